@@ -1,0 +1,39 @@
+# One environment in .venv. Python 3.11 or newer and make are all that has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CURATE_ROOT ?= $(CURDIR)/curate-data
+
+.PHONY: help demo test dev lint env clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+env: $(VENV)/.ready ## Create the environment
+
+# torch goes first and by pip: its plain newest build would bring gigabytes of CUDA along.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	touch $@
+
+demo: env ## Make a small library of real footage and curate it
+	$(BIN)/curate demo --root $(CURDIR)/demo-data
+
+test: env lint ## Lint, types, import contracts and all tests
+	$(BIN)/python -m pytest
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+dev: env ## The Dagster UI on http://127.0.0.1:3000
+	mkdir -p $(CURATE_ROOT)/dagster
+	test -e $(CURATE_ROOT)/dagster/dagster.yaml || printf 'telemetry:\n  enabled: false\nnux:\n  enabled: false\n' > $(CURATE_ROOT)/dagster/dagster.yaml
+	CURATE_ROOT=$(CURATE_ROOT) DAGSTER_HOME=$${DAGSTER_HOME:-$(CURATE_ROOT)/dagster} $(BIN)/dagster dev --host 127.0.0.1 --workspace workspace.yaml
+
+clean: ## Remove the environment and the demo
+	rm -rf $(VENV) demo-data
