@@ -1,0 +1,219 @@
+"""Opening a media file safely, and the facts about it. Runs inside the sandbox's child.
+
+Only demuxers that read one self-contained file are allowed, and only the `file` protocol: playlists, concat scripts,
+session descriptions and image patterns would make the library open other files or connections.
+"""
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
+
+if TYPE_CHECKING:
+    import av
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
+
+NANOSECONDS = 1_000_000_000
+
+DEMUXERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,asf,ogg,mxf,gif,"
+    "yuv4mpegpipe,nut,dv,rm,wtv,vc1,nsv,amv,swf,cavsvideo,dirac,bink,smk,4xm,roq,mtv,mv,thp"
+)
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"[playlist]", b"<asx", b"[Reference]", b"file '")
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a file says about its first real video stream; sizes as displayed, times in nanoseconds."""
+
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    rotation: int
+    """Clockwise degrees by which the decoded picture is turned for display: 0, 90, 180 or 270."""
+    sample_aspect_ratio: str
+    average_rate: float
+    real_rate: float
+    constant_rate: bool
+    duration_ns: int
+    first_pts_ns: int
+    frames: int
+    """Packets of the stream that are to be shown; the decoder may give fewer when data is damaged."""
+    keyframes: int
+    audio_codec: str | None
+    audio_sample_rate: int | None
+    audio_channels: int | None
+    video_streams: int
+
+
+def open_media(path: str) -> "InputContainer":
+    """Open a file with the allowed demuxers only.
+
+    Raises:
+        MediaError: it is a playlist, empty, or nothing that the demuxers know.
+    """
+    import av.error
+
+    try:
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise MediaError(f"not a readable file: {error.strerror}") from error
+    if not head:
+        raise MediaError("the file is empty")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(tuple(mark.lower() for mark in _PLAYLISTS)):
+        raise MediaError("the file is a playlist or a text document, not a video; playlists are refused")
+    try:
+        return av.open(
+            f"file:{path}",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "enable_drefs": "0"},
+        )
+    except av.error.MemoryError:
+        raise
+    except av.error.ArgumentError as error:  # what the whitelist answers
+        raise MediaError("not a video in one of the container formats that are read") from error
+    except av.FFmpegError as error:
+        raise MediaError(f"not a readable video: {error.strerror}") from error
+
+
+def video_streams(container: "InputContainer") -> list["VideoStream"]:
+    """The video streams that are no cover pictures, at least one.
+
+    Raises:
+        MediaError: there is none.
+    """
+    import av.stream
+
+    covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        raise MediaError("the file has no video stream")
+    return streams
+
+
+def packet_pts(packet: "av.Packet[Any]") -> int | None:
+    """A packet's presentation time in ticks; AVI and raw streams only have decoding times."""
+    return packet.pts if packet.pts is not None else packet.dts
+
+
+def clockwise(rotation_of_frame: int) -> int:
+    """Clockwise display rotation from a frame's display matrix angle, which counts the other way."""
+    return round(-rotation_of_frame / 90) * 90 % 360
+
+
+def displayed_size(width: int, height: int, aspect: Fraction | None, rotation: int) -> tuple[int, int]:
+    """Width and height with the sample aspect ratio and the rotation applied.
+
+    Pixels are stretched, never squeezed, so that no line or column is lost.
+    """
+    if aspect and aspect > 0:
+        if aspect >= 1:
+            width = round(width * aspect)
+        else:
+            height = round(height / aspect)
+    return (height, width) if rotation in (90, 270) else (width, height)
+
+
+def probe(send: Send, limits: DecodingLimits, path: str) -> None:
+    """Sandboxed operation: one message with the facts; decodes one frame, reads every packet header."""
+    import av.error
+
+    with open_media(path) as container:
+        streams = video_streams(container)
+        stream = streams[0]
+        context = stream.codec_context
+        context.thread_count = 1
+        if context.width * context.height > limits.max_pixels:
+            raise MediaError(f"{context.width}x{context.height} pixels are more than limits.max_pixels allows")
+        tick = stream.time_base or Fraction(1, NANOSECONDS)
+        times: list[int] = []
+        last_duration = keyframes = packets = 0
+        frame = None
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                if packets % 1000 == 0:
+                    send({"kind": "progress"})
+                packets += 1
+                keyframes += packet.is_keyframe
+                if (pts := packet_pts(packet)) is not None:
+                    times.append(pts)
+                    last_duration = packet.duration or last_duration
+                if frame is None:
+                    frame = _first_frame(context, packet)
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError:
+            pass  # a truncated file ends here; what was read before counts
+        if frame is None and packets:
+            frame = _first_frame(context, None)
+        if frame is None:
+            raise MediaError(f"no frame of the {context.name} stream could be decoded")
+        pts = np.unique(np.array(times or [0], np.int64))
+        gaps = np.diff(pts)
+        rotation = clockwise(frame.rotation)
+        aspect = stream.sample_aspect_ratio
+        width, height = displayed_size(frame.width, frame.height, aspect, rotation)
+        stated = stream.guessed_rate or Fraction(25)
+        average, real, duration_ns = stated, stated, int(packets / stated * NANOSECONDS)
+        if times:  # raw streams have none, only the rate that the codec states
+            average, real = stream.average_rate or stated, stream.base_rate or stated
+            duration_ns = _duration(container, stream, pts, last_duration, tick)
+        sound = container.streams.audio[0] if container.streams.audio else None
+        facts = VideoFacts(
+            container=container.format.name,
+            codec=context.codec.canonical_name,
+            pixel_format=frame.format.name,
+            width=width,
+            height=height,
+            coded_width=frame.width,
+            coded_height=frame.height,
+            rotation=rotation,
+            sample_aspect_ratio=f"{aspect.numerator}:{aspect.denominator}" if aspect else "1:1",
+            average_rate=float(average),
+            real_rate=float(real),
+            constant_rate=bool(gaps.size == 0 or (gaps.max() - gaps.min()) * tick <= max(2 * tick, Fraction(1, 1000))),
+            duration_ns=duration_ns,
+            first_pts_ns=int(pts[0] * tick * NANOSECONDS),
+            frames=packets,
+            keyframes=keyframes,
+            audio_codec=sound.codec_context.codec.canonical_name if sound else None,
+            audio_sample_rate=sound.codec_context.sample_rate if sound else None,
+            audio_channels=sound.codec_context.channels if sound else None,
+            video_streams=len(streams),
+        )
+    send({"kind": "facts", **asdict(facts)})
+
+
+def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") -> "VideoFrame | None":
+    """The first frame that a packet completes, or that the decoder still holds at the end."""
+    import av.error
+
+    try:
+        return next(iter(context.decode(packet)), None)
+    except av.error.MemoryError:
+        raise
+    except av.FFmpegError:
+        return None
+
+
+def _duration(container: Any, stream: Any, pts: np.ndarray, last_duration: int, tick: Fraction) -> int:
+    if stream.duration:
+        return int(stream.duration * tick * NANOSECONDS)
+    if container.duration:
+        return int(container.duration * 1000)
+    step = last_duration or (int(np.median(np.diff(pts))) if pts.size > 1 else 0)
+    return int((int(pts[-1]) - int(pts[0]) + step) * tick * NANOSECONDS)
