@@ -1,0 +1,1 @@
+"""The world outside: storage, tables, and the engines that run stages."""

@@ -1,0 +1,32 @@
+"""The engine that is chosen by the work there is: what is cheap is done here, and only the rest starts a cluster.
+
+Starting a cluster takes longer than re-thresholding a thousand videos, or than finding out that nothing changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from curate_resources.in_process import HeavyWork, InProcessEngine, StageRunner
+from curate_resources.plan import Engine, Plan
+from curate_resources.unit import Unit
+
+_FEW = 2
+"""So many videos are done here sooner than a cluster has started."""
+
+
+@dataclass(frozen=True)
+class AutoEngine:
+    """Finishes here the units that need no heavy stage; gives the others to `cluster`, unless they are very few."""
+
+    cluster: Engine
+
+    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
+        """First the units that are finished here, then the others as they come."""
+        runner = StageRunner(plan, plan.stages, light_only=True)
+        rest: list[Unit] = []
+        for unit in units:
+            try:
+                yield runner(Unit(unit.shard, unit.source, dict(unit.rows), unit.kept))
+            except HeavyWork:
+                rest.append(unit)
+        yield from (InProcessEngine() if len(rest) <= _FEW else self.cluster).run(plan, rest)

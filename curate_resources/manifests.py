@@ -1,0 +1,175 @@
+"""Shard manifests: which source videos a partition holds. Written before the partition's key is registered.
+
+A shard is closed when it is written: later files go to new shards. Only the entry of a file that changed in place is
+replaced, in its own shard, so that keys never change and nothing else is recomputed.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curate_resources.stage import Table
+from curate_resources.storage import Storage, filesystem_and_path, is_local
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
+    ".h264 .264 .h265 .265 .hevc .ivf .y4m .nut .dv .rm .rmvb .vob .wtv .gif .mjpeg .mjpg".split()
+)
+
+MANIFEST = Table(
+    name="manifest",
+    grain="file",
+    keys=("uri",),
+    columns=pa.schema([("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
+    identity=("uri", "bytes", "version"),
+    description="The files of a shard.",
+)
+"""Not a stored table: the rows that a shard's manifest file stands for."""
+
+
+class Entry(BaseModel):
+    """One file: `version` is its modification time, and changes when the file does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    uri: str
+    bytes: int = Field(ge=0)
+    version: str
+
+
+class Manifest(BaseModel):
+    """The files of one shard, sorted by URI."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shard: str
+    entries: tuple[Entry, ...]
+
+
+class ManifestError(Exception):
+    """A manifest that is missing or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `add` did: shards that are new, shards with a changed file, and counts of files."""
+
+    new_shards: tuple[str, ...]
+    changed_shards: tuple[str, ...]
+    new_files: int
+    changed_files: int
+    known_files: int
+    ignored_files: int
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The manifests under a root, one JSON file per shard."""
+
+    storage: Storage
+
+    def shards(self) -> list[str]:
+        """All shard keys, sorted."""
+        return [name.removesuffix(".json") for name in self.storage.files("manifests") if name.endswith(".json")]
+
+    def load(self, shard: str) -> Manifest:
+        """One shard's manifest.
+
+        Raises:
+            ManifestError: it is not there, or no manifest.
+        """
+        path = f"manifests/{shard}.json"
+        if not self.storage.exists(path):
+            raise ManifestError(f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards")
+        try:
+            return Manifest.model_validate_json(self.storage.read(path))
+        except ValidationError as error:
+            raise ManifestError(f"{self.storage.uri(path)} is no manifest: {error}") from error
+
+    def rows(self, shard: str) -> pa.Table:
+        """A shard's entries as rows of MANIFEST."""
+        entries = [
+            {**entry.model_dump(), "shard": shard, "status": "ok", "fingerprint": ""}
+            for entry in self.load(shard).entries
+        ]
+        return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
+
+    def add(self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int) -> Added:
+        """Put the videos under a folder or URI into shards; only new and changed files make a difference.
+
+        Raises:
+            FileNotFoundError: there is nothing at `source`.
+        """
+        found, ignored = _videos(source)
+        where = {entry.uri: shard for shard in self.shards() for entry in self.load(shard).entries}
+        known = {entry.uri: entry for shard in self.shards() for entry in self.load(shard).entries}
+        changed = [entry for entry in found if entry.uri in known and known[entry.uri] != entry]
+        new = [entry for entry in found if entry.uri not in known]
+        changed_shards = sorted({where[entry.uri] for entry in changed})
+        for shard in changed_shards:
+            fresh = {entry.uri: entry for entry in changed}
+            entries = tuple(fresh.get(entry.uri, entry) for entry in self.load(shard).entries)
+            self._write(Manifest(shard=shard, entries=entries))
+        new_shards: list[str] = []
+        ordinal = self._next_ordinal(name)
+        for entries in _bounded(new, videos_per_shard, bytes_per_shard):
+            new_shards.append(f"{name}-{ordinal:06d}")
+            self._write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
+            ordinal += 1
+        return Added(
+            tuple(new_shards),
+            tuple(changed_shards),
+            len(new),
+            len(changed),
+            len(found) - len(new) - len(changed),
+            ignored,
+        )
+
+    def _next_ordinal(self, name: str) -> int:
+        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
+        return 1 + max((int(match[1]) for match in taken if match), default=-1)
+
+    def _write(self, manifest: Manifest) -> None:
+        text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
+        self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
+
+
+def shard_name(source: str) -> str:
+    """A shard name from the last part of a folder's path: lower case, letters, digits and dashes."""
+    last = PurePosixPath(source.rstrip("/").split("://")[-1]).name
+    return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
+
+
+def _videos(source: str) -> tuple[list[Entry], int]:
+    from pyarrow.fs import FileSelector, FileType
+
+    fs, path = filesystem_and_path(source)
+    about = fs.get_file_info(path)
+    if about.type == FileType.File:
+        listed = [about]
+    elif about.type == FileType.Directory:
+        listed = [info for info in fs.get_file_info(FileSelector(path, recursive=True)) if info.type == FileType.File]
+    else:
+        raise FileNotFoundError(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
+    videos = [info for info in listed if PurePosixPath(info.path).suffix.lower() in VIDEO_SUFFIXES]
+    prefix = "" if is_local(source) else source.split("://")[0] + "://"
+    entries = [
+        Entry(uri=prefix + info.path, bytes=info.size, version=str(info.mtime_ns if info.mtime_ns is not None else ""))
+        for info in videos
+    ]
+    return sorted(entries, key=lambda entry: entry.uri), len(listed) - len(videos)
+
+
+def _bounded(entries: Sequence[Entry], count: int, size: int) -> Iterator[list[Entry]]:
+    """Runs of entries of at most `count` files and `size` bytes; a single larger file is a run of its own."""
+    run: list[Entry] = []
+    for entry in entries:
+        if run and (len(run) == count or sum(e.bytes for e in run) + entry.bytes > size):
+            yield run
+            run = []
+        run.append(entry)
+    if run:
+        yield run

@@ -1,0 +1,273 @@
+"""From selected assets and shards to the units of work and the stages that they pass, and to the tables at the end."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.stage import Stage, Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from curate_resources.unit import Unit
+
+EXACT_COPY = "ExactCopy"
+"""The error type of a file that has the same content as an earlier one of its shard."""
+
+_progress = logging.getLogger("curate.progress")
+
+
+class MissingInput(Exception):
+    """A stage needs rows that were never materialized."""
+
+
+class LostUnits(Exception):
+    """An engine ended without giving back every unit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which stages run, in the order of flow, and which tables they fill.
+
+    Attributes:
+        stages: the stages that have something to fill.
+        wanted: names of the tables to fill.
+        tables: every table of the graph by name.
+        config: the whole configuration; a stage reads the sections that it names.
+        root: the root's URI.
+        force: compute every row, whatever its fingerprint says.
+    """
+
+    stages: tuple[Stage, ...]
+    wanted: frozenset[str]
+    tables: Mapping[str, Table]
+    config: Any
+    root: str
+    force: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is shown of it: its stages."""
+        return " > ".join(stage.name for stage in self.stages)
+
+    @property
+    def storage(self) -> Storage:
+        """The files under the root."""
+        return Storage(self.root)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether any stage looks at pixels or runs a model."""
+        return any(stage.heavy for stage in self.stages)
+
+    def units(self, shard: str) -> list[Unit]:
+        """The source videos of a shard, with the stored rows that the stages read or may use again.
+
+        Raises:
+            MissingInput: something that is read, and not made in this run, is not there.
+        """
+        store = Tables(self.storage)
+        manifest = Manifests(self.storage).rows(shard)
+        read = {name for stage in self.stages for name in stage.inputs} - self.wanted - {MANIFEST.name}
+        kept = set() if self.force else set(self.wanted)
+        stored = {name: store.read(self.tables[name], shard).drop_columns(["slot"]) for name in {*read, *kept}}
+        sources = stored.get("source_videos")
+        if sources is None:
+            sources = store.read(self.tables["source_videos"], shard)
+        self._require(shard, read, stored, sources, store)
+        # An exact copy has the id of another file, but that file's rows are not its own.
+        video_of = {
+            row["uri"]: row["video_id"]
+            for row in sources.select(["uri", "video_id", "status"]).to_pylist()
+            if row["status"] != "empty"
+        }
+        parts = {name: _split(rows) for name, rows in stored.items()}
+        units: list[Unit] = []
+        for index, uri in enumerate(manifest["uri"].to_pylist()):
+            own = {uri, video_of.get(uri)} - {None}
+
+            def part(name: str, own: set[Any] = own) -> pa.Table:
+                found = [parts[name][key] for key in own if key in parts[name]]
+                return found[0] if found else self.tables[name].empty()
+
+            rows = {MANIFEST.name: manifest.slice(index, 1)} | {name: part(name) for name in sorted(read)}
+            units.append(Unit(shard, uri, rows, {name: part(name) for name in sorted(kept)}))
+        for stage in self.stages:
+            if stage.eligible is not None and read.issuperset((stage.item, *stage.gates)):
+                for unit in units:  # asked here for its errors: better before the run than in the middle of it
+                    stage.eligible(unit.rows[stage.item], unit.rows)
+        return units
+
+    def _require(
+        self, shard: str, read: Iterable[str], stored: Mapping[str, pa.Table], sources: pa.Table, store: Tables
+    ) -> None:
+        usable = "ok" in sources["status"].to_pylist()
+        for name in read:
+            if stored[name].num_rows == 0 and (usable or name == "source_videos"):
+                gate_only = all(name not in (stage.item, *stage.reads) for stage in self.stages)
+                if gate_only and store.exists(name):
+                    continue
+                needing = next(stage.name for stage in self.stages if name in stage.inputs)
+                raise MissingInput(
+                    f"{needing} of shard {shard} needs {name}, which is not there: "
+                    f"materialize {name} of this shard first"
+                )
+
+
+class Engine(Protocol):
+    """Passes units through a plan's stages, in any order and place."""
+
+    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
+        """Give back every unit once, with the rows of every stage."""
+        ...
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """One table's rows of one shard, committed.
+
+    Attributes:
+        statuses: rows by status.
+        computed, reused: items of the stage that fills the table.
+        seconds: worker time of that stage, summed over its workers.
+        bytes: media bytes that the rows point at; 0 for tables without any.
+        version: the table's version after the commit.
+        digest: of all fingerprints; the shard's data version.
+    """
+
+    table: str
+    shard: str
+    version: int
+    rows: int
+    statuses: Mapping[str, int]
+    computed: int
+    reused: int
+    seconds: float
+    bytes: int
+    digest: str
+
+
+def materialize(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
+    """Run a plan on shards; every table of a shard is committed as soon as the shard's last video is through.
+
+    Raises:
+        MissingInput: before anything runs.
+        LostUnits: the engine lost videos; shards that were complete are committed.
+    """
+    units = {shard: plan.units(shard) for shard in shards}
+    waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
+    done: dict[str, list[Unit]] = {shard: [] for shard in shards}
+    for shard in shards:
+        if not waiting[shard]:
+            yield from _commit(plan, shard, [])
+    for unit in engine.run(plan, [unit for shard in shards for unit in units[shard]]):
+        done[unit.shard].append(unit)
+        waiting[unit.shard].discard(unit.source)
+        total = len(units[unit.shard])
+        _progress.info(
+            "%s: %d of %d videos",
+            unit.shard,
+            total - len(waiting[unit.shard]),
+            total,
+            extra={
+                "plan": plan.name,
+                "shard": unit.shard,
+                "done": total - len(waiting[unit.shard]),
+                "total": total,
+                "source": unit.source,
+            },
+        )
+        if not waiting[unit.shard]:
+            yield from _commit(plan, unit.shard, done.pop(unit.shard))
+    lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
+    if lost:
+        raise LostUnits(f"{len(lost)} videos never came back from the workers, run again: {', '.join(lost[:5])}")
+
+
+def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]:
+    store = Tables(plan.storage)
+    units.sort(key=lambda unit: unit.source)
+    for stage in plan.stages:
+        tallies = [tally for unit in units for tally in unit.tallies if tally["stage"] == stage.name]
+        for table in stage.writes:
+            if table.name not in plan.wanted:
+                continue
+            rows = in_order(table, [unit.rows[table.name] for unit in units])
+            version = store.swap(table, shard, rows)
+            yield committed(
+                table,
+                shard,
+                version,
+                rows,
+                computed=sum(tally["computed"] for tally in tallies),
+                reused=sum(tally["reused"] for tally in tallies),
+                seconds=sum(tally["seconds"] for tally in tallies),
+            )
+
+
+def committed(
+    table: Table,
+    shard: str,
+    version: int,
+    rows: pa.Table,
+    computed: int | None = None,
+    reused: int = 0,
+    seconds: float = 0.0,
+) -> Materialized:
+    """What is to be said of rows that were just committed."""
+    statuses = rows["status"].to_pylist()
+    digest = hashlib.sha256("\n".join(rows["fingerprint"].to_pylist()).encode()).hexdigest()[:32]
+    return Materialized(
+        table=table.name,
+        shard=shard,
+        version=version,
+        rows=rows.num_rows,
+        statuses={status: statuses.count(status) for status in sorted(set(statuses))},
+        computed=rows.num_rows if computed is None else computed,
+        reused=reused,
+        seconds=seconds,
+        bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
+        digest=digest,
+    )
+
+
+def in_order(table: Table, parts: Sequence[pa.Table]) -> pa.Table:
+    """The rows of a shard as they are stored: ordered by key, and each key once.
+
+    Two files of a shard with the same content have the same video id, and so the same rows: the later ones go.
+    """
+    rows = pa.concat_tables([part.select(table.rows_schema.names) for part in parts] or [table.empty()])
+    keys = list(zip(*(rows[name].to_pylist() for name in table.keys), strict=True))
+    first: dict[tuple[Any, ...], int] = {}
+    for index, key in enumerate(keys):
+        first.setdefault(key, index)
+    order = sorted(first, key=lambda key: tuple((value is not None, value) for value in key))
+    rows = rows.take(pa.array([first[key] for key in order], pa.int64()))
+    return _copies_marked(table, rows, table.distinct) if table.distinct else rows
+
+
+def _copies_marked(table: Table, rows: pa.Table, column: str) -> pa.Table:
+    """Rows that repeat the `distinct` value of an earlier row become empty, and say of what they are a copy."""
+    marked = rows.to_pylist()
+    first: dict[Any, str] = {}
+    for row in marked:
+        if row["error"] and row["error"]["type"] == EXACT_COPY:
+            row.update(status="ok", error=None)  # of a file that may be gone by now
+        if row["status"] == "failed":
+            continue
+        if (original := first.setdefault(row[column], row[table.keys[0]])) != row[table.keys[0]]:
+            error = {"stage": table.name, "type": EXACT_COPY, "message": f"same content as {original}", "attempt": 1}
+            row.update(status="empty", error=error)
+    return pa.Table.from_pylist(marked, schema=rows.schema)
+
+
+def _split(rows: pa.Table) -> dict[Any, pa.Table]:
+    """Rows by source: by URI where the table has one, else by video id."""
+    column = "uri" if "uri" in rows.column_names else "video_id"
+    places: dict[Any, list[int]] = {}
+    for index, key in enumerate(rows[column].to_pylist()):
+        places.setdefault(key, []).append(index)
+    return {key: rows.take(pa.array(indices, pa.int64())) for key, indices in places.items()}

@@ -1,0 +1,138 @@
+"""What an asset is made of, declared apart from any engine: tables, and the stages that fill them.
+
+A stage is a pure function: Arrow rows of one source video in, rows out. Engines decide where it runs and in which
+batches; `advance` (curate_resources.advance) gives every stage the same treatment of errors and fingerprints.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from curate_resources.storage import Storage
+
+Row = dict[str, Any]
+
+# `attempt` counts tries within one run: across runs it would make the rows of a run that was disturbed differ.
+ERROR = pa.struct([("stage", pa.string()), ("type", pa.string()), ("message", pa.string()), ("attempt", pa.int32())])
+
+STATUSES = ("ok", "empty", "failed")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one asset.
+
+    Attributes:
+        name: the asset's name; also the name of its Lance dataset.
+        grain: what one row stands for.
+        keys: columns that identify a row within its shard.
+        columns: the columns that the asset adds, keys included; the common columns come with `schema`.
+        identity: columns whose values stand for the row in the fingerprints of what is made from it. The default,
+            its own fingerprint, means: anything that changes how the row is made changes what depends on it.
+        version: the version of the code that computes it; a new one recomputes every row.
+        description: what a user reads in the UI.
+        linked_by: see `links`.
+        distinct: a column that no two rows of a shard may share; later rows that do are marked as empty copies.
+        sections: names of the config sections that its rows depend on.
+        model: from the configuration, the (name, revision) of the model that makes the rows, if there is one; cheap.
+    """
+
+    name: str
+    grain: str
+    keys: tuple[str, ...]
+    columns: pa.Schema
+    description: str
+    identity: tuple[str, ...] = ("fingerprint",)
+    version: str = "1"
+    linked_by: tuple[str, ...] = ()
+    distinct: str | None = None
+    sections: tuple[str, ...] = ()
+    model: Callable[[Any], tuple[str, str]] | None = None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The columns by which rows of other tables belong to a row of this one; where not said, its keys."""
+        return self.linked_by or self.keys
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the stored table.
+
+        `slot` is the row's place in its shard and the table's primary key: two writers of one shard always meet in
+        it, whatever keys their rows have, so that the store sees the conflict.
+        """
+        slot = pa.field("slot", pa.string(), nullable=False, metadata={b"lance-schema:unenforced-primary-key": b"true"})
+        common = [pa.field("status", pa.string()), pa.field("error", ERROR), pa.field("fingerprint", pa.string())]
+        return pa.schema([slot, pa.field("shard", pa.string()), *self.columns, *common])
+
+    @property
+    def rows_schema(self) -> pa.Schema:
+        """The columns of rows on their way through an engine: no slot yet."""
+        return pa.schema([column for column in self.schema if column.name != "slot"])
+
+    def empty(self) -> pa.Table:
+        """No rows, with the columns of rows on their way."""
+        return self.rows_schema.empty_table()
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is asked to do for one source video.
+
+    Attributes:
+        items: the rows to compute, of the stage's item table.
+        inputs: the other rows that it reads, by table, of the same source video.
+        wanted: names of the tables to fill.
+        fingerprints: for every wanted table, the fingerprint of each item, in order.
+    """
+
+    items: pa.Table
+    inputs: Mapping[str, pa.Table]
+    wanted: frozenset[str]
+    fingerprints: Mapping[str, list[str]]
+
+
+Worker = Callable[[Work], Mapping[str, list[Row]]]
+"""Rows by table. A row has the keys and columns of its table and may set `status` to "empty"; an exception fails it."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one worker of a stage occupies."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One computation of the graph; it fills one table or, where one pass gives several, more.
+
+    Attributes:
+        name: as in logs and errors.
+        item: the table whose rows are its items; every item gives its rows, or a failed one.
+        reads: further tables that it reads and that its result depends on.
+        gates: tables that only decide whether an item is worked on (`eligible`), not what comes out.
+        writes: the tables that it fills.
+        open: makes the worker, once per process: loads models, opens what is dear to open.
+        heavy: whether pixels or models are involved; light stages never start a cluster.
+        eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
+    """
+
+    name: str
+    item: str
+    reads: tuple[str, ...]
+    writes: tuple[Table, ...]
+    open: "Callable[[Any, Storage], Worker]"
+    heavy: bool = False
+    gates: tuple[str, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+    eligible: Callable[[pa.Table, Mapping[str, pa.Table]], list[bool]] | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All tables whose rows it needs."""
+        return (self.item, *self.reads, *self.gates)
