@@ -1,0 +1,147 @@
+"""The whole configuration: one strict schema for the UI, the command line and `curate.yaml`.
+
+Each section is defined beside the code that it steers, with its defaults and what they mean; here they come together.
+"""
+
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from curate_resources.storage import Storage
+from gpu_kernels.captioners import CaptionsConfig
+from gpu_kernels.clips import ClipsConfig
+from gpu_kernels.cutting import ClipFilesConfig
+from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
+from gpu_kernels.embedders import ClipEmbeddingsConfig
+from gpu_kernels.motion import MotionSignalsConfig
+from gpu_kernels.sandbox import DecodingLimits
+from gpu_kernels.selection import ClipSelectionConfig
+from gpu_kernels.shots import ShotSignalsConfig
+from gpu_kernels.storyboards import StoryboardsConfig
+from gpu_kernels.strict import StrictModel
+
+CONFIG_FILE = "curate.yaml"
+
+
+class EngineConfig(StrictModel):
+    """Where stages run. Never changes a result."""
+
+    kind: Literal["auto", "in_process", "ray"] = "auto"
+    """`ray` streams through actor pools, `in_process` runs here; `auto` does here what is cheap or was done before, and
+    starts Ray when more than two videos need pixels or models."""
+    layout: Literal["auto", "fused", "pooled"] = "auto"
+    """`fused` runs all stages of a plan in each actor, `pooled` gives every heavy stage actors of its own; `auto` fuses
+    on up to four CPUs."""
+    cpus: int | None = Field(default=None, ge=1)
+    """CPUs of the local Ray cluster; all of them where not said."""
+
+
+class TrainingDatasetConfig(StrictModel):
+    """How the training set is laid out."""
+
+    version: str = Field(default="v0", pattern=r"^[A-Za-z0-9._-]+$")
+    """First part of every path in the dataset."""
+    min_seconds: float = Field(default=5.0, ge=0)
+    """Shorter clips are in no duration bin and left out, as in the reference pipeline; 0 adds a bin for them."""
+    tar_mib: int = Field(default=500, ge=1)
+    """A tar is closed when it reaches this size."""
+    tars_per_part: int = Field(default=100, ge=1)
+    """Tars in one `part_` folder."""
+    require_caption: bool = False
+    """Whether clips without any caption are left out."""
+
+
+class ChecksConfig(StrictModel):
+    """What the asset checks accept."""
+
+    max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    """Greatest share of failed rows in a table of a shard, above which its check fails."""
+
+
+class CurationConfig(StrictModel):
+    """Everything that can be set, by section; a section is named after the asset that it steers."""
+
+    limits: DecodingLimits = DecodingLimits()
+    shot_signals: ShotSignalsConfig = ShotSignalsConfig()
+    motion_signals: MotionSignalsConfig = MotionSignalsConfig()
+    storyboards: StoryboardsConfig = StoryboardsConfig()
+    clips: ClipsConfig = ClipsConfig()
+    clip_embeddings: ClipEmbeddingsConfig = ClipEmbeddingsConfig()
+    clip_selection: ClipSelectionConfig = ClipSelectionConfig()
+    duplicate_pairs: DuplicatePairsConfig = DuplicatePairsConfig()
+    duplicate_groups: DuplicateGroupsConfig = DuplicateGroupsConfig()
+    captions: CaptionsConfig = CaptionsConfig()
+    clip_files: ClipFilesConfig = ClipFilesConfig()
+    training_dataset: TrainingDatasetConfig = TrainingDatasetConfig()
+    checks: ChecksConfig = ChecksConfig()
+    engine: EngineConfig = EngineConfig()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "CurationConfig":
+        if self.duplicate_groups.min_similarity < self.duplicate_pairs.floor_similarity:
+            raise ValueError(
+                f"duplicate_groups.min_similarity ({self.duplicate_groups.min_similarity}) is below "
+                f"duplicate_pairs.floor_similarity ({self.duplicate_pairs.floor_similarity}), where no pair is recorded"
+            )
+        if self.clips.splitter == "shots" and self.shot_signals.network == "none":
+            raise ValueError("clips.splitter: shots needs a network; shot_signals.network: none goes with fixed_stride")
+        return self
+
+
+class ConfigError(Exception):
+    """A configuration that is not valid; the message names every key."""
+
+
+def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> CurationConfig:
+    """The configuration that holds: defaults, then `<root>/curate.yaml`, then what was given.
+
+    Raises:
+        ConfigError: an unknown key or a bad value, named.
+    """
+    stored: dict[str, Any] = {}
+    if storage.exists(CONFIG_FILE):
+        stored = parse_config(storage.read(CONFIG_FILE).decode(), storage.uri(CONFIG_FILE))
+    return validated(_merged(stored, given or {}))
+
+
+def parse_config(text: str, name: str) -> dict[str, Any]:
+    """YAML (or JSON) text as a mapping of sections.
+
+    Raises:
+        ConfigError: it is no such mapping.
+    """
+    try:
+        value = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is no YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} must be a mapping of sections such as `clips:`")
+    return value
+
+
+def validated(values: dict[str, Any]) -> CurationConfig:
+    """A configuration from plain values.
+
+    Raises:
+        ConfigError: with one line per key that is wrong.
+    """
+    try:
+        return CurationConfig.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, found['loc'])) or 'config'}: {_said(found)}" for found in error.errors()]
+        raise ConfigError("the configuration is not valid:\n  " + "\n  ".join(lines)) from error
+
+
+def _said(found: Any) -> str:
+    if found["type"] == "extra_forbidden":
+        return "unknown key"
+    return f"{found['msg'].removeprefix('Value error, ')} (got {found['input']!r})" if found["loc"] else found["msg"]
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,40 @@
+"""Writes the generated pages, or with `--check` says which of them are not what the code gives."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from curate_assets.definitions import defs
+from curate_assets.docs_pages.assets import assets_page
+from curate_assets.docs_pages.configuration import configuration_page
+from curate_assets.docs_pages.picture import graph_picture
+
+
+def pages() -> dict[str, str]:
+    """Content of every generated page by its path in the repository."""
+    graph = defs.resolve_asset_graph()
+    return {
+        "docs/configuration.md": configuration_page(),
+        "docs/assets.md": assets_page(graph),
+        "docs/images/graph.svg": graph_picture(graph),
+    }
+
+
+def main() -> int:
+    """Exit code: 0, or 1 when a page is not current."""
+    parser = argparse.ArgumentParser(prog="python -m curate_assets.docs_pages", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, and fail when a page is not current")
+    check = parser.parse_args().check
+    stale = [
+        (path, text) for path, text in pages().items() if not (file := Path(path)).exists() or file.read_text() != text
+    ]
+    for path, text in stale:
+        if not check:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(text)
+        print(f"{path}: {'not current: run python -m curate_assets.docs_pages' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""SQL over the tables: DuckDB reads the Lance datasets, each under its asset's name."""
+
+import pyarrow as pa
+
+from curate_assets.video.stages import TABLES
+from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.manifests import MANIFEST
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+
+
+class QueryError(Exception):
+    """SQL that cannot be run; with the tables that there are."""
+
+
+def run_query(storage: Storage, sql: str) -> pa.Table:
+    """The rows of one query.
+
+    Besides the assets there is `source_outcomes`: one row per source file with its terminal outcome (ok, empty or
+    failed), the table that decided it, and why.
+
+    Raises:
+        QueryError: the SQL is wrong, or a table was never materialized.
+    """
+    import duckdb
+
+    tables = Tables(storage)
+    known = [name for name in (*TABLES, TRAINING_DATASET.name) if name != MANIFEST.name]
+    present = tables.names()
+    with duckdb.connect(
+        config={"enable_external_access": "false", "autoinstall_known_extensions": "false"}
+    ) as connection:
+        for name in present:
+            connection.register(name, tables.dataset(name))
+        if {"source_videos", "shot_signals", "clips"} <= set(present):
+            connection.execute(f"CREATE VIEW source_outcomes AS {_OUTCOMES}")
+        try:
+            result = connection.sql(sql)
+            return result.to_arrow_table() if result is not None else pa.table({})
+        except duckdb.Error as error:
+            missing = sorted(set(known) - set(present))
+            hint = f"tables: {', '.join(present) or 'none yet'}"
+            hint += f"; not materialized: {', '.join(missing)}" if missing else ""
+            raise QueryError(f"{error}\n{hint}") from error
+
+
+_OUTCOMES = """
+SELECT v.shard, v.uri, v.video_id,
+    CASE WHEN v.status <> 'ok' THEN v.status WHEN s.status = 'failed' THEN 'failed'
+         WHEN c.failed > 0 THEN 'failed' WHEN coalesce(c.clips, 0) = 0 THEN 'empty' ELSE 'ok' END AS outcome,
+    CASE WHEN v.status <> 'ok' THEN 'source_videos' WHEN s.status = 'failed' THEN 'shot_signals'
+         ELSE 'clips' END AS decided_by,
+    coalesce(v.error.message, s.error.message, c.message,
+        CASE WHEN coalesce(c.clips, 0) = 0 THEN c.dropped END) AS reason,
+    coalesce(c.clips, 0) AS clips
+FROM source_videos v
+LEFT JOIN shot_signals s ON s.shard = v.shard AND s.video_id = v.video_id
+LEFT JOIN (
+    SELECT shard, video_id, count(*) FILTER (status = 'ok') AS clips, count(*) FILTER (status = 'failed') AS failed,
+        min(error.message) AS message, min(dropped) AS dropped
+    FROM clips GROUP BY shard, video_id
+) c ON c.shard = v.shard AND c.video_id = v.video_id
+"""

@@ -1,0 +1,82 @@
+"""The `curation` resource: the root and the whole configuration, as the launchpad and the command line give it."""
+
+import types
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+import dagster as dg
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from curate_assets.config import CurationConfig, resolve_config
+from curate_resources.auto_engine import AutoEngine
+from curate_resources.in_process import InProcessEngine
+from curate_resources.plan import Engine
+from curate_resources.ray_engine import RayEngine
+from curate_resources.storage import Storage, root_uri
+from curate_resources.tables import Tables
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What assets need to know of their surroundings."""
+
+    storage: Storage
+    config: CurationConfig
+    force: bool = False
+
+    @property
+    def tables(self) -> Tables:
+        """The tables under the root."""
+        return Tables(self.storage)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that the configuration names."""
+        settings = self.config.engine
+        if settings.kind == "in_process":
+            return InProcessEngine()
+        cluster = RayEngine(settings.layout, settings.cpus)
+        return cluster if settings.kind == "ray" else AutoEngine(cluster)
+
+
+def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:
+    """Dagster's description of a pydantic model: same keys, types, choices and docs; pydantic then checks the values.
+
+    Nothing is required and no default is filled in, so that what is not said can still come from `curate.yaml`.
+    """
+    return {name: _field(model, name, field) for name, field in model.model_fields.items()}
+
+
+def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dg.Field:
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return dg.Field(dg.Shape(config_schema(kind)), is_required=False, description=(kind.__doc__ or "").strip())
+    description = f"{field.description or ''} Default: {field.get_default(call_default_factory=True)!r}.".strip()
+    return dg.Field(_type(kind, f"{model.__name__}_{name}"), is_required=False, description=description)
+
+
+def _type(kind: Any, name: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return dg.Noneable(_type(inner, name))
+    if origin is Literal:
+        return dg.Enum(name, [dg.EnumValue(choice) for choice in arguments])
+    return {str: dg.String, int: dg.Int, float: dg.Float, bool: dg.Bool}[kind]
+
+
+@dg.resource(
+    config_schema={
+        "root": dg.Field(dg.String, is_required=False, description="Root URI; else CURATE_ROOT, else ./curate-data."),
+        "force": dg.Field(dg.Bool, is_required=False, description="Compute every row, whatever its fingerprint says."),
+        **config_schema(CurationConfig),
+    },
+    description="Where everything lives, and every setting. Unset keys come from <root>/curate.yaml, else defaults.",
+)
+def curation(context: dg.InitResourceContext) -> Curation:
+    """The resource, from run config."""
+    given = dict(context.resource_config)
+    storage = Storage(root_uri(given.pop("root", None)))
+    force = bool(given.pop("force", False))
+    return Curation(storage, resolve_config(storage, given), force)

@@ -1,0 +1,184 @@
+"""Running assets of the graph in this process: what `curate materialize` and the demo do, with less start-up.
+
+Dagster's own commands and the UI run the same assets; this is only a shorter way to them. Per-shard assets run in
+ranges of shards, in the order of the graph; assets that look at all shards run once all of those are through.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from curate_assets.definitions import defs
+from curate_assets.partitions import SHARDS
+from curate_assets.streamed import SHARDS_PER_RUN
+from curate_resources.storage import is_local
+
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+
+
+class UnknownAsset(Exception):
+    """A selection that names nothing in the graph."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """One Dagster run; `error` is None when it succeeded."""
+
+    assets: tuple[str, ...]
+    shards: tuple[str, ...]
+    run_id: str
+    error: str | None
+    failed_checks: tuple[str, ...]
+
+
+def dagster_instance(root: str) -> DagsterInstance:
+    """The instance that keeps partitions and history: `DAGSTER_HOME` if set, else `<root>/dagster`.
+
+    Raises:
+        ValueError: the root is no local folder and `DAGSTER_HOME` is not set.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
+        if not is_local(root):
+            raise ValueError(
+                f"the root {root} is not on this machine: set DAGSTER_HOME to a local folder for Dagster's state"
+            )
+        home = str(Path(root) / "dagster")
+        os.environ["DAGSTER_HOME"] = home
+    Path(home).mkdir(parents=True, exist_ok=True)
+    settings = Path(home) / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_DAGSTER_YAML)
+    return DagsterInstance.get()
+
+
+def register_shards(instance: DagsterInstance, shards: Sequence[str]) -> list[str]:
+    """Make shards partitions; returns the keys that are new."""
+    assert SHARDS.name is not None
+    known = set(instance.get_dynamic_partitions(SHARDS.name))
+    new = [shard for shard in sorted(shards) if shard not in known]
+    if new:
+        instance.add_dynamic_partitions(SHARDS.name, new)
+    return new
+
+
+def asset_names() -> list[str]:
+    """All assets, in the order of the graph."""
+    graph = defs.resolve_asset_graph()
+    return [key.to_user_string() for key in graph.toposorted_asset_keys]
+
+
+def selected(selection: str) -> frozenset[str]:
+    """Names of the assets that a Dagster selection names, such as `clips`, `clips+`, `clips,captions` or `*`.
+
+    Raises:
+        UnknownAsset: there are none.
+    """
+    try:
+        graph = defs.resolve_asset_graph()
+        parts = [dg.AssetSelection.from_string(_qualified(part.strip())) for part in selection.split(",")]
+        keys = {key for part in parts for key in part.resolve(graph)}
+    except Exception as error:
+        raise UnknownAsset(f"{selection!r} is no selection of assets: {error}") from error
+    if not keys:
+        raise UnknownAsset(f"{selection!r} selects nothing; the assets are {', '.join(asset_names())}")
+    return frozenset(key.to_user_string() for key in keys)
+
+
+def _qualified(name: str) -> str:
+    """A bare name as a key: Dagster reads `clips+` as one layer only, `key:clips+` as everything downstream."""
+    return re.sub(r"^(\+?)(\w+)(\+?)$", r"\1key:\2\3", name)
+
+
+def run_assets(
+    instance: DagsterInstance, wanted: frozenset[str], shards: Sequence[str], curation: dict[str, Any]
+) -> Iterator[RunOutcome]:
+    """Materialize assets; stops after the first step of the graph with a failure, with all its shards tried.
+
+    Args:
+        shards: partitions for the per-shard assets.
+        curation: config of the `curation` resource.
+    """
+    order = list(instance.get_dynamic_partitions(SHARDS.name or ""))
+    for assets in _assets():
+        chosen = sorted(wanted & {key.to_user_string() for key in assets.keys})
+        if not chosen:
+            continue
+        runs: list[tuple[str, ...]] = [()]
+        if assets.partitions_def is not None:
+            runs = list(_ranges(order, shards))
+        failed = False
+        for run in runs:
+            outcome = _run(instance, chosen, run, curation)
+            failed = failed or outcome.error is not None
+            yield outcome
+        if failed:
+            return
+
+
+def _assets() -> list[dg.AssetsDefinition]:
+    return [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
+
+
+def _ranges(order: Sequence[str], shards: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Shards as runs of neighbours in Dagster's order, each no longer than a run of a backfill."""
+    run: list[str] = []
+    wanted = set(shards)
+    for key in order:
+        if key in wanted:
+            run.append(key)
+        if run and (key not in wanted or len(run) == SHARDS_PER_RUN):
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)
+
+
+def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], curation: dict[str, Any]) -> RunOutcome:
+    tags = {_RANGE_START: shards[0], _RANGE_END: shards[-1]} if len(shards) > 1 else None
+    result = dg.materialize(
+        _assets(),
+        selection=assets,
+        instance=instance,
+        resources=defs.resources,
+        partition_key=shards[0] if len(shards) == 1 else None,
+        tags=tags,
+        run_config={
+            "resources": {"curation": {"config": curation}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+        raise_on_error=False,
+    )
+    failures = [event.event_specific_data for event in result.all_events if event.is_failure]
+    message = None
+    if not result.success:
+        errors = [getattr(data, "error", None) for data in failures]
+        causes = [error for error in errors if error is not None]
+        message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
+    checks = [event for event in result.get_asset_check_evaluations() if not event.passed]
+    return RunOutcome(
+        tuple(assets),
+        shards,
+        result.run_id,
+        message,
+        tuple(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in checks),
+    )
+
+
+def _innermost(error: Any) -> str:
+    while error.cause is not None:
+        error = error.cause
+    return error.message.strip()

@@ -1,0 +1,153 @@
+"""Stages as Dagster assets: one subsettable multi-asset per plan, and what each materialization says of itself."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from curate_assets.partitions import SHARDS
+from curate_assets.resource import Curation
+from curate_assets.video.checks import CHECKS, Shard
+from curate_assets.video.columns import COMMON, MEANINGS
+from curate_assets.video.previews import preview
+from curate_assets.video.stages import plan_for
+from curate_resources.manifests import MANIFEST
+from curate_resources.plan import Materialized, materialize
+from curate_resources.stage import Stage, Table
+
+GROUP = "video"
+OWNERS = ["team:curation"]
+SHARDS_PER_RUN = 8
+
+
+def asset_spec(
+    table: Table, deps: Sequence[dg.AssetDep | str], kinds: set[str], partitioned: bool = True
+) -> dg.AssetSpec:
+    """How an asset is shown and selected."""
+    meanings = {**COMMON, **MEANINGS.get(table.name, {})}
+    columns = [dg.TableColumn(field.name, str(field.type), meanings.get(field.name)) for field in table.schema]
+    return dg.AssetSpec(
+        table.name,
+        deps=deps,
+        description=table.description,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds=kinds,
+        code_version=table.version,
+        partitions_def=SHARDS if partitioned else None,
+        skippable=True,
+        metadata={"grain": table.grain, "dagster/column_schema": dg.TableSchema(columns=columns)},
+    )
+
+
+def _stage_specs(stages: Sequence[Stage]) -> list[dg.AssetSpec]:
+    specs: list[dg.AssetSpec] = []
+    for stage in stages:
+        deps: list[dg.AssetDep | str] = [name for name in stage.inputs if name != MANIFEST.name]
+        kinds = {"ray", "lance"} if stage.heavy else {"lance", "python"}
+        specs += [asset_spec(table, deps, kinds) for table in stage.writes]
+    return specs
+
+
+def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
+    """The checks of some tables, as Dagster lists them."""
+    names = {table.name for table in tables}
+    return [
+        dg.AssetCheckSpec(check.name, asset=check.table.name, description=check.description)
+        for check in CHECKS
+        if check.table.name in names
+    ]
+
+
+def tables_of(stages: Sequence[Stage]) -> list[Table]:
+    """All tables that stages fill."""
+    return [table for stage in stages for table in stage.writes]
+
+
+def streamed_assets(name: str, stages: Sequence[Stage], description: str) -> dg.AssetsDefinition:
+    """Some stages' assets as one subsettable multi-asset: selected together they stream, alone they read tables."""
+
+    @dg.multi_asset(
+        name=name,
+        description=description,
+        specs=_stage_specs(stages),
+        check_specs=check_specs(tables_of(stages)),
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
+        required_resource_keys={"curation"},
+    )
+    def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        curation: Curation = context.resources.curation
+        wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
+        plan = plan_for(wanted, curation.config, curation.storage.root, curation.force, stages)
+        done = materialize(plan, list(context.partition_keys), curation.engine)
+        yield from reported(context, curation, done)
+
+    return streamed
+
+
+def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterator[Materialized]) -> Iterator[Any]:
+    """Turn every committed shard into its own materialization, at once, so that a run that dies keeps what it finished.
+
+    With one partition these are results of the step, so that what comes after it in the run goes on; with several they
+    are events, because a result of a step counts for all its partitions alike.
+    """
+    one = len(context.partition_keys) == 1
+    verdicts: dict[tuple[str, str], list[str]] = {}
+    for each in done:
+        context.log.info(
+            f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
+            f"{each.reused} reused, {each.seconds:.1f} s"
+        )
+        metadata = _metadata(curation, each)
+        problems = _problems(context, curation, each)
+        if one:
+            yield dg.MaterializeResult(
+                asset_key=each.table,
+                metadata=metadata,
+                data_version=dg.DataVersion(each.digest),
+                check_results=[check_result(each.table, name, found) for name, found in problems.items()],
+            )
+            continue
+        context.log_event(
+            dg.AssetMaterialization(
+                each.table, partition=each.shard, metadata=metadata, tags={"dagster/data_version": each.digest}
+            )
+        )
+        for name, found in problems.items():
+            verdicts.setdefault((each.table, name), []).extend(f"{each.shard}: {problem}" for problem in found)
+    for (table, name), found in verdicts.items():
+        yield check_result(table, name, found)
+
+
+def _problems(context: dg.AssetExecutionContext, curation: Curation, done: Materialized) -> dict[str, list[str]]:
+    selected = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(done.table)}
+    shard = Shard(done.shard, curation.tables, curation.config)
+    checks = [check for check in CHECKS if check.table.name == done.table and check.name in selected]
+    return {check.name: check.problems(shard) for check in checks}
+
+
+def check_result(table: str, name: str, problems: list[str]) -> dg.AssetCheckResult:
+    """A verdict that shows the first problems."""
+    return dg.AssetCheckResult(
+        passed=not problems,
+        asset_key=table,
+        check_name=name,
+        metadata={"problems": len(problems), "first": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems[:20]))},
+    )
+
+
+def _metadata(curation: Curation, done: Materialized) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "dagster/row_count": done.rows,
+        "failures": done.statuses.get("failed", 0),
+        "empty": done.statuses.get("empty", 0),
+        "computed": done.computed,
+        "reused": done.reused,
+        "seconds": done.seconds,
+        "bytes": done.bytes,
+        "table_version": done.version,
+        "dagster/uri": curation.tables.uri(done.table),
+    }
+    picture = preview(done.table, done.shard, curation.tables)
+    return metadata | ({"preview": dg.MetadataValue.md(picture)} if picture else {})

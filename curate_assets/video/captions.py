@@ -1,0 +1,110 @@
+"""`captions`: text for every window of the clips that are kept, from their storyboard frames."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.duplicates import GROUPED, kept_clips
+from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.storyboard_frames import Storyboard
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+from gpu_kernels.caption_windows import caption_windows, window_frames
+from gpu_kernels.captioners import CaptionRequest, load_captioner, model_identity, prompt_hash
+from gpu_kernels.clips import SECOND
+
+CAPTIONS = Table(
+    name="captions",
+    grain="window",
+    keys=("video_id", "clip_id", "start_frame"),
+    sections=("captions",),
+    model=lambda config: model_identity(config.captions),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("window", pa.int32()),
+            ("start_frame", pa.int64()),
+            ("end_frame", pa.int64()),
+            ("text", pa.string()),
+            ("caption_status", pa.string()),
+            ("model", pa.string()),
+            ("model_revision", pa.string()),
+            ("prompt_hash", pa.string()),
+            ("frames", pa.int32()),
+            ("prompt_tokens", pa.int32()),
+            ("output_tokens", pa.int32()),
+        ]
+    ),
+    description=(
+        "Text for every window (256 frames) of the clips that are selected and not duplicates, with its status, "
+        "prompt, model, revision and tokens. With no captioner configured, every window is an empty row."
+    ),
+)
+
+
+def open_captioner(config: Any, storage: Storage) -> Worker:
+    """A worker that asks a vision-language model about windows."""
+    settings = config.captions
+    captioner = load_captioner(settings) if settings.backend != "none" else None
+    model, revision = model_identity(settings)
+
+    def caption(work: Work) -> Mapping[str, list[Row]]:
+        rows: list[Row] = []
+        requests: list[CaptionRequest] = []
+        for clip in work.items.to_pylist():
+            board = Storyboard(storage, work.inputs[STORYBOARDS.name], clip["video_id"])
+            spans = caption_windows(
+                clip["start_frame"], clip["end_frame"], settings.window_frames, settings.remainder_frames
+            )
+            for index, (start, end) in enumerate(spans):
+                positions = window_frames(board.frames, start, end, settings.max_frames)
+                first = board.pts_ns[positions[0]]
+                if captioner is not None:
+                    times = [(board.pts_ns[position] - first) / SECOND for position in positions]
+                    requests.append(CaptionRequest(board.jpegs(positions), times))
+                rows.append(
+                    {
+                        "video_id": clip["video_id"],
+                        "clip_id": clip["clip_id"],
+                        "window": index,
+                        "start_frame": start,
+                        "end_frame": end,
+                        "caption_status": "skipped",
+                        "model": model,
+                        "model_revision": revision,
+                        "prompt_hash": prompt_hash(settings),
+                        "frames": len(positions),
+                        "status": "empty",
+                    }
+                )
+        if captioner is None:
+            return {CAPTIONS.name: rows}
+        for row, answer in zip(rows, captioner.caption(requests), strict=True):
+            row |= {
+                "text": answer.text,
+                "caption_status": answer.status,
+                "prompt_tokens": answer.prompt_tokens,
+                "output_tokens": answer.output_tokens,
+                "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
+            }
+            if answer.status == "error":
+                message = answer.failure or "no reason given"
+                row["error"] = {"stage": CAPTION.name, "type": "CaptionError", "message": message, "attempt": 1}
+        return {CAPTIONS.name: rows}
+
+    return caption
+
+
+CAPTION = Stage(
+    name="caption",
+    item=CLIPS.name,
+    reads=(STORYBOARDS.name,),
+    gates=GROUPED,
+    writes=(CAPTIONS,),
+    open=open_captioner,
+    heavy=True,
+    eligible=kept_clips,
+)

@@ -1,0 +1,79 @@
+"""`clips`: spans of every video, from its shot-transition curve. Pure and quick: no pixel is looked at."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate_assets.video.signals import SHOT_SIGNALS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+from gpu_kernels.clips import clip_spans
+
+CLIPS = Table(
+    name="clips",
+    grain="clip",
+    keys=("video_id", "start_frame"),
+    linked_by=("video_id", "clip_id"),
+    identity=("clip_id",),
+    sections=("clips",),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("shot", pa.int32()),
+            ("start_frame", pa.int64()),
+            ("end_frame", pa.int64()),
+            ("start_ns", pa.int64()),
+            ("end_ns", pa.int64()),
+            ("dropped", pa.string()),
+        ]
+    ),
+    description=(
+        "Spans of every video, half open, in frames and nanoseconds. `clip_id` is the video's id and the span in "
+        "time. A shot that is too short for a clip is an empty row that says so in `dropped`."
+    ),
+)
+
+
+def clip_id(video_id: str, start_ns: int, end_ns: int) -> str:
+    """A clip's id: its video's id and its span in milliseconds; sorts by video and time."""
+    return f"{video_id}-{start_ns // 1_000_000:09d}-{end_ns // 1_000_000:09d}"
+
+
+def open_splitter(config: Any, storage: Storage) -> Worker:
+    """A worker that cuts transition curves into spans."""
+
+    def split(work: Work) -> Mapping[str, list[Row]]:
+        signals = {row["video_id"]: row for row in work.inputs[SHOT_SIGNALS.name].to_pylist() if row["status"] == "ok"}
+        rows: list[Row] = []
+        for video_id in work.items["video_id"].to_pylist():
+            if video_id not in signals:
+                raise ValueError("the video has no shot signals: see the error of its row in shot_signals")
+            signal = signals[video_id]
+            pts = np.array(signal["pts_ns"], np.int64)
+            curve = np.array(signal["transition"], np.float32)
+            if config.clips.splitter == "shots" and len(curve) != len(pts):
+                raise ValueError("the video was scanned with shot_signals.network: none, so it cannot be cut at shots")
+            for span in clip_spans(curve, pts, config.clips):
+                rows.append(
+                    {
+                        "video_id": video_id,
+                        "clip_id": None if span.dropped else clip_id(video_id, span.start_ns, span.end_ns),
+                        "shot": span.shot,
+                        "start_frame": span.start_frame,
+                        "end_frame": span.end_frame,
+                        "start_ns": span.start_ns,
+                        "end_ns": span.end_ns,
+                        "dropped": span.dropped,
+                        "status": "empty" if span.dropped else "ok",
+                    }
+                )
+        return {CLIPS.name: rows}
+
+    return split
+
+
+SPLIT = Stage(name="split", item=SOURCE_VIDEOS.name, reads=(SHOT_SIGNALS.name,), writes=(CLIPS,), open=open_splitter)

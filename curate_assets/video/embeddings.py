@@ -1,0 +1,68 @@
+"""`clip_embeddings`: one unit vector per clip, from its storyboard frames."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.storyboard_frames import Storyboard
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+from gpu_kernels.embedders import clip_vector, load_embedder, model_identity
+from gpu_kernels.storyboards import decoded
+
+CLIP_EMBEDDINGS = Table(
+    name="clip_embeddings",
+    grain="clip",
+    keys=("video_id", "clip_id"),
+    sections=("clip_embeddings",),
+    model=lambda config: model_identity(config.clip_embeddings),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("vector", pa.list_(pa.float32())),
+            ("frames", pa.int32()),
+            ("model", pa.string()),
+            ("model_revision", pa.string()),
+        ]
+    ),
+    description="One unit vector per clip: the mean of its storyboard frames' embeddings, with the model that made it.",
+)
+
+
+def open_embedder(config: Any, storage: Storage) -> Worker:
+    """A worker that embeds clips."""
+    embedder = load_embedder(config.clip_embeddings)
+
+    def embed(work: Work) -> Mapping[str, list[Row]]:
+        rows: list[Row] = []
+        for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
+            board = Storyboard(storage, work.inputs[STORYBOARDS.name], clip["video_id"])
+            jpegs = board.jpegs(board.within(clip["start_frame"], clip["end_frame"]))
+            pictures = [decoded(jpeg) for jpeg in jpegs]
+            rows.append(
+                {
+                    "video_id": clip["video_id"],
+                    "clip_id": clip["clip_id"],
+                    "vector": clip_vector(embedder.embed(pictures)),
+                    "frames": len(pictures),
+                    "model": embedder.name,
+                    "model_revision": embedder.revision,
+                }
+            )
+        return {CLIP_EMBEDDINGS.name: rows}
+
+    return embed
+
+
+EMBED = Stage(
+    name="embed",
+    item=CLIPS.name,
+    reads=(STORYBOARDS.name,),
+    writes=(CLIP_EMBEDDINGS,),
+    open=open_embedder,
+    heavy=True,
+)

@@ -1,0 +1,190 @@
+"""The video graph as Dagster sees it, from files to the training set and its report."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from curate_assets.resource import Curation
+from curate_assets.streamed import (
+    GROUP,
+    OWNERS,
+    asset_spec,
+    check_result,
+    check_specs,
+    reported,
+    streamed_assets,
+)
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
+from curate_assets.video.previews import preview
+from curate_assets.video.report_file import write_report
+from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
+from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
+from curate_resources.plan import Materialized, committed
+from curate_resources.storage import is_local
+
+_ALL_SHARDS = dg.AllPartitionMapping()
+_SHOWN_SHARDS = 4
+
+curation_assets = streamed_assets(
+    "curate_videos",
+    CURATION_STAGES,
+    "One streaming plan from files to selected clips; every source video is decoded once.",
+)
+
+
+@dg.multi_asset(
+    name="duplicate_pairs",
+    description=DUPLICATE_PAIRS.description,
+    specs=[
+        asset_spec(
+            DUPLICATE_PAIRS,
+            [
+                dg.AssetDep("clip_embeddings", partition_mapping=_ALL_SHARDS),
+                dg.AssetDep("clip_selection", partition_mapping=_ALL_SHARDS),
+            ],
+            {"lance", "python"},
+        )
+    ],
+    check_specs=check_specs([DUPLICATE_PAIRS]),
+    backfill_policy=dg.BackfillPolicy.multi_run(1),
+    required_resource_keys={"curation"},
+)
+def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    """Exact cosine search of a shard's selected clips among those of all shards."""
+    curation: Curation = context.resources.curation
+
+    def done() -> Iterator[Materialized]:
+        for shard in context.partition_keys:
+            rows = measure_pairs(curation.tables, shard, curation.config.duplicate_pairs)
+            version = curation.tables.swap(DUPLICATE_PAIRS, shard, rows)
+            yield committed(DUPLICATE_PAIRS, shard, version, rows)
+
+    yield from reported(context, curation, done())
+
+
+@dg.asset(
+    name=DUPLICATE_GROUPS.name,
+    description=DUPLICATE_GROUPS.description,
+    deps=[
+        dg.AssetDep(name, partition_mapping=_ALL_SHARDS)
+        for name in ("duplicate_pairs", "clip_selection", "motion_scores")
+    ],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"lance", "python"},
+    code_version=DUPLICATE_GROUPS.version,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "one_keeper_per_group", asset=DUPLICATE_GROUPS.name, description="Every group keeps exactly one clip."
+        )
+    ],
+    required_resource_keys={"curation"},
+)
+def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Connected components of the pairs of all shards, and their keepers."""
+    curation: Curation = context.resources.curation
+    rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
+    version = curation.tables.replace(DUPLICATE_GROUPS, rows)
+    clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
+    keepers: dict[str, int] = {}
+    for row in clips:
+        keepers[row["group_id"]] = keepers.get(row["group_id"], 0) + row["keeper"]
+    wrong = [f"group {group} has {count} keepers" for group, count in keepers.items() if count != 1]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": len(clips),
+            "groups": len(keepers),
+            "groups_of_several": len({row["group_id"] for row in clips if row["group_size"] > 1}),
+            "duplicates": sum(not row["keeper"] for row in clips),
+            "shards": sorted(rows),
+            "table_version": version,
+            "dagster/uri": curation.tables.uri(DUPLICATE_GROUPS.name),
+        },
+        check_results=[check_result(DUPLICATE_GROUPS.name, "one_keeper_per_group", wrong)],
+    )
+
+
+delivery_assets = streamed_assets(
+    "deliver_clips",
+    DELIVERY_STAGES,
+    "Captions and files of the clips that are selected and no duplicates.",
+)
+
+
+@dg.asset(
+    name=TRAINING_DATASET.name,
+    description=TRAINING_DATASET.description,
+    deps=[dg.AssetDep(name, partition_mapping=_ALL_SHARDS) for name in ("clip_files", "captions")],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"webdataset", "lance"},
+    code_version=TRAINING_DATASET.version,
+    required_resource_keys={"curation"},
+)
+def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """WebDataset tars of the kept clips, and a table that says which clip is where."""
+    curation: Curation = context.resources.curation
+    written = write_dataset(curation.tables, curation.config.training_dataset)
+    version = curation.tables.replace(TRAINING_DATASET, written.rows)
+    left_out = sum(part["status"].to_pylist().count("empty") for part in written.rows.values())
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": written.samples,
+            "left_out": left_out,
+            "tars": written.tars,
+            "tars_already_there": written.resumed,
+            "bytes": written.bytes,
+            "manifest": written.manifest,
+            "table_version": version,
+            "dagster/uri": curation.tables.uri(TRAINING_DATASET.name),
+        }
+    )
+
+
+@dg.asset(
+    description=(
+        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
+        "duplicate groups side by side, failures."
+    ),
+    deps=["training_dataset"],
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"html"},
+    required_resource_keys={"curation"},
+)
+def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """The report, and its main pictures for this page."""
+    curation: Curation = context.resources.curation
+    report = write_report(curation.tables, curation.config)
+    steps = report.contents.funnel
+    lines = [
+        f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"
+        for step in steps
+    ]
+    charts = {title: f"![{title}](data:image/svg+xml;base64,{_base64(svg)})" for title, svg in report.charts.items()}
+    funnel = charts.pop("Funnel")
+    return dg.MaterializeResult(
+        metadata={
+            "report": dg.MetadataValue.path(report.uri) if is_local(report.uri) else dg.MetadataValue.url(report.uri),
+            "funnel": dg.MetadataValue.md("\n".join([funnel, "", "| step | count | lost |", "|---|---:|---|", *lines])),
+            "distributions": dg.MetadataValue.md(
+                "\n\n".join(f"**{title}**\n\n{image}" for title, image in charts.items())
+            ),
+            "kept_clips": dg.MetadataValue.md(_kept_clips(curation)),
+            **{step.name.replace(" ", "_"): step.count for step in steps if step.count is not None},
+        }
+    )
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _kept_clips(curation: Curation) -> str:
+    """One contact sheet per shard, of the first few."""
+    shards = curation.tables.shards(CLIP_FILES) if curation.tables.exists(CLIP_FILES.name) else []
+    sheets = [preview(CLIP_FILES.name, shard, curation.tables) for shard in shards[:_SHOWN_SHARDS]]
+    return "\n\n".join(sheet for sheet in sheets if sheet) or "no clip files yet"

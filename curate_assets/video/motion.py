@@ -1,0 +1,69 @@
+"""`motion_scores`: how much each clip moves, from the signals over time; over the whole clip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.signals import MOTION_SIGNALS
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+from gpu_kernels.motion import span_motion
+
+MOTION_SCORES = Table(
+    name="motion_scores",
+    grain="clip",
+    keys=("video_id", "clip_id"),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("global_mean", pa.float32()),
+            ("per_patch_min_256", pa.float32()),
+        ]
+    ),
+    description=(
+        "Motion of every clip, as a share of the picture's width plus height per frame: the mean over the whole clip "
+        "and picture, and the mean of the stillest 256-pixel patch."
+    ),
+)
+
+
+def open_motion_scorer(config: Any, storage: Storage) -> Worker:
+    """A worker that averages motion over spans."""
+
+    def score(work: Work) -> Mapping[str, list[Row]]:
+        signals = {s["video_id"]: s for s in work.inputs[MOTION_SIGNALS.name].to_pylist() if s["status"] == "ok"}
+        rows: list[Row] = []
+        for clip in work.items.to_pylist():
+            signal = signals.get(clip["video_id"])
+            if signal is None:
+                raise ValueError("the video has no motion signals: see the error of its row in motion_signals")
+            frames = np.array(signal["sample_frames"], np.int64)
+            if len(frames) == 0:
+                raise ValueError("no motion could be sampled: the video has too few frames")
+            shape = (len(frames), signal["patch_rows"], signal["patch_columns"])
+            patches = np.array(signal["patches"], np.float32).reshape(shape)
+            mean, least = span_motion(frames, patches, clip["start_frame"], clip["end_frame"])
+            rows.append(
+                {
+                    "video_id": clip["video_id"],
+                    "clip_id": clip["clip_id"],
+                    "global_mean": mean,
+                    "per_patch_min_256": least,
+                }
+            )
+        return {MOTION_SCORES.name: rows}
+
+    return score
+
+
+SCORE_MOTION = Stage(
+    name="score_motion",
+    item=CLIPS.name,
+    reads=(MOTION_SIGNALS.name,),
+    writes=(MOTION_SCORES,),
+    open=open_motion_scorer,
+)

@@ -1,0 +1,192 @@
+"""Charts as SVG text. Colours come from the page's style, by class, so that they follow light and dark."""
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from curate_assets.video.report.distributions import Distribution, nice_step
+from curate_assets.video.report.funnel import WAITING, FunnelStep
+
+_COLUMN, _BAR, _HEIGHT = 100.0, 56.0, 100.0
+_FILES = 2
+"""The funnel's first steps count files, the others pieces of video: two scales."""
+
+_WIDTH, _TOP, _FLOOR, _BOTTOM = 340.0, 34.0, 140.0, 160.0
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: a few significant digits, thousands separated."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-4:
+        exponent = math.floor(math.log10(abs(value)) + 1e-9)
+        factor = f"{value / 10**exponent:.2g}"
+        power = f"10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+        return power if factor == "1" else f"{factor}×{power}"
+    return f"{value:.{digits}g}"
+
+
+def funnel_chart(steps: Sequence[FunnelStep]) -> Markup:
+    """The funnel: per step a bar of what arrived, on it what was lost, and a band from the step before.
+
+    It has no text and a column per step, to be stretched over the columns of the page that hold the numbers.
+    """
+    scales = [_greatest(steps[:_FILES]), _greatest(steps[_FILES:])]
+    heights = [
+        None if step.count is None else _height(step.count, scales[index >= _FILES]) for index, step in enumerate(steps)
+    ]
+    parts: list[Markup] = []
+    for index, (step, height) in enumerate(zip(steps, heights, strict=True)):
+        left = index * _COLUMN
+        before = heights[index - 1] if index else None
+        if height is None:
+            parts.append(_rectangle("absent", left, 16, _BAR))
+            continue
+        parts.append(_rectangle("bar", left, height, _BAR))
+        if before is not None:
+            start = left - _COLUMN + _BAR
+            if index == _FILES:
+                parts.append(_band("spread", start, left, before, height))
+                continue
+            parts.append(_band("band", start, left, before, before))
+            waiting = _height(min(step.lost.get(WAITING, 0), steps[index - 1].count or 0), scales[index >= _FILES])
+            cap = max(0.0, before - height)
+            parts.append(_rectangle("lost", left, cap - min(cap, waiting), _BAR, height))
+            parts.append(_rectangle("waiting", left, min(cap, waiting), _BAR, before - min(cap, waiting)))
+    size = f"0 0 {len(steps) * _COLUMN - (_COLUMN - _BAR):g} {_HEIGHT:g}"
+    said = ", ".join(f"{step.count} {step.name}" for step in steps if step.count is not None)
+    return _svg("funnel-chart", size, said, parts, ' preserveAspectRatio="none"')
+
+
+def histogram(data: Distribution) -> Markup:
+    """Bars stacked by series over an axis, thresholds as dashed lines."""
+    bars = data.bars
+    tallest = max(sum(bar.counts) for bar in bars)
+    slot = min(_WIDTH / len(bars), 64.0) if data.scale == "values" else _WIDTH / len(bars)
+    gap = max(1.0, min(slot * 0.25, 10.0)) if data.scale == "values" else 1.0
+    parts = [
+        Markup('<line class="grid" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_TOP:g}"),
+    ]
+    marks = [(x, mark) for mark in data.marks if (x := _place(data, mark.value, slot)) is not None]
+    aside = any(x < 44 for x, _ in marks)
+    parts.append(_text("tick", _WIDTH if aside else 0, _TOP - 5, f"{tallest:,}", "end" if aside else "start"))
+    for index, bar in enumerate(bars):
+        bottom = _FLOOR
+        label = f"{bar.low:g}" if bar.low == bar.high else f"{number(bar.low)} – {number(bar.high)}"
+        told = ", ".join(f"{count:,} {name}" for name, count in zip(data.series, bar.counts, strict=True) if count)
+        for series, count in zip(data.series, bar.counts, strict=True):
+            if count:
+                height = max(1.0, count / tallest * (_FLOOR - _TOP))
+                bottom -= height
+                parts.append(
+                    Markup('<rect class="s-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+                        series.replace(" ", "-"),
+                        f"{index * slot + gap / 2:.2f}",
+                        f"{bottom:.2f}",
+                        f"{slot - gap:.2f}",
+                        f"{height:.2f}",
+                        f"{label} {data.unit}: {told}",
+                    )
+                )
+    parts.append(Markup('<line class="axis" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_FLOOR:g}"))
+    parts += [_text("tick", x, _FLOOR + 14, text, anchor) for x, text, anchor in _ticks(data, slot)]
+    for x, mark in marks:
+        line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
+        parts.append(line.format(f"{x:.2f}", f"{_TOP - 16:g}", f"{_FLOOR:g}"))
+        said = f"{mark.label} {number(mark.value)}"
+        parts.append(_text("mark-label", x, _TOP - 21, said, "end" if x > _WIDTH * 0.6 else "start"))
+    said = f"{data.title}: {data.total:,} {data.counted}"
+    return _svg("histogram", f"0 0 {_WIDTH:g} {_BOTTOM:g}", said, parts)
+
+
+_STANDALONE_STYLE = """
+svg { background: #fff; font: 11px sans-serif; }
+rect { fill: #0b6b5a; } text { fill: #333; }
+.lost, .s-rejected { fill: #d9622b; } .band { fill: #d5e8e3; }
+.spread { fill: #eee; } .waiting { fill: #ccc; } .axis { stroke: #222; } .grid { stroke: #e5e5e5; }
+.mark { stroke: #222; stroke-dasharray: 3 2; }
+"""
+
+
+def standalone(chart: Markup, width: int) -> str:
+    """A chart as an SVG document with colours of its own, for where the page's style is not: the Dagster UI."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
+    start, body = str(chart).split(">", 1)
+    return f"{start.replace('<svg ', head)}><style>{_STANDALONE_STYLE}</style>{body}"
+
+
+def _greatest(steps: Sequence[FunnelStep]) -> int:
+    return max((step.count or 0 for step in steps), default=0)
+
+
+def _height(count: int, greatest: int) -> float:
+    return max(0.8, count / greatest * _HEIGHT) if count else 0.0
+
+
+def _rectangle(style: str, left: float, height: float, width: float, above: float = 0.0) -> Markup:
+    if height <= 0:
+        return Markup("")
+    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
+        style, f"{left:g}", f"{_HEIGHT - above - height:.2f}", f"{width:g}", f"{height:.2f}"
+    )
+
+
+def _band(style: str, left: float, right: float, start: float, end: float) -> Markup:
+    middle = (left + right) / 2
+    one, other = _HEIGHT - start, _HEIGHT - end
+    curve = f"C{middle:g},{one:.2f} {middle:g},{other:.2f} {right:g},{other:.2f}"
+    path = f"M{left:g},{_HEIGHT:g} V{one:.2f} {curve} V{_HEIGHT:g} Z"
+    return Markup('<path class="{}" d="{}"/>').format(style, path)
+
+
+def _place(data: Distribution, value: float, slot: float) -> float | None:
+    """Where a value lies on the axis; None outside of it."""
+    if data.scale == "values":
+        return slot * sum(bar.high < value for bar in data.bars)
+    if data.scale == "log" and value <= 0:
+        return None
+    ruled = [index for index, bar in enumerate(data.bars) if bar.high > bar.low]
+    if not ruled or not data.bars[ruled[0]].low <= value <= data.bars[ruled[-1]].high:
+        return None
+    index = next(i for i in ruled if value <= data.bars[i].high)
+    low, high = data.bars[index].low, data.bars[index].high
+    part = math.log(value / low) / math.log(high / low) if data.scale == "log" else (value - low) / (high - low)
+    return slot * (index + part)
+
+
+def _ticks(data: Distribution, slot: float) -> list[tuple[float, str, str]]:
+    bars = data.bars
+    if data.scale == "values":
+        return [(slot * (index + 0.5), f"{bar.low:g}", "middle") for index, bar in enumerate(bars)]
+    ruled = [bar for bar in bars if bar.high > bar.low]
+    ticks: list[tuple[float, str, str]] = [(slot / 2, "0", "middle")] if len(ruled) < len(bars) else []
+    if not ruled:
+        return ticks
+    low, high = ruled[0].low, ruled[-1].high
+    if data.scale == "log":
+        first, last = round(math.log10(low)), round(math.log10(high))
+        values = [10.0**power for power in range(first, last + 1)]
+    else:
+        step = nice_step(high - low, 6)
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        values = [index * step for index in range(first, last + 1)]
+    for value in values:
+        x = _place(data, min(max(value, low), high), slot)
+        if x is not None and not (ticks and x < 44):
+            anchor = "start" if x < 4 else "end" if x > _WIDTH - 4 else "middle"
+            ticks.append((x, number(round(value, 10)), anchor))
+    return ticks
+
+
+def _text(style: str, x: float, y: float, text: str, anchor: str) -> Markup:
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        style, f"{x:.2f}", f"{y:g}", anchor, text
+    )
+
+
+def _svg(style: str, box: str, said: str, parts: Sequence[Markup], more: str = "") -> Markup:
+    head = Markup('<svg class="{}" viewBox="{}" role="img" aria-label="{}"{}>')
+    return head.format(style, box, said, Markup(more)) + Markup("").join(parts) + Markup("</svg>")

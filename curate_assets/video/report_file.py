@@ -1,0 +1,37 @@
+"""Where the report goes."""
+
+from dataclasses import dataclass
+
+from curate_assets.config import CurationConfig
+from curate_assets.video.report.charts import funnel_chart, histogram, standalone
+from curate_assets.video.report.contents import ReportContents, gather
+from curate_assets.video.report.page import render
+from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.tables import Tables
+
+REPORT_PATH = "reports/dataset.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report: where it is, what it says, and its charts by title, as SVG documents."""
+
+    uri: str
+    contents: ReportContents
+    charts: dict[str, str]
+
+
+def write_report(tables: Tables, config: CurationConfig) -> Report:
+    """Write the report of the tables as they stand."""
+    contents = gather(tables, config, samples_in(tables))
+    tables.storage.write(REPORT_PATH, render(contents).encode())
+    charts = {each.title: standalone(histogram(each), 420) for each in contents.distributions if each.bars}
+    charts = {"Funnel": standalone(funnel_chart(contents.funnel), 640), **charts}
+    return Report(tables.storage.uri(REPORT_PATH), contents, charts)
+
+
+def samples_in(tables: Tables) -> int | None:
+    """Samples of the training set; None if it was never made."""
+    if not tables.exists(TRAINING_DATASET.name):
+        return None
+    return tables.read(TRAINING_DATASET, columns=["status"], where="status = 'ok'").num_rows

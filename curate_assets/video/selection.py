@@ -1,0 +1,73 @@
+"""`clip_selection`: the verdict on every clip, and every reason against it. The only asset with score thresholds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+from gpu_kernels.clips import SECOND
+from gpu_kernels.selection import rejection_reasons
+
+CLIP_SELECTION = Table(
+    name="clip_selection",
+    grain="clip",
+    keys=("video_id", "clip_id"),
+    sections=("clip_selection",),
+    identity=("selected",),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("selected", pa.bool_()),
+            ("reasons", pa.list_(pa.string())),
+        ]
+    ),
+    description=(
+        "The verdict on every clip and every reason against it, from thresholds on scores that were measured before. "
+        "Changing a threshold recomputes this table and nothing that was measured."
+    ),
+)
+
+
+def open_selector(config: Any, storage: Storage) -> Worker:
+    """A worker that compares scores with thresholds."""
+
+    def select(work: Work) -> Mapping[str, list[Row]]:
+        motion = {m["clip_id"]: m for m in work.inputs[MOTION_SCORES.name].to_pylist() if m["status"] == "ok"}
+        videos = {video["video_id"]: video for video in work.inputs[SOURCE_VIDEOS.name].to_pylist()}
+        rows: list[Row] = []
+        for clip in work.items.to_pylist():
+            video, moving = videos[clip["video_id"]], motion.get(clip["clip_id"])
+            measured = {
+                "motion_global_mean": moving["global_mean"] if moving else None,
+                "motion_per_patch": moving["per_patch_min_256"] if moving else None,
+                "short_side": min(video["width"], video["height"]),
+                "seconds": (clip["end_ns"] - clip["start_ns"]) / SECOND,
+                "frame_rate": video["average_rate"],
+            }
+            reasons = rejection_reasons(measured, config.clip_selection)
+            rows.append(
+                {
+                    "video_id": clip["video_id"],
+                    "clip_id": clip["clip_id"],
+                    "selected": not reasons,
+                    "reasons": reasons,
+                }
+            )
+        return {CLIP_SELECTION.name: rows}
+
+    return select
+
+
+SELECT = Stage(
+    name="select",
+    item=CLIPS.name,
+    reads=(SOURCE_VIDEOS.name, MOTION_SCORES.name),
+    writes=(CLIP_SELECTION,),
+    open=open_selector,
+)

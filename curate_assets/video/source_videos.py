@@ -1,0 +1,85 @@
+"""`source_videos`: what every file of a shard is, and whether it can be used at all."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from curate_resources.manifests import MANIFEST
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage, local_copy
+from gpu_kernels.sandbox import Nursery
+
+SOURCE_VIDEOS = Table(
+    name="source_videos",
+    grain="file",
+    keys=("uri",),
+    linked_by=("video_id",),
+    identity=("video_id",),
+    distinct="video_id",
+    columns=pa.schema(
+        [
+            ("uri", pa.string()),
+            ("video_id", pa.string()),
+            ("bytes", pa.int64()),
+            ("container", pa.string()),
+            ("codec", pa.string()),
+            ("pixel_format", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("coded_width", pa.int32()),
+            ("coded_height", pa.int32()),
+            ("rotation", pa.int32()),
+            ("sample_aspect_ratio", pa.string()),
+            ("average_rate", pa.float64()),
+            ("real_rate", pa.float64()),
+            ("constant_rate", pa.bool_()),
+            ("duration_ns", pa.int64()),
+            ("first_pts_ns", pa.int64()),
+            ("frames", pa.int64()),
+            ("keyframes", pa.int64()),
+            ("audio_codec", pa.string()),
+            ("audio_sample_rate", pa.int32()),
+            ("audio_channels", pa.int32()),
+            ("video_streams", pa.int32()),
+        ]
+    ),
+    description=(
+        "Every file of the shard's manifest, probed in a child process: container, codec, size as displayed, rates, "
+        "duration, frames, sound, and `video_id`, the hash of its content, which survives moving the bucket. "
+        "Files that are no videos are failed rows; a file with the content of an earlier one is an empty row."
+    ),
+)
+
+_HASH_BLOCK = 1 << 20
+
+
+def open_prober(config: Any, storage: Storage) -> Worker:
+    """A worker that hashes and probes files."""
+    nursery = Nursery(config.limits)
+
+    def probe(work: Work) -> Mapping[str, list[Row]]:
+        rows: list[Row] = []
+        for uri in work.items["uri"].to_pylist():
+            with local_copy(uri) as path:
+                video_id, size = content_id(path)
+                header, _ = next(iter(list(nursery.run("gpu_kernels.containers:probe", path=path))))
+            facts = {key: value for key, value in header.items() if key != "kind"}
+            rows.append({"uri": uri, "video_id": video_id, "bytes": size, **facts})
+        return {SOURCE_VIDEOS.name: rows}
+
+    return probe
+
+
+def content_id(path: str) -> tuple[str, int]:
+    """The first 128 bits of the SHA-256 of a file's content, as hex, and its size in bytes."""
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest()[:32], size
+
+
+PROBE = Stage(name="probe", item=MANIFEST.name, reads=(), writes=(SOURCE_VIDEOS,), open=open_prober, heavy=True)

@@ -1,0 +1,354 @@
+"""`training_dataset`: the kept clips as WebDataset tars, binned by resolution, aspect ratio and duration.
+
+The bins are those of the reference pipeline. A tar holds, per sample, `<clip_id>.mp4` and `<clip_id>.json`, and
+depends on nothing but its samples: the same samples give the same bytes. Next to each tar lies a record with its
+checksum, written after it, so that a run that was cut short goes on where it stopped.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pyarrow as pa
+
+from curate_assets.config import TrainingDatasetConfig
+from curate_assets.video.captions import CAPTIONS
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.duplicates import DUPLICATE_GROUPS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.plan import in_order
+from curate_resources.stage import Row, Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.clips import SECOND
+
+TRAINING_DATASET = Table(
+    name="training_dataset",
+    grain="sample",
+    keys=("video_id", "clip_id"),
+    sections=("training_dataset",),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("resolution", pa.string()),
+            ("aspect_ratio", pa.string()),
+            ("duration", pa.string()),
+            ("tar", pa.string()),
+            ("bytes", pa.int64()),
+            ("left_out", pa.string()),
+        ]
+    ),
+    description=(
+        "The training set: every kept clip and the WebDataset tar that holds it, in the bins of the reference pipeline "
+        "(short side, aspect ratio, duration). Clips that are in no bin are empty rows that say why."
+    ),
+)
+
+_ASPECTS = (("9_16", 0.65), ("3_4", 0.88), ("1_1", 1.16), ("4_3", 1.55), ("16_9", 10.0))
+_DURATIONS = ((5.0, 10.0, "5_10"), (10.0, 30.0, "10_30"), (30.0, float("inf"), "30_inf"))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Where samples of one kind lie."""
+
+    resolution: str
+    aspect_ratio: str
+    duration: str
+
+    @property
+    def folder(self) -> str:
+        """Path below the dataset's version."""
+        return f"resolution_{self.resolution}/aspect_ratio_{self.aspect_ratio}/duration_{self.duration}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip of the training set: its file, and what the JSON beside it says."""
+
+    shard: str
+    video_id: str
+    clip_id: str
+    path: str
+    bytes: int
+    sha256: str
+    bin: Bin
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tar:
+    """One tar to be written; `digest` stands for its samples."""
+
+    path: str
+    samples: tuple[Sample, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_dataset` did."""
+
+    rows: dict[str, pa.Table]
+    tars: int
+    resumed: int
+    samples: int
+    bytes: int
+    manifest: str
+
+
+def bin_of(width: int, height: int, seconds: float, min_seconds: float) -> Bin | None:
+    """The bin of a clip; None if it is shorter than every bin, or more than ten times as wide as high."""
+    short = min(width, height)
+    resolution = "1080" if short >= 1080 else "720" if short >= 720 else "lt_720"
+    aspect = next((name for name, most in _ASPECTS if width / height <= most), None)
+    durations = _DURATIONS
+    if min_seconds < 5.0:
+        durations = ((min_seconds, 5.0, f"{min_seconds:g}_5"), *_DURATIONS)
+    duration = next((name for least, most, name in durations if max(least, min_seconds) <= seconds < most), None)
+    return Bin(resolution, aspect, duration) if aspect and duration else None
+
+
+def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
+    """Write all tars that are not there yet and the manifest, and make the table's rows of every shard."""
+    samples, left_out = _samples(tables, config)
+    storage = tables.storage
+    base = f"datasets/{config.version}"
+    rows: dict[str, list[Row]] = {shard: [] for shard in tables.shards(CLIP_SELECTION)}
+    records: list[dict[str, Any]] = []
+    resumed = 0
+    for tar in _tars(samples, config):
+        path = f"{base}/{tar.path}"
+        record = _record(storage, path)
+        if record is not None and record["digest"] == tar.digest:
+            resumed += 1
+        else:
+            record = _write_tar(storage, path, tar)
+        records.append({"path": tar.path, **record})
+        rows_of_tar = ((sample, path) for sample in tar.samples)
+        for sample, place in rows_of_tar:
+            rows[sample.shard].append(_row(sample, place, config))
+    for row in left_out:
+        rows[row["shard"]].append(row)
+    _delete_stale(storage, base, {record["path"] for record in records})
+    manifest = f"{base}/manifest.json"
+    total = sum(record["bytes"] for record in records)
+    summary = {"version": config.version, "samples": len(samples), "bytes": total, "tars": records}
+    storage.write(manifest, json.dumps(summary, indent=1, sort_keys=True).encode())
+    made = {
+        shard: in_order(TRAINING_DATASET, [pa.Table.from_pylist(part, schema=TRAINING_DATASET.rows_schema)])
+        for shard, part in rows.items()
+    }
+    return Written(made, len(records), resumed, len(samples), total, storage.uri(manifest))
+
+
+def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample], list[Row]]:
+    def good(table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
+        return tables.read(table, columns=["shard", *columns], where="status = 'ok'").to_pylist()
+
+    def by_clip(table: Table, columns: Sequence[str]) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["shard"], row["clip_id"]): row for row in good(table, ["clip_id", *columns])}
+
+    kept = {key for key, row in by_clip(DUPLICATE_GROUPS, ["keeper"]).items() if row["keeper"]}
+    kept &= {key for key, row in by_clip(CLIP_SELECTION, ["selected"]).items() if row["selected"]}
+    clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
+    motion = by_clip(MOTION_SCORES, ["global_mean", "per_patch_min_256"])
+    videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
+    captions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in good(CAPTIONS, ["clip_id", "start_frame", "end_frame", "text", "model", "model_revision"]):
+        captions.setdefault((row["shard"], row["clip_id"]), []).append(row)
+    samples: list[Sample] = []
+    left_out: list[Row] = []
+    columns = [
+        "video_id",
+        "clip_id",
+        "path",
+        "bytes",
+        "sha256",
+        "width",
+        "height",
+        "frames",
+        "duration_ns",
+        "has_audio",
+    ]
+    for file in good(CLIP_FILES, columns):
+        key = (file["shard"], file["clip_id"])
+        if key not in kept or key not in clips:
+            continue  # of an earlier selection; clip_files of that shard was not made again yet
+        clip, video = clips[key], videos[file["shard"], file["video_id"]]
+        seconds = file["duration_ns"] / SECOND
+        place = bin_of(file["width"], file["height"], seconds, config.min_seconds)
+        texts = [
+            {name: row[name] for name in ("start_frame", "end_frame", "text", "model", "model_revision")}
+            for row in sorted(captions.get(key, []), key=lambda row: row["start_frame"])
+        ]
+        reason = None
+        if place is None:
+            reason = "no_duration_bin" if seconds < config.min_seconds else "no_aspect_bin"
+        elif config.require_caption and not texts:
+            reason = "no_caption"
+        if place is None or reason is not None:
+            left_out.append(_left_out(file, reason or "", config))
+            continue
+        about = {
+            "clip_id": file["clip_id"],
+            "video_id": file["video_id"],
+            "source_uri": video["uri"],
+            "span_frames": [clip["start_frame"], clip["end_frame"]],
+            "span_seconds": [clip["start_ns"] / SECOND, clip["end_ns"] / SECOND],
+            "seconds": seconds,
+            "width": file["width"],
+            "height": file["height"],
+            "frames": file["frames"],
+            "frame_rate": video["average_rate"],
+            "has_audio": file["has_audio"],
+            "sha256": file["sha256"],
+            "motion": {name: motion[key][name] for name in ("global_mean", "per_patch_min_256")}
+            if key in motion
+            else None,
+            "captions": texts,
+        }
+        samples.append(
+            Sample(
+                file["shard"],
+                file["video_id"],
+                file["clip_id"],
+                file["path"],
+                file["bytes"],
+                file["sha256"],
+                place,
+                about,
+            )
+        )
+    return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
+
+
+def _tars(samples: Sequence[Sample], config: TrainingDatasetConfig) -> Iterator[Tar]:
+    bins: dict[Bin, list[Sample]] = {}
+    for sample in samples:
+        bins.setdefault(sample.bin, []).append(sample)
+    for place, members in bins.items():
+        for number, chosen in enumerate(_filled(members, config.tar_mib << 20)):
+            part = number // config.tars_per_part
+            path = f"{place.folder}/part_{part:06d}/{number % config.tars_per_part:06d}.tar"
+            content = [[sample.clip_id, sample.sha256, sample.about] for sample in chosen]
+            digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            yield Tar(path, tuple(chosen), digest)
+
+
+def _filled(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
+    chosen: list[Sample] = []
+    for sample in samples:
+        if chosen and sum(other.bytes for other in chosen) + sample.bytes > size:
+            yield chosen
+            chosen = []
+        chosen.append(sample)
+    if chosen:
+        yield chosen
+
+
+def _record(storage: Storage, path: str) -> dict[str, Any] | None:
+    """The record of a tar that is whole; None if there is none."""
+    if not storage.exists(f"{path}.json") or not storage.exists(path):
+        return None
+    record = json.loads(storage.read(f"{path}.json"))
+    return record if storage.size(path) == record["bytes"] else None
+
+
+def _write_tar(storage: Storage, path: str, tar: Tar) -> dict[str, Any]:
+    with storage.writer(path) as file:
+        counted = _Hashed(file)
+        with tarfile.open(fileobj=counted, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+            for sample in tar.samples:
+                data = storage.read(sample.path)
+                if hashlib.sha256(data).hexdigest() != sample.sha256:
+                    raise ValueError(
+                        f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again"
+                    )
+                _add(archive, f"{sample.clip_id}.mp4", data)
+                _add(
+                    archive,
+                    f"{sample.clip_id}.json",
+                    json.dumps(sample.about, sort_keys=True, ensure_ascii=False).encode(),
+                )
+    record = {
+        "digest": tar.digest,
+        "sha256": counted.digest.hexdigest(),
+        "bytes": counted.size,
+        "samples": len(tar.samples),
+    }
+    storage.write(f"{path}.json", json.dumps(record, sort_keys=True).encode())
+    return record
+
+
+class _Hashed(io.RawIOBase):
+    """Passes bytes on and hashes them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def _delete_stale(storage: Storage, base: str, current: set[str]) -> None:
+    """Remove tars of an earlier manifest that are no part of this one."""
+    manifest = f"{base}/manifest.json"
+    if not storage.exists(manifest):
+        return
+    for record in json.loads(storage.read(manifest))["tars"]:
+        if record["path"] not in current:
+            storage.delete(f"{base}/{record['path']}.json")
+            storage.delete(f"{base}/{record['path']}")
+
+
+def _fingerprint(config: TrainingDatasetConfig, *of: Any) -> str:
+    text = json.dumps([TRAINING_DATASET.name, TRAINING_DATASET.version, config.settings(), of], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _row(sample: Sample, tar: str, config: TrainingDatasetConfig) -> Row:
+    return {
+        "shard": sample.shard,
+        "video_id": sample.video_id,
+        "clip_id": sample.clip_id,
+        "resolution": sample.bin.resolution,
+        "aspect_ratio": sample.bin.aspect_ratio,
+        "duration": sample.bin.duration,
+        "tar": tar,
+        "bytes": sample.bytes,
+        "status": "ok",
+        "fingerprint": _fingerprint(config, sample.sha256, sample.about),
+    }
+
+
+def _left_out(file: Mapping[str, Any], reason: str, config: TrainingDatasetConfig) -> Row:
+    return {
+        "shard": file["shard"],
+        "video_id": file["video_id"],
+        "clip_id": file["clip_id"],
+        "left_out": reason,
+        "status": "empty",
+        "fingerprint": _fingerprint(config, file["sha256"]),
+    }
