@@ -1,0 +1,180 @@
+"""The `curate` command: add videos, materialize assets, look at what came out."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from curate_assets.config import ConfigError
+from curate_cli import present
+from curate_resources.manifests import ManifestError, Manifests, shard_name
+from curate_resources.plan import LostUnits, MissingInput
+from curate_resources.storage import Storage, root_uri
+
+app = typer.Typer(
+    help="Video curation as a Dagster asset graph: buckets of raw video in, training sets out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+OK, FAILED, USAGE = 0, 1, 2
+"""Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong."""
+
+Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+_USAGE_ERRORS = (ConfigError, ManifestError, MissingInput, FileNotFoundError, ValueError)
+
+
+def _told(command: Callable[..., int]) -> Callable[..., None]:
+    """Errors that a user can mend become one line on standard error and an exit code."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        from curate_assets.query import QueryError
+        from curate_assets.runs import UnknownAsset
+
+        try:
+            code = command(*arguments, **options)
+        except (*_USAGE_ERRORS, QueryError, UnknownAsset) as error:
+            _fail(error, bool(options.get("as_json")))
+            code = USAGE
+        except LostUnits as error:
+            _fail(error, bool(options.get("as_json")))
+            code = FAILED
+        raise typer.Exit(code)
+
+    return run
+
+
+def _fail(error: Exception, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+    else:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {present.escaped(str(error))}")
+
+
+@app.command()
+@_told
+def add(
+    source: Annotated[str, typer.Argument(help="A folder, a file, or a URI such as s3://bucket/prefix.")],
+    name: Annotated[
+        str | None, typer.Option(help="First part of the shards' names. Default: the folder's name.")
+    ] = None,
+    videos_per_shard: Annotated[int, typer.Option(min=1, help="Most videos in a shard.")] = 100,
+    gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
+    from curate_assets.runs import dagster_instance, register_shards
+
+    storage = Storage(root_uri(root))
+    manifests = Manifests(storage)
+    added = manifests.add(source, shard_name(name or source), videos_per_shard, int(gib_per_shard * (1 << 30)))
+    with dagster_instance(storage.root) as instance:
+        register_shards(instance, manifests.shards())
+    present.added(added, storage.root, as_json)
+    return OK
+
+
+@app.command()
+@_told
+def materialize(
+    select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
+    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    force: Annotated[bool, typer.Option(help="Compute every row, whatever its fingerprint says.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
+    from curate_assets.config import parse_config, resolve_config
+    from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
+
+    storage = Storage(root_uri(root))
+    given = parse_config(config.read_text(), str(config)) if config else {}
+    resolve_config(storage, given)  # for its errors, before anything starts
+    manifests = Manifests(storage)
+    known = manifests.shards()
+    if not known:
+        raise ManifestError(f"there are no shards under {storage.root}: `curate add <folder>` makes them")
+    for key in shard or []:
+        manifests.load(key)
+    wanted = selected(select)
+    with dagster_instance(storage.root) as instance, present.live_progress(storage.root, as_json):
+        register_shards(instance, known)
+        curation = {"root": storage.root, "force": force, **given}
+        outcomes = list(run_assets(instance, wanted, sorted(set(shard or known)), curation))
+    present.outcomes(outcomes, as_json)
+    return FAILED if any(outcome.error or outcome.failed_checks for outcome in outcomes) else OK
+
+
+@app.command()
+@_told
+def status(root: Root = None, as_json: Json = False) -> int:
+    """The funnel from files to samples, and what is missing or failed."""
+    from curate_assets.status import status_of
+
+    state = status_of(Storage(root_uri(root)))
+    present.status(state, as_json)
+    return OK
+
+
+@app.command()
+@_told
+def query(
+    sql: Annotated[str, typer.Argument(help="SQL over the tables, named as the assets; DuckDB's dialect.")],
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Run SQL over the tables."""
+    from curate_assets.query import run_query
+
+    present.rows(run_query(Storage(root_uri(root)), sql), as_json)
+    return OK
+
+
+@app.command()
+@_told
+def report(
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Write the report of the dataset as it stands, and open it."""
+    from curate_assets.config import resolve_config
+    from curate_assets.video.report_file import write_report
+    from curate_resources.tables import Tables
+
+    storage = Storage(root_uri(root))
+    written = write_report(Tables(storage), resolve_config(storage))
+    present.report(written.uri, show and not as_json, as_json)
+    return OK
+
+
+@app.command()
+@_told
+def demo(
+    root: Annotated[str, typer.Option(help="Where the demo's videos and everything made of them go.")] = "./demo-data",
+    as_json: Json = False,
+) -> int:
+    """Make a small library of real footage and curate it, from files to a training set."""
+    from curate_cli.demo import run_demo
+
+    return run_demo(Path(root).resolve(), as_json)
+
+
+def main() -> None:
+    """The command's entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

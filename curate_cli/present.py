@@ -1,0 +1,210 @@
+"""What the commands print: tables and progress for people, one JSON document for programs."""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from curate_assets.runs import RunOutcome
+from curate_assets.status import Status
+from curate_assets.video.report.funnel import FunnelStep
+from curate_resources.manifests import Added
+from curate_resources.storage import is_local
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SHOWN_ROWS = 200
+
+
+def escaped(text: str) -> str:
+    """Text in which square brackets are no markup."""
+    return escape(text)
+
+
+def _document(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str, ensure_ascii=False))
+
+
+def added(result: Added, root: str, as_json: bool) -> None:
+    """What `curate add` did."""
+    if as_json:
+        _document({"root": root, **asdict(result)})
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
+        f"{result.changed_files} changed, {result.known_files} known before, {result.ignored_files} other files ignored"
+    )
+    for shard in result.new_shards:
+        console.print(f"  [green]+[/green] {shard}")
+    for shard in result.changed_shards:
+        console.print(f"  [yellow]~[/yellow] {shard}")
+    if result.new_shards or result.changed_shards:
+        console.print("Next: [bold]curate materialize[/bold], or backfill in the Dagster UI.")
+
+
+@contextmanager
+def live_progress(root: str, quiet: bool) -> Iterator[None]:
+    """Show the shards of running plans as bars, fed by the `curate.progress` log.
+
+    Meanwhile what native libraries and worker processes say on standard error goes to a log file: it would tear the
+    display apart.
+    """
+    log = Path(root) / "logs" / "curate.log" if is_local(root) else Path(tempfile.gettempdir()) / "curate.log"
+    with _native_noise_to(log) as terminal:
+        console = Console(file=terminal, force_terminal=terminal.isatty(), quiet=quiet, highlight=False)
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} videos"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        handler = _Bars(progress)
+        logger = logging.getLogger("curate.progress")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(handler)
+        try:
+            with progress:
+                yield
+        finally:
+            logger.removeHandler(handler)
+
+
+@contextmanager
+def _native_noise_to(log: Path) -> Iterator[IO[str]]:
+    """Point file descriptor 2 at a file for a while; yields the terminal that it pointed at."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w")
+    with log.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield terminal
+    finally:
+        sys.stderr.flush()
+        terminal.flush()
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()
+
+
+class _Bars(logging.Handler):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        about = record.__dict__
+        if "shard" not in about:
+            self._progress.console.print(escape(record.getMessage()), highlight=False)
+            return
+        key = (about["plan"], about["shard"])
+        if key not in self._tasks:
+            description = f"[bold]{escape(about['shard'])}[/bold] {escape(about['plan'])}"
+            self._tasks[key] = self._progress.add_task(description, total=about["total"])
+        self._progress.update(self._tasks[key], completed=about["done"])
+
+
+def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
+    """How the runs of `curate materialize` ended."""
+    if as_json:
+        _document([asdict(result) for result in results])
+        return
+    console = Console(highlight=False)
+    for result in results:
+        where = f" of {', '.join(result.shards)}" if result.shards else ""
+        mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
+        console.print(f"{mark} {', '.join(result.assets)}{where}")
+        if result.error:
+            console.print(f"  [red]{escape(result.error)}[/red]")
+        for check in result.failed_checks:
+            console.print(f"  [yellow]check failed:[/yellow] {escape(check)}")
+
+
+def funnel(steps: Sequence[FunnelStep], console: Console) -> None:
+    """The funnel as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("step")
+    table.add_column("count", justify="right")
+    table.add_column("lost")
+    for step in steps:
+        count = "not materialized" if step.count is None else str(step.count)
+        lost = ", ".join(f"{number} {reason}" for reason, number in step.lost.items() if number)
+        table.add_row(step.name, count, escape(lost))
+    console.print(table)
+
+
+def status(state: Status, as_json: bool) -> None:
+    """What `curate status` found."""
+    if as_json:
+        _document(asdict(state))
+        return
+    console = Console(highlight=False)
+    console.print(f"[dim]root[/dim] {escape(state.root)}   [dim]shards[/dim] {len(state.shards)}")
+    funnel(state.funnel, console)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("asset", "ok", "empty", "failed", "shards without rows"):
+        table.add_column(column, justify="left" if column.startswith(("asset", "shards")) else "right")
+    for asset in state.assets:
+        missing = ", ".join(asset.missing[:3]) + (
+            f" and {len(asset.missing) - 3} more" if len(asset.missing) > 3 else ""
+        )
+        numbers = [str(asset.rows.get(key, 0)) for key in ("ok", "empty", "failed")]
+        table.add_row(asset.name, *numbers, missing)
+    console.print()
+    console.print(table)
+    if state.failed_rows:
+        console.print(f"\n[yellow]{state.failed_rows} failed rows[/yellow], the first:")
+        for failure in state.failures:
+            console.print(f"  {failure.table} of {failure.shard}: {escape(failure.subject)}: {escape(failure.message)}")
+
+
+def rows(result: "pa.Table", as_json: bool) -> None:
+    """The result of a query."""
+    if as_json:
+        _document(result.to_pylist())
+        return
+    table = Table(header_style="bold")
+    for name in result.column_names:
+        table.add_column(escape(name), overflow="fold")
+    for row in result.slice(0, _SHOWN_ROWS).to_pylist():
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
+    console = Console(highlight=False)
+    console.print(table)
+    if result.num_rows > _SHOWN_ROWS:
+        console.print(f"{_SHOWN_ROWS} of {result.num_rows} rows; --json prints all")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, list) and len(value) > 8:
+        return f"{str(value[:4])[:-1]}, ... {len(value)} values]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def report(uri: str, show: bool, as_json: bool) -> None:
+    """Where the report is."""
+    if as_json:
+        _document({"report": uri})
+        return
+    Console(highlight=False).print(f"report: {escape(uri)}")
+    if show and is_local(uri):
+        webbrowser.open(f"file://{uri}")
