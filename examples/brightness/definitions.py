@@ -1,0 +1,75 @@
+"""`brightness_scores`: how bright every clip is. A new asset on the video graph, in one file; it decodes nothing.
+
+dagster asset materialize -f examples/brightness/definitions.py --select brightness_scores --partition <shard>
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from curate_assets import definitions as video_graph
+from curate_assets.streamed import streamed_assets
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.signals import MOTION_SIGNALS
+from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.storage import Storage
+
+BRIGHTNESS_SCORES = Table(
+    name="brightness_scores",
+    grain="clip",
+    keys=("video_id", "clip_id"),
+    columns=pa.schema(
+        [
+            ("video_id", pa.string()),
+            ("clip_id", pa.string()),
+            ("luma_mean", pa.float32()),
+            ("luma_min", pa.float32()),
+        ]
+    ),
+    description="Luma of every clip, 0 to 1: the mean over its frames, and that of its darkest frame.",
+)
+
+
+def open_brightness_scorer(config: Any, storage: Storage) -> Worker:
+    """A worker that averages luma over spans."""
+
+    def score(work: Work) -> Mapping[str, list[Row]]:
+        luma = {
+            signal["video_id"]: np.array(signal["luma"], np.float64)
+            for signal in work.inputs[MOTION_SIGNALS.name].to_pylist()
+            if signal["status"] == "ok"
+        }
+        rows: list[Row] = []
+        for clip in work.items.to_pylist():
+            if clip["video_id"] not in luma:
+                raise ValueError("the video has no signals: see the error of its row in motion_signals")
+            span = luma[clip["video_id"]][clip["start_frame"] : clip["end_frame"]]
+            rows.append(
+                {
+                    "video_id": clip["video_id"],
+                    "clip_id": clip["clip_id"],
+                    "luma_mean": span.mean(),
+                    "luma_min": span.min(),
+                }
+            )
+        return {BRIGHTNESS_SCORES.name: rows}
+
+    return score
+
+
+SCORE_BRIGHTNESS = Stage(
+    name="score_brightness",
+    item=CLIPS.name,
+    reads=(MOTION_SIGNALS.name,),
+    writes=(BRIGHTNESS_SCORES,),
+    open=open_brightness_scorer,
+)
+
+brightness = streamed_assets(
+    "score_brightness", [SCORE_BRIGHTNESS], "Brightness of clips, from signals that are there."
+)
+
+defs = dg.Definitions.merge(video_graph.defs, dg.Definitions(assets=[brightness]))

@@ -1,0 +1,38 @@
+"""What several test files share. They cannot import it: a package named `tests` is installed beside ours."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_models() -> ModuleType:
+    """Makers of tiny models: `tiny_models.py`."""
+    return _module(Path(__file__).with_name("tiny_models.py"))
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`media("closed_gop.mp4")` is the path of a small video: see `gpu_kernels/media.py`."""
+    return _module(Path(__file__).with_name("gpu_kernels") / "media.py").Media(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Any]:
+    """A decoding nursery with the default limits."""
+    from gpu_kernels.sandbox import DecodingLimits, Nursery
+
+    with Nursery(DecodingLimits()) as started:
+        yield started

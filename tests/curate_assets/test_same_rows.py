@@ -1,0 +1,103 @@
+"""The same rows, whatever the engine, the layout of its pools, or what happened on the way."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from curate_assets.video.stages import TABLES
+from curate_resources.plan import MissingInput
+from curate_resources.ray_engine import RayEngine
+
+_NOTHING_YET = {"duplicate_pairs", "duplicate_groups", "captions", "clip_files"}
+
+
+def assert_same(one, other, but=frozenset()):
+    mine, theirs = one.contents(), other.contents()
+    for name in mine:
+        if name not in but:
+            assert mine[name].equals(theirs[name]), name
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A local Ray cluster with enough logical CPUs for a pool per stage."""
+    import ray
+
+    ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
+    again = new_root()
+    again.run()
+    again.group()
+    again.run(frozenset({"captions", "clip_files"}))
+    assert_same(finished, again)
+    assert finished.media() == again.media()
+
+
+@pytest.mark.parametrize("layout", ["fused", "pooled"])
+def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, cluster, layout):
+    streamed = new_root()
+    streamed.run(engine=RayEngine(layout))
+    streamed.group()
+    streamed.run(frozenset({"captions", "clip_files"}), engine=RayEngine(layout))
+    assert_same(finished, streamed)
+    assert finished.media() == streamed.media()
+
+
+def test_stage_after_stage_through_the_tables_gives_the_same_rows(finished, new_root):
+    root = new_root()
+    for wanted in (
+        {"source_videos"},
+        {"storyboards"},
+        {"shot_signals"},
+        {"motion_signals", "clips"},
+        {"clip_embeddings"},
+        {"motion_scores"},
+        {"clip_selection"},
+    ):
+        root.run(frozenset(wanted))
+    assert_same(finished, root, but=_NOTHING_YET)
+
+
+def test_an_asset_alone_needs_what_it_is_made_from(new_root):
+    with pytest.raises(MissingInput, match=r"split .* needs source_videos"):
+        new_root().run(frozenset({"clips"}))
+
+
+_RUN = """
+import sys
+from curate_assets.config import validated
+from curate_assets.video.stages import CURATION_STAGES, plan_for
+from curate_resources.in_process import InProcessEngine
+from curate_resources.plan import materialize
+
+wanted = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+settings = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
+plan = plan_for(wanted, validated(settings), sys.argv[1])
+for done in materialize(plan, ["a-000000", "b-000000"], InProcessEngine()):
+    print(done.table, flush=True)
+"""
+
+
+def test_a_killed_run_leaves_whole_shards_and_another_completes_them(finished, new_root):
+    root = new_root()
+    run = subprocess.Popen([sys.executable, "-c", _RUN, str(root.path)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    for line in run.stdout:
+        if line.strip() == "clips":  # the first shard is half committed
+            run.send_signal(signal.SIGKILL)
+            break
+    run.wait()
+    for name, rows in root.contents().items():
+        for shard in set(rows["shard"].to_pylist()):
+            table = TABLES[name]
+            assert root.tables.read(table, shard).equals(finished.tables.read(table, shard)), (name, shard)
+    root.run()
+    assert_same(finished, root, but=_NOTHING_YET)
+    leftovers = list(root.path.rglob("*.partial"))
+    assert all("storyboards" in str(path) for path in leftovers)  # only what the killed decode was writing

@@ -1,0 +1,354 @@
+"""The report, on small tables written by hand: every number is known."""
+
+import re
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from curate_assets.config import CurationConfig, validated
+from curate_assets.video.captions import CAPTIONS
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report.contents import PICTURES, ReportContents, gather, spread
+from curate_assets.video.report.distributions import Distribution, Mark, distribution
+from curate_assets.video.report.funnel import funnel
+from curate_assets.video.report.page import render
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.signals import MOTION_SIGNALS, STORYBOARDS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.stage import Row, Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.clips import SECOND
+
+EVIL = "<script>alert('name')</script>.mp4"
+CAPTION = "A dog & a <img src=x onerror=alert(1)> cat."
+
+
+def swap(tables: Tables, table: Table, shard: str, rows: Sequence[Row]) -> None:
+    filled = [{"shard": shard, "status": "ok", "fingerprint": "f", **row} for row in rows]
+    tables.swap(table, shard, pa.Table.from_pylist(filled, schema=table.rows_schema))
+
+
+def failed(stage: str, message: str, attempt: int = 1) -> Row:
+    return {
+        "status": "failed",
+        "error": {"stage": stage, "type": "MediaError", "message": message, "attempt": attempt},
+    }
+
+
+def jpeg(level: int) -> bytes:
+    return cv2.imencode(".jpg", np.full((180, 320, 3), level, np.uint8))[1].tobytes()
+
+
+def video(uri: str, video_id: str, **more: Any) -> Row:
+    facts = {"container": "mp4", "codec": "h264", "width": 640, "height": 360, "average_rate": 25.0}
+    return {"uri": uri, "video_id": video_id, "bytes": 1000, "duration_ns": 20 * SECOND, **facts, **more}
+
+
+def clip(video_id: str, shot: int, start: int, end: int) -> Row:
+    times = {"start_ns": start * SECOND, "end_ns": end * SECOND, "start_frame": start * 25, "end_frame": end * 25}
+    return {"video_id": video_id, "clip_id": f"{video_id}-{start}", "shot": shot, **times}
+
+
+CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
+    SOURCE_VIDEOS: {
+        "a": [
+            video("/v/one.mp4", "one"),
+            video(f"/v/{EVIL}", "two", width=1920, height=1080, codec="hevc"),
+            {"uri": "/v/broken.mp4", **failed("probe", "not a <b>video</b>", 3)},
+            {
+                **video("/v/one_again.mp4", "one"),
+                "status": "empty",
+                "error": {"stage": "s", "type": "ExactCopy", "message": "same content as /v/one.mp4", "attempt": 1},
+            },
+        ],
+        # The same file in another shard: the same ids, counted on their own.
+        "b": [video("/w/one.mp4", "one"), video("/w/three.mp4", "three"), video("/w/four.mp4", "four")],
+    },
+    CLIPS: {
+        "a": [
+            clip("one", 0, 0, 4),
+            clip("one", 1, 5, 8),
+            {**clip("one", 2, 9, 10), "clip_id": None, "status": "empty", "dropped": "too_short"},
+            clip("two", 0, 0, 10),
+            clip("two", 0, 10, 20),
+        ],
+        "b": [clip("one", 0, 0, 4), {"video_id": "three", **failed("split", "no shot signals")}],
+    },
+    MOTION_SCORES: {
+        "a": [
+            {"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01},
+            {"video_id": "one", "clip_id": "one-5", "global_mean": 0.0, "per_patch_min_256": 0.0},
+            {"video_id": "two", "clip_id": "two-0", "global_mean": 0.005, "per_patch_min_256": 0.0},
+        ],
+        "b": [{"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01}],
+    },
+    MOTION_SIGNALS: {
+        "a": [
+            {"video_id": "one", "luma": [0.25] * 100 + [0.75] * 400},
+            {"video_id": "two", **failed("scan", "bad")},
+        ]
+    },
+    CLIP_SELECTION: {
+        "a": [
+            {"video_id": "one", "clip_id": "one-0", "selected": True, "reasons": []},
+            {"video_id": "one", "clip_id": "one-5", "selected": False, "reasons": ["motion_low", "patch_low"]},
+            {"video_id": "two", "clip_id": "two-0", "selected": False, "reasons": ["patch_low"]},
+            {"video_id": "two", "clip_id": "two-of-an-earlier-split", "selected": True, "reasons": []},
+        ],
+        "b": [{"video_id": "one", "clip_id": "one-0", "selected": True, "reasons": []}],
+    },
+}
+
+DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
+    DUPLICATE_PAIRS: {
+        shard: [{"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "similarity": 0.96875}]
+        for shard in ("a", "b")
+    },
+    DUPLICATE_GROUPS: {
+        shard: [{"video_id": "one", "clip_id": "one-0", "group_id": "g", "group_size": 2, "keeper": shard == "a"}]
+        for shard in ("a", "b")
+    },
+    CAPTIONS: {
+        "a": [
+            {
+                "video_id": "one",
+                "clip_id": "one-0",
+                "window": 0,
+                "start_frame": 0,
+                "text": CAPTION,
+                "caption_status": "success",
+                "model": "vlm",
+                "model_revision": "r1",
+                "prompt_tokens": 100,
+                "output_tokens": 8,
+            },
+            {"video_id": "one", "clip_id": "one-0", "start_frame": 9, **failed("caption", "timed out")},
+        ]
+    },
+    CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": "p", "thumbnail": b"JPEG of one-0"}]},
+}
+
+
+def write(root: Path, *parts: Mapping[Table, Mapping[str, Sequence[Row]]]) -> Tables:
+    tables = Tables(Storage(str(root)))
+    for table, shards in ((table, shards) for part in parts for table, shards in part.items()):
+        for shard, rows in shards.items():
+            swap(tables, table, shard, rows)
+    return tables
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    made = write(tmp_path_factory.mktemp("root"), CURATED, DELIVERED)
+    pictures = [(frame, jpeg(10 * index)) for index, frame in enumerate(range(0, 250, 50))]
+    rows: list[Row] = []
+    for frame, data in pictures:
+        offset = sum(row["bytes"] for row in rows)
+        rows.append({"video_id": "one", "frame": frame, "path": "media/one.jpgs", "offset": offset, "bytes": len(data)})
+        rows[-1] |= {"pts_ns": frame * SECOND // 25, "sharpness": 10.0}
+    made.storage.write("media/one.jpgs", b"".join(data for _, data in pictures))
+    swap(made, STORYBOARDS, "a", rows)
+    return made
+
+
+@pytest.fixture(scope="module")
+def contents(tables: Tables) -> ReportContents:
+    return gather(tables, CurationConfig(), samples=0)
+
+
+def test_funnel_counts_and_accounts_for_every_loss(tables: Tables) -> None:
+    assert [(step.name, step.count, step.lost) for step in funnel(tables, samples=0)] == [
+        ("files", 7, {}),
+        ("readable videos", 5, {"exact_copy": 1, "failed": 1}),
+        ("shots", 5, {"failed": 1, "waiting": 1}),
+        ("clips", 5, {"too_short": 1}),
+        ("selected", 2, {"patch_low": 2, "motion_low": 1, "waiting": 1}),
+        ("kept", 1, {"duplicate": 1}),
+        ("clip files", 1, {}),
+        ("samples", 0, {"left_out": 1}),
+    ]
+
+
+def test_funnel_of_tables_that_were_never_written(tmp_path: Path) -> None:
+    assert [step.count for step in funnel(write(tmp_path / "none"))] == [None] * 8
+    only = write(tmp_path / "some", {SOURCE_VIDEOS: CURATED[SOURCE_VIDEOS]})
+    assert [step.count for step in funnel(only)] == [7, 5, None, None, None, None, None, None]
+
+
+def test_totals_ledger_and_sources(contents: ReportContents) -> None:
+    assert (contents.shards, contents.seconds_in, contents.bytes_in) == (2, 100.0, 5000)
+    assert (contents.out, contents.clips_out, contents.seconds_out) == ("clip files", 1, 4.0)
+    assert contents.ledger is not None
+    assert [(loss.reason, loss.removed, loss.removed_alone) for loss in contents.ledger] == [
+        ("patch_low", 2, 1),
+        ("motion_low", 1, 0),
+        ("motion_low + patch_low", 1, 0),
+    ]
+    assert contents.sources is not None
+    assert [(share.value, share.files, share.seconds) for share in contents.sources["Codec"]] == [
+        ("h264", 4, 80.0),
+        ("hevc", 1, 20.0),
+    ]
+
+
+def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
+    assert contents.kept is not None and contents.rejected is not None
+    (kept,) = contents.kept.clips
+    assert (kept.uri, kept.start, kept.end, kept.thumbnail) == ("/v/one.mp4", 0.0, 4.0, b"JPEG of one-0")
+    assert (kept.caption, kept.luma) == (CAPTION, pytest.approx(0.25))
+    assert [(sheet.reasons, sheet.total) for sheet in contents.rejected] == [
+        (("motion_low", "patch_low"), 1),
+        (("patch_low",), 1),
+    ]
+    assert contents.rejected[0].clips[0].luma == pytest.approx(0.75)
+    assert contents.rejected[1].clips[0].thumbnail is None  # video two has no storyboard
+    assert contents.duplicates is not None
+    (group,) = contents.duplicates.groups
+    assert [(m.clip.uri, m.keeper, m.similarity) for m in group.members] == [
+        ("/v/one.mp4", True, None),
+        ("/w/one.mp4", False, 0.96875),
+    ]
+    assert contents.captions is not None
+    assert sorted((c.model, c.status, c.windows, c.output_tokens) for c in contents.captions) == [
+        ("", "error", 1, 0),
+        ("vlm", "success", 1, 8),
+    ]
+
+
+def test_thumbnail_is_the_storyboard_frame_nearest_the_middle(contents: ReportContents) -> None:
+    assert contents.rejected is not None
+    data = contents.rejected[0].clips[0].thumbnail  # frames 125 to 200, middle 162: nearest is frame 150, of level 30
+    assert data is not None
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (90, 160, 3)
+    assert abs(picture.mean() - 30) < 2
+
+
+def test_failures_are_all_counted_and_traced_to_files(contents: ReportContents) -> None:
+    assert contents.failed == {"source_videos": 1, "motion_signals": 1, "clips": 1, "captions": 1}
+    assert [(f.uri, f.table, f.message, f.attempt) for f in contents.failures] == [
+        (f"/v/{EVIL}", "motion_signals", "bad", 1),
+        ("/v/broken.mp4", "source_videos", "not a <b>video</b>", 3),
+        ("/v/one.mp4", "captions", "timed out", 1),
+        ("/w/three.mp4", "clips", "no shot signals", 1),
+    ]
+    assert [(file.uri, file.type, file.message) for file in contents.unused_files] == [
+        ("/v/one_again.mp4", "ExactCopy", "same content as /v/one.mp4")
+    ]
+
+
+def test_distributions_count_every_clip_once(contents: ReportContents) -> None:
+    found = {each.title: each for each in contents.distributions}
+    assert found["Clip length"].series == ("selected", "rejected")
+    assert {title: counts(each) for title, each in found.items()} == {
+        "Clip length": [2, 2],
+        "Motion": [2, 2],
+        "Motion of the stillest patch": [2, 2],
+        "Mean luminance": [1, 1],  # the others were not measured
+        "Short side": [2, 2],
+        "Frame rate": [2, 2],
+        "Sharpness": [5],
+        "Similarity of pairs": [1, 0],  # recorded by both of its shards
+        "Caption length": [1],
+    }
+    assert [(bar.low, bar.counts) for bar in found["Short side"].bars] == [(360.0, (2, 1)), (1080.0, (0, 1))]
+
+
+def counts(data: Distribution) -> list[int]:
+    return np.sum([bar.counts for bar in data.bars], axis=0).tolist()
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "values"])
+def test_bars_agree_with_numpy(scale: Any) -> None:
+    values = np.random.default_rng(5).lognormal(0, 1, 5000)
+    marks = [Mark(1e-3, "min")]
+    bars = distribution("t", "", "n", "s", True, {"a": values}, scale, marks=marks).bars
+    edges = np.array([bars[0].low, *(bar.high for bar in bars)])
+    expected, _ = np.histogram(values, edges)
+    np.testing.assert_array_equal([bar.counts[0] for bar in bars], expected)
+    assert expected.sum() == 5000
+
+
+def test_zeros_have_a_bar_on_the_log_scale() -> None:
+    bars = distribution("t", "", "n", "s", True, {"a": [0.0, 0.0, 0.5], "b": [0.0]}, "log").bars
+    assert (bars[0].low, bars[0].high, bars[0].counts) == (0.0, 0.0, (2, 1))
+    assert sum(sum(bar.counts) for bar in bars) == 4
+
+
+class _Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_escaped_closed_and_loads_nothing(contents: ReportContents) -> None:
+    page = render(contents)
+    found = _Elements()
+    found.feed(page)
+    assert found.open == []
+    assert "script" not in found.tags and "b" in found.tags
+    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in found.links)
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert "&lt;script&gt;alert(&#39;name&#39;)&lt;/script&gt;.mp4" in page
+    assert "A dog &amp; a &lt;img src=x onerror=alert(1)&gt; cat." in page
+    assert "not a &lt;b&gt;video&lt;/b&gt;" in page
+
+
+def test_same_tables_give_the_same_bytes(tables: Tables, contents: ReportContents, tmp_path: Path) -> None:
+    assert render(gather(tables, CurationConfig(), samples=0)) == render(contents)
+    # Shards that were written in another order, to other versions of the tables, and rewritten: the same page.
+    turned = {table: dict(reversed(list(shards.items()))) for table, shards in {**CURATED, **DELIVERED}.items()}
+    root = tables.storage.root
+    one = render(gather(write(tmp_path / "x" / "r", CURATED, DELIVERED), CurationConfig(), 0))
+    two = render(gather(write(tmp_path / "y" / "r", turned, {CLIPS: CURATED[CLIPS]}), CurationConfig(), 0))
+    assert root not in one
+    assert one.replace(str(tmp_path / "x"), "") == two.replace(str(tmp_path / "y"), "")
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 5, 7])
+def test_page_of_a_library_that_is_not_finished(written: int, tmp_path: Path) -> None:
+    parts = dict(list({**CURATED, **DELIVERED}.items())[:written])
+    page = render(gather(write(tmp_path, parts), CurationConfig(), None))
+    named = ("source_videos", "clip_selection", "duplicate_groups", "clip_files", "captions")
+    absent = [name for name in named if name not in {table.name for table in parts}]
+    for name in named:
+        said = f'<p class="absence"><code>{name}</code> is not materialized yet.</p>' in page
+        assert said == (name in absent), name
+
+
+def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
+    config = validated({"duplicate_groups": {"min_similarity": 0.99}, "clip_selection": {"short_side_min": 720}})
+    found = {each.title: each for each in gather(tables, config, None).distributions}
+    assert found["Short side"].marks == (Mark(720, "min"),)
+    assert found["Similarity of pairs"].marks == (Mark(0.99, "duplicate from"),)
+    assert counts(found["Similarity of pairs"]) == [0, 1]
+
+
+def test_spread_is_even_and_bounded() -> None:
+    assert spread(range(3), PICTURES) == [0, 1, 2]
+    assert spread(range(100), 4) == [12, 37, 62, 87]

@@ -1,0 +1,88 @@
+"""The commands as a user calls them: one process each, JSON and exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpu_kernels.ffmpeg import ffmpeg_executable
+
+SETTINGS = """
+clips: {min_seconds: 0.6, min_frames: 15, crop_seconds: 0.2}
+engine: {kind: in_process}
+training_dataset: {min_seconds: 0.1}
+"""
+
+
+def curate(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | {
+        "CURATE_ROOT": str(root)
+    }
+    command = [sys.executable, "-m", "curate_cli.main", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("My Videos")
+    for name, source in (("one", "testsrc2"), ("two [draft]", "mandelbrot")):
+        command = [ffmpeg_executable(), "-v", "error", "-f", "lavfi", "-i", f"{source}=s=128x96:r=25", "-t", "2"]
+        subprocess.run([*command, "-pix_fmt", "yuv420p", str(folder / f"{name}.mp4")], check=True)
+    (folder / "read me.txt").write_text("no video")
+    return folder
+
+
+def test_from_a_folder_to_a_training_set(videos, tmp_path):
+    root = tmp_path / "data"
+    added = json.loads(curate(root, "add", str(videos), "--json").stdout)
+    assert added["new_shards"] == ["my-videos0-000000"]
+    assert (added["new_files"], added["ignored_files"]) == (2, 1)
+    again = json.loads(curate(root, "add", str(videos), "--json").stdout)
+    assert (again["new_shards"], again["new_files"], again["known_files"]) == ([], 0, 2)
+
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    done = curate(root, "materialize", "--config", str(tmp_path / "settings.yaml"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert all(run["error"] is None for run in json.loads(done.stdout))
+
+    state = json.loads(curate(root, "status", "--json").stdout)
+    counts = {step["name"]: step["count"] for step in state["funnel"]}
+    assert counts["files"] == counts["readable videos"] == 2
+    assert counts["samples"] == counts["clip files"] > 0
+    assert state["failed_rows"] == 0
+
+    rows = json.loads(curate(root, "query", "SELECT uri, outcome FROM source_outcomes ORDER BY uri", "--json").stdout)
+    assert [(Path(row["uri"]).name, row["outcome"]) for row in rows] == [("one.mp4", "ok"), ("two [draft].mp4", "ok")]
+    people = curate(root, "query", "SELECT uri FROM source_videos")
+    assert "two [draft].mp4" in people.stdout.replace("\n", "")
+
+    report = json.loads(curate(root, "report", "--json").stdout)["report"]
+    assert "two [draft].mp4" in Path(report).read_text()
+    assert "DAGSTER_HOME" not in os.environ
+    assert (root / "dagster").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["add", "/no/such/folder"], "/no/such/folder does not exist"),
+        (["materialize"], "curate add"),
+        (["query", "SELECT * FROM clips"], "not materialized: "),
+        (["query", "COPY (SELECT 1) TO '/tmp/x.csv'"], "disabled"),
+        (["materialize", "--select", "no_such_asset"], "no shards"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_with_exit_code_2(tmp_path, arguments, named):
+    done = curate(tmp_path / "data", *arguments)
+    assert done.returncode == 2
+    assert named in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_are_json_too(tmp_path):
+    done = curate(tmp_path / "data", "add", "/no/such/folder", "--json")
+    assert done.returncode == 2
+    assert "/no/such/folder" in json.loads(done.stdout)["error"]["message"]

@@ -1,0 +1,186 @@
+"""The truth of the demo library against its files, as an independent decoder sees them."""
+
+import itertools
+import shutil
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from curate_cli import demo_library
+from curate_cli.demo_library import DEMO_VIDEOS, DemoTruth, DemoVideo, make_library
+
+READABLE = [video for video in DEMO_VIDEOS if video.expected != "failed"]
+JUDGED_BY_CUTS = [video for video in READABLE if video.cuts and not video.gradual]
+BY_PATH = {video.path: video for video in DEMO_VIDEOS}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A file as decoded: `pixels` float32 (frames, 18, 32), grey in 0..255; `times` in seconds."""
+
+    codec: str
+    sounds: int
+    stored_size: tuple[int, int]
+    rotation: int
+    times: tuple[Fraction, ...]
+    keyframes: tuple[int, ...]
+    pixels: NDArray[np.float32]
+
+    @property
+    def changes(self) -> NDArray[np.float32]:
+        """Mean absolute difference of each frame from the one before; 0 for the first."""
+        return np.abs(np.diff(self.pixels, axis=0, prepend=self.pixels[:1])).mean(axis=(1, 2))
+
+
+def decode(path: Path) -> Decoded:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        times, keyframes, pixels, rotations = [], [], [], set[int]()
+        for index, frame in enumerate(container.decode(stream)):
+            assert frame.pts is not None and frame.time_base is not None
+            times.append(frame.pts * frame.time_base)
+            rotations.add(frame.rotation)
+            if frame.key_frame:
+                keyframes.append(index)
+            pixels.append(frame.reformat(width=32, height=18, format="gray", interpolation="AREA").to_ndarray())
+        (rotation,) = rotations
+        return Decoded(
+            codec=stream.codec_context.codec.canonical_name,
+            sounds=len(container.streams.audio),
+            stored_size=(stream.width, stream.height),
+            rotation=rotation,
+            times=tuple(times),
+            keyframes=tuple(keyframes),
+            pixels=np.stack(pixels).astype(np.float32),
+        )
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> DemoTruth:
+    return make_library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def decoded(library: DemoTruth) -> dict[str, Decoded]:
+    return {video.path: decode(library.folder / video.path) for video in READABLE}
+
+
+def standardised(file: Decoded) -> NDArray[np.float32]:
+    """Frames as rows whose products are correlations."""
+    rows = file.pixels.reshape(len(file.pixels), -1)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+def name(video: DemoVideo) -> str:
+    return video.path
+
+
+def test_the_folder_holds_the_table_and_nothing_else(library: DemoTruth) -> None:
+    found = {path.relative_to(library.folder).as_posix() for path in library.folder.rglob("*") if path.is_file()}
+    assert found == set(BY_PATH)
+    assert {Path(path).parent.name for path in found} == {"camera_a", "camera_b"}
+
+
+@pytest.mark.parametrize("video", READABLE, ids=name)
+def test_file_is_as_described(video: DemoVideo, decoded: dict[str, Decoded]) -> None:
+    file = decoded[video.path]
+    assert len(file.times) == video.frames
+    assert file.codec == ("vp9" if video.kind == "vp9" else "h264")
+    assert file.sounds == int(video.has_sound)
+    assert (file.stored_size, file.rotation) == ((video.size[::-1], -90) if video.rotated else (video.size, 0))
+    assert max(np.diff([*file.keyframes, video.frames])) <= round(2 * video.rate)
+    # Rounded, because WebM's clock counts milliseconds.
+    steps = {round((b - a) * video.rate, 1) for a, b in itertools.pairwise(file.times)}
+    assert steps == ({1, 2} if video.drop_every else {1})
+    assert file.times[0] == 0
+
+
+@pytest.mark.parametrize("video", READABLE, ids=name)
+def test_every_shot_but_the_short_one_is_long_enough_for_a_clip(video: DemoVideo, decoded: dict[str, Decoded]) -> None:
+    times = decoded[video.path].times
+    for start, end in video.shots:
+        lasting = [time for time in times[start:end] if times[start] + 0.5 <= time < times[end - 1] - 0.5]
+        roomy = len(lasting) >= 48 and lasting[-1] - lasting[0] >= 2
+        assert roomy == (video.expected == "ok"), (start, end, len(lasting))
+
+
+@pytest.mark.parametrize("video", JUDGED_BY_CUTS, ids=name)
+def test_the_largest_changes_are_exactly_the_cuts(video: DemoVideo, decoded: dict[str, Decoded]) -> None:
+    largest_first = np.argsort(-decoded[video.path].changes)
+    assert sorted(largest_first[: len(video.cuts)]) == list(video.cuts)
+
+
+def test_dissolve_mixes_both_shots_and_fade_goes_through_black(decoded: dict[str, Decoded]) -> None:
+    (video,) = (video for video in READABLE if video.kind == "gradual")
+    pixels = decoded[video.path].pixels
+    (first, last), (fade_first, fade_last) = video.gradual
+    middle, old, new = (pixels[index].ravel() for index in ((first + last) // 2, first - 1, last + 1))
+    shares, *_ = np.linalg.lstsq(np.stack([old, new], axis=1), middle)
+    assert shares == pytest.approx([0.5, 0.5], abs=0.2)
+    dark = np.flatnonzero(pixels.mean(axis=(1, 2)) < 10)
+    assert dark.size
+    assert fade_first <= dark.min() <= dark.max() <= fade_last
+    assert video.cuts == ()
+
+
+def test_only_the_still_does_not_move(decoded: dict[str, Decoded]) -> None:
+    for video in READABLE:
+        for start, end in video.shots:
+            change = decoded[video.path].changes[start + 1 : end].mean()
+            assert (change < 0.05) if video.kind == "still" else (change > 0.5), (video.path, start, change)
+
+
+@pytest.mark.parametrize("video", [video for video in READABLE if video.duplicate_of], ids=name)
+def test_what_is_most_like_a_duplicate_is_the_same_shot_of_its_original(
+    video: DemoVideo, library: DemoTruth, decoded: dict[str, Decoded]
+) -> None:
+    assert video.duplicate_of is not None
+    originals = [other for other in READABLE if not other.duplicate_of]
+    shots = [(other.path, shot) for other in originals for shot in other.shots]
+    scored = np.stack(
+        [
+            (standardised(decoded[video.path]) @ standardised(decoded[path])[start:end].T).max(axis=1)
+            for path, (start, end) in shots
+        ]
+    )
+    for start, end in video.shots:
+        nearest = {shots[index] for index in scored[:, start:end].argmax(axis=0)}
+        assert nearest == {(video.duplicate_of, (start, end))}
+    assert (library.folder / video.path).read_bytes() != (library.folder / video.duplicate_of).read_bytes()
+
+
+@pytest.mark.parametrize("video", [video for video in DEMO_VIDEOS if video.expected == "failed"], ids=name)
+def test_broken_files_cannot_be_opened(video: DemoVideo, library: DemoTruth) -> None:
+    assert (library.folder / video.path).stat().st_size
+    with pytest.raises(av.error.InvalidDataError):
+        av.open(str(library.folder / video.path))
+
+
+def test_missing_files_are_made_alike_and_present_ones_kept(library: DemoTruth, tmp_path: Path) -> None:
+    again = Path(shutil.copytree(library.folder, tmp_path / "again"))
+    missing = [
+        video.path for video in DEMO_VIDEOS if video.kind in {"sound", "vp9", "rotated", "variable_rate", "truncated"}
+    ]
+    for path in missing:
+        (again / path).unlink()
+    (again / "camera_b/frozen.mp4").write_bytes(b"mine")
+    make_library(again)
+    assert (again / "camera_b/frozen.mp4").read_bytes() == b"mine"
+    for path in missing:
+        assert (again / path).read_bytes() == (library.folder / path).read_bytes(), path
+
+
+def test_failure_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = BY_PATH["camera_b/glimpse.mp4"]
+    broken = replace(video, takes=(replace(video.takes[0], grade="no_such_filter"),))
+    monkeypatch.setattr(demo_library, "DEMO_VIDEOS", (broken,))
+    with pytest.raises(RuntimeError, match=r"camera_b/glimpse\.mp4[\s\S]*no_such_filter"):
+        make_library(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,0 +1,65 @@
+"""Adding videos: idempotent, bounded shards, changed files in place."""
+
+import os
+
+import pytest
+
+from curate_resources.manifests import ManifestError, Manifests, shard_name
+from curate_resources.storage import Storage
+
+
+@pytest.fixture
+def folder(tmp_path):
+    videos = tmp_path / "videos"
+    for name in ("b.mp4", "a.MOV", "deep/er/c's [1].mkv", "notes.txt"):
+        path = videos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 100)
+    return videos
+
+
+@pytest.fixture
+def manifests(tmp_path):
+    return Manifests(Storage(str(tmp_path / "root")))
+
+
+def test_adding_again_adds_what_is_new_and_nothing_else(folder, manifests):
+    first = manifests.add(str(folder), "v", 2, 1 << 30)
+    assert first.new_shards == ("v-000000", "v-000001")
+    assert (first.new_files, first.ignored_files) == (3, 1)
+    assert manifests.add(str(folder), "v", 2, 1 << 30).new_files == 0
+    before = {shard: manifests.load(shard) for shard in manifests.shards()}
+    (folder / "0.mp4").write_bytes(b"y")
+    later = manifests.add(str(folder), "v", 2, 1 << 30)
+    assert later.new_shards == ("v-000002",)  # a shard is closed once it is written
+    assert {shard: manifests.load(shard) for shard in before} == before
+
+
+def test_a_changed_file_changes_its_own_shard(folder, manifests):
+    manifests.add(str(folder), "v", 1, 1 << 30)
+    os.utime(folder / "b.mp4", ns=(1, 1))
+    changed = manifests.add(str(folder), "v", 1, 1 << 30)
+    assert (changed.changed_files, changed.new_files, len(changed.changed_shards)) == (1, 0, 1)
+    (entry,) = manifests.load(changed.changed_shards[0]).entries
+    assert entry.uri.endswith("/b.mp4")
+
+
+def test_shards_are_bounded_by_bytes_too(folder, manifests):
+    assert len(manifests.add(str(folder), "v", 100, 150).new_shards) == 3
+
+
+def test_a_single_file_can_be_added(folder, manifests):
+    assert manifests.add(str(folder / "b.mp4"), "v", 10, 1 << 30).new_files == 1
+
+
+def test_what_is_not_there_is_named(manifests, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        manifests.add(str(tmp_path / "nowhere"), "v", 1, 1)
+    with pytest.raises(ManifestError, match="no shard 'x'"):
+        manifests.load("x")
+    with pytest.raises(ValueError, match="nosuch"):
+        manifests.add("nosuch://bucket/videos", "v", 1, 1)
+
+
+def test_names_of_shards_are_plain():
+    assert shard_name("s3://bucket/My Videos (2024)/") == "my-videos-2024"

@@ -1,0 +1,115 @@
+"""Small videos with known content, made by ffmpeg when first asked for, and an independent way to read videos."""
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpu_kernels.ffmpeg import ffmpeg_executable
+
+_PICTURE = "-f lavfi -i testsrc2=s=320x180:r=30:d=4"
+# 50 ms of tone at every whole second, so that a clip's sound can be placed in time.
+_BEEPS = "-f lavfi -i aevalsrc='sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.05)':s=48000:d=4"
+_ODD = "-f lavfi -i testsrc2=s=642x362:r=25:d=2 -vf scale=321:181"
+_X264 = "-c:v libx264 -preset ultrafast -crf 16 -pix_fmt yuv420p"
+_B_FRAMES = "-bf 3 -g 40 -x264-params scenecut=0:b-pyramid=normal"
+_AAC = "-c:a aac"
+
+RECIPES = {
+    "closed_gop.mp4": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES} {_AAC} -movflags +faststart",
+    "open_gop.mp4": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES}:open-gop=1 {_AAC}",
+    "slow_open_gop.mp4": f"-f lavfi -i testsrc2=s=320x180:r=2:d=60 {_X264} {_B_FRAMES}:open-gop=1",
+    "hevc.mp4": f"{_PICTURE} {_BEEPS} -c:v libx265 -preset ultrafast -crf 16 -pix_fmt yuv420p -tag:v hvc1 "
+    f"-x265-params log-level=none:keyint=40:bframes=3:open-gop=1:pools=none:frame-threads=1 {_AAC}",
+    "vp9.webm": f"{_PICTURE} {_BEEPS} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -g 40 -c:a libopus",
+    "live.webm": f"{_PICTURE} -t 2 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -g 40 -live 1",
+    "av1.mkv": f"{_PICTURE} {_BEEPS} -c:v libsvtav1 -preset 12 -crf 20 -g 40 -c:a libopus",
+    # Thirty frames at 30 per second, then gaps of 1/15 s and 1/30 s in turn.
+    "vfr.mp4": f"{_PICTURE} -vf setpts='if(lt(N\\,30)\\,N/30\\,1+(N-30)/20+if(mod(N\\,2)\\,1/30\\,0))/TB' "
+    f"-t 3 -fps_mode passthrough -enc_time_base 1:90000 -video_track_timescale 90000 {_X264} {_B_FRAMES}",
+    "odd.mp4": f"{_ODD} -c:v libx264 -preset ultrafast -crf 16 -pix_fmt yuv444p",
+    "odd.webm": f"{_ODD} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -pix_fmt yuv420p",
+    "sar.mp4": f"-f lavfi -i testsrc2=s=360x288:r=25:d=2 -vf setsar=16/15 {_X264}",
+    "tall_sar.mkv": f"-f lavfi -i testsrc2=s=320x180:r=25:d=1 -vf setsar=3/4 {_X264}",
+    "ten_bit.mp4": "-f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le",
+    "offset.ts": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES} {_AAC} -output_ts_offset 100",
+    "divx.avi": f"{_PICTURE} {_BEEPS} -c:v mpeg4 -q:v 3 -g 40 -bf 0 -c:a pcm_s16le",
+    "intra.mp4": f"{_PICTURE} {_X264} -g 1",
+    "one_frame.mp4": f"{_PICTURE} -frames:v 1 {_X264}",
+    "raw.h264": f"{_PICTURE} -t 2 {_X264} {_B_FRAMES}",
+    "two_videos.mp4": f"{_PICTURE} -f lavfi -i smptebars=s=160x120:r=10:d=2 -map 0 -map 1 {_X264}",
+    "ten_seconds.mp4": f"-f lavfi -i testsrc2=s=640x360:r=30:d=10 {_X264} {_B_FRAMES}",
+    "large.mp4": f"-f lavfi -i testsrc2=s=1280x720:r=25:d=2 {_X264}",
+    "sound.mp3": f"{_BEEPS} -c:a libmp3lame",
+    "sound.m4a": f"{_BEEPS} {_AAC}",
+    "picture.jpg": f"{_PICTURE} -frames:v 1 -update 1",
+    "picture.png": f"{_PICTURE} -frames:v 1 -update 1",
+}
+
+
+class Media:
+    """Makes each video once, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str) -> Path:
+        """The path of a video: one of RECIPES, or one that is made of another below."""
+        path = self.folder / name
+        if not path.exists():
+            if name in RECIPES:
+                make(path, RECIPES[name])
+            elif name.startswith("rotated_"):
+                _rotate(self("closed_gop.mp4"), path, int(path.stem.removeprefix("rotated_")))
+            elif (
+                name == "edit_list.mp4"
+            ):  # starts between keyframes: frames before the start are to be decoded, not shown
+                make(path, f"-ss 0.5 -i {self('closed_gop.mp4')} -c copy")
+            elif name == "two_minutes.mp4":
+                make(path, f"-stream_loop 11 -i {self('ten_seconds.mp4')} -c copy")
+            elif name == "cover.mp4":
+                inputs = f"-i {self('picture.png')} -i {self('closed_gop.mp4')} -map 0 -map 1"
+                make(path, f"{inputs} -c copy -disposition:v:0 attached_pic")
+            elif name == "truncated.mp4":
+                data = self("closed_gop.mp4").read_bytes()
+                path.write_bytes(data[: len(data) * 6 // 10])
+            else:
+                raise KeyError(name)
+        return path
+
+    @staticmethod
+    def frames(path: Path | str, pixels: str, size: tuple[int, int], *options: str) -> np.ndarray:
+        """Frames of the first real video stream as the ffmpeg program gives them: uint8 [n, height, width(, 3)]."""
+        command = [ffmpeg_executable(), "-loglevel", "quiet", "-nostdin", "-i", f"file:{path}", "-map", "0:V:0"]
+        command += ["-fps_mode", "passthrough", *options, "-f", "rawvideo", "-pix_fmt", pixels, "-"]
+        data = subprocess.run(command, capture_output=True).stdout
+        depth = {"gray": (), "rgb24": (3,)}[pixels]
+        return np.frombuffer(data, np.uint8).reshape(-1, size[1], size[0], *depth)
+
+    @staticmethod
+    def ffprobe(path: Path | str, *options: str) -> dict[str, Any]:
+        """What ffprobe says about the first real video stream and its container."""
+        command = ["ffprobe", "-v", "quiet", "-of", "json", "-select_streams", "V:0", *options, f"file:{path}"]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def make(path: Path, arguments: str) -> None:
+    """Run ffmpeg with `arguments`, as a shell splits them, to write `path`."""
+    command = [ffmpeg_executable(), "-loglevel", "error", "-nostdin", "-y", *shlex.split(arguments), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{path.name}: {done.stderr}"
+
+
+def _rotate(source: Path, target: Path, clockwise: int) -> None:
+    import av
+
+    with av.open(str(source)) as opened, av.open(str(target), "w") as written:
+        streams = {stream.index: written.add_stream_from_template(stream) for stream in opened.streams}
+        streams[opened.streams.video[0].index].set_display_rotation(-clockwise)
+        for packet in opened.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                written.mux(packet)
