@@ -1,0 +1,74 @@
+"""What another threshold costs: clips, motion scores and the selection of a thousand videos, from stored signals.
+
+    python benchmarks/rethreshold.py [--videos 1000]
+
+The signals are made up (one minute at 25 frames per second, about eight transitions a video); no pixel is involved.
+Prints CPU seconds for the first run, for a threshold that gives the same clips, and for one that gives other clips.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate_assets.config import validated
+from curate_assets.video.stages import TABLES, plan_for
+from curate_resources.in_process import InProcessEngine
+from curate_resources.plan import materialize
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+
+FRAMES = 1500
+SHARD = "videos-000000"
+
+
+def made_up(root: str, videos: int) -> None:
+    """A shard with signals, as if its videos had been scanned."""
+    storage, chance = Storage(root), np.random.default_rng(0)
+    tables = Tables(storage)
+    entries = [{"uri": f"/videos/{i:05d}.mp4", "bytes": 1, "version": "1"} for i in range(videos)]
+    storage.write(f"manifests/{SHARD}.json", json.dumps({"shard": SHARD, "entries": entries}).encode())
+
+    def put(name: str, rows: list[dict[str, Any]]) -> None:
+        common = {"shard": SHARD, "status": "ok", "fingerprint": "0" * 32}
+        filled = [{**common, "video_id": f"{i:032d}", **row} for i, row in enumerate(rows)]
+        tables.swap(TABLES[name], SHARD, pa.Table.from_pylist(filled, schema=TABLES[name].rows_schema))
+
+    def curve() -> np.ndarray:
+        transitions = chance.random(FRAMES).astype(np.float32) * 0.3
+        transitions[chance.integers(0, FRAMES, 8)] = 0.9
+        return transitions
+
+    size = {"width": 640, "height": 360, "average_rate": 25.0}
+    put("source_videos", [{"uri": entry["uri"], **size} for entry in entries])
+    pts = np.arange(FRAMES) * 40_000_000
+    put("shot_signals", [{"frames": FRAMES, "pts_ns": pts, "transition": curve()} for _ in range(videos)])
+    sampled = list(range(0, FRAMES, 12))
+    motion = {"patch_rows": 1, "patch_columns": 2, "sample_frames": sampled, "patches": [0.01] * 2 * len(sampled)}
+    put("motion_signals", [motion for _ in range(videos)])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=1000)
+    videos = parser.parse_args().videos
+    with tempfile.TemporaryDirectory() as root:
+        made_up(root, videos)
+        print("| threshold | clips | computed | CPU-s |\n|---|---:|---:|---:|")
+        for threshold in (0.4, 0.5, 0.95):
+            config = validated({"clips": {"transition_threshold": threshold}})
+            plan = plan_for(frozenset({"clips", "motion_scores", "clip_selection"}), config, root)
+            started = time.process_time()
+            done = {each.table: each for each in materialize(plan, [SHARD], InProcessEngine())}
+            seconds = time.process_time() - started
+            clips = done["clips"].statuses.get("ok", 0)
+            print(f"| {threshold} | {clips} | {done['motion_scores'].computed} | {seconds:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
