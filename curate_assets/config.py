@@ -33,8 +33,42 @@ class EngineConfig(StrictModel):
     layout: Literal["auto", "fused", "pooled"] = "auto"
     """`fused` runs all stages of a plan in each actor, `pooled` gives every heavy stage actors of its own; `auto` fuses
     on up to four CPUs."""
+    mode: Literal["auto", "streaming", "batch"] = "auto"
+    """`streaming` passes videos from stage to stage, `batch` runs stage after stage through the tables, for a GPU that
+    cannot hold all models at once; `auto` streams unless the cluster has no room for one worker of each stage."""
     cpus: int | None = Field(default=None, ge=1)
     """CPUs of the local Ray cluster; all of them where not said."""
+    environments: dict[str, str] = Field(default_factory=dict)
+    """By stage, the Python that its workers run in: an interpreter's path, or `pixi:` and the name of an environment of
+    `pixi.toml`. It must have this project's dependencies; where not said, the run's own."""
+
+
+class ClusterConfig(StrictModel):
+    """Which Ray cluster the work runs on. Never changes a result."""
+
+    mode: Literal["local", "cluster", "kuberay"] = "local"
+    """`local`: this machine, on the warm cluster of `curate up` if there is one. `cluster`: a cluster that is there, to
+    which runs are submitted as jobs. `kuberay`: a cluster of its own for every run, made by the KubeRay operator."""
+    address: str = "http://127.0.0.1:8265"
+    """URL of the job server of `mode: cluster`, which is the dashboard of the cluster's head."""
+    token_path: str | None = None
+    """File with the cluster's token; where not said, `RAY_AUTH_TOKEN_PATH` or `RAY_AUTH_TOKEN`."""
+    python: str = "python"
+    """The Python that jobs are started with, as the machines of the cluster find it."""
+    namespace: str = "default"
+    """Kubernetes namespace of `mode: kuberay`."""
+    kuberay_template: str = ""
+    """YAML file with the RayCluster that `mode: kuberay` makes for every run: its image, head and worker groups."""
+    capacity_cpus: float | None = Field(default=None, gt=0)
+    """CPUs that an autoscaling cluster can grow to on one machine; where not said, what there is now."""
+    capacity_gpus: float = Field(default=0, ge=0)
+    """Likewise, GPUs."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ClusterConfig":
+        if self.mode == "kuberay" and not self.kuberay_template:
+            raise ValueError("mode: kuberay needs kuberay_template, a YAML file with the RayCluster to make")
+        return self
 
 
 class TrainingDatasetConfig(StrictModel):
@@ -76,6 +110,7 @@ class CurationConfig(StrictModel):
     training_dataset: TrainingDatasetConfig = TrainingDatasetConfig()
     checks: ChecksConfig = ChecksConfig()
     engine: EngineConfig = EngineConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "CurationConfig":

@@ -9,10 +9,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from curate_assets.config import CurationConfig, resolve_config
-from curate_resources.auto_engine import AutoEngine
-from curate_resources.in_process import InProcessEngine
-from curate_resources.plan import Engine
-from curate_resources.ray_engine import RayEngine
 from curate_resources.storage import Storage, root_uri
 from curate_resources.tables import Tables
 
@@ -24,20 +20,12 @@ class Curation:
     storage: Storage
     config: CurationConfig
     force: bool = False
+    failed_only: bool = False
 
     @property
     def tables(self) -> Tables:
         """The tables under the root."""
         return Tables(self.storage)
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that the configuration names."""
-        settings = self.config.engine
-        if settings.kind == "in_process":
-            return InProcessEngine()
-        cluster = RayEngine(settings.layout, settings.cpus)
-        return cluster if settings.kind == "ray" else AutoEngine(cluster)
 
 
 def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:
@@ -61,6 +49,8 @@ def _type(kind: Any, name: str) -> Any:
     if origin in (Union, types.UnionType):
         (inner,) = [argument for argument in arguments if argument is not type(None)]
         return dg.Noneable(_type(inner, name))
+    if origin is dict:
+        return dg.Map(*(_type(argument, name) for argument in arguments))
     if origin is Literal:
         return dg.Enum(name, [dg.EnumValue(choice) for choice in arguments])
     return {str: dg.String, int: dg.Int, float: dg.Float, bool: dg.Bool}[kind]
@@ -70,6 +60,7 @@ def _type(kind: Any, name: str) -> Any:
     config_schema={
         "root": dg.Field(dg.String, is_required=False, description="Root URI; else CURATE_ROOT, else ./curate-data."),
         "force": dg.Field(dg.Bool, is_required=False, description="Compute every row, whatever its fingerprint says."),
+        "failed_only": dg.Field(dg.Bool, is_required=False, description="Compute only what failed or is missing."),
         **config_schema(CurationConfig),
     },
     description="Where everything lives, and every setting. Unset keys come from <root>/curate.yaml, else defaults.",
@@ -78,5 +69,5 @@ def curation(context: dg.InitResourceContext) -> Curation:
     """The resource, from run config."""
     given = dict(context.resource_config)
     storage = Storage(root_uri(given.pop("root", None)))
-    force = bool(given.pop("force", False))
-    return Curation(storage, resolve_config(storage, given), force)
+    force, failed_only = bool(given.pop("force", False)), bool(given.pop("failed_only", False))
+    return Curation(storage, resolve_config(storage, given), force, failed_only)

@@ -45,6 +45,16 @@ class Status:
     failures: tuple[Failure, ...]
 
 
+def failed_shards(storage: Storage, assets: frozenset[str]) -> list[str]:
+    """The shards with failed rows in any table of some assets, sorted."""
+    tables = Tables(storage)
+    found: set[str] = set()
+    for table in TABLES.values():
+        if table.name in assets:
+            found |= set(tables.read(table, columns=["shard"], where="status = 'failed'")["shard"].to_pylist())
+    return sorted(found)
+
+
 def status_of(storage: Storage) -> Status:
     """Read the state."""
     tables = Tables(storage)

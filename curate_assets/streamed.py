@@ -5,14 +5,16 @@ from typing import Any
 
 import dagster as dg
 
+from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
+from curate_assets.run_logs import relayed_logs
 from curate_assets.video.checks import CHECKS, Shard
 from curate_assets.video.columns import COMMON, MEANINGS
 from curate_assets.video.previews import preview
 from curate_assets.video.stages import plan_for
 from curate_resources.manifests import MANIFEST
-from curate_resources.plan import Materialized, materialize
+from curate_resources.plan import Materialized
 from curate_resources.stage import Stage, Table
 
 GROUP = "video"
@@ -79,9 +81,10 @@ def streamed_assets(name: str, stages: Sequence[Stage], description: str) -> dg.
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        plan = plan_for(wanted, curation.config, curation.storage.root, curation.force, stages)
-        done = materialize(plan, list(context.partition_keys), curation.engine)
-        yield from reported(context, curation, done)
+        root, force, failed_only = curation.storage.root, curation.force, curation.failed_only
+        plan = plan_for(wanted, curation.config, root, force, stages, failed_only)
+        with relayed_logs(context):
+            yield from reported(context, curation, materialized(plan, list(context.partition_keys)))
 
     return streamed
 

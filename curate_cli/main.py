@@ -12,9 +12,13 @@ from rich.console import Console
 
 from curate_assets.config import ConfigError
 from curate_cli import present
+from curate_resources.flow import UnitGivenUp
+from curate_resources.jobs import JobFailed
 from curate_resources.manifests import ManifestError, Manifests, shard_name
-from curate_resources.plan import LostUnits, MissingInput
+from curate_resources.plan import LostUnits, MissingInput, Mode
+from curate_resources.pools import PlanDoesNotFit
 from curate_resources.storage import Storage, root_uri
+from curate_resources.warm_cluster import ClusterDidNotStart
 
 app = typer.Typer(
     help="Video curation as a Dagster asset graph: buckets of raw video in, training sets out.",
@@ -45,7 +49,7 @@ def _told(command: Callable[..., int]) -> Callable[..., None]:
         except (*_USAGE_ERRORS, QueryError, UnknownAsset) as error:
             _fail(error, bool(options.get("as_json")))
             code = USAGE
-        except LostUnits as error:
+        except (LostUnits, UnitGivenUp, JobFailed, PlanDoesNotFit, ClusterDidNotStart) as error:
             _fail(error, bool(options.get("as_json")))
             code = FAILED
         raise typer.Exit(code)
@@ -90,28 +94,116 @@ def materialize(
     select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
     shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
     force: Annotated[bool, typer.Option(help="Compute every row, whatever its fingerprint says.")] = False,
+    mode: Annotated[
+        Mode | None, typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
     from curate_assets.config import parse_config, resolve_config
-    from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
+    from curate_assets.runs import selected
 
     storage = Storage(root_uri(root))
     given = parse_config(config.read_text(), str(config)) if config else {}
+    if mode is not None:
+        given["engine"] = {**given.get("engine", {}), "mode": mode}
     resolve_config(storage, given)  # for its errors, before anything starts
-    manifests = Manifests(storage)
+    shards = _chosen_shards(Manifests(storage), shard)
+    return _run(storage, selected(select), shards, {"force": force, **given}, as_json)
+
+
+@app.command("retry-failed")
+@_told
+def retry_failed(
+    select: Annotated[str, typer.Option(help="Assets whose failed rows are tried again.")] = "*",
+    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Compute failed rows again, and what could not be made because of them; all other rows stay as they are."""
+    from curate_assets.config import resolve_config
+    from curate_assets.runs import selected
+    from curate_assets.status import failed_shards
+
+    storage = Storage(root_uri(root))
+    resolve_config(storage, {})
+    shards = _chosen_shards(Manifests(storage), shard)
+    wanted = selected(select)
+    affected = [each for each in failed_shards(storage, wanted) if each in shards]
+    if not affected:
+        present.nothing("no row of these assets failed", as_json)
+        return OK
+    return _run(storage, wanted, affected, {"failed_only": True}, as_json)
+
+
+@app.command()
+@_told
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    older_than_hours: Annotated[
+        float, typer.Option(min=0, help="Leave younger files: a run that is under way writes files before their rows.")
+    ] = 24.0,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Remove media files that no row points at, and old versions of tables: of killed runs, or of earlier settings.
+
+    With --older-than-hours 0 nothing may run at the same time.
+    """
+    from curate_assets.video.stages import TABLES
+    from curate_resources.orphans import forget_versions, orphans
+
+    storage = Storage(root_uri(root))
+    found = sorted(orphans(storage, TABLES, older_than_hours * 3600), key=lambda orphan: orphan.path)
+    if not dry_run:
+        for orphan in found:
+            storage.delete(orphan.path)
+    freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600)
+    present.cleaned(found, freed, dry_run, as_json)
+    return OK
+
+
+@app.command()
+@_told
+def up(
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of the cluster. Default: all.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Start a Ray cluster on this machine that runs share: each then starts in seconds. `curate down` ends it."""
+    from curate_resources.warm_cluster import start_warm_cluster
+
+    cluster, new = start_warm_cluster(cpus)
+    present.cluster(cluster.address, "started" if new else "running already", as_json)
+    return OK
+
+
+@app.command()
+@_told
+def down(as_json: Json = False) -> int:
+    """End the cluster that `curate up` started."""
+    from curate_resources.warm_cluster import stop_warm_cluster
+
+    present.cluster(None, "ended" if stop_warm_cluster() else "there was none", as_json)
+    return OK
+
+
+def _chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
     known = manifests.shards()
     if not known:
-        raise ManifestError(f"there are no shards under {storage.root}: `curate add <folder>` makes them")
-    for key in shard or []:
+        raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
+    for key in chosen or []:
         manifests.load(key)
-    wanted = selected(select)
+    return sorted(set(chosen or known))
+
+
+def _run(storage: Storage, wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:
+    from curate_assets.runs import dagster_instance, register_shards, run_assets
+
     with dagster_instance(storage.root) as instance, present.live_progress(storage.root, as_json):
-        register_shards(instance, known)
-        curation = {"root": storage.root, "force": force, **given}
-        outcomes = list(run_assets(instance, wanted, sorted(set(shard or known)), curation))
+        register_shards(instance, Manifests(storage).shards())
+        outcomes = list(run_assets(instance, wanted, shards, {"root": storage.root, **curation}))
     present.outcomes(outcomes, as_json)
     return FAILED if any(outcome.error or outcome.failed_checks for outcome in outcomes) else OK
 

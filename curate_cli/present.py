@@ -21,6 +21,7 @@ from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
 from curate_assets.video.report.funnel import FunnelStep
 from curate_resources.manifests import Added
+from curate_resources.orphans import Orphan
 from curate_resources.storage import is_local
 
 if TYPE_CHECKING:
@@ -208,3 +209,35 @@ def report(uri: str, show: bool, as_json: bool) -> None:
     Console(highlight=False).print(f"report: {escape(uri)}")
     if show and is_local(uri):
         webbrowser.open(f"file://{uri}")
+
+
+def nothing(why: str, as_json: bool) -> None:
+    """There was nothing to do."""
+    if as_json:
+        _document([])
+        return
+    Console(highlight=False).print(why)
+
+
+def cleaned(found: Sequence[Orphan], freed: int, dry_run: bool, as_json: bool) -> None:
+    """Which files are gone, or would be, and how many bytes of old table versions were freed."""
+    size = sum(orphan.bytes for orphan in found)
+    if as_json:
+        _document(
+            {"removed": not dry_run, "bytes": size, "table_bytes": freed, "files": [orphan.path for orphan in found]}
+        )
+        return
+    console = Console(highlight=False)
+    for orphan in found if dry_run else []:
+        console.print(escape(orphan.path), soft_wrap=True)
+    console.print(f"{len(found)} media files, {size / (1 << 20):.1f} MiB {'would be' if dry_run else 'were'} removed")
+    if not dry_run:
+        console.print(f"{freed / (1 << 20):.1f} MiB of old table versions were removed")
+
+
+def cluster(address: str | None, state: str, as_json: bool) -> None:
+    """How the warm cluster stands."""
+    if as_json:
+        _document({"address": address, "state": state})
+        return
+    Console(highlight=False).print(f"cluster {address}: {state}" if address else f"cluster: {state}")

@@ -20,9 +20,13 @@ class AutoEngine:
 
     cluster: Engine
 
+    def holds(self, plan: Plan) -> bool:
+        """Whether the cluster has room for all stages of a plan at the same time."""
+        return not plan.heavy or self.cluster.holds(plan)
+
     def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
         """First the units that are finished here, then the others as they come."""
-        runner = StageRunner(plan, plan.stages, light_only=True)
+        runner = StageRunner(plan, light_only=True)
         rest: list[Unit] = []
         for unit in units:
             try:

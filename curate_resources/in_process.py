@@ -1,11 +1,18 @@
 """Running stages in this process, one video after the other: what every engine's processes do in the end."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from curate_resources.advance import advance
+import pyarrow as pa
+
+from curate_resources.computation import Computation, Rows, Treatment
+from curate_resources.node_setup import prepared
 from curate_resources.plan import Plan
-from curate_resources.stage import Row, Stage, Work, Worker
+from curate_resources.stage import Row, Work, Worker
 from curate_resources.unit import Unit
+
+PassOn = Callable[[Unit, int], None]
+"""Takes the beginning of a video, with the clips in it that are settled, and how many these are by now."""
 
 
 class HeavyWork(BaseException):
@@ -13,43 +20,100 @@ class HeavyWork(BaseException):
 
 
 class StageRunner:
-    """Workers of some stages, opened when an item is first computed, since models take seconds to load, and kept."""
+    """The stages of a plan, with workers that are opened when an item is first computed and kept: models take seconds
+    to load."""
 
-    def __init__(self, plan: Plan, stages: Sequence[Stage], light_only: bool = False) -> None:
+    def __init__(self, plan: Plan, light_only: bool = False) -> None:
         self._plan = plan
-        self._stages = tuple(stages)
         self._light_only = light_only
-        self._workers: dict[str, Worker] = {}
+        self._treatments = [Treatment(stage, plan) for stage in plan.stages]
+        self._workers: dict[int, Worker] = {}
 
     def __call__(self, unit: Unit) -> Unit:
-        """Pass one unit through the stages.
+        """Pass one unit through all stages.
 
         Raises:
             HeavyWork: of a runner for light stages only; the unit is left half done.
         """
-        for stage in self._stages:
-            advance(stage, self._lazily(stage), unit, self._plan.tables, self._plan.config, self._plan.wanted)
+        for stage in range(len(self._treatments)):
+            self.run(stage, unit, len(self._treatments))
         return unit
 
-    def _lazily(self, stage: Stage) -> Worker:
-        def worker(work: Work) -> Mapping[str, list[Row]]:
-            if stage.heavy and self._light_only:
-                raise HeavyWork(stage.name)
-            if stage.name not in self._workers:
-                self._workers[stage.name] = stage.open(self._plan.config, self._plan.storage)
-            return self._workers[stage.name](work)
+    def computation(self, stage: int, unit: Unit) -> Computation:
+        """What the stage of that number has to do for a unit."""
+        return self._treatments[stage].of(unit)
 
-        return worker
+    def run(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None = None) -> None:
+        """Run one stage on a unit as it stands.
+
+        While a video is being scanned, its clips that are settled so far go through the stages before `until`, and then
+        to `pass_on`. Their rows are kept for when the whole video comes to those stages, and are used again there
+        because their fingerprints hold.
+        """
+        computation, worker = self.computation(stage, unit), self.worker(stage)
+        early = self._early(stage, unit, until, pass_on)
+        computation.finish([(part, computation.compute(worker, part, early)) for part in computation.batches()], worker)
+
+    def worker(self, stage: int) -> Worker:
+        """The worker of a stage, which is opened at its first call."""
+
+        def work(work: Work) -> Mapping[str, list[Row]]:
+            declared = self._plan.stages[stage]
+            if declared.heavy and self._light_only:
+                raise HeavyWork(declared.name)
+            if stage not in self._workers:
+                prepared(declared, self._plan.config, self._plan.storage)
+                self._workers[stage] = declared.open(self._plan.config, self._plan.storage)
+            return self._workers[stage](work)
+
+        return work
+
+    def _early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
+        following = range(stage + 1, until)
+        settling = next((i for i in following if self._plan.stages[i].settled is not None), None)
+        if settling is None:
+            return None
+        items = self._plan.stages[settling].writes[0]
+        passed: set[tuple[Any, ...]] = set()
+
+        def early(rows: Rows) -> None:
+            # What was stored of the whole video is no part of its beginning.
+            made = {table.name for i in range(stage, settling + 1) for table in self._plan.stages[i].writes}
+            kept = {name: stored for name, stored in unit.kept.items() if name not in made}
+            beginning = Unit(unit.shard, unit.source, {**unit.rows, **rows}, kept)
+            for i in following:
+                declared = self._plan.stages[i]
+                self.run(i, beginning, i)
+                if declared.settled is not None:
+                    beginning.rows[items.name] = declared.settled(beginning.rows[items.name])
+                if i > settling:
+                    unit.take_early(beginning, declared.writes, {declared.name})
+            beginning.tallies.clear()
+            keys = list(zip(*(beginning.rows[items.name][name].to_pylist() for name in items.keys), strict=True))
+            new = [key not in passed for key in keys]
+            if pass_on is not None and any(new):
+                passed.update(keys)
+                beginning.rows[items.name] = beginning.rows[items.name].filter(pa.array(new))
+                pass_on(beginning.reduced(self._read_from(until)), len(passed))
+
+        return early
+
+    def _read_from(self, stage: int) -> frozenset[str]:
+        return frozenset(name for each in self._plan.stages[stage:] for name in each.inputs)
 
 
 class InProcessEngine:
     """Runs a plan here and now."""
 
+    def holds(self, plan: Plan) -> bool:
+        """Whether all stages of a plan can run at the same time: here they do not."""
+        return True
+
     def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
         """Units in the order given."""
         if plan.heavy and units:
             one_thread_per_process()
-        runner = StageRunner(plan, plan.stages)
+        runner = StageRunner(plan)
         for unit in units:
             yield runner(unit)
 
@@ -59,3 +123,4 @@ def one_thread_per_process() -> None:
     import torch
 
     torch.set_num_threads(1)
+    pa.set_cpu_count(1)

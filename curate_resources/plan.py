@@ -3,8 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
@@ -39,6 +39,7 @@ class Plan:
         config: the whole configuration; a stage reads the sections that it names.
         root: the root's URI.
         force: compute every row, whatever its fingerprint says.
+        failed_only: compute only rows that failed or that are not there; the others stay, whatever their fingerprint.
     """
 
     stages: tuple[Stage, ...]
@@ -47,6 +48,11 @@ class Plan:
     config: Any
     root: str
     force: bool = False
+    failed_only: bool = False
+
+    def only(self, stage: Stage) -> "Plan":
+        """The same, of a single stage; it reads everything else from the tables."""
+        return replace(self, stages=(stage,), wanted=self.wanted & {table.name for table in stage.writes})
 
     @property
     def name(self) -> str:
@@ -117,8 +123,15 @@ class Plan:
                 )
 
 
+Mode = Literal["auto", "streaming", "batch"]
+
+
 class Engine(Protocol):
     """Passes units through a plan's stages, in any order and place."""
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether it has room for all stages of a plan at the same time."""
+        ...
 
     def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
         """Give back every unit once, with the rows of every stage."""
@@ -150,13 +163,27 @@ class Materialized:
     digest: str
 
 
-def materialize(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
+def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
     """Run a plan on shards; every table of a shard is committed as soon as the shard's last video is through.
+
+    Args:
+        mode: `streaming` passes units from stage to stage, `batch` runs one stage after the other, through the tables;
+            `auto` streams unless the engine cannot hold all stages at the same time.
 
     Raises:
         MissingInput: before anything runs.
         LostUnits: the engine lost videos; shards that were complete are committed.
     """
+    if mode == "batch" or (mode == "auto" and len(plan.stages) > 1 and not engine.holds(plan)):
+        if mode == "auto":
+            _progress.info("stage after stage, because there is no room for all of %s at the same time", plan.name)
+        for stage in plan.stages:
+            yield from _streamed(plan.only(stage), shards, engine)
+    else:
+        yield from _streamed(plan, shards, engine)
+
+
+def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
     units = {shard: plan.units(shard) for shard in shards}
     waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
     done: dict[str, list[Unit]] = {shard: [] for shard in shards}

@@ -1,154 +1,413 @@
-"""The streaming engine: a plan becomes one Ray Data pipeline of actor pools, and units stream through it as Arrow rows.
+"""The streaming engine: pools of Ray actors between which units flow as Arrow tables.
 
-A process costs seconds and hundreds of megabytes before it does anything. So on few cores all stages are fused into
-one pool whose actors take a video from end to end; on many, every heavy stage has a pool of its own, together with
-the light stages that follow it.
+What is to be done next is decided by `curate_resources.flow`; here are the actors that do it, and what becomes of them.
+Tables go from worker to worker through Ray's object store; only their places pass through here. Ray Data is not used:
+its own processes and its start cost more than all of this (docs/benchmarks.md has the measurement), and it can neither
+divide one long video among workers nor say which row ended a worker.
 """
 
 import logging
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from curate_resources.in_process import StageRunner, one_thread_per_process
+import pyarrow as pa
+
+from curate_resources.flow import Ended, Flow, Task
 from curate_resources.plan import Plan
-from curate_resources.stage import Stage
+from curate_resources.pools import Layout, PlanDoesNotFit, Pool, check_stage, pools
+from curate_resources.ray_cluster import RayCluster
+from curate_resources.stage_actor import Done, Order, Place, Settled, StageActor
 from curate_resources.unit import Unit
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _log = logging.getLogger("curate.engine")
+_progress = logging.getLogger("curate.progress")
 
+_CALL_SECONDS = 0.1
+"""Small units go into one call until it takes about this long: a call costs one or two milliseconds."""
+_MOST_PER_CALL = 512
+_PREFETCH_BELOW_SECONDS = 0.25
+"""Workers whose calls are shorter get the next one before they are done with this one."""
+_LULL_SECONDS = 5.0
+_LOOK_AROUND_SECONDS = 2.0
+_PUT_BYTES = 8 << 20
+_STILLBORN = 3
+"""So many workers of a pool may die before they are there, until this is an error."""
 
-class PlanDoesNotFit(Exception):
-    """The cluster cannot hold one worker of every pool; Ray Data would wait for ever without a word."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Actors that each run the same stages, one after another, on a unit."""
-
-    stages: tuple[Stage, ...]
-    size: int
-    cpus: float
-    gpus: float
-
-    @property
-    def name(self) -> str:
-        """As shown in Ray's own displays."""
-        return "+".join(stage.name for stage in self.stages)
-
-
-def pools(stages: Sequence[Stage], cpus: float, gpus: float, layout: Literal["auto", "fused", "pooled"]) -> list[Pool]:
-    """Group neighbouring stages into pools and size them for a cluster.
-
-    Raises:
-        PlanDoesNotFit: with the pool, what it needs and what there is.
-    """
-    groups: list[list[Stage]] = []
-    for stage in stages:
-        if not groups or (stage.heavy and any(other.heavy for other in groups[-1])):
-            groups.append([])
-        groups[-1].append(stage)
-    apart = sum(_needs(group)[0] for group in groups) <= cpus and sum(_needs(group)[1] for group in groups) <= gpus
-    if layout == "fused" or (layout == "auto" and (cpus <= 4 or not apart)):
-        groups = [list(stages)]
-    needed = [_needs(group) for group in groups]
-    if sum(cpu for cpu, _ in needed) > cpus or sum(gpu for _, gpu in needed) > gpus:
-        wants = "; ".join(
-            f"{'+'.join(s.name for s in group)}: {cpu:g} CPUs, {gpu:g} GPUs"
-            for group, (cpu, gpu) in zip(groups, needed, strict=True)
-        )
-        raise PlanDoesNotFit(
-            f"the cluster has {cpus:g} CPUs and {gpus:g} GPUs, one worker of each pool needs more ({wants}): "
-            "set engine.layout to fused, select fewer assets, or use a larger cluster"
-        )
-    free_cpus, free_gpus = cpus - sum(c for c, _ in needed), gpus - sum(g for _, g in needed)
-    sizes = [1] * len(groups)
-    while True:  # hand out what is left evenly, the earlier pool first: decoding is the bottleneck of a plan
-        grown = False
-        for index, (cpu, gpu) in enumerate(needed):
-            if cpu <= free_cpus and gpu <= free_gpus and (cpu or gpu):
-                sizes[index] += 1
-                free_cpus, free_gpus, grown = free_cpus - cpu, free_gpus - gpu, True
-        if not grown:
-            break
-    return [Pool(tuple(group), size, cpu, gpu) for group, size, (cpu, gpu) in zip(groups, sizes, needed, strict=True)]
-
-
-def _needs(group: Sequence[Stage]) -> tuple[float, float]:
-    return max(stage.needs.cpus for stage in group), sum(stage.needs.gpus for stage in group)
-
-
-class StageActor:
-    """An actor's state: the workers of its pool's stages."""
-
-    def __init__(self, plan: Plan, stages: Sequence[Stage]) -> None:
-        one_thread_per_process()
-        self._tables = plan.tables
-        self._runner = StageRunner(plan, stages)
-
-    def __call__(self, batch: "pa.Table") -> "pa.Table":
-        """Pass a batch of units on."""
-        import pyarrow as pa
-
-        units = [Unit.from_arrow(batch, index, self._tables) for index in range(batch.num_rows)]
-        return pa.concat_tables([self._runner(unit).to_arrow() for unit in units])
+Handle = tuple[Any, int]
+"""A reference to a table of units, and a row of it."""
 
 
 @dataclass(frozen=True)
 class RayEngine:
-    """Runs a plan on a Ray cluster: the one it is attached to, or a local one that it starts and later runs reuse."""
+    """Runs a plan on a Ray cluster.
 
-    layout: Literal["auto", "fused", "pooled"] = "auto"
-    local_cpus: int | None = None
+    Attributes:
+        environments: by stage name, the interpreter that the stage's workers need.
+    """
+
+    cluster: RayCluster
+    layout: Layout = "auto"
+    environments: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether the cluster has room for workers of all stages of a plan at the same time.
+
+        Raises:
+            PlanDoesNotFit: there is a stage that it cannot even hold alone.
+        """
+        nodes = self.cluster.nodes(any(stage.needs.gpus for stage in plan.stages))
+        for stage in plan.stages:
+            check_stage(stage, nodes)
+        try:
+            pools(plan.stages, nodes, self.layout, self.environments)
+        except PlanDoesNotFit as error:
+            _log.info("%s", error)
+            return False
+        return True
 
     def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
         """Units as they finish.
 
         Raises:
             PlanDoesNotFit: before anything starts.
+            UnitGivenUp: workers kept dying of a unit, none of whose items was at fault.
         """
         if not units:
             return
-        ray = self._connected()
-        resources: dict[str, Any] = ray.cluster_resources()
-        compiled = pools(plan.stages, resources.get("CPU", 0), resources.get("GPU", 0), self.layout)
-        blocks = [unit.to_arrow() for unit in units]
-        data = ray.data.from_arrow(blocks)
-        for pool in compiled:
-            size = min(pool.size, len(units))
-            _log.info("pool %s: %d actors", pool.name, size)
-            data = data.map_batches(
-                StageActor,
-                fn_constructor_args=(plan, pool.stages),
-                batch_size=1,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=size),
-                num_cpus=pool.cpus,
-                num_gpus=pool.gpus or None,
-            )
-        for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for index in range(batch.num_rows):
-                yield Unit.from_arrow(batch, index, plan.tables)
+        ray = self.cluster.connected()
+        compiled = pools(plan.stages, self.cluster.nodes(True), self.layout, self.environments)
+        with _Run(ray, plan, compiled, units) as run:
+            yield from run.finished_units()
 
-    def _connected(self) -> Any:
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-        import ray.data
 
-        logging.getLogger("ray").setLevel(logging.ERROR)  # its log files have the rest
-        if not ray.is_initialized():
-            ray.init(
-                num_cpus=self.local_cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
+@dataclass
+class _Call:
+    """What a worker was asked for and has not answered in full."""
+
+    tasks: list[Task]
+    answers: Any
+    started: float
+    table: Any = None
+
+
+@dataclass
+class _Worker:
+    actor: Any
+    placed: int | None
+    starting: Any = None
+    calls: deque[_Call] = field(default_factory=deque)
+    idle_since: float = field(default_factory=time.monotonic)
+
+
+class _Crew:
+    """The workers of one pool."""
+
+    def __init__(self, pool: Pool, number: int, actor_class: Any, arguments: tuple[Any, ...]) -> None:
+        self.pool, self.number = pool, number
+        self.workers: list[_Worker] = []
+        self.busy_seconds = 0.0
+        self.most_workers = 0
+        self.stillborn = 0
+        self._actor_class, self._arguments = actor_class, arguments
+        self._seconds_per_unit: float | None = None
+
+    def hire(self, placed: int | None = None, strategy: Any = None) -> None:
+        """One more worker; `placed` is its place in the group that was reserved."""
+        options = {"scheduling_strategy": strategy} if strategy is not None else {}
+        actor = self._actor_class.options(**options).remote(*self._arguments)
+        self.workers.append(_Worker(actor, placed, actor.ready.remote()))
+        self.most_workers = max(self.most_workers, len(self.workers))
+
+    def depth(self) -> int:
+        """Calls that a worker may have at a time."""
+        seconds = self._seconds_per_unit
+        return 2 if seconds is not None and seconds * self.per_call() < _PREFETCH_BELOW_SECONDS else 1
+
+    def per_call(self) -> int:
+        """Most units of a call."""
+        if self._seconds_per_unit is None:
+            return 1
+        return max(1, min(_MOST_PER_CALL, int(_CALL_SECONDS / max(self._seconds_per_unit, 1e-6))))
+
+    def learn(self, call: _Call) -> None:
+        """Note how long a call took."""
+        now = time.monotonic()
+        self.busy_seconds += now - call.started
+        measured = (now - call.started) / len(call.tasks)
+        before = self._seconds_per_unit
+        self._seconds_per_unit = measured if before is None else (measured + before) / 2
+
+    @property
+    def starting(self) -> int:
+        """Workers whose process is not there yet."""
+        return sum(worker.starting is not None for worker in self.workers)
+
+    @property
+    def idle(self) -> list[_Worker]:
+        """Workers with nothing to do."""
+        return [worker for worker in self.workers if worker.starting is None and not worker.calls]
+
+
+class _Run:
+    """One plan on its way; a context that leaves neither actors nor reservations behind."""
+
+    def __init__(self, ray: Any, plan: Plan, compiled: Sequence[Pool], units: Sequence[Unit]) -> None:
+        self._ray, self._plan = ray, plan
+        self._started = time.monotonic()
+        self._looked = 0.0
+        numbers = [number for number, pool in enumerate(compiled) for _ in pool.stages]
+        self._flow = Flow(numbers, self._put(units))
+        shared = ray.put(plan)
+        self._crews = [
+            _Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
+            for number, pool in enumerate(compiled)
+        ]
+        self._group: Any = None
+        self._strategies: list[Any] = []
+        self._others_wait = False
+
+    def __enter__(self) -> "_Run":
+        try:
+            self._reserve()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for crew in self._crews:
+            for worker in crew.workers:
+                self._ray.kill(worker.actor)
+        if self._group is not None:
+            from ray.util import remove_placement_group
+
+            remove_placement_group(self._group)
+
+    def finished_units(self) -> Iterator[Unit]:
+        """Run until every unit is through."""
+        while not self._flow.finished:
+            self._hire_and_dismiss()
+            self._hand_out()
+            yield from self._collect()
+        self._tell()
+
+    # ---------------------------------------------------------------- workers
+
+    def _actor_class(self, pool: Pool) -> Any:
+        options: dict[str, Any] = {
+            "num_cpus": pool.cpus,
+            "num_gpus": pool.gpus or None,
+            "max_restarts": 0,  # a worker that dies is replaced here, where it is known what it was doing
+            "max_task_retries": 0,
+        }
+        if pool.environment is not None:
+            options["runtime_env"] = {"py_executable": pool.environment}
+        return self._ray.remote(**options)(StageActor)
+
+    def _reserve(self) -> None:
+        """Places for the least workers of all pools, all or none, so that runs that share a cluster never block each
+        other with half of what they need."""
+        from ray.util import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        of_pools = [crew for crew in self._crews for _ in range(crew.pool.least)]
+        bundles = [{"CPU": crew.pool.cpus, **({"GPU": crew.pool.gpus} if crew.pool.gpus else {})} for crew in of_pools]
+        self._group = placement_group(bundles, strategy="PACK")
+        while not self._group.wait(timeout_seconds=10):
+            wants = "; ".join(crew.pool.needs for crew in self._crews)
+            free = self._ray.available_resources()
+            _progress.info(
+                "waiting for the cluster: %s; free now: %g CPUs, %g GPUs", wants, free.get("CPU", 0), free.get("GPU", 0)
             )
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        return ray
+        self._strategies = [
+            PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+            for index in range(len(bundles))
+        ]
+        for place, crew in enumerate(of_pools):
+            crew.hire(place, self._strategies[place])
+
+    def _hire_and_dismiss(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_AROUND_SECONDS:
+            return
+        self._looked, self._others_wait = now, self._someone_waits()
+        for crew in self._crews:
+            for worker in crew.idle:
+                bored = now - worker.idle_since > _LULL_SECONDS and len(crew.workers) > crew.pool.warm
+                if worker.placed is None and (self._others_wait or bored):
+                    self._ray.kill(worker.actor)
+                    crew.workers.remove(worker)
+        for crew in self._crews:
+            wanted = self._flow.waiting(crew.number) - len(crew.idle) - crew.starting
+            while wanted > 0 and not self._others_wait and self._room(crew):
+                crew.hire()
+                wanted -= 1
+
+    def _room(self, crew: _Crew) -> bool:
+        if crew.pool.most is not None and len(crew.workers) >= crew.pool.most:
+            return False
+        free = self._ray.available_resources()
+        hired = [other.pool for other in self._crews for each in other.workers if each.starting and each.placed is None]
+        cpus = free.get("CPU", 0.0) - sum(pool.cpus for pool in hired)
+        gpus = free.get("GPU", 0.0) - sum(pool.gpus for pool in hired)
+        return crew.pool.cpus <= cpus and crew.pool.gpus <= gpus and bool(crew.pool.cpus or crew.pool.gpus)
+
+    def _someone_waits(self) -> bool:
+        """Whether another run on this cluster waits for its reservation: workers beyond ours are then let go."""
+        from ray.util import placement_group_table
+
+        return any(group["state"] == "PENDING" for group in placement_group_table().values())
+
+    def _died(self, crew: _Crew, worker: _Worker, error: Exception) -> None:
+        with_machine = "node" in str(error) and "died" in str(error)
+        crew.workers.remove(worker)
+        if worker.starting is not None and not with_machine:
+            crew.stillborn += 1
+            if crew.stillborn > _STILLBORN:
+                raise error
+        elif not with_machine:
+            _log.warning("a worker of %s died and is replaced", crew.pool.name)
+        for position, call in enumerate(worker.calls):
+            for task in call.tasks:
+                self._flow.lost(task, guilty=position == 0 and not with_machine)
+        if worker.placed is not None:
+            crew.hire(worker.placed, self._strategies[worker.placed])
+
+    def _inputs_gone(self, worker: _Worker) -> None:
+        for task in worker.calls.popleft().tasks:
+            self._flow.gone(task)
+
+    def _tell(self) -> None:
+        """Say what the run waited for."""
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        shares = {crew.pool.name: crew.busy_seconds / (seconds * max(1, crew.most_workers)) for crew in self._crews}
+        busiest = max(shares, key=lambda name: shares[name])
+        each = "; ".join(
+            f"{crew.pool.name}: {crew.most_workers} workers, {shares[crew.pool.name]:.0%} busy" for crew in self._crews
+        )
+        _log.info("%.1f s; %s; the run waited for %s most", seconds, each, busiest)
+
+    # ---------------------------------------------------------------- work
+
+    def _put(self, units: Sequence[Unit]) -> list[Handle]:
+        handles: list[Handle] = []
+        tables: list[pa.Table] = []
+
+        def flush() -> None:
+            if tables:
+                reference = self._ray.put(pa.concat_tables(tables, promote_options="default"))
+                handles.extend((reference, row) for row in range(len(tables)))
+                tables.clear()
+
+        held = 0
+        for unit in units:
+            table = unit.to_arrow()
+            tables.append(table)
+            held += table.nbytes
+            if held > _PUT_BYTES:
+                flush()
+                held = 0
+        flush()
+        return handles
+
+    def _hand_out(self) -> None:
+        room = all(self._flow.waiting(crew.number) <= 2 * _MOST_PER_CALL for crew in self._crews[1:])
+        # Later pools first: what was begun is finished before more is begun.
+        for crew in reversed(self._crews):
+            for worker in sorted(crew.workers, key=lambda worker: len(worker.calls)):
+                leaving = self._others_wait and worker.placed is None
+                while worker.starting is None and not leaving and len(worker.calls) < crew.depth():
+                    share = -(-self._flow.waiting(crew.number) // (2 * len(crew.workers)))
+                    tasks = self._flow.take(crew.number, max(1, min(crew.per_call(), share)), room)
+                    if not tasks:
+                        break
+                    self._send(worker, tasks)
+
+    def _send(self, worker: _Worker, tasks: list[Task]) -> None:
+        references: dict[Any, int] = {}
+
+        def place(handle: Handle) -> Place:
+            return references.setdefault(handle[0], len(references)), handle[1]
+
+        orders = [
+            Order(
+                task.stage,
+                place(task.base),
+                task.part,
+                tuple((part, place(handle)) for part, handle in task.parts),
+                tuple(place(handle) for handle in task.early),
+                task.careful,
+                task.given_up,
+                task.deaths,
+            )
+            for task in tasks
+        ]
+        answers = worker.actor.call.options(num_returns="streaming").remote(orders, *references)
+        worker.calls.append(_Call(tasks, answers, time.monotonic()))
+
+    def _collect(self) -> Iterator[Unit]:
+        """Wait for something to happen, and see to it."""
+        waits: dict[Any, tuple[_Crew, _Worker]] = {}
+        for crew in self._crews:
+            for worker in crew.workers:
+                if worker.starting is not None:
+                    waits[worker.starting] = (crew, worker)
+                elif worker.calls:
+                    waits[worker.calls[0].answers] = (crew, worker)
+        if not waits:
+            time.sleep(0.05)
+            return
+        ready, _ = self._ray.wait(list(waits), num_returns=1, timeout=1.0, fetch_local=False)
+        for reference in ready:
+            crew, worker = waits[reference]
+            try:
+                if worker.starting is not None:
+                    self._ray.get(worker.starting)
+                    worker.starting, worker.idle_since = None, time.monotonic()
+                else:
+                    yield from self._answered(crew, worker, worker.calls[0])
+            except self._ray.exceptions.ActorDiedError as error:
+                self._died(crew, worker, error)
+            except self._ray.exceptions.ObjectLostError:
+                self._inputs_gone(worker)
+            except self._ray.exceptions.RayTaskError as error:
+                if not isinstance(error.cause, self._ray.exceptions.ObjectLostError):
+                    raise
+                self._inputs_gone(worker)
+
+    def _answered(self, crew: _Crew, worker: _Worker, call: _Call) -> Iterator[Unit]:
+        try:
+            reference = next(call.answers)
+        except StopIteration:
+            self._ray.get(call.table)  # raises: what came instead of a table was the call's failure
+            raise
+        if call.table is None:
+            call.table = reference
+            return
+        told, table, call.table = self._ray.get(reference), call.table, None
+        if isinstance(told, Settled):
+            if told.stage is not None:
+                self._flow.early(call.tasks[told.order], (table, 0), told.stage)
+            _progress.info("%d clips settled", told.clips, extra={"settled": told.clips})
+            return
+        assert isinstance(told, Done)
+        worker.calls.popleft()
+        worker.idle_since = time.monotonic()
+        if worker.calls:
+            worker.calls[0].started = worker.idle_since
+        crew.learn(call)
+        for row, (task, (stage, parts)) in enumerate(zip(call.tasks, told.stands, strict=True)):
+            if self._flow.ended(task, Ended((table, row), stage, parts)):
+                yield from self._fetched(task, table, row)
+
+    def _fetched(self, task: Task, table: Any, row: int) -> Iterator[Unit]:
+        try:
+            unit = Unit.from_arrow(self._ray.get(table), row, self._plan.tables)
+        except self._ray.exceptions.ObjectLostError:
+            self._flow.gone(task)
+            return
+        self._flow.fetched(task)
+        yield unit

@@ -87,12 +87,16 @@ class Work:
         inputs: the other rows that it reads, by table, of the same source video.
         wanted: names of the tables to fill.
         fingerprints: for every wanted table, the fingerprint of each item, in order.
+        segment: (index, count) when only one segment of the one item is asked for.
+        early: for workers that know the beginning of the one item before its end: takes its rows so far, by table.
     """
 
     items: pa.Table
     inputs: Mapping[str, pa.Table]
     wanted: frozenset[str]
     fingerprints: Mapping[str, list[str]]
+    segment: tuple[int, int] | None = None
+    early: "Callable[[Mapping[str, list[Row]]], None] | None" = None
 
 
 Worker = Callable[[Work], Mapping[str, list[Row]]]
@@ -101,10 +105,45 @@ Worker = Callable[[Work], Mapping[str, list[Row]]]
 
 @dataclass(frozen=True)
 class Needs:
-    """What one worker of a stage occupies."""
+    """What one worker of a stage occupies, and how many workers there may be.
+
+    Attributes:
+        cpus, gpus: of one worker; workers can share a GPU by fractions.
+        min_workers: so many must find their place before a run starts.
+        max_workers: there are never more; None: as many as there is room for.
+        warm_workers: so many stay when they have nothing to do for a while, because they are dear to load.
+        batch_mib: MiB of rows, and of the media that they point at, for one call; more is divided among calls.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
+    min_workers: int = 1
+    max_workers: int | None = None
+    warm_workers: int = 1
+    batch_mib: float = 64.0
+
+    def __post_init__(self) -> None:
+        most = self.max_workers if self.max_workers is not None else self.min_workers
+        if not (1 <= self.min_workers <= most and self.cpus >= 0 <= self.gpus and self.batch_mib > 0):
+            raise ValueError(f"{self} can never be met")
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How one item, such as a video of hours, is computed by several workers.
+
+    Attributes:
+        count: into how many segments an item is divided, from its row alone; 1: not at all.
+        join: the rows of the whole item from the rows of its segments in order, by table; SegmentsDisagree when they do
+            not fit together, and the item is then computed whole.
+    """
+
+    count: Callable[[Row], int]
+    join: Callable[[list[Mapping[str, pa.Table]]], Mapping[str, pa.Table]]
+
+
+class SegmentsDisagree(Exception):
+    """Segments of an item that do not make the whole."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +159,10 @@ class Stage:
         open: makes the worker, once per process: loads models, opens what is dear to open.
         heavy: whether pixels or models are involved; light stages never start a cluster.
         eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
+        prepare: what has to be done once per machine before any worker is opened there, such as fetching a model.
+        segments: how a single item is divided among workers; None: never.
+        settled: of the rows made from the beginning of a video, those that its rest cannot change. The stages after
+            this one then work on them while the rest is still to come. It fills one table.
     """
 
     name: str
@@ -131,6 +174,9 @@ class Stage:
     gates: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
     eligible: Callable[[pa.Table, Mapping[str, pa.Table]], list[bool]] | None = None
+    prepare: "Callable[[Any, Storage], None] | None" = None
+    segments: Segments | None = None
+    settled: Callable[[pa.Table], pa.Table] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -45,6 +45,15 @@ def filesystem_and_path(uri: str) -> tuple["FileSystem", str]:
 
 
 @dataclass(frozen=True)
+class StoredFile:
+    """A file under a root: its path there, and when it was last written, in seconds since 1970."""
+
+    path: str
+    bytes: int
+    modified: float
+
+
+@dataclass(frozen=True)
 class Storage:
     """Files under a root. Paths are relative to the root, with forward slashes, so that the root can move."""
 
@@ -112,6 +121,16 @@ class Storage:
         fs, absolute = filesystem_and_path(self.uri(folder))
         found = fs.get_file_info(FileSelector(absolute, allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == FileType.File)
+
+    def walk(self, folder: str) -> Iterator["StoredFile"]:
+        """All files in a folder and the folders below it; none when there is no such folder."""
+        from pyarrow.fs import FileSelector, FileType
+
+        fs, absolute = filesystem_and_path(self.uri(folder))
+        for info in fs.get_file_info(FileSelector(absolute, recursive=True, allow_not_found=True)):
+            if info.type == FileType.File:
+                path = f"{folder}{info.path.removeprefix(absolute)}"
+                yield StoredFile(path, info.size, (info.mtime_ns or 0) / 1e9)
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; empty when there is no such folder."""

@@ -4,7 +4,7 @@ Between processes a unit is one row of an Arrow table: a column per asset, each 
 this video. Keys travel in the same row as the data, and no pixels travel at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,31 @@ class Unit:
     kept: dict[str, pa.Table] = field(default_factory=dict)
     tallies: list[dict[str, Any]] = field(default_factory=list)
 
+    def keep(self, table: Table, rows: pa.Table) -> None:
+        """Have rows used again where their fingerprint holds, before those kept of the same item."""
+        links = [name for name in table.keys if name in rows.column_names]
+        older = self.kept.get(table.name, table.empty())
+        if older.num_rows:
+            newer = set(zip(*(rows[name].to_pylist() for name in links), strict=True))
+            keys = zip(*(older[name].to_pylist() for name in links), strict=True)
+            older = older.filter(pa.array([key not in newer for key in keys], pa.bool_()))
+        self.kept[table.name] = pa.concat_tables([older, rows])
+
+    def reduced(self, names: frozenset[str]) -> "Unit":
+        """The same with the rows of some tables only."""
+        rows = {name: rows for name, rows in self.rows.items() if name in names}
+        return Unit(self.shard, self.source, rows, self.kept)
+
+    def take_early(self, beginning: "Unit", tables: Iterable[Table], stages: Collection[str]) -> None:
+        """Have the rows that `stages` made of this unit's beginning used again; they count as computed once."""
+        for table in tables:
+            if table.name in beginning.rows:
+                self.keep(table, beginning.rows[table.name])
+        for tally in beginning.tallies:
+            if tally["stage"] in stages:
+                made = tally["computed"] - tally["failed"]
+                self.tallies.append({**tally, "computed": made, "reused": -made, "failed": 0})
+
     def to_arrow(self) -> pa.Table:
         """A table of one row."""
         columns: dict[str, pa.Array] = {
@@ -62,7 +87,7 @@ class Unit:
         for column in batch.column_names:
             kept = column.startswith(_KEPT)
             name = column.removeprefix(_KEPT)
-            if name in tables:
+            if name in tables and batch[column][index].is_valid:
                 schema = tables[name].rows_schema
                 (unit.kept if kept else unit.rows)[name] = _flat(batch[column][index], schema)
         return unit

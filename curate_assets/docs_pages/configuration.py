@@ -70,7 +70,13 @@ def _type(field: FieldInfo) -> str:
         nullable = " or `null`"
     if get_origin(kind) is Literal:
         return _cell(", ".join(f"`{choice}`" for choice in get_args(kind))) + nullable
-    names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
+    names = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        bool: "`true` or `false`",
+        dict[str, str]: "texts by name",
+    }
     limits = [
         f"{words} `{getattr(bound, name)}`"
         for bound in field.metadata

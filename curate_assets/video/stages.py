@@ -38,9 +38,14 @@ STAGES = CURATION_STAGES + DELIVERY_STAGES
 
 
 def plan_for(
-    wanted: frozenset[str], config: Any, root: str, force: bool = False, stages: Sequence[Stage] = STAGES
+    wanted: frozenset[str],
+    config: Any,
+    root: str,
+    force: bool = False,
+    stages: Sequence[Stage] = STAGES,
+    failed_only: bool = False,
 ) -> Plan:
     """The plan that fills the wanted tables, of these stages; they may read any table of the video graph."""
     needed = tuple(stage for stage in stages if any(table.name in wanted for table in stage.writes))
     own = {table.name: table for stage in stages for table in stage.writes}
-    return Plan(needed, wanted, {**TABLES, **own}, config, root, force)
+    return Plan(needed, wanted, {**TABLES, **own}, config, root, force, failed_only)

@@ -153,6 +153,9 @@ def test_a_cluster_is_only_started_for_heavy_work(copy):
     from curate_resources.auto_engine import AutoEngine
 
     class NoCluster:
+        def holds(self, plan):
+            return True
+
         def run(self, plan, units):
             raise AssertionError(f"a cluster for {[unit.source for unit in units]}")
 

@@ -8,6 +8,7 @@ import pytest
 
 from curate_assets.video.stages import TABLES
 from curate_resources.plan import MissingInput
+from curate_resources.ray_cluster import RayCluster
 from curate_resources.ray_engine import RayEngine
 
 _NOTHING_YET = {"duplicate_pairs", "duplicate_groups", "captions", "clip_files"}
@@ -42,9 +43,9 @@ def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
 @pytest.mark.parametrize("layout", ["fused", "pooled"])
 def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, cluster, layout):
     streamed = new_root()
-    streamed.run(engine=RayEngine(layout))
+    streamed.run(engine=RayEngine(RayCluster(), layout))
     streamed.group()
-    streamed.run(frozenset({"captions", "clip_files"}), engine=RayEngine(layout))
+    streamed.run(frozenset({"captions", "clip_files"}), engine=RayEngine(RayCluster(), layout))
     assert_same(finished, streamed)
     assert finished.media() == streamed.media()
 

@@ -1,0 +1,56 @@
+"""From the configuration to what runs a plan: here, on a local cluster, or as a job of another one. Without Dagster."""
+
+from collections.abc import Iterator, Sequence
+
+from curate_assets.config import CurationConfig
+from curate_resources.auto_engine import AutoEngine
+from curate_resources.environments import interpreter
+from curate_resources.in_process import InProcessEngine
+from curate_resources.jobs import JobServer, JobSpec, run_job, stage_reference
+from curate_resources.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.plan import Engine, Materialized, Plan, materialize
+from curate_resources.pools import Node
+from curate_resources.ray_cluster import RayCluster
+from curate_resources.ray_engine import RayEngine
+from curate_resources.ray_jobs import RayJobServer
+
+
+def engine_of(config: CurationConfig) -> Engine:
+    """The engine that runs a plan whose driver is this process."""
+    engine, cluster = config.engine, config.cluster
+    if engine.kind == "in_process":
+        return InProcessEngine()
+    capacity = None
+    if cluster.capacity_cpus is not None:
+        capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
+    environments = {stage: interpreter(environment) for stage, environment in engine.environments.items()}
+    ray = RayEngine(RayCluster(engine.cpus, capacity), engine.layout, environments)
+    return ray if engine.kind == "ray" else AutoEngine(ray)
+
+
+def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
+    """Run a plan where its configuration says. What needs neither pixels nor models is always done here."""
+    config: CurationConfig = plan.config
+    server = _job_server(config)
+    if server is None or not plan.heavy:
+        return materialize(plan, shards, engine_of(config), config.engine.mode)
+    spec = JobSpec(
+        root=plan.root,
+        stages=tuple(stage_reference(stage) for stage in plan.stages),
+        wanted=tuple(sorted(plan.wanted)),
+        shards=tuple(shards),
+        config=config.model_dump(mode="json"),
+        force=plan.force,
+        failed_only=plan.failed_only,
+        mode=config.engine.mode,
+    )
+    return run_job(spec, server, config.cluster.python)
+
+
+def _job_server(config: CurationConfig) -> JobServer | None:
+    cluster = config.cluster
+    if cluster.mode == "cluster":
+        return RayJobServer(cluster.address, cluster.token_path)
+    if cluster.mode == "kuberay":
+        return KubeRayJobs(cluster.namespace, cluster_spec(cluster.kuberay_template))
+    return None

@@ -1,0 +1,42 @@
+"""`python -m curate_assets.job ROOT JOB`: the driver of a plan inside a cluster. It knows nothing of Dagster."""
+
+import logging
+import sys
+
+from curate_assets.config import validated
+from curate_assets.engines import engine_of
+from curate_assets.video.stages import plan_for
+from curate_resources.jobs import Ledger, LogLines, referenced_stage
+from curate_resources.plan import materialize
+from curate_resources.storage import Storage
+
+
+def main(root: str, job: str) -> int:
+    """Do what the job's specification asks for, and note every commit in its ledger.
+
+    Returns:
+        The exit code: 0, or 1 when the ledger has an error.
+    """
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
+    logger = logging.getLogger("curate")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(LogLines())
+    logger.propagate = False
+    ledger = Ledger(Storage(root), job)
+    try:
+        spec = ledger.spec()
+        config = validated(spec.config)
+        stages = [referenced_stage(reference) for reference in spec.stages]
+        plan = plan_for(frozenset(spec.wanted), config, root, spec.force, stages, spec.failed_only)
+        for number, done in enumerate(materialize(plan, spec.shards, engine_of(config), spec.mode)):
+            ledger.record(number, done)
+    except Exception as error:
+        logger.exception("the job failed")
+        ledger.close(f"{type(error).__name__}: {error}")
+        return 1
+    ledger.close(None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,353 @@
+"""The treatment that every stage gets, whatever the engine: reuse, divide, compute, isolate what fails.
+
+An item whose stored rows carry the fingerprint that they would get again is not computed. When a stage raises, its
+items are tried one by one, and only those that raise alone become failed rows.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curate_resources.plan import Plan
+from curate_resources.stage import Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.unit import Unit
+
+_log = logging.getLogger("curate.stages")
+_MESSAGE_LIMIT = 2000
+
+Key = tuple[Any, ...]
+Rows = Mapping[str, pa.Table]
+"""Rows by table."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """Some of what a stage has to do for a unit: its pending items [start, stop), or one segment of a single item."""
+
+    start: int
+    stop: int
+    segment: int = 0
+    segments: int = 1
+
+    @property
+    def smallest(self) -> bool:
+        """Whether it cannot be divided by items."""
+        return self.stop - self.start == 1
+
+    def singly(self) -> list["Part"]:
+        """The same, one item at a time."""
+        return [self] if self.smallest else [Part(index, index + 1) for index in range(self.start, self.stop)]
+
+
+class Treatment:
+    """One stage of a plan: what is the same for all units."""
+
+    def __init__(self, stage: Stage, plan: Plan) -> None:
+        self.stage = stage
+        self.force_kept = plan.failed_only
+        self.tables = plan.tables
+        self.item = plan.tables[stage.item]
+        self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
+        self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
+        self.made_by = {name: _made_by(table, plan.config) for name, table in self.writes.items()}
+
+    def of(self, unit: Unit) -> "Computation":
+        """What the stage has to do for a unit."""
+        return Computation(self, unit)
+
+
+class Computation:
+    """One stage and one unit: which items are pending, in which parts they may be computed, and what comes of it.
+
+    Everything here is a function of the unit, so two processes that hold the same unit see the same parts.
+    """
+
+    def __init__(self, treatment: Treatment, unit: Unit) -> None:
+        self._about, self._stage, self._unit = treatment, treatment.stage, unit
+        self._items = _workable(self._stage, unit)
+        self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
+        self._fingerprints = _fingerprints(treatment, self._items, unit)
+        self._reusable = {
+            name: _reusable(treatment, name, self._items, self._fingerprints[name], unit.kept.get(name))
+            for name in treatment.writes
+        }
+        holding = [set(rows) for rows in self._reusable.values()]
+        self.pending = [i for i in range(self._items.num_rows) if not all(i in rows for rows in holding)]
+        # A table whose rows all hold is not asked for, though another of the same stage is.
+        self._wanted = frozenset(
+            name for name, rows in self._reusable.items() if any(index not in rows for index in self.pending)
+        )
+
+    def parts(self, alone: bool = False) -> list[Part]:
+        """What several workers may compute: batches, or every item `alone`, or segments of a single item."""
+        parts = Part(0, len(self.pending)).singly() if alone and self.pending else self.batches()
+        if self._stage.segments is None:
+            return parts
+        return [segment for part in parts for segment in self._segments(part)]
+
+    def batches(self) -> list[Part]:
+        """The pending items in parts of at most `needs.batch_mib`; an item that is larger is a part of its own."""
+        if len(self.pending) < 2:
+            return [Part(0, 1)] if self.pending else []
+        budget = self._stage.needs.batch_mib * (1 << 20)
+        parts: list[Part] = []
+        start, held = 0, 0.0
+        for position, size in enumerate(self._sizes()):
+            if position > start and held + size > budget:
+                parts.append(Part(start, position))
+                start, held = position, 0.0
+            held += size
+        return [*parts, Part(start, len(self.pending))]
+
+    def compute(self, worker: Worker, part: Part, early: Callable[[Rows], None] | None = None) -> dict[str, pa.Table]:
+        """The new rows of a part; what raises alone becomes failed rows.
+
+        Args:
+            early: takes the rows of the beginning of a single item, each time more is known.
+        """
+        started = time.perf_counter()
+        made: dict[str, list[pa.Table]] = {name: [] for name in self._wanted}
+        failed = 0
+
+        def run(some: Part) -> None:
+            for name, rows in self._made(worker, some, early).items():
+                made[name].append(rows)
+
+        try:
+            run(part)
+        except Exception as error:
+            failed = self._one_by_one(run, part, error, made)
+        self._tally(started, 0 if part.segment else part.stop - part.start, failed)
+        return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
+
+    def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
+        """Failed rows for a part that was tried elsewhere `attempt` times and is not to be tried again."""
+        self._tally(time.perf_counter(), part.stop - part.start, part.stop - part.start)
+        positions = range(part.start, part.stop)
+        return {
+            name: pa.concat_tables([self._failure(name, position, error, attempt) for position in positions])
+            for name in self._wanted
+        }
+
+    def finish(self, fresh: Sequence[tuple[Part, Rows]], worker: Worker) -> None:
+        """Put the stage's rows into the unit: those that hold, and the new ones of all parts.
+
+        Segments of one item are joined; when they do not fit, `worker` computes the item whole.
+        """
+        computed: list[Rows] = [rows for part, rows in fresh if part.segments == 1]
+        for start in sorted({part.start for part, _ in fresh if part.segments > 1}):
+            ordered = sorted((item for item in fresh if item[0].start == start), key=lambda item: item[0].segment)
+            computed.append(self._joined(start, [rows for _, rows in ordered], worker))
+        for name, table in self._about.writes.items():
+            if name in self._wanted:
+                for position in self.pending:
+                    self._reusable[name].pop(position, None)
+            kept = [rows for _, rows in sorted(self._reusable[name].items())]
+            new = [rows[name] for rows in computed if name in rows]
+            self._unit.rows[name] = pa.concat_tables([*kept, *new] or [table.empty()])
+        if not self.pending:
+            self._tally(time.perf_counter(), 0, 0)
+        reused = self._items.num_rows - len(self.pending)
+        self._unit.tallies[-1]["reused"] += reused
+
+    # ---------------------------------------------------------------- in parts
+
+    def _sizes(self) -> list[float]:
+        """Bytes of the rows of each pending item, and of the media that they point at."""
+        sizes = [0.0] * len(self.pending)
+        for name in self._stage.reads:
+            rows = self._inputs[name]
+            links = self._about.links[name]
+            each = rows.nbytes / max(1, rows.num_rows)
+            media = rows["bytes"].to_pylist() if "bytes" in rows.column_names else [0] * rows.num_rows
+            by_item: dict[Key, float] = {}
+            for key, size in zip(_keys(rows, links), media, strict=True):
+                by_item[key] = by_item.get(key, 0) + each + (size or 0)
+            keys = _keys(self._items, links)
+            shared = max(1, len(keys) // max(1, len(set(keys))))  # rows of a video belong to all its clips alike
+            for position, index in enumerate(self.pending):
+                sizes[position] += by_item.get(keys[index], 0) / shared
+        return sizes
+
+    def _segments(self, part: Part) -> list[Part]:
+        assert self._stage.segments is not None
+        found: list[Part] = []
+        for position in range(part.start, part.stop):
+            count = self._stage.segments.count(self._item_row(position))
+            found += [Part(position, position + 1, index, count) for index in range(count)]
+        return found if any(each.segments > 1 for each in found) else [part]
+
+    def _joined(self, position: int, segments: list[Rows], worker: Worker) -> Rows:
+        assert self._stage.segments is not None
+        whole = Part(position, position + 1)
+        for rows in segments:
+            errors = [error for table in rows.values() for error in table["error"].to_pylist() if error]
+            if any(error["attempt"] > 1 for error in errors):
+                return rows  # it was given up, and so is the whole
+            if errors:
+                return self._again_whole(whole, worker)
+        try:
+            return self._stage.segments.join(segments)
+        except SegmentsDisagree as error:
+            _log.info("%s of %s is computed whole: %s", self._stage.name, self._unit.source, error)
+            return self._again_whole(whole, worker)
+
+    def _again_whole(self, part: Part, worker: Worker) -> Rows:
+        rows = self.compute(worker, part)
+        self._unit.tallies[-1]["computed"] = 0  # its segments were counted
+        return rows
+
+    # ---------------------------------------------------------------- computing
+
+    def _made(self, worker: Worker, part: Part, early: Callable[[Rows], None] | None = None) -> dict[str, pa.Table]:
+        indices = self.pending[part.start : part.stop]
+        items = self._items.take(indices)
+        work = Work(
+            items=items,
+            inputs=self._inputs,
+            wanted=self._wanted,
+            fingerprints={name: [self._fingerprints[name][i] for i in indices] for name in self._wanted},
+            segment=(part.segment, part.segments) if part.segments > 1 else None,
+            early=(lambda rows: early(self._typed(rows, items, indices))) if early and part.smallest else None,
+        )
+        return self._typed(worker(work), items, indices)
+
+    def _typed(self, made: Mapping[str, list[Row]], items: pa.Table, indices: list[int]) -> dict[str, pa.Table]:
+        """A worker's rows with the columns that every row has."""
+        typed: dict[str, pa.Table] = {}
+        for name in self._wanted:
+            links = self._about.links[name]
+            print_of = {key: self._fingerprints[name][i] for key, i in zip(_keys(items, links), indices, strict=True)}
+            rows = [
+                {
+                    "status": "ok",
+                    "error": None,
+                    **row,
+                    "shard": self._unit.shard,
+                    "fingerprint": print_of[tuple(row[column] for column in links)],
+                }
+                for row in made[name]
+            ]
+            typed[name] = pa.Table.from_pylist(rows, schema=self._about.writes[name].rows_schema)
+        return typed
+
+    def _one_by_one(
+        self, run: Callable[[Part], None], part: Part, error: Exception, made: dict[str, list[pa.Table]]
+    ) -> int:
+        failed = 0
+        for rows in made.values():
+            rows.clear()
+        for single in part.singly():
+            try:
+                if part.smallest:
+                    raise error
+                run(single)
+            except Exception as own:
+                message = f"{type(own).__name__}: {own}"[:_MESSAGE_LIMIT]
+                _log.warning("%s failed on %s: %s", self._stage.name, self._unit.source, message)
+                for name, rows in made.items():
+                    rows.append(self._failure(name, single.start, own, 1))
+                failed += 1
+        return failed
+
+    def _failure(self, name: str, position: int, error: Exception, attempt: int) -> pa.Table:
+        item = self._item_row(position)
+        row = {
+            **{column: item[column] for column in self._about.links[name]},
+            "shard": self._unit.shard,
+            "status": "failed",
+            "error": {
+                "stage": self._stage.name,
+                "type": type(error).__name__,
+                "message": str(error)[:_MESSAGE_LIMIT],
+                "attempt": attempt,
+            },
+            "fingerprint": self._fingerprints[name][self.pending[position]],
+        }
+        return pa.Table.from_pylist([row], schema=self._about.writes[name].rows_schema)
+
+    def _item_row(self, position: int) -> Row:
+        return self._items.slice(self.pending[position], 1).to_pylist()[0]
+
+    def _tally(self, started: float, computed: int, failed: int) -> None:
+        self._unit.tallies.append(
+            {
+                "stage": self._stage.name,
+                "seconds": time.perf_counter() - started,
+                "computed": computed,
+                "reused": 0,
+                "failed": failed,
+            }
+        )
+
+
+def joined_on(item: Table, other: Table) -> list[str]:
+    """The columns by which rows of `other` belong to a row of `item`."""
+    return [name for name in item.links if name in other.columns.names]
+
+
+def _workable(stage: Stage, unit: Unit) -> pa.Table:
+    items = unit.rows[stage.item]
+    mask = [status == "ok" for status in items["status"].to_pylist()]
+    if stage.eligible is not None and any(mask):
+        items = items.filter(pa.array(mask))
+        mask = stage.eligible(items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
+    return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
+
+
+def _keys(rows: pa.Table, columns: Sequence[str]) -> list[Key]:
+    return list(zip(*(rows[name].to_pylist() for name in columns), strict=True)) if columns else [()] * rows.num_rows
+
+
+def _made_by(table: Table, config: Any) -> str:
+    settings = {section: getattr(config, section).settings() for section in table.sections}
+    return json.dumps(
+        [table.name, table.version, settings, list(table.model(config)) if table.model else None], sort_keys=True
+    )
+
+
+def _fingerprints(about: Treatment, items: pa.Table, unit: Unit) -> dict[str, list[str]]:
+    """For every table that is wanted, the fingerprint of each item."""
+    made_from: list[list[list[Key]]] = []
+    for name in about.stage.reads:
+        by_item: dict[Key, set[Key]] = {}
+        rows = unit.rows[name]
+        identities = _keys(rows, [*about.tables[name].identity, "status"])
+        for key, identity in zip(_keys(rows, about.links[name]), identities, strict=True):
+            by_item.setdefault(key, set()).add(identity)
+        in_order = {key: sorted(found, key=repr) for key, found in by_item.items()}
+        made_from.append([in_order.get(key, []) for key in _keys(items, about.links[name])])
+    inputs = [
+        json.dumps([identity, [read[i] for read in made_from]], default=str)
+        for i, identity in enumerate(_keys(items, about.item.identity))
+    ]
+    return {
+        name: [hashlib.sha256(f"{recipe}{each}".encode()).hexdigest()[:32] for each in inputs]
+        for name, recipe in about.made_by.items()
+    }
+
+
+def _reusable(
+    about: Treatment, name: str, items: pa.Table, fingerprints: list[str], kept: pa.Table | None
+) -> dict[int, pa.Table]:
+    """Stored rows by item index, for the items all of whose rows hold."""
+    if kept is None or kept.num_rows == 0:
+        return {}
+    links = about.links[name]
+    places: dict[Key, list[int]] = {}
+    for index, key in enumerate(_keys(kept, links)):
+        places.setdefault(key, []).append(index)
+    stored, status = kept["fingerprint"].to_pylist(), kept["status"].to_pylist()
+    found: dict[int, pa.Table] = {}
+    for i, key in enumerate(_keys(items, links)):
+        rows = places.get(key, [])
+        holds = all(status[row] != "failed" and (about.force_kept or stored[row] == fingerprints[i]) for row in rows)
+        if rows and holds:
+            found[i] = kept.slice(rows[0], len(rows)) if rows[-1] - rows[0] + 1 == len(rows) else kept.take(rows)
+    return found

@@ -1,0 +1,24 @@
+"""The Python that a stage's workers run in, where it is not the project's own."""
+
+from pathlib import Path
+
+_PIXI = "pixi:"
+
+
+def interpreter(environment: str, project: Path | None = None) -> str:
+    """The interpreter that `environment` names: a path, or `pixi:<name>`, which `pixi install` has made.
+
+    Args:
+        project: the folder with `pixi.toml`; the current folder where not said.
+
+    Raises:
+        ValueError: there is no such interpreter, with the remedy.
+    """
+    path, remedy = Path(environment).expanduser(), "give the path of a Python that every machine of the cluster has"
+    if environment.startswith(_PIXI):
+        name = environment.removeprefix(_PIXI)
+        path = (project or Path.cwd()) / ".pixi" / "envs" / name / "bin" / "python"
+        remedy = f"run `pixi install --environment {name}`"
+    if not path.is_file():
+        raise ValueError(f"engine.environments: there is no interpreter {path}: {remedy}")
+    return str(path)

@@ -1,0 +1,52 @@
+"""Files under the root that nothing points at: what a run that was killed was writing, and what later settings replaced."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from curate_resources.stage import Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+
+MEDIA = "media"
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file that no row points at."""
+
+    path: str
+    bytes: int
+
+
+def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Iterator[Orphan]:
+    """Files below `media/` that no row of any table points at, partly written ones among them.
+
+    Younger files are left out: a run that is under way commits its rows after it has written their files.
+    """
+    store = Tables(storage)
+    pointed_at = {
+        path
+        for table in tables.values()
+        if "path" in table.columns.names
+        for path in store.read(table, columns=["path"])["path"].to_pylist()
+    }
+    latest = time.time() - older_than_seconds
+    for found in storage.walk(MEDIA):
+        if found.path not in pointed_at and found.modified <= latest:
+            yield Orphan(found.path, found.bytes)
+
+
+def forget_versions(storage: Storage, older_than_seconds: float) -> int:
+    """Drop old versions of all tables, and what was written for versions that never came; returns bytes freed.
+
+    With an age of 0, files of commits that are under way would go, too: nothing may run then.
+    """
+    store = Tables(storage)
+    age = timedelta(seconds=older_than_seconds)
+    freed = 0
+    for name in store.names():
+        dataset = store.dataset(name)
+        freed += dataset.cleanup_old_versions(older_than=age, delete_unverified=not older_than_seconds).bytes_removed
+    return freed

@@ -1,0 +1,73 @@
+"""The job server of a Ray cluster. Not Ray Client: the driver of a plan belongs into the cluster."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from curate_resources.jobs import JobState
+
+
+class ClusterUnreachable(Exception):
+    """The cluster's job server does not answer, or refuses the token."""
+
+
+@dataclass(frozen=True)
+class RayJobServer:
+    """A job server, by its URL such as http://head:8265.
+
+    Attributes:
+        token_path: file with the cluster's token; None: from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.
+    """
+
+    address: str
+    token_path: str | None = None
+
+    def submit(self, job: str, command: str) -> None:
+        """Start a job; one that is there already is left alone."""
+        client = self._client()
+        try:
+            client.submit_job(entrypoint=command, submission_id=job, entrypoint_num_cpus=0)
+        except RuntimeError:
+            if self.state(job) is None:
+                raise
+
+    def state(self, job: str) -> JobState | None:
+        """How a job fares; None if it is not known."""
+        client = self._client()
+        try:
+            info = client.get_job_info(job)
+        except RuntimeError as error:
+            if "404" in str(error) or "does not exist" in str(error):
+                return None
+            raise
+        status = str(getattr(info.status, "value", info.status))
+        phases = {"SUCCEEDED": "succeeded", "FAILED": "failed", "STOPPED": "stopped"}
+        return JobState(phases.get(status, "running"), info.message or "")  # pyright: ignore[reportArgumentType]
+
+    def log(self, job: str) -> str:
+        """What a job has printed so far; empty where that cannot be had now."""
+        try:
+            return self._client().get_job_logs(job)
+        except (RuntimeError, ConnectionError):
+            return ""
+
+    def stop(self, job: str) -> None:
+        """End a job that runs."""
+        self._client().stop_job(job)
+
+    def _client(self) -> Any:
+        if self.token_path is not None:
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": self.token_path}
+        from ray.job_submission import JobSubmissionClient
+
+        try:
+            return JobSubmissionClient(self.address)
+        except ConnectionError as error:
+            raise ClusterUnreachable(
+                f"no job server answers at {self.address} ({error}): is this the dashboard of the cluster's head?"
+            ) from error
+        except RuntimeError as error:
+            raise ClusterUnreachable(
+                f"the job server at {self.address} refuses: {error}; the token comes from cluster.token_path, "
+                "RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+            ) from error

@@ -1,0 +1,147 @@
+"""What a worker process of the Ray engine does: one call after another, each some stages of some units."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curate_resources.computation import Part
+from curate_resources.in_process import StageRunner, one_thread_per_process
+from curate_resources.plan import Plan
+from curate_resources.unit import Unit
+
+Place = tuple[int, int]
+"""Where a unit is among the arguments of a call: which table, and which row of it."""
+
+
+class WorkerDied(Exception):
+    """Computing an item ended one worker process after another."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One task, as a worker is told it: `curate_resources.flow.Task` with places instead of handles."""
+
+    stage: int
+    base: Place
+    part: Part | None
+    parts: tuple[tuple[Part, Place], ...]
+    early: tuple[Place, ...]
+    careful: bool
+    given_up: bool
+    deaths: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """So many more clips of a video are through this pool, while the rest of the video is still to come.
+
+    `stage` is the one that they stand before, None when they are through all.
+    """
+
+    order: int
+    stage: int | None
+    clips: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """All orders of a call, each with the stage that its unit stands before, and how that stage divides it."""
+
+    stands: tuple[tuple[int, tuple[Part, ...]], ...]
+
+
+class StageActor:
+    """A pool's worker.
+
+    Args:
+        until: the number of the first stage after those of the pool.
+    """
+
+    def __init__(self, plan: Plan, until: int) -> None:
+        one_thread_per_process()
+        self._plan, self._until = plan, until
+        self._runner = StageRunner(plan)
+
+    def ready(self) -> None:
+        """Answers once the process is there."""
+
+    def call(self, orders: Sequence[Order], *units: pa.Table) -> Iterator[Any]:
+        """Work on orders; yields pairs, a table of units and then what it is: `Settled` several times, `Done` last.
+
+        The table comes first, so that whoever has read what it is knows that it is there.
+        """
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                results: list[pa.Table] = []
+                stands: list[tuple[int, tuple[Part, ...]]] = []
+                for number, order in enumerate(orders):
+                    unit, stage, parts = self._follow(number, order, units, events)
+                    results.append(unit.to_arrow())
+                    stands.append((stage, parts))
+                events.put((pa.concat_tables(results, promote_options="default"), Done(tuple(stands))))
+            except BaseException as error:
+                events.put(error)
+
+        # In a thread, because what is settled is to be told in the middle of the work.
+        threading.Thread(target=work, daemon=True).start()
+        while True:
+            event = events.get()
+            if isinstance(event, BaseException):
+                raise event
+            table, told = event
+            yield table
+            yield told
+            if isinstance(told, Done):
+                return
+
+    def _follow(
+        self, number: int, order: Order, units: Sequence[pa.Table], events: "queue.SimpleQueue[Any]"
+    ) -> tuple[Unit, int, tuple[Part, ...]]:
+        def at(place: Place) -> Unit:
+            return Unit.from_arrow(units[place[0]], place[1], self._plan.tables)
+
+        def pass_on(beginning: Unit, clips: int) -> None:
+            stage = self._until if self._until < len(self._plan.stages) else None
+            table = beginning.to_arrow() if stage is not None else pa.table({})
+            events.put((table, Settled(number, stage, clips)))
+
+        unit, stage = at(order.base), order.stage
+        if order.part is not None:
+            return self._part(unit, order, order.part), stage, ()
+        mine = self._plan.stages[stage : self._until]
+        for place in order.early:
+            tables = [table for each in mine for table in each.writes]
+            unit.take_early(at(place), tables, {each.name for each in mine})
+        if order.parts:
+            self._join(unit, stage, [(part, at(place)) for part, place in order.parts])
+            stage += 1
+        while stage < self._until:
+            parts = self._runner.computation(stage, unit).parts(alone=order.careful)
+            if parts and (order.careful or len(parts) > 1):
+                return unit, stage, tuple(parts)
+            self._runner.run(stage, unit, self._until, pass_on)
+            stage += 1
+        return unit, stage, ()
+
+    def _part(self, unit: Unit, order: Order, part: Part) -> Unit:
+        computation = self._runner.computation(order.stage, unit)
+        unit.tallies = []
+        if order.given_up:
+            name = self._plan.stages[order.stage].name
+            died = WorkerDied(f"{order.deaths} worker processes died while they computed {name} of this row")
+            rows = computation.given_up(part, died, order.deaths)
+        else:
+            rows = computation.compute(self._runner.worker(order.stage), part)
+        return Unit(unit.shard, unit.source, dict(rows), {}, unit.tallies)
+
+    def _join(self, unit: Unit, stage: int, parts: Sequence[tuple[Part, Unit]]) -> None:
+        computation = self._runner.computation(stage, unit)
+        for _, each in parts:
+            unit.tallies += each.tallies
+        computation.finish([(part, each.rows) for part, each in parts], self._runner.worker(stage))

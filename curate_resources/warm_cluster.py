@@ -1,0 +1,145 @@
+"""A Ray cluster on this machine that outlives runs, because starting one takes longer than many runs do."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_START_SECONDS = 180
+_STOP_SECONDS = 30
+
+
+class ClusterDidNotStart(Exception):
+    """The warm cluster did not come up; the message says where its log is."""
+
+
+@dataclass(frozen=True)
+class WarmCluster:
+    """The warm cluster of this user.
+
+    Attributes:
+        address: host and port of its head.
+        pid: the process that keeps it; the cluster ends with it.
+        python: the interpreter that its workers run; only runs of the same one can use it.
+        token_path: file with the token that every connection needs, readable by this user only.
+    """
+
+    address: str
+    pid: int
+    python: str
+    token_path: str
+
+
+def warm_cluster() -> WarmCluster | None:
+    """The warm cluster of this user, if there is one that runs of this interpreter can use."""
+    noted = _noted()
+    return noted if noted is not None and noted.python == sys.executable else None
+
+
+def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
+    """Start the warm cluster unless it is there; also whether it was started now.
+
+    Raises:
+        ClusterDidNotStart: it did not come up, or there is one of another environment.
+    """
+    noted = _noted()
+    if noted is not None:
+        if noted.python != sys.executable:
+            raise ClusterDidNotStart(f"there is a warm cluster of {noted.python}: `curate down` ends it")
+        return noted, False
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    port = _free_port()
+    log = folder / "cluster.log"
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
+    command += [f"--num-cpus={cpus}"] if cpus is not None else []
+    with log.open("wb") as output:
+        keeper = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
+        )
+    cluster = WarmCluster(f"127.0.0.1:{port}", keeper.pid, sys.executable, str(token))
+    deadline = time.monotonic() + _START_SECONDS
+    while b"Ray runtime started" not in log.read_bytes():
+        if keeper.poll() is not None or time.monotonic() > deadline:
+            _end(keeper.pid)
+            raise ClusterDidNotStart(f"Ray did not start: see {log}")
+        time.sleep(0.2)
+    _state().write_text(json.dumps(asdict(cluster)))
+    return cluster, True
+
+
+def stop_warm_cluster() -> bool:
+    """End the warm cluster with all its processes; whether there was one."""
+    noted = _noted()
+    if noted is not None:
+        _end(noted.pid)
+    _state().unlink(missing_ok=True)
+    return noted is not None
+
+
+def _noted() -> WarmCluster | None:
+    try:
+        noted = WarmCluster(**json.loads(_state().read_text()))
+        # The number may be another process's by now.
+        arguments = Path(f"/proc/{noted.pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, ValueError, TypeError):
+        return None
+    return noted if b"ray.scripts.scripts" in arguments else None
+
+
+def _end(keeper: int) -> None:
+    """End the keeper's session: it asks Ray's processes to end; those that do not are killed."""
+    with suppress(ProcessLookupError):
+        os.kill(keeper, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _session(keeper) and time.monotonic() < deadline:
+        with suppress(ChildProcessError):
+            os.waitpid(keeper, os.WNOHANG)
+        time.sleep(0.1)
+    for pid in _session(keeper):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that are alive."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError, IndexError):
+            state, _, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def _folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "curate"
+
+
+def _state() -> Path:
+    return _folder() / "cluster.json"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
