@@ -1,4 +1,4 @@
-"""Files under the root that nothing points at: what a run that was killed was writing, and what later settings replaced."""
+"""Files under the root that nothing points at: what killed runs were writing, and what later settings replaced."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -29,6 +29,28 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return _module(Path(__file__).with_name("gpu_kernels") / "media.py").Media(tmp_path_factory.mktemp("media"))
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head and two worker nodes of two CPUs each, on loopback: `loopback_cluster.py`."""
+    started = _module(Path(__file__).with_name("loopback_cluster.py")).LoopbackCluster(tmp_path_factory.mktemp("ray"))
+    try:
+        started.start()
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def attached(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The cluster, for drivers that are this process."""
+    for name, value in {**cluster.environment, "RAY_ADDRESS": cluster.address}.items():
+        monkeypatch.setenv(name, value)
+    yield cluster
+    import ray
+
+    ray.shutdown()
+
+
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Any]:
     """A decoding nursery with the default limits."""

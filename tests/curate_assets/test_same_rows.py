@@ -21,16 +21,6 @@ def assert_same(one, other, but=frozenset()):
             assert mine[name].equals(theirs[name]), name
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A local Ray cluster with enough logical CPUs for a pool per stage."""
-    import ray
-
-    ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-
-
 def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
     again = new_root()
     again.run()
@@ -41,7 +31,7 @@ def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
 
 
 @pytest.mark.parametrize("layout", ["fused", "pooled"])
-def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, cluster, layout):
+def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, attached, layout):
     streamed = new_root()
     streamed.run(engine=RayEngine(RayCluster(), layout))
     streamed.group()

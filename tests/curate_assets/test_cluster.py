@@ -1,0 +1,159 @@
+"""Runs that are submitted to a real cluster as jobs: a head and two worker nodes on loopback, with a token."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from curate_assets.config import validated
+from curate_assets.definitions import defs
+from curate_assets.engines import materialized
+from curate_assets.partitions import SHARDS
+from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
+from curate_resources.jobs import JobFailed, Ledger
+from curate_resources.ray_jobs import ClusterUnreachable, RayJobServer
+
+CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+SHORT_CLIPS = {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}
+
+
+def settings(cluster: Any, **engine: Any) -> dict[str, Any]:
+    job_server = {
+        "mode": "cluster",
+        "address": cluster.dashboard,
+        "token_path": str(cluster.token_path),
+        "python": sys.executable,
+    }
+    return {"clips": SHORT_CLIPS, "cluster": job_server, "engine": {"kind": "ray", **engine}}
+
+
+def a_plan(root: Any, cluster: Any, **engine: Any):
+    return plan_for(CURATION, validated(settings(cluster, **engine)), root.storage.root, stages=CURATION_STAGES)
+
+
+def assert_same(root: Any, finished: Any) -> None:
+    for name in CURATION:
+        assert root.tables.read(TABLES[name]).equals(finished.tables.read(TABLES[name])), name
+
+
+def jobs_of(root: Any) -> list[str]:
+    return root.storage.folders("jobs")
+
+
+def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(finished, new_root, cluster):
+    root = new_root()
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions(SHARDS.name or "", root.shards)
+        result = dg.materialize(
+            [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)],
+            selection=sorted(CURATION),
+            instance=instance,
+            resources=defs.resources,
+            tags={
+                "dagster/asset_partition_range_start": root.shards[0],
+                "dagster/asset_partition_range_end": root.shards[-1],
+            },
+            run_config={"resources": {"curation": {"config": {"root": root.storage.root, **settings(cluster)}}}},
+        )
+        assert result.success
+        for name in CURATION:
+            events = instance.fetch_materializations(dg.AssetKey(name), limit=10).records
+            rows = {event.partition_key: event.asset_materialization.metadata["dagster/row_count"] for event in events}
+            stored = Counter(root.tables.read(TABLES[name], columns=["shard"])["shard"].to_pylist())
+            assert {shard: value.value for shard, value in rows.items()} == dict(stored)
+        said = [record.user_message for record in instance.all_logs(result.run_id)]
+    assert any("of 3 videos" in message for message in said)  # the driver's progress, relayed
+    assert_same(root, finished)
+    assert len(jobs_of(root)) == 1
+
+
+_FOLLOW = """
+import json, sys
+from curate_assets.config import validated
+from curate_assets.engines import materialized
+from curate_assets.video.stages import CURATION_STAGES, plan_for
+settings, root, shards = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
+wanted = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+plan = plan_for(wanted, validated(settings), root, stages=CURATION_STAGES)
+print("following", flush=True)
+for done in materialized(plan, shards):
+    print(done.table, flush=True)
+"""
+
+
+def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(finished, new_root, cluster):
+    root = new_root()
+    arguments = [json.dumps(settings(cluster)), root.storage.root, ",".join(root.shards)]
+    follower = subprocess.Popen([sys.executable, "-c", _FOLLOW, *arguments], stdout=subprocess.PIPE, text=True)
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "following\n"
+    server = RayJobServer(cluster.dashboard, str(cluster.token_path))
+    while not jobs_of(root) or server.state(jobs_of(root)[0]) is None:
+        assert follower.poll() is None
+    follower.send_signal(signal.SIGKILL)
+    follower.wait()
+    done = list(materialized(a_plan(root, cluster), root.shards))
+    assert sorted((each.table, each.shard) for each in done) == sorted((t, s) for t in CURATION for s in root.shards)
+    assert len(jobs_of(root)) == 1
+    assert_same(root, finished)
+
+
+def test_who_stops_following_stops_the_job_and_a_new_one_goes_on(finished, new_root, cluster):
+    root = new_root()
+    following = materialized(a_plan(root, cluster), root.shards)
+    next(following)
+    following.close()
+    (job,) = jobs_of(root)
+    server = RayJobServer(cluster.dashboard, str(cluster.token_path))
+    state = server.state(job)
+    while state is not None and state.phase == "running":
+        state = server.state(job)
+    assert state is not None and state.phase == "stopped"
+    assert Ledger(root.storage, job).end() is None
+    list(materialized(a_plan(root, cluster), root.shards))
+    assert len(jobs_of(root)) == 2
+    assert_same(root, finished)
+
+
+def test_three_runs_share_the_cluster_and_none_starves(finished, new_root, cluster):
+    """Each needs three pools and there are four CPUs: two of them must not hold half of what they need each."""
+    roots = [new_root() for _ in range(3)]
+    errors: list[BaseException] = []
+
+    def run(root: Any) -> None:
+        try:
+            list(materialized(a_plan(root, cluster, layout="pooled"), root.shards))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(root,)) for root in roots]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=400)
+        assert not thread.is_alive()
+    assert errors == []
+    for root in roots:
+        assert_same(root, finished)
+
+
+def test_an_error_of_the_driver_is_the_error_of_the_run(new_root, cluster):
+    root = new_root()
+    plan = a_plan(root, cluster)
+    with pytest.raises(JobFailed, match=r"MissingInput.*needs source_videos"):
+        list(materialized(plan.only(CURATION_STAGES[1]), root.shards))
+
+
+def test_a_wrong_token_or_address_is_said(cluster, tmp_path):
+    with pytest.raises(ClusterUnreachable, match=r"no job server answers at http://127\.0\.0\.1:1"):
+        RayJobServer("http://127.0.0.1:1", str(cluster.token_path)).state("any")
+    (tmp_path / "token").write_text("0" * 64)
+    ask = f"from curate_resources.ray_jobs import *; RayJobServer({cluster.dashboard!r}, {str(tmp_path / 'token')!r})"
+    asked = subprocess.run([sys.executable, "-c", f"{ask}.state('any')"], capture_output=True, text=True)
+    assert "ClusterUnreachable" in asked.stderr and "refuses" in asked.stderr, asked.stderr
