@@ -33,6 +33,8 @@ _PREFETCH_BELOW_SECONDS = 0.25
 _LULL_SECONDS = 5.0
 _LOOK_AROUND_SECONDS = 2.0
 _PUT_BYTES = 8 << 20
+_NODE_DIED = "its node has died"
+"""How Ray's error says that an actor went down with its machine."""
 _STILLBORN = 3
 """So many workers of a pool may die before they are there, until this is an error."""
 
@@ -98,6 +100,7 @@ class _Worker:
     actor: Any
     placed: int | None
     starting: Any = None
+    doubted: bool = False
     calls: deque[_Call] = field(default_factory=deque)
     idle_since: float = field(default_factory=time.monotonic)
 
@@ -262,9 +265,9 @@ class _Run:
         return any(group["state"] == "PENDING" for group in placement_group_table().values())
 
     def _died(self, crew: _Crew, worker: _Worker, error: Exception) -> None:
-        with_machine = "node" in str(error) and "died" in str(error)
+        with_machine = _NODE_DIED in str(error)
         crew.workers.remove(worker)
-        if worker.starting is not None and not with_machine:
+        if worker.starting is not None and not (with_machine or worker.doubted):
             crew.stillborn += 1
             if crew.stillborn > _STILLBORN:
                 raise error
@@ -275,6 +278,13 @@ class _Run:
                 self._flow.lost(task, guilty=position == 0 and not with_machine)
         if worker.placed is not None:
             crew.hire(worker.placed, self._strategies[worker.placed])
+
+    def _is_there(self, worker: _Worker) -> None:
+        worker.starting, worker.doubted, worker.idle_since = None, False, time.monotonic()
+        for call in worker.calls:  # of one that was not heard of for a while: its answers are lost
+            for task in call.tasks:
+                self._flow.lost(task, guilty=False)
+        worker.calls.clear()
 
     def _inputs_gone(self, worker: _Worker) -> None:
         for task in worker.calls.popleft().tasks:
@@ -366,11 +376,14 @@ class _Run:
             try:
                 if worker.starting is not None:
                     self._ray.get(worker.starting)
-                    worker.starting, worker.idle_since = None, time.monotonic()
+                    self._is_there(worker)
                 else:
                     yield from self._answered(crew, worker, worker.calls[0])
             except self._ray.exceptions.ActorDiedError as error:
                 self._died(crew, worker, error)
+            except self._ray.exceptions.ActorUnavailableError:
+                # Its process or its machine is gone, or only a connection: asking again tells which.
+                worker.starting, worker.doubted = worker.actor.ready.remote(), True
             except self._ray.exceptions.ObjectLostError:
                 self._inputs_gone(worker)
             except self._ray.exceptions.RayTaskError as error:

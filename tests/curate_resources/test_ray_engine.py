@@ -1,0 +1,245 @@
+"""The engine on a real cluster: killed workers, machines that go away, environments, and room for all stages."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from curate_resources.in_process import InProcessEngine
+from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.plan import Plan, in_order, materialize
+from curate_resources.pools import Node, PlanDoesNotFit
+from curate_resources.ray_cluster import RayCluster
+from curate_resources.ray_engine import RayEngine
+from curate_resources.stage import Needs, Row, Stage, Table, Work
+from curate_resources.storage import Storage
+from curate_resources.unit import Unit
+
+CLIPS = Table(
+    "source_videos",
+    "clip",
+    ("uri", "clip"),
+    pa.schema([("uri", pa.string()), ("video_id", pa.string()), ("clip", pa.int64())]),
+    "",
+)
+SCORES = Table(
+    "scores",
+    "clip",
+    ("uri", "clip"),
+    pa.schema([("uri", pa.string()), ("clip", pa.int64()), ("score", pa.int64()), ("made_with", pa.string())]),
+    "",
+)
+TABLES = {table.name: table for table in (MANIFEST, CLIPS, SCORES)}
+CLIPS_EACH = 6
+POISON = 4
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the stages need to know: a folder for notes, and what they are to do."""
+
+    notes: str
+    deadly: bool = False
+    seconds: float = 0.0
+
+
+def open_splitter(config: Any, storage: Any):
+    def split(work: Work) -> Mapping[str, list[Row]]:
+        uris = work.items["uri"].to_pylist()
+        return {
+            "source_videos": [{"uri": uri, "video_id": uri, "clip": clip} for uri in uris for clip in range(CLIPS_EACH)]
+        }
+
+    return split
+
+
+def prepare(config: Any, storage: Any) -> None:
+    Path(config.notes, f"prepared-{os.getpid()}").touch()
+
+
+def open_scorer(config: Any, storage: Any):
+    import curate_version  # a package of the environment, in another version in each
+
+    def score(work: Work) -> Mapping[str, list[Row]]:
+        rows: list[Row] = []
+        for clip in work.items.to_pylist():
+            if config.deadly and clip["clip"] == POISON:
+                Path(config.notes, f"{clip['uri'].replace('/', '_')}-{time.time_ns()}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(config.seconds)
+            rows.append({**clip_keys(clip), "score": clip["clip"] ** 2, "made_with": curate_version.VERSION})
+        return {"scores": rows}
+
+    return score
+
+
+def clip_keys(clip: Row) -> Row:
+    return {"uri": clip["uri"], "clip": clip["clip"]}
+
+
+SPLIT = Stage("split", MANIFEST.name, (), (CLIPS,), open_splitter, heavy=True)
+SCORE = Stage("score", CLIPS.name, (), (SCORES,), open_scorer, heavy=True, prepare=prepare)
+
+
+def a_plan(folder: Path, *stages: Stage, **config: Any) -> Plan:
+    return Plan(
+        stages or (SPLIT, SCORE),
+        frozenset({"source_videos", "scores"}),
+        TABLES,
+        Config(str(folder), **config),
+        str(folder / "root"),
+    )
+
+
+def videos(count: int) -> list[Unit]:
+    rows = [
+        {"uri": f"v{number}", "bytes": 1, "version": "1", "shard": "s", "status": "ok", "fingerprint": ""}
+        for number in range(count)
+    ]
+    return [
+        Unit("s", row["uri"], {"manifest": pa.Table.from_pylist([row], schema=MANIFEST.rows_schema)}) for row in rows
+    ]
+
+
+def scores(units: list[Unit]) -> list[Row]:
+    return in_order(SCORES, [unit.rows["scores"] for unit in units]).to_pylist()
+
+
+def version_package(folder: Path, version: str) -> Path:
+    """A folder with an importable package `curate_version`."""
+    folder.mkdir(parents=True)
+    (folder / "curate_version.py").write_text(f"VERSION = {version!r}\n")
+    return folder
+
+
+@pytest.fixture
+def engine(attached, tmp_path, monkeypatch):
+    """An engine on the cluster; its workers find `curate_version` 1."""
+    import ray
+
+    package = version_package(tmp_path / "one", "1")
+    monkeypatch.syspath_prepend(str(package))
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.init(
+        attached.address,
+        namespace="curate",
+        log_to_driver=False,
+        configure_logging=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(package)}},
+    )
+    yield RayEngine(RayCluster())
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_row_that_kills_its_worker_twice_fails_alone(engine, tmp_path):
+    (tmp_path / "notes").mkdir()
+    units = list(engine.run(a_plan(tmp_path / "notes", deadly=True), videos(3)))
+    rows = scores(units)
+    assert [row["clip"] for row in rows] == [*range(CLIPS_EACH)] * 3
+    for row in rows:
+        if row["clip"] == POISON:
+            assert row["status"] == "failed"
+            assert (row["error"]["type"], row["error"]["stage"], row["error"]["attempt"]) == ("WorkerDied", "score", 2)
+        else:
+            assert (row["status"], row["score"]) == ("ok", row["clip"] ** 2)
+    for number in range(3):
+        assert len(list((tmp_path / "notes").glob(f"v{number}-*"))) == 2
+
+
+@pytest.mark.parametrize("layout", ["fused", "pooled"])
+def test_killed_workers_cost_no_rows(engine, attached, tmp_path, layout):
+    expected = scores(list(InProcessEngine().run(a_plan(tmp_path), videos(8))))
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(1.5):
+            for pid in attached.processes("ray::StageActor.call")[:1]:
+                os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        # A tenth of a second each, and no more than one death per row, so that none is taken for a killer.
+        units = list(replace(engine, layout=layout).run(a_plan(tmp_path, seconds=0.05), videos(8)))
+    finally:
+        stop.set()
+        killer.join()
+    by_key = {(row["uri"], row["clip"]): row for row in scores(units)}
+    assert len(by_key) == len(expected)
+    for row in expected:
+        found = by_key[row["uri"], row["clip"]]
+        assert found == row or (found["error"] or {}).get("type") == "WorkerDied"
+
+
+def test_a_machine_that_goes_away_costs_no_rows(engine, attached, tmp_path):
+    expected = scores(list(InProcessEngine().run(a_plan(tmp_path), videos(20))))
+    attached.add_node("extra", 2)
+    units: list[Unit] = []
+    gone = False
+    for unit in replace(engine, layout="pooled").run(a_plan(tmp_path, seconds=0.1), videos(20)):
+        units.append(unit)
+        if not gone:
+            attached.kill_node("extra")
+            gone = True
+    assert scores(units) == expected
+
+
+def test_a_stage_runs_in_its_own_environment_with_another_version_of_a_package(engine, tmp_path):
+    python = tmp_path / "other" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True)
+    site = next((tmp_path / "other" / "lib").glob("python*/site-packages"))
+    version_package(site / "own", "2")
+    # Its own packages first, then those of this environment.
+    ours = sysconfig.get_paths()["purelib"]
+    repository = Path(__file__).resolve().parents[2]
+    (site / "paths.pth").write_text(f"import sys; sys.path[:0] = [{str(site / 'own')!r}]\n{ours}\n{repository}\n")
+    mixed = replace(engine, environments={"score": str(python)})
+    assert {row["made_with"] for row in scores(list(mixed.run(a_plan(tmp_path), videos(2))))} == {"2"}
+    assert {row["made_with"] for row in scores(list(engine.run(a_plan(tmp_path), videos(2))))} == {"1"}
+
+
+def test_a_model_is_set_up_before_it_is_needed_and_once_per_process(engine, tmp_path):
+    (tmp_path / "notes").mkdir()
+    list(engine.run(a_plan(tmp_path / "notes"), videos(6)))
+    prepared = list((tmp_path / "notes").glob("prepared-*"))
+    assert 1 <= len(prepared) <= 4
+
+
+def test_stage_after_stage_where_a_gpu_cannot_hold_all_models(engine, attached, tmp_path, caplog):
+    """Two models that want a whole GPU each, and a machine with one (as Ray counts: no model is loaded here)."""
+    attached.add_node("gpu", 2, "--num-gpus=1")
+    try:
+        split, score = (replace(stage, needs=Needs(gpus=1)) for stage in (SPLIT, SCORE))
+        root = Storage(str(tmp_path / "root"))
+        (tmp_path / "videos").mkdir()
+        for number in range(3):
+            (tmp_path / "videos" / f"{number}.mp4").touch()
+        (shard,) = Manifests(root).add(str(tmp_path / "videos"), "s", 10, 1 << 30).new_shards
+        plan = a_plan(tmp_path, split, score)
+        assert not engine.holds(plan)
+        with caplog.at_level(logging.INFO, "curate"):
+            done = [each.table for each in materialize(plan, [shard], engine)]
+        assert done == ["source_videos", "scores"]
+        assert "stage after stage, because there is no room for all of split > score" in caplog.text
+        greedy = replace(score, needs=Needs(gpus=2))
+        with pytest.raises(PlanDoesNotFit, match="stage score needs 1 CPUs and 2 GPUs; the cluster has"):
+            list(materialize(a_plan(tmp_path, split, greedy), [shard], engine))
+    finally:
+        attached.kill_node("gpu")
+
+
+def test_room_is_what_an_autoscaling_cluster_can_grow_to():
+    engine = RayEngine(RayCluster(capacity=Node(64, 8)))
+    greedy = [replace(stage, needs=Needs(gpus=4)) for stage in (SPLIT, SCORE)]
+    assert engine.holds(a_plan(Path("/nowhere"), *greedy))
