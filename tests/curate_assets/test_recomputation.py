@@ -77,7 +77,7 @@ def test_another_prompt_recomputes_captions_only(copy):
 
 
 def test_where_a_model_runs_recomputes_nothing(copy):
-    assert computed(copy.run(settings={"shot_signals": {"device": "cpu"}})) == {"source_videos": 1}
+    assert computed(copy.run(settings={"clip_embeddings": {"device": "cpu"}})) == {"source_videos": 1}
 
 
 def test_a_changed_file_recomputes_its_own_rows(copy, tmp_path):

@@ -1,8 +1,10 @@
 """The transition curve against the package that ships the network's weights, and shots against hand-made curves."""
 
 import importlib.util
+import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpu_kernels.ffmpeg import ffmpeg_executable
-from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
+from gpu_kernels.shots import ShotNetwork, ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
 
 torch = pytest.importorskip("torch")
 
@@ -58,20 +60,47 @@ def bikes() -> NDArray[np.uint8]:
     return np.frombuffer(pixels, np.uint8).reshape(-1, 27, 48, 3)
 
 
-def network_on(device: Literal["cpu", "cuda"], dtype: Literal["float32", "bfloat16"] = "float32") -> Any:
-    return load_network(ShotSignalsConfig(device=device, dtype=dtype))
+def network(precision: Literal["fast", "exact"]) -> ShotNetwork:
+    loaded = load_network(ShotSignalsConfig(device="cpu", precision=precision))
+    assert loaded is not None
+    return loaded
 
 
-def curve_of(frames: NDArray[np.uint8], network: Any, chunks: list[int], batch_windows: int = 1) -> NDArray[np.float32]:
-    stream = TransitionStream(network, batch_windows)
+@pytest.fixture(scope="module")
+def exact() -> ShotNetwork:
+    return network("exact")
+
+
+@pytest.fixture(scope="module")
+def fast() -> ShotNetwork:
+    return network("fast")
+
+
+class Telltale:
+    """A stand-in network whose value at a frame tells that frame, its neighbours, and its place in the window."""
+
+    def __init__(self, window: int, batch: int) -> None:
+        self.window, self.batch = window, batch
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert windows.shape[1] == self.window and len(windows) <= self.batch
+        means = windows.mean((2, 3, 4)) / 256
+        near = np.roll(means, 25, 1) + np.roll(means, -25, 1)
+        return (means + near + np.arange(self.window)).astype(np.float32)
+
+
+def curve_of(frames: NDArray[np.uint8], network: ShotNetwork, chunks: list[int]) -> NDArray[np.float32]:
+    stream = TransitionStream(network)
     for chunk in np.split(frames, np.cumsum(chunks)):
         stream.add(chunk)
     return stream.finish()
 
 
-def test_curve_equals_the_packages_and_finds_the_cuts(package: Any, bikes: NDArray[np.uint8]) -> None:
+def test_exact_curve_equals_the_packages_and_finds_the_cuts(
+    package: Any, bikes: NDArray[np.uint8], exact: ShotNetwork
+) -> None:
     expected = package.predict_frames(torch.from_numpy(bikes.copy()), quiet=True)[0].numpy()
-    curve = curve_of(bikes, network_on("cpu"), [])
+    curve = curve_of(bikes, exact, [])
     assert curve.dtype == np.float32
     np.testing.assert_allclose(curve, expected, atol=1e-4)
 
@@ -79,63 +108,106 @@ def test_curve_equals_the_packages_and_finds_the_cuts(package: Any, bikes: NDArr
     assert cuts == pytest.approx([30, 76, 137, 187, 242], abs=2)
 
 
-def test_logits_equal_the_packages_on_noise(package: Any) -> None:
-    """Noise and flat colours excite what footage does not; probabilities near 0 or 1 would hide an error."""
-    rng = np.random.default_rng(0)
-    window = rng.integers(0, 256, (1, 100, 27, 48, 3), np.uint8)
+def test_fast_curve_gives_the_same_shots(bikes: NDArray[np.uint8], exact: ShotNetwork, fast: ShotNetwork) -> None:
+    """Two windows of footage with a cut just before their seam; and again, to the last bit."""
+    frames = np.concatenate([bikes, bikes[140:40:-1]])
+    curve, reference = curve_of(frames, fast, []), curve_of(frames, exact, [])
+    for threshold in (0.3, 0.4, 0.5, 0.6):
+        assert shot_boundaries(curve, threshold) == shot_boundaries(reference, threshold)
+    assert len(shot_boundaries(curve, 0.4)) > 7
+    np.testing.assert_array_equal(curve_of(frames, fast, [7, 300, 20]), curve)
+
+
+def logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.log(probabilities.astype(np.float64) / (1 - probabilities.astype(np.float64)))
+
+
+@pytest.fixture(scope="module")
+def noise() -> NDArray[np.uint8]:
+    """A window of noise and flat colours, which excite what footage does not."""
+    window = np.random.default_rng(0).integers(0, 256, (1, 100, 27, 48, 3), np.uint8)
     window[:, 20:30] = 0
     window[:, 60:80] = window[:, 60:61]
+    return window
+
+
+def test_logits_equal_the_packages_on_noise(package: Any, noise: NDArray[np.uint8], exact: ShotNetwork) -> None:
+    """Probabilities near 0 or 1 would hide an error."""
     with torch.no_grad():
-        expected = package(torch.from_numpy(window))[0][..., 0].numpy()
-    ours = network_on("cpu")(window).astype(np.float64)
-    np.testing.assert_allclose(np.log(ours / (1 - ours)), expected, atol=1e-3)
+        expected = package(torch.from_numpy(noise))[0][..., 0].numpy()
+    np.testing.assert_allclose(logits(exact(noise)), expected, atol=1e-3)
 
 
-def test_bfloat16_stays_close(bikes: NDArray[np.uint8]) -> None:
-    window = bikes[None, :100]
-    exact = network_on("cpu")(window)
-    np.testing.assert_allclose(network_on("cpu", "bfloat16")(window), exact, atol=0.02)
+def test_torch_form_equals_openvinos(noise: NDArray[np.uint8], bikes: NDArray[np.uint8], exact: ShotNetwork) -> None:
+    """The form that runs on GPUs, here on a CPU; with a window missing of the batch."""
+    from gpu_kernels.transnetv2_openvino import TransNetV2 as OpenVino
+    from gpu_kernels.transnetv2_torch import TransNetV2
+
+    windows = np.concatenate([noise, bikes[None, :100]])
+    ours = TransNetV2("cpu", 100, exact=True, batch=3)(windows)
+    expected = exact(windows)
+    np.testing.assert_allclose(logits(ours), logits(expected), atol=1e-3)
+    np.testing.assert_allclose(TransNetV2("cpu", 100, exact=False, batch=1)(windows[1:]), expected[1:], atol=1e-3)
+
+    longer = TransNetV2("cpu", 200, exact=True, batch=1)(bikes[None, :200])
+    np.testing.assert_allclose(longer, OpenVino(200, exact=True)(bikes[None, :200]), atol=1e-5)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_gpu_equals_cpu(bikes: NDArray[np.uint8]) -> None:
-    windows = np.stack([bikes[:100], bikes[50:150]])
-    expected, got = network_on("cpu")(windows), network_on("cuda")(windows)
-    np.testing.assert_allclose(got, expected, atol=1e-4)
+@pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-4), ("fast", 0.02)])
+def test_gpu_equals_cpu(bikes: NDArray[np.uint8], precision: Literal["fast", "exact"], tolerance: float) -> None:
+    on_gpu = load_network(ShotSignalsConfig(device="cuda", precision=precision))
+    assert on_gpu is not None
+    curve, expected = curve_of(bikes, on_gpu, []), curve_of(bikes, network(precision), [])
+    np.testing.assert_allclose(curve, expected, atol=tolerance)
+    assert shot_boundaries(curve, 0.4) == shot_boundaries(expected, 0.4)
 
 
-def test_curve_does_not_depend_on_chunks_or_batch(bikes: NDArray[np.uint8]) -> None:
-    rng = np.random.default_rng(1)
-    frames, network = bikes[100:160], network_on("cpu")
-    whole = curve_of(frames, network, [])
-    np.testing.assert_array_equal(curve_of(frames, network, rng.integers(0, 20, 5).tolist()), whole)
-    np.testing.assert_array_equal(curve_of(frames, network, [1, 48, 1], batch_windows=2), whole)
+def test_a_cpu_without_wide_vectors_gives_the_same_shots(bikes: NDArray[np.uint8], exact: ShotNetwork) -> None:
+    """The fast windows as a CPU computes them that has neither bfloat16 nor AVX-512."""
+    code = (
+        "import sys, numpy; from gpu_kernels.shots import TransitionStream;"
+        "from gpu_kernels.transnetv2_openvino import TransNetV2;"
+        "stream = TransitionStream(TransNetV2(300, exact=True));"
+        "stream.add(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8).reshape(-1, 27, 48, 3));"
+        "sys.stdout.buffer.write(stream.finish().tobytes())"
+    )
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], input=bikes.tobytes(), capture_output=True, check=True, env=env)
+    curve = np.frombuffer(done.stdout, np.float32)
+    assert shot_boundaries(curve, 0.4) == shot_boundaries(curve_of(bikes, exact, []), 0.4)
 
 
 @pytest.mark.parametrize("total", [1, 2, 24, 25, 26, 49, 50, 51, 75, 99, 100, 101, 149, 150, 151, 325])
-@pytest.mark.parametrize("batch_windows", [1, 3])
-def test_windows_are_the_packages(
-    package: Any, monkeypatch: pytest.MonkeyPatch, total: int, batch_windows: int
-) -> None:
-    """A stand-in network whose value at a frame tells that frame, its place in the window and its neighbours."""
+@pytest.mark.parametrize("batch", [1, 3])
+def test_exact_windows_are_the_packages(package: Any, monkeypatch: pytest.MonkeyPatch, total: int, batch: int) -> None:
     rng = np.random.default_rng(total)
     frames = rng.integers(0, 256, (total, 27, 48, 3), np.uint8)
-
-    def network(windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        means = windows.mean((2, 3, 4)) / 256
-        return (means + np.roll(means, 25, 1) + np.roll(means, -25, 1) + np.arange(100)).astype(np.float32)
+    telltale = Telltale(100, batch)
 
     def predict_raw(windows: Any) -> tuple[Any, Any]:
-        curve = torch.from_numpy(network(windows.numpy()))[..., None]
+        curve = torch.from_numpy(telltale(windows.numpy()))[..., None]
         return curve, curve
 
     monkeypatch.setattr(package, "predict_raw", predict_raw)
     expected = package.predict_frames(torch.from_numpy(frames), quiet=True)[0].numpy()
-    np.testing.assert_array_equal(curve_of(frames, network, rng.integers(0, 90, 3).tolist(), batch_windows), expected)
+    np.testing.assert_array_equal(curve_of(frames, telltale, rng.integers(0, 90, 3).tolist()), expected)
+
+
+@pytest.mark.parametrize("first", [250, 500])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_windows_lie_on_the_videos_own_grid(first: int, batch: int) -> None:
+    """Frames of a whole window's stride, with 25 more on either side, give what they give in the whole video."""
+    frames = np.random.default_rng(first).integers(0, 256, (1100, 27, 48, 3), np.uint8)
+    telltale = Telltale(300, batch)
+    whole = curve_of(frames, telltale, [])
+    (alone,) = telltale(frames[None, first - 25 : first + 275])
+    np.testing.assert_array_equal(whole[first : first + 250], alone[25:275])
 
 
 def test_no_frames_no_curve() -> None:
-    stream = TransitionStream(lambda windows: pytest.fail("nothing to compute"))
+    stream = TransitionStream(Telltale(300, 1))
     stream.add(np.zeros((0, 27, 48, 3), np.uint8))
     assert stream.finish().shape == (0,)
     with pytest.raises(ValueError, match="27, 48, 3"):
