@@ -4,6 +4,7 @@
 file's own, in presentation order: none is duplicated or dropped to make a rate constant.
 """
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,6 +137,7 @@ def scan(
     threads: int,
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
+    gc.freeze()  # what the child inherits need not be looked through again
     with open_media(path) as container:
         stream = video_streams(container)[0]
         stream.codec_context.thread_count = threads
@@ -157,6 +159,7 @@ def scan(
             chunk.add(thumbnail(frame), pts_ns)
             if index % _PROGRESS_FRAMES == 0:
                 send({"kind": "progress"})
+                gc.collect()  # a frame refers to itself once its motion vectors were asked for, and would stay long
         chunk.flush()
         if decoder.count == 0:
             raise MediaError(f"no frame of the {stream.codec_context.name} stream could be decoded")
@@ -208,15 +211,13 @@ class _Decoder:
     def frames(self) -> Iterator[tuple[int, "VideoFrame"]]:
         rate = self._stream.guessed_rate  # raw streams have no times, only the rate that the codec states
         period_ns = round(NANOSECONDS / rate) if rate else NANOSECONDS // 25
-        tick = self._stream.time_base or Fraction(1, NANOSECONDS)
+        tick = (self._stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
         last = None
         for frame in self._decoded():
             if frame.width * frame.height > self._limits.max_pixels:
                 raise MediaError(f"{frame.width}x{frame.height} pixels are more than limits.max_pixels allows")
-            if frame.pts is not None:
-                pts_ns = int(frame.pts * tick * NANOSECONDS)
-            else:
-                pts_ns = 0 if last is None else last + period_ns
+            expected = 0 if last is None else last + period_ns
+            pts_ns = expected if frame.pts is None else int(frame.pts * tick)
             if last is not None and pts_ns <= last:
                 pts_ns = last + 1  # broken timestamps: keep the order, stay as near as possible
             last = pts_ns
