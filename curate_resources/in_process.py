@@ -1,5 +1,7 @@
 """Running stages in this process, one video after the other: what every engine's processes do in the end."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -89,11 +91,13 @@ class StageRunner:
                 if i > settling:
                     unit.take_early(beginning, declared.writes, {declared.name})
             beginning.tallies.clear()
-            keys = list(zip(*(beginning.rows[items.name][name].to_pylist() for name in items.keys), strict=True))
+            found = beginning.rows[items.name]
+            found = found.filter(pa.array([status == "ok" for status in found["status"].to_pylist()], pa.bool_()))
+            keys = list(zip(*(found[name].to_pylist() for name in items.keys), strict=True))
             new = [key not in passed for key in keys]
             if pass_on is not None and any(new):
                 passed.update(keys)
-                beginning.rows[items.name] = beginning.rows[items.name].filter(pa.array(new))
+                beginning.rows[items.name] = found.filter(pa.array(new))
                 pass_on(beginning.reduced(self._read_from(until)), len(passed))
 
         return early
@@ -120,7 +124,7 @@ class InProcessEngine:
 
 def one_thread_per_process() -> None:
     """Workers are parallel by processes; more threads in each only burn time, and change the last bits of results."""
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are not loaded yet; torch may never be
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     pa.set_cpu_count(1)

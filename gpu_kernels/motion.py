@@ -85,7 +85,9 @@ def flow_motion(previous_gray: NDArray[np.uint8], gray: NDArray[np.uint8], rows:
 def span_motion(
     sample_frames: NDArray[np.integer], patches: NDArray[np.float32], start_frame: int, end_frame: int
 ) -> tuple[float, float]:
-    """A clip's two motion scores, over the samples in [start_frame, end_frame), or the nearest one if none is.
+    """A clip's two motion scores, over the samples in [start_frame, end_frame); if none is, of the last before it.
+
+    The first of all stands in where there is none before either. What comes after a clip never changes its scores.
 
     Args:
         sample_frames: [n], the frames that were sampled.
@@ -99,10 +101,9 @@ def span_motion(
     """
     if not len(sample_frames):
         raise ValueError("no motion samples")
-    distance = np.maximum(np.maximum(start_frame - sample_frames, sample_frames - (end_frame - 1)), 0)
-    chosen = distance == 0
+    chosen = (sample_frames >= start_frame) & (sample_frames < end_frame)
     if not chosen.any():
-        chosen[distance.argmin()] = True
+        chosen[max(0, int(np.searchsorted(sample_frames, start_frame)) - 1)] = True
     over_time = patches[chosen].mean(0, dtype=np.float64)
     return float(over_time.mean()), float(over_time.min())
 

@@ -115,6 +115,10 @@ class TransitionStream:
         self._last = frames[-1].copy()
         self._total += len(frames)
 
+    def so_far(self) -> NDArray[np.float32]:
+        """The beginning of the curve that is known by now; it does not change any more."""
+        return np.concatenate(self._curve) if self._curve else np.zeros(0, np.float32)
+
     def finish(self) -> NDArray[np.float32]:
         """The curve, float32 [total frames] in 0..1. The stream is spent then.
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import GROUPED, kept_clips
 from curate_assets.video.signals import STORYBOARDS
-from curate_assets.video.storyboard_frames import Storyboard
+from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.caption_windows import caption_windows, window_frames
@@ -54,8 +54,9 @@ def open_captioner(config: Any, storage: Storage) -> Worker:
     def caption(work: Work) -> Mapping[str, list[Row]]:
         rows: list[Row] = []
         requests: list[CaptionRequest] = []
+        boards = Storyboards(storage, work.inputs[STORYBOARDS.name])
         for clip in work.items.to_pylist():
-            board = Storyboard(storage, work.inputs[STORYBOARDS.name], clip["video_id"])
+            board = boards.of(clip["video_id"])
             spans = caption_windows(
                 clip["start_frame"], clip["end_frame"], settings.window_frames, settings.remainder_frames
             )

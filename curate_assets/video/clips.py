@@ -76,4 +76,18 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
     return split
 
 
-SPLIT = Stage(name="split", item=SOURCE_VIDEOS.name, reads=(SHOT_SIGNALS.name,), writes=(CLIPS,), open=open_splitter)
+def settled_clips(clips: pa.Table) -> pa.Table:
+    """Of the clips of a video's beginning, those that its rest cannot change: all but those of the last shot."""
+    shots = clips["shot"].to_pylist()  # none where the row failed
+    last = max((shot for shot in shots if shot is not None), default=0)
+    return clips.filter(pa.array([shot is not None and shot < last for shot in shots], pa.bool_()))
+
+
+SPLIT = Stage(
+    name="split",
+    item=SOURCE_VIDEOS.name,
+    reads=(SHOT_SIGNALS.name,),
+    writes=(CLIPS,),
+    open=open_splitter,
+    settled=settled_clips,
+)

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.signals import STORYBOARDS
-from curate_assets.video.storyboard_frames import Storyboard
+from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.embedders import clip_vector, load_embedder, model_identity
@@ -17,6 +17,7 @@ CLIP_EMBEDDINGS = Table(
     name="clip_embeddings",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("clip_embeddings",),
     model=lambda config: model_identity(config.clip_embeddings),
     columns=pa.schema(
@@ -39,8 +40,9 @@ def open_embedder(config: Any, storage: Storage) -> Worker:
 
     def embed(work: Work) -> Mapping[str, list[Row]]:
         rows: list[Row] = []
+        boards = Storyboards(storage, work.inputs[STORYBOARDS.name])
         for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
-            board = Storyboard(storage, work.inputs[STORYBOARDS.name], clip["video_id"])
+            board = boards.of(clip["video_id"])
             jpegs = board.jpegs(board.within(clip["start_frame"], clip["end_frame"]))
             pictures = [decoded(jpeg) for jpeg in jpegs]
             rows.append(

@@ -16,6 +16,7 @@ MOTION_SCORES = Table(
     name="motion_scores",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     columns=pa.schema(
         [
             ("video_id", pa.string()),

@@ -1,8 +1,7 @@
 """`shot_signals`, `motion_signals`, `storyboards`: one decode of the source gives all three."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +66,7 @@ STORYBOARDS = Table(
     name="storyboards",
     grain="frame",
     keys=("video_id", "frame"),
+    version="2",
     sections=("storyboards",),
     columns=pa.schema(
         [
@@ -82,9 +82,9 @@ STORYBOARDS = Table(
         ]
     ),
     description=(
-        "A few frames per second of every video as JPEG, with their exact presentation times. The pictures of a video "
-        "lie in one file; a row says where, and how sharp the picture is. Embeddings and captions read these, never "
-        "the source."
+        "A few frames per second of every video as JPEG, with their exact presentation times. Pictures lie in files "
+        "of some megabytes; a row says where, and how sharp the picture is. Embeddings and captions read these, "
+        "never the source."
     ),
 )
 
@@ -102,35 +102,44 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
         rows: dict[str, list[Row]] = {name: [] for name in work.wanted}
         for index, item in enumerate(work.items.select(["uri", "video_id"]).to_pylist()):
             video_id = item["video_id"]
-            with ExitStack() as stack:
-                path = stack.enter_context(local_copy(item["uri"]))
-                gatherers: list[_Gatherer] = []
-                if wants(SHOT_SIGNALS.name):
-                    gatherers.append(_Shots(video_id, config.shot_signals, network))
-                if wants(MOTION_SIGNALS.name):
-                    gatherers.append(_Motion(video_id))
-                if wants(STORYBOARDS.name):
-                    pack = storyboard_path(video_id, work.fingerprints[STORYBOARDS.name][index])
-                    gatherers.append(_Storyboard(video_id, pack, stack.enter_context(storage.writer(pack))))
+            gatherers: list[_Gatherer] = []
+            if wants(SHOT_SIGNALS.name):
+                gatherers.append(_Shots(video_id, config.shot_signals, network))
+            if wants(MOTION_SIGNALS.name):
+                gatherers.append(_Motion(video_id))
+            if wants(STORYBOARDS.name):
+                folder = storyboard_folder(video_id, work.fingerprints[STORYBOARDS.name][index])
+                gatherers.append(_Storyboard(video_id, folder, storage))
+            with local_copy(item["uri"]) as path:
                 chunks = read_scan(
                     nursery,
                     path,
                     config.motion_signals if wants(MOTION_SIGNALS.name) else None,
                     config.storyboards if wants(STORYBOARDS.name) else None,
                 )
+                frames, tell_at = 0, PACK_FRAMES
                 for chunk in chunks:
                     for gatherer in gatherers:
                         gatherer.add(chunk)
+                    frames += 0 if isinstance(chunk, ScanEnd) else len(chunk.pts_ns)
+                    if work.early is not None and frames >= tell_at and frames % PACK_FRAMES == 0:
+                        work.early({gatherer.table.name: gatherer.rows(frames) for gatherer in gatherers})
+                        tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
                 for gatherer in gatherers:
-                    rows[gatherer.table.name] += gatherer.rows()
+                    rows[gatherer.table.name] += gatherer.rows(None)
         return rows
 
     return scan
 
 
-def storyboard_path(video_id: str, fingerprint: str) -> str:
-    """Where a video's storyboard lies; another way of making it is another file, so none is ever overwritten."""
-    return f"media/storyboards/{video_id}-{fingerprint[:8]}.jpgs"
+PACK_FRAMES = 500
+"""Source frames whose storyboard pictures lie in one file: a few megabytes, which can be read while the video is still
+being scanned. A whole number of scan chunks."""
+
+
+def storyboard_folder(video_id: str, fingerprint: str) -> str:
+    """Where a video's storyboard lies; another way of making it is another folder, so no file is ever overwritten."""
+    return f"media/storyboards/{video_id}-{fingerprint[:8]}"
 
 
 class _Gatherer(Protocol):
@@ -140,7 +149,9 @@ class _Gatherer(Protocol):
 
     def add(self, chunk: ScanChunk | ScanEnd) -> None: ...
 
-    def rows(self) -> list[Row]: ...
+    def rows(self, frames: int | None) -> list[Row]:
+        """The rows of the whole video; or of what will not change any more of its first `frames`, all read so far."""
+        ...
 
 
 class _Shots:
@@ -160,10 +171,14 @@ class _Shots:
         if self._stream is not None:
             self._stream.add(chunk.thumbnails)
 
-    def rows(self) -> list[Row]:
+    def rows(self, frames: int | None) -> list[Row]:
         pts = np.concatenate(self._pts)
-        curve = self._stream.finish() if self._stream is not None else []
-        return [{**self._row, "frames": len(pts), "pts_ns": pts, "transition": curve}]
+        if self._stream is None:
+            curve, known = np.zeros(0, np.float32), len(pts)
+        else:
+            curve = self._stream.finish() if frames is None else self._stream.so_far()
+            known = len(curve)
+        return [{**self._row, "frames": known, "pts_ns": pts[:known], "transition": curve}]
 
 
 class _Motion:
@@ -181,7 +196,7 @@ class _Motion:
             self._black.append(chunk.black)
             self._samples += chunk.motion
 
-    def rows(self) -> list[Row]:
+    def rows(self, frames: int | None) -> list[Row]:
         # A stream that changes its size changes its patches; those of the first size are kept.
         shape = self._samples[0].patches.shape if self._samples else (0, 0)
         samples = [sample for sample in self._samples if sample.patches.shape == shape]
@@ -203,16 +218,19 @@ class _Motion:
 class _Storyboard:
     table = STORYBOARDS
 
-    def __init__(self, video_id: str, path: str, file: IO[bytes]) -> None:
-        self._video_id, self._path, self._file = video_id, path, file
-        self._offset = 0
+    def __init__(self, video_id: str, folder: str, storage: Storage) -> None:
+        self._video_id, self._folder, self._storage = video_id, folder, storage
         self._rows: list[Row] = []
+        self._pack = 0
+        self._pictures = bytearray()
 
     def add(self, chunk: ScanChunk | ScanEnd) -> None:
         if isinstance(chunk, ScanEnd):
             return
         for frame in chunk.storyboard:
-            self._file.write(frame.jpeg)
+            if frame.frame // PACK_FRAMES != self._pack:
+                self._write()
+                self._pack = frame.frame // PACK_FRAMES
             self._rows.append(
                 {
                     "video_id": self._video_id,
@@ -221,15 +239,25 @@ class _Storyboard:
                     "width": frame.width,
                     "height": frame.height,
                     "path": self._path,
-                    "offset": self._offset,
+                    "offset": len(self._pictures),
                     "bytes": frame.jpeg.nbytes,
                     "sharpness": frame.sharpness,
                 }
             )
-            self._offset += frame.jpeg.nbytes
+            self._pictures += frame.jpeg
 
-    def rows(self) -> list[Row]:
-        return self._rows
+    def rows(self, frames: int | None) -> list[Row]:
+        self._write()
+        return list(self._rows)
+
+    @property
+    def _path(self) -> str:
+        return f"{self._folder}/{self._pack:06d}.jpgs"
+
+    def _write(self) -> None:
+        if self._pictures:
+            self._storage.write(self._path, bytes(self._pictures))
+            self._pictures.clear()
 
 
 SCAN = Stage(

@@ -1,11 +1,30 @@
 """Reading a storyboard's pictures, for every stage that looks at pixels after the scan."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
 from curate_resources.storage import Storage
+
+
+class Storyboards:
+    """The storyboards of some videos, each looked up once."""
+
+    def __init__(self, storage: Storage, storyboards: pa.Table) -> None:
+        self._storage, self._table = storage, storyboards
+        self._known: dict[str, Storyboard] = {}
+
+    def of(self, video_id: str) -> "Storyboard":
+        """The storyboard of a video.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if video_id not in self._known:
+            self._known[video_id] = Storyboard(self._storage, self._table, video_id)
+        return self._known[video_id]
 
 
 class Storyboard:
@@ -33,15 +52,19 @@ class Storyboard:
         self.pts_ns: list[int] = [row["pts_ns"] for row in self._rows]
 
     def within(self, start: int, end: int) -> list[int]:
-        """Positions of the frames in [start, end); of the one nearest its middle where there is none inside."""
+        """Positions of the frames in [start, end); if there is none, of the last before, or else of the first of all.
+
+        So what comes after a clip never changes its pictures.
+        """
         inside = [position for position, frame in enumerate(self.frames) if start <= frame < end]
-        middle = (start + end) // 2
-        return inside or [min(range(len(self.frames)), key=lambda p: (abs(self.frames[p] - middle), p))]
+        return inside or [max(0, sum(frame < start for frame in self.frames) - 1)]
 
     def jpegs(self, positions: Sequence[int]) -> list[bytes]:
-        """The pictures at ascending positions, by one ranged read."""
-        chosen = [self._rows[position] for position in positions]
-        first, last = chosen[0], chosen[-1]
-        base = first["offset"]
-        data = self._storage.read(first["path"], base, last["offset"] + last["bytes"] - base)
-        return [data[row["offset"] - base : row["offset"] - base + row["bytes"]] for row in chosen]
+        """The pictures at ascending positions, by one ranged read of every file that they lie in."""
+        pictures: list[bytes] = []
+        for path, run in groupby((self._rows[position] for position in positions), key=lambda row: row["path"]):
+            rows = list(run)
+            base, last = rows[0]["offset"], rows[-1]
+            data = self._storage.read(path, base, last["offset"] + last["bytes"] - base)
+            pictures += [data[row["offset"] - base : row["offset"] - base + row["bytes"]] for row in rows]
+        return pictures

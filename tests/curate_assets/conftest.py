@@ -15,7 +15,7 @@ from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, gr
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST, Manifests
-from curate_resources.plan import Engine, Materialized, materialize
+from curate_resources.plan import Engine, Materialized, Mode, Plan, materialize
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.ffmpeg import ffmpeg_executable
@@ -36,6 +36,16 @@ def footage(name: str) -> Path:
 def encode(source: Path, target: Path, *arguments: str) -> None:
     command = [ffmpeg_executable(), "-v", "error", "-y", "-i", str(source), *arguments, "-threads", "1", str(target)]
     subprocess.run(command, check=True)
+
+
+@pytest.fixture(scope="session", name="footage")
+def _footage():
+    return footage
+
+
+@pytest.fixture(scope="session", name="encode")
+def _encode():
+    return encode
 
 
 @pytest.fixture(scope="session")
@@ -77,19 +87,22 @@ class Root:
         return Manifests(self.storage).shards()
 
     def add(self) -> None:
-        for name in ("a", "b"):
-            Manifests(self.storage).add(str(self.library / name), name, 100, 1 << 40)
+        for folder in sorted(path for path in self.library.iterdir() if path.is_dir()) or [self.library]:
+            Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40)
+
+    def plan(self, wanted: frozenset[str] = CURATION, settings: dict[str, Any] | None = None, **rest) -> Plan:
+        return plan_for(wanted, config(settings), self.storage.root, **rest)
 
     def run(
         self,
         wanted: frozenset[str] = CURATION,
         settings: dict[str, Any] | None = None,
         engine: Engine | None = None,
+        mode: Mode = "auto",
         **rest,
     ) -> dict[str, Materialized]:
         """Materialize stages' tables of all shards; outcomes by `table/shard`."""
-        plan = plan_for(wanted, config(settings), self.storage.root, **rest)
-        done = materialize(plan, self.shards, engine or InProcessEngine())
+        done = materialize(self.plan(wanted, settings, **rest), self.shards, engine or InProcessEngine(), mode)
         return {f"{each.table}/{each.shard}": each for each in done}
 
     def group(self, settings: dict[str, Any] | None = None) -> None:
@@ -124,8 +137,8 @@ def config(settings: dict[str, Any] | None = None) -> CurationConfig:
 def new_root(library, tmp_path_factory):
     """Makes roots with the library added and nothing materialized."""
 
-    def make() -> Root:
-        root = Root(tmp_path_factory.mktemp("root") / "data", library)
+    def make(videos: Path = library) -> Root:
+        root = Root(tmp_path_factory.mktemp("root") / "data", videos)
         root.add()
         return root
 

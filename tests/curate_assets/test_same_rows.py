@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from curate_assets.video.stages import TABLES
+from curate_resources.in_process import StageRunner
 from curate_resources.plan import MissingInput
 from curate_resources.ray_cluster import RayCluster
 from curate_resources.ray_engine import RayEngine
@@ -53,6 +54,34 @@ def test_stage_after_stage_through_the_tables_gives_the_same_rows(finished, new_
     ):
         root.run(frozenset(wanted))
     assert_same(finished, root, but=_NOTHING_YET)
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory, encode, footage):
+    """Twenty-five shots in 1250 frames."""
+    folder = tmp_path_factory.mktemp("long")
+    looped = ("-vf", "loop=loop=4:size=250,setpts=N/25/TB,scale=240:-2", "-c:v", "libx264", "-preset", "ultrafast")
+    encode(footage("bikes.mp4"), folder / "film.mp4", *looped)
+    return folder
+
+
+def test_clips_are_embedded_while_their_video_is_scanned_and_have_the_same_rows(long_film, new_root):
+    streamed, staged = new_root(long_film), new_root(long_film)
+    plan = streamed.plan()
+    (unit,) = plan.units(streamed.shards[0])
+    runner = StageRunner(plan)
+    runner.run(0, unit, len(plan.stages))
+    settled: list[int] = []
+    runner.run(1, unit, len(plan.stages), lambda beginning, clips: settled.append(clips))
+    early = unit.kept["clip_embeddings"].num_rows
+    assert settled and settled == sorted(settled) and early == settled[-1] > 3  # and the video is not yet split
+
+    done = streamed.run()
+    staged.run(mode="batch")
+    assert_same(streamed, staged, but=_NOTHING_YET)
+    clips = streamed.tables.read(TABLES["clips"])["status"].to_pylist().count("ok")
+    assert clips > early
+    assert done[f"clip_embeddings/{streamed.shards[0]}"].computed == clips
 
 
 def test_an_asset_alone_needs_what_it_is_made_from(new_root):

@@ -141,8 +141,9 @@ def test_span_motion() -> None:
     frames = np.array([10, 20, 30])
     patches = np.array([[[1, 2], [3, 6]], [[3, 0], [3, 2]], [[9, 9], [9, 9]]], np.float32)
     assert span_motion(frames, patches, 10, 30) == (2.5, 1.0)  # the end is not inside; patch means are 2, 1, 3, 4
-    assert span_motion(frames, patches, 21, 24) == (2.0, 0.0)  # none inside: frame 20 is nearest
-    assert span_motion(frames, patches, 26, 30) == (9.0, 9.0)
+    assert span_motion(frames, patches, 21, 24) == (2.0, 0.0)  # none inside: frame 20 is the last before
+    assert span_motion(frames, patches, 26, 30) == (2.0, 0.0)  # what comes after it never matters
+    assert span_motion(frames, patches, 2, 9) == (3.0, 1.0)  # none before either: the first of all
     assert span_motion(frames, patches, 90, 99) == (9.0, 9.0)
     with pytest.raises(ValueError, match="no motion samples"):
         span_motion(frames[:0], patches[:0], 0, 9)
