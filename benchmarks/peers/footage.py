@@ -25,10 +25,12 @@ def make(folder: Path, length: str, sources: Path | None) -> Path:
 
     target = folder / length
     target.mkdir(parents=True, exist_ok=True)
-    found = sorted(path for path in (sources or shipped()).rglob("*.mp4"))
-    dealt = cycle((path, look) for look in ("null", "hflip", "hue=h=40", "hflip,hue=h=-50") for path in found)
+    lengths = {path: _seconds(path) for path in sorted((sources or shipped()).rglob("*.mp4"))}
+    dealt = cycle((path, look) for look in ("null", "hflip", "hue=h=40", "hflip,hue=h=-50") for path in lengths)
     for index, (height, seconds, keyframes) in enumerate(RECIPES[length]):
-        pieces = [next(dealt) for _ in range(-(-seconds // int(PIECE_SECONDS)) + 2)]
+        pieces: list[tuple[Path, str]] = []
+        while sum(min(PIECE_SECONDS, lengths[path]) for path, _ in pieces) < seconds + 1:
+            pieces.append(next(dealt))
         file = target / f"{index:02d}_{height}p.mp4"
         if not file.exists():
             _join(ffmpeg_executable(), file, pieces, height, seconds, keyframes)
@@ -43,10 +45,17 @@ def shipped() -> Path:
     return Path(package.origin).parent / "datasets" / "data"
 
 
+def _seconds(path: Path) -> float:
+    import av
+
+    with av.open(str(path)) as container:
+        return (container.duration or 0) / av.time_base
+
+
 def _join(
     ffmpeg: str, target: Path, pieces: Sequence[tuple[Path, str]], height: int, seconds: int, keyframes: int
 ) -> None:
-    """Pieces one after another with hard cuts, from the beginning again until the file is long enough."""
+    """Pieces one after another with hard cuts."""
     width = height * 16 // 9 // 2 * 2
     fit = f"scale={width}:{height}:force_original_aspect_ratio=decrease,pad={width}:{height}:-1:-1,setsar=1"
     inputs: list[str] = []
@@ -54,7 +63,7 @@ def _join(
     for index, (path, look) in enumerate(pieces):
         inputs += ["-t", str(PIECE_SECONDS), "-i", str(path)]
         graph += f"[{index}:v:0]{look},{fit},fps=30,format=yuv420p[v{index}];"
-    graph += "".join(f"[v{index}]" for index in range(len(pieces))) + f"concat=n={len(pieces)},loop=-1:32767[v]"
+    graph += "".join(f"[v{index}]" for index in range(len(pieces))) + f"concat=n={len(pieces)}[v]"
     encoding = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "21", "-g", str(keyframes), "-an"]
     making = target.with_suffix(".making.mp4")
     command = [ffmpeg, "-v", "error", "-y", *inputs, "-filter_complex", graph, "-map", "[v]", *encoding]
