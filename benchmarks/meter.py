@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -172,31 +173,20 @@ def measure(
         environment: all of it; None for this process's own.
     """
     group = own_group()
-    peak, first_s, busy = 0, None, _machine_cpu()
-    started = time.monotonic()
+    busy, started = _machine_cpu(), time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             group.entering(command), stdout=output, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL
         )
-    while True:
-        peak = max(peak, memory(group.processes()))
-        if first is not None and first_s is None and first():
-            first_s = time.monotonic() - started
-        left = timeout - (time.monotonic() - started)
-        try:
-            process.wait(min(SAMPLE_SECONDS, max(0.0, left)))
-        except subprocess.TimeoutExpired:
-            if left > 0:
-                continue
-        break
-    wall = time.monotonic() - started
-    if first is not None and first_s is None and first():
-        first_s = wall
-    exit_code = process.poll()
-    left_behind = _end(group, GRACE_SECONDS if exit_code is not None else 0.0)
-    process.wait()
-    cpu = group.cpu_seconds()
-    group.close()
+    exit_code = None
+    try:
+        peak, first_s = _watched(group, process, first, started, timeout)
+        wall, exit_code = time.monotonic() - started, process.poll()
+    finally:  # also when this process is interrupted
+        left_behind = _end(group, GRACE_SECONDS if exit_code is not None else 0.0)
+        process.wait()
+        cpu = group.cpu_seconds()
+        group.close()
     return Measured(
         exit_code=exit_code,
         wall_s=round(wall, 2),
@@ -207,6 +197,23 @@ def measure(
         left_behind=left_behind,
         other_cpu_s=round(_machine_cpu() - busy - cpu, 1),
     )
+
+
+def _watched(
+    group: Group, process: "subprocess.Popen[bytes]", first: Callable[[], bool] | None, started: float, timeout: float
+) -> tuple[int, float | None]:
+    """Sample until the command ends or its time is over; peak memory in bytes, and when the first result was there."""
+    peak, first_s = 0, None
+    while True:
+        ended = process.poll() is not None
+        peak = max(peak, memory(group.processes()))
+        if first is not None and first_s is None and first():
+            first_s = time.monotonic() - started
+        left = timeout - (time.monotonic() - started)
+        if ended or left <= 0:
+            return peak, first_s
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(SAMPLE_SECONDS, left))
 
 
 def memory(processes: Iterable[int]) -> int:
