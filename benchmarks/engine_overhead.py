@@ -111,7 +111,7 @@ def ray_data(rows: int, size: int) -> Iterator[int]:
 
     ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    data = ray.data.range(rows, override_num_blocks=max(1, min(200, rows * size >> 25)))
+    data = ray.data.range(rows, override_num_blocks=max(20, rows * size >> 25))
     for stage in (Make, Pass, Pass, Pass, Count):
         data = data.map_batches(
             stage,
@@ -195,7 +195,7 @@ def drive(engine: str, rows: int, size: int) -> None:
 
 
 def measured(engine: str, rows: int, size: int, envs: Path) -> tuple[Measured, float | None]:
-    """One run in a process of its own, and its steady rows per second."""
+    """One run in a process of its own, and its rows per second once they flow; None if all came at once."""
     environment = ENGINES[engine][0]
     python = str(environments.python_of(envs, environment)) if environment else sys.executable
     with tempfile.TemporaryDirectory(prefix="run", ignore_cleanup_errors=True) as scratch:
@@ -208,7 +208,7 @@ def measured(engine: str, rows: int, size: int, envs: Path) -> tuple[Measured, f
             print("\n".join(printed[-20:]), file=sys.stderr)
             return result, None
         told = next(json.loads(line) for line in reversed(printed) if line.startswith('{"steady_rows"'))
-    return result, told["steady_rows"] / max(told["steady_s"], 1e-6)
+    return result, told["steady_rows"] / told["steady_s"] if told["steady_s"] else None
 
 
 def main() -> None:
@@ -227,12 +227,13 @@ def main() -> None:
     for rows, size in SIZES:
         for engine in arguments.only or ENGINES:
             runs = [measured(engine, rows, size, arguments.envs) for _ in range(arguments.repeats)]
-            good = [(result, rate) for result, rate in runs if rate is not None]
+            good = [(result, rate) for result, rate in runs if result.exit_code == 0]
             if not good:
                 print(f"| {engine} | {rows} | {size} | failed | | | |", flush=True)
                 continue
+            rates = [rate for _, rate in good if rate is not None]
             cells = (
-                round(median(rate for _, rate in good)),
+                round(median(rates)) if rates else "all at once",
                 round(rows / median(result.wall_s for result, _ in good)),
                 round(median(result.cpu_s for result, _ in good)),
                 round(median(result.peak_mib for result, _ in good)),
