@@ -12,6 +12,7 @@ others drop the payload in the last stage. Prints Markdown.
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -213,6 +214,7 @@ def measured(engine: str, rows: int, size: int, envs: Path) -> tuple[Measured, f
 
 def main() -> None:
     """Measure and print."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is measured ends with this
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envs", type=Path, default=Path("build/peers"), help="folder for the peers' environment")
     parser.add_argument("--only", choices=ENGINES, action="append")

@@ -11,6 +11,7 @@ Markdown; a run that is in FOLDER/memory.jsonl is not repeated.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def measured(footage: Path, engine: str, timeout: float) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is missing, then print."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is measured ends with this
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a real video")
     parser.add_argument("folder", type=Path, help="takes the videos, the logs and the results")

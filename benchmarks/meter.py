@@ -263,6 +263,7 @@ def _machine_cpu() -> float:
 
 def main() -> int:
     """Parse the command line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is measured ends with this
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="file that the line is appended to; printed where not said")
     parser.add_argument("--log", type=Path, default=Path("/dev/null"), help="file for what the command prints")

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -112,6 +113,7 @@ def run(name: str, label: str, repeat: int, options: argparse.Namespace, tools: 
 
 def main() -> None:
     """Measure what is missing, then print the table."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is measured ends with this
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("footage", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
