@@ -54,6 +54,7 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
 
         from curate_resources.in_process import InProcessEngine
         from curate_resources.plan import Plan
+        from curate_resources.ray_cluster import RayCluster
         from curate_resources.ray_engine import RayEngine
         from curate_resources.stage import Row, Stage, Table, Work, Worker
         from curate_resources.unit import Unit
@@ -86,7 +87,7 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
 
         batch = batch_of(size)
         units = [unit(first, min(batch, rows - first)) for first in range(0, rows, batch)]
-        engine = InProcessEngine() if kind == "in_process" else RayEngine(kind, local_cpus=OUR_CPUS[kind])
+        engine = InProcessEngine() if kind == "in_process" else RayEngine(RayCluster(OUR_CPUS[kind]), kind)
         for done in engine.run(plan, units):
             yield done.rows[counted[-1].name].num_rows
 
