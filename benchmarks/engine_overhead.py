@@ -131,7 +131,8 @@ def xenna(rows: int, size: int) -> Iterator[int]:
     """Xenna: a worker for each stage. Its rows come back together, so the last stage notes when they pass it."""
     from cosmos_xenna.pipelines import v1
 
-    with tempfile.NamedTemporaryFile(suffix=".times") as times:
+    with tempfile.TemporaryDirectory() as folder:
+        times = Path(folder) / "times"
 
         class Stage(v1.Stage):
             required_resources = property(lambda self: v1.Resources(cpus=1.0))
@@ -146,7 +147,7 @@ def xenna(rows: int, size: int) -> Iterator[int]:
 
         class Count(Stage):
             def process_data(self, tasks: list[Any]) -> list[Any]:
-                with open(times.name, "a") as file:
+                with times.open("a") as file:
                     file.write(f"{time.time()} {len(tasks)}\n")
                 return [0] * len(tasks)
 
@@ -157,7 +158,7 @@ def xenna(rows: int, size: int) -> Iterator[int]:
         )
         specs = [v1.StageSpec(stage, num_workers=1) for stage in stages]
         v1.run_pipeline(v1.PipelineSpec(list(range(rows)), specs, config))
-        for line in Path(times.name).read_text().splitlines():
+        for line in times.read_text().splitlines():
             when, count = line.split()
             yield Passed(int(count), float(when))
 
