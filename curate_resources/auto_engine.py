@@ -3,7 +3,7 @@
 Starting a cluster takes longer than re-thresholding a thousand videos, or than finding out that nothing changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from curate_resources.in_process import HeavyWork, InProcessEngine, StageRunner
@@ -24,11 +24,13 @@ class AutoEngine:
         """Whether the cluster has room for all stages of a plan at the same time."""
         return not plan.heavy or self.cluster.holds(plan)
 
-    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
-        """First the units that are finished here, then the others as they come."""
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """First the units that are finished here, then the others as they come; the list is emptied meanwhile."""
         runner = StageRunner(plan, light_only=True)
         rest: list[Unit] = []
-        for unit in units:
+        units.reverse()
+        while units:
+            unit = units.pop()
             try:
                 yield runner(Unit(unit.shard, unit.source, dict(unit.rows), unit.kept))
             except HeavyWork:

@@ -8,7 +8,7 @@ that kills a second worker is given up, and becomes a failed row. Its siblings a
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,12 +100,14 @@ class Flow:
 
     Args:
         pool_of: the pool of every stage, ascending.
-        units: handles of the units, which are begun in this order.
+        units: handles of the units, each asked for when the unit is begun.
+        count: how many these are.
     """
 
-    def __init__(self, pool_of: Sequence[int], units: Sequence[Handle]) -> None:
+    def __init__(self, pool_of: Sequence[int], units: Iterable[Handle], count: int) -> None:
         self._pool_of = tuple(pool_of)
-        self._units = list(units)
+        self._units = iter(units)
+        self._count = count
         self._begun = 0
         self._queues: list[deque[Task]] = [deque() for _ in range(max(pool_of) + 1)]
         self._progress: dict[int, _Progress] = {}
@@ -113,11 +115,11 @@ class Flow:
     @property
     def finished(self) -> bool:
         """Whether every unit is through."""
-        return self._begun == len(self._units) and not self._progress
+        return self._begun == self._count and not self._progress
 
     def waiting(self, pool: int) -> int:
         """Tasks that could be taken for a pool, units that were not begun among them."""
-        return len(self._queues[pool]) + (len(self._units) - self._begun if pool == 0 else 0)
+        return len(self._queues[pool]) + (self._count - self._begun if pool == 0 else 0)
 
     def take(self, pool: int, most: int, room: bool) -> list[Task]:
         """Tasks for one call of a worker: one, or up to `most` that are alike.
@@ -128,7 +130,7 @@ class Flow:
         queue = self._queues[pool]
         taken: list[Task] = []
         while len(taken) < most:
-            if not queue and pool == 0 and room and self._begun < len(self._units):
+            if not queue and pool == 0 and room and self._begun < self._count:
                 self._begin()
             if not queue or (taken and not (queue[0].plain and queue[0].stage == taken[0].stage)):
                 break
@@ -222,8 +224,7 @@ class Flow:
     # ---------------------------------------------------------------- within
 
     def _begin(self) -> None:
-        handle = self._units[self._begun]
-        self._units[self._begun] = None  # so that the engine can forget it once it is through
+        handle = next(self._units)
         self._progress[self._begun] = _Progress(handle)
         self._add(Task(self._begun, 0, handle))
         self._begun += 1

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -113,13 +113,14 @@ class InProcessEngine:
         """Whether all stages of a plan can run at the same time: here they do not."""
         return True
 
-    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
-        """Units in the order given."""
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """Units in the order given; the list is emptied meanwhile."""
         if plan.heavy and units:
             one_thread_per_process()
         runner = StageRunner(plan)
-        for unit in units:
-            yield runner(unit)
+        units.reverse()
+        while units:
+            yield runner(units.pop())
 
 
 def one_thread_per_process() -> None:

@@ -133,8 +133,8 @@ class Engine(Protocol):
         """Whether it has room for all stages of a plan at the same time."""
         ...
 
-    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
-        """Give back every unit once, with the rows of every stage."""
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """Give back every unit once, with the rows of every stage. The list is the engine's, to be emptied."""
         ...
 
 
@@ -185,15 +185,17 @@ def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = 
 
 def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
     units = {shard: plan.units(shard) for shard in shards}
+    totals = {shard: len(units[shard]) for shard in shards}
     waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
     done: dict[str, list[Unit]] = {shard: [] for shard in shards}
     for shard in shards:
         if not waiting[shard]:
             yield from _commit(plan, shard, [])
-    for unit in engine.run(plan, [unit for shard in shards for unit in units[shard]]):
+    queue = [unit for shard in shards for unit in units.pop(shard)]
+    for unit in engine.run(plan, queue):
         done[unit.shard].append(unit)
         waiting[unit.shard].discard(unit.source)
-        total = len(units[unit.shard])
+        total = totals[unit.shard]
         _progress.info(
             "%s: %d of %d videos",
             unit.shard,

@@ -70,8 +70,8 @@ class RayEngine:
             return False
         return True
 
-    def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
-        """Units as they finish.
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """Units as they finish; the list is emptied meanwhile.
 
         Raises:
             PlanDoesNotFit: before anything starts.
@@ -157,12 +157,12 @@ class _Crew:
 class _Run:
     """One plan on its way; a context that leaves neither actors nor reservations behind."""
 
-    def __init__(self, ray: Any, plan: Plan, compiled: Sequence[Pool], units: Sequence[Unit]) -> None:
+    def __init__(self, ray: Any, plan: Plan, compiled: Sequence[Pool], units: list[Unit]) -> None:
         self._ray, self._plan = ray, plan
         self._started = time.monotonic()
         self._looked = 0.0
         numbers = [number for number, pool in enumerate(compiled) for _ in pool.stages]
-        self._flow = Flow(numbers, self._put(units))
+        self._flow = Flow(numbers, self._put(units), len(units))
         shared = ray.put(plan)
         self._crews = [
             _Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
@@ -302,26 +302,15 @@ class _Run:
 
     # ---------------------------------------------------------------- work
 
-    def _put(self, units: Sequence[Unit]) -> list[Handle]:
-        handles: list[Handle] = []
-        tables: list[pa.Table] = []
-
-        def flush() -> None:
-            if tables:
-                reference = self._ray.put(pa.concat_tables(tables, promote_options="default"))
-                handles.extend((reference, row) for row in range(len(tables)))
-                tables.clear()
-
-        held = 0
-        for unit in units:
-            table = unit.to_arrow()
-            tables.append(table)
-            held += table.nbytes
-            if held > _PUT_BYTES:
-                flush()
-                held = 0
-        flush()
-        return handles
+    def _put(self, units: list[Unit]) -> Iterator[Handle]:
+        """Move units into the object store, a few at a time, as they are asked for; the list ends empty."""
+        units.reverse()
+        while units:
+            tables: list[pa.Table] = []
+            while units and len(tables) < _MOST_PER_CALL and sum(table.nbytes for table in tables) < _PUT_BYTES:
+                tables.append(units.pop().to_arrow())
+            reference = self._ray.put(pa.concat_tables(tables, promote_options="default"))
+            yield from ((reference, row) for row in range(len(tables)))
 
     def _hand_out(self) -> None:
         room = all(self._flow.waiting(crew.number) <= 2 * _MOST_PER_CALL for crew in self._crews[1:])

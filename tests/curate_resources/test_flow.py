@@ -190,7 +190,7 @@ class Simulation:
         self.passed_on = 0
 
     def run(self, units: list[Unit]) -> list[Unit]:
-        flow = Flow(self.pool_of, [(unit.to_arrow(), 0) for unit in units])
+        flow = Flow(self.pool_of, ((unit.to_arrow(), 0) for unit in units), len(units))
         through: list[Unit] = []
         running: list[list[Task]] = []
         for _ in range(100_000):
@@ -302,7 +302,7 @@ def test_the_first_clips_are_through_before_the_video_is():
 
 
 def test_a_unit_that_ends_processes_outside_of_any_item_is_an_error():
-    flow = Flow(FUSED, ["unit"])
+    flow = Flow(FUSED, ["unit"], 1)
     with pytest.raises(UnitGivenUp, match="memory"):
         for _ in range(10):
             (task,) = flow.take(0, 1, True)
@@ -310,7 +310,7 @@ def test_a_unit_that_ends_processes_outside_of_any_item_is_an_error():
 
 
 def test_a_batch_lost_with_its_worker_comes_back_item_by_item():
-    flow = Flow(FUSED, ["unit"])
+    flow = Flow(FUSED, ["unit"], 1)
     (whole,) = flow.take(0, 1, True)
     flow.ended(whole, Ended("unit", 2, (Part(0, 3), Part(3, 4))))
     (batch,) = flow.take(0, 1, True)
