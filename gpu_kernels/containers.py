@@ -92,10 +92,10 @@ def open_media(path: str) -> "InputContainer":
 
 
 def video_streams(container: "InputContainer") -> list["VideoStream"]:
-    """The video streams that are no cover pictures, at least one.
+    """The video streams that are no cover pictures, at least one; the first can be decoded.
 
     Raises:
-        MediaError: there is none.
+        MediaError: there is none, or no decoder for the first.
     """
     import av.stream
 
@@ -103,6 +103,8 @@ def video_streams(container: "InputContainer") -> list["VideoStream"]:
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
         raise MediaError("the file has no video stream")
+    if not streams[0].codec_context:  # PyAV gives none for an unknown codec, whatever its types say
+        raise MediaError("the video stream is in a codec that is not known")
     return streams
 
 
