@@ -222,13 +222,13 @@ def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") 
 
 def _duration(container: Any, stream: Any, pts: np.ndarray, last_duration: int, tick: Fraction) -> int:
     """What the stream states, else the container, else what the frames' times show; the absurd is not believed."""
-    typical = int(np.median(np.diff(pts))) if pts.size > 1 else 0
     shown = int(pts[-1]) - int(pts[0])
-    for stated in (
+    step = last_duration or (int(np.median(np.diff(pts))) if pts.size > 1 else 0)
+    for duration_ns in (
         int((stream.duration or 0) * tick * NANOSECONDS),
         int((container.duration or 0) * 1000),
-        int((shown + (last_duration or typical)) * tick * NANOSECONDS),
+        int((shown + step) * tick * NANOSECONDS),
     ):
-        if 0 < stated <= _LAST_NS:
-            return stated
-    return int((shown + typical) * tick * NANOSECONDS)
+        if 0 < duration_ns <= _LAST_NS:
+            return duration_ns
+    return int(shown * tick * NANOSECONDS)

@@ -1,5 +1,6 @@
 """Hostile files through the product: added, probed, scanned, split, embedded, selected, cut; and what came of each."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -134,11 +135,11 @@ def _curate(storage: Storage, config: CurationConfig, engine: _Observed) -> None
 def _judged(tables: Tables, outcomes: dict[str, Outcome], config: CurationConfig) -> list[str]:
     """Fill in what became of each file, and say where that is not as promised."""
     rows = {name: tables.read(table).to_pylist() for name, table in TABLES.items() if name != MANIFEST.name}
-    of_video: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    of_video: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}  # shards may hold the same file
     for name, table in rows.items():
         for row in table:
             if name != "source_videos" and "video_id" in row:
-                of_video.setdefault(row["video_id"], {}).setdefault(name, []).append(row)
+                of_video.setdefault((row["shard"], row["video_id"]), {}).setdefault(name, []).append(row)
     source_rows: dict[str, list[dict[str, Any]]] = {}
     for row in rows["source_videos"]:
         source_rows.setdefault(row["uri"], []).append(row)
@@ -149,7 +150,7 @@ def _judged(tables: Tables, outcomes: dict[str, Outcome], config: CurationConfig
         if len(own) != 1:
             found.append(f"{outcome.file.path!r} has {len(own)} rows in source_videos")
             continue
-        video = of_video.get(own[0]["video_id"], {}) if own[0]["status"] == "ok" else {}
+        video = of_video.get((own[0]["shard"], own[0]["video_id"]), {}) if own[0]["status"] == "ok" else {}
         _conclude(outcome, own[0], video)
         found += [f"{outcome.file.path!r}: {breach}" for breach in _breaches(outcome, own[0], video, config)]
     return found
@@ -169,6 +170,10 @@ def _breaches(
 ) -> Iterator[str]:
     if outcome.status == "failed" and not (outcome.stage and outcome.message):
         yield "failed without a reason"
+    if re.match(
+        r"(MediaError: )?(Attribute|Index|Key|Type|Assertion|ZeroDivision|Overflow|StopIter)\w*:", outcome.message
+    ):
+        yield f"failed by a fault of our own: {outcome.stage}: {outcome.message}"
     clips = [row for row in video.get("clips", []) if row["status"] == "ok"]
     if source["status"] == "ok":
         for name in _PER_VIDEO:
