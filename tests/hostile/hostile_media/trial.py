@@ -24,7 +24,7 @@ from hostile_media.sources import sources
 from hostile_media.traps import MARKER, Traps, shows_canary
 
 CONFIG: dict[str, Any] = {
-    "limits": {"memory_mib": 1024, "cpu_seconds": 10, "stall_seconds": 20, "output_mib": 64, "max_pixels": 4096 * 2304},
+    "limits": {"memory_mib": 1024, "cpu_seconds": 10, "stall_seconds": 60, "output_mib": 64, "max_pixels": 4096 * 2304},
     "shot_signals": {"network": "none"},
     "clips": {"splitter": "fixed_stride", "min_seconds": 0},
     "storyboards": {"frames_per_second": 1.0, "short_side": 128},
@@ -70,6 +70,9 @@ class _Observed:
 
     def __init__(self, outcomes: dict[str, Outcome], meter: Meter) -> None:
         self._outcomes, self._meter = outcomes, meter
+
+    def holds(self, plan: Plan) -> bool:
+        return True
 
     def run(self, plan: Plan, units: Sequence[Unit]) -> Iterator[Unit]:
         self._meter.take()

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from curate_resources.advance import advance
+from curate_resources.in_process import StageRunner
+from curate_resources.plan import Plan
 from curate_resources.stage import Stage, Table
 from curate_resources.unit import Unit
 
@@ -10,7 +11,7 @@ ITEMS = Table("items", "item", ("name",), pa.schema([("name", pa.string())]), "T
 SIZES = Table("sizes", "item", ("name",), pa.schema([("name", pa.string()), ("size", pa.int64())]), "Their sizes.")
 
 
-def test_a_result_that_no_column_holds_fails_its_item_alone():
+def test_a_result_that_no_column_holds_fails_its_item_alone(tmp_path):
     sizes = {"a": 1, "b": 2**63, "c": 3}
     stage = Stage(
         "measure",
@@ -25,7 +26,7 @@ def test_a_result_that_no_column_holds_fails_its_item_alone():
     )
     rows = [{"name": name, "status": "ok", "fingerprint": name} for name in sizes]
     unit = Unit("shard", "source", {"items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema)})
-    advance(stage, stage.open(None, None), unit, {"items": ITEMS, "sizes": SIZES}, None, frozenset({"sizes"}))
+    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path)))(unit)
     made = {row["name"]: row for row in unit.rows["sizes"].to_pylist()}
     assert {name: (row["status"], row["size"]) for name, row in made.items()} == {
         "a": ("ok", 1),
