@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CURATE_ROOT ?= $(CURDIR)/curate-data
 
-.PHONY: help demo test dev lint env clean
+COUNT ?= 1000
+SEED ?= 0
+
+.PHONY: help demo test hostile dev lint env clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +26,9 @@ demo: env ## Make a small library of real footage and curate it
 
 test: env lint ## Lint, types, import contracts and all tests
 	$(BIN)/python -m pytest
+
+hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a status, nothing else is opened
+	PYTHONPATH=tests/hostile $(BIN)/python -m hostile_media --count $(COUNT) --seed $(SEED)
 
 lint: env
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ replaced, in its own shard, so that keys never change and nothing else is recomp
 """
 
 import json
+import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, filesystem_and_path, is_local
+
+_log = logging.getLogger("curate.manifests")
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
@@ -143,24 +147,68 @@ def shard_name(source: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
 
 
+@dataclass(frozen=True)
+class _File:
+    path: str
+    bytes: int
+    version: str
+
+
 def _videos(source: str) -> tuple[list[Entry], int]:
+    files = list(_local_files(source) if is_local(source) else _remote_files(source))
+    videos = [file for file in files if PurePosixPath(file.path).suffix.lower() in VIDEO_SUFFIXES]
+    prefix = "" if is_local(source) else source.split("://")[0] + "://"
+    entries = [
+        Entry(uri=prefix + file.path, bytes=file.bytes, version=file.version) for file in videos if _nameable(file)
+    ]
+    return sorted(entries, key=lambda entry: entry.uri), len(files) - len(videos)
+
+
+def _nameable(file: _File) -> bool:
+    """Whether tables can hold the name. A file where they cannot is told of, and the others are added all the same."""
+    try:
+        file.path.encode()
+    except UnicodeEncodeError:
+        _log.warning("%s is left out: its name is not UTF-8; rename it and add the folder again", ascii(file.path))
+        return False
+    return True
+
+
+def _local_files(source: str) -> Iterator[_File]:
+    """Links are followed, but every folder is entered once: they may go round in circles."""
+    _, path = filesystem_and_path(source)
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise _nothing_at(source)
+    entered = {os.path.realpath(path)}
+    paths = [path] if os.path.isfile(path) else []
+    for folder, folders, names in [] if paths else os.walk(path, onerror=_raised, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
+        folders[:] = [name for name in real if real[name] not in entered and not entered.add(real[name])]
+        paths += [os.path.join(folder, name) for name in names]
+    for path in paths:
+        if os.path.isfile(path):
+            about = os.stat(path)
+            yield _File(path, about.st_size, str(about.st_mtime_ns))
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
+def _remote_files(source: str) -> Iterator[_File]:
     from pyarrow.fs import FileSelector, FileType
 
     fs, path = filesystem_and_path(source)
     about = fs.get_file_info(path)
-    if about.type == FileType.File:
-        listed = [about]
-    elif about.type == FileType.Directory:
-        listed = [info for info in fs.get_file_info(FileSelector(path, recursive=True)) if info.type == FileType.File]
-    else:
-        raise FileNotFoundError(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
-    videos = [info for info in listed if PurePosixPath(info.path).suffix.lower() in VIDEO_SUFFIXES]
-    prefix = "" if is_local(source) else source.split("://")[0] + "://"
-    entries = [
-        Entry(uri=prefix + info.path, bytes=info.size, version=str(info.mtime_ns if info.mtime_ns is not None else ""))
-        for info in videos
-    ]
-    return sorted(entries, key=lambda entry: entry.uri), len(listed) - len(videos)
+    if about.type == FileType.NotFound:
+        raise _nothing_at(source)
+    for info in [about] if about.type == FileType.File else fs.get_file_info(FileSelector(path, recursive=True)):
+        if info.type == FileType.File:
+            yield _File(info.path, info.size, str(info.mtime_ns if info.mtime_ns is not None else ""))
+
+
+def _nothing_at(source: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
 
 
 def _bounded(entries: Sequence[Entry], count: int, size: int) -> Iterator[list[Entry]]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 NANOSECONDS = 1_000_000_000
 
+_LAST_NS = 100 * 365 * 86_400 * NANOSECONDS
+"""Times beyond a century are damage, and soon beyond what 64 bits hold."""
+
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,asf,ogg,mxf,gif,"
     "yuv4mpegpipe,nut,dv,rm,wtv,vc1,nsv,amv,swf,cavsvideo,dirac,bink,smk,4xm,roq,mtv,mv,thp"
@@ -89,10 +92,10 @@ def open_media(path: str) -> "InputContainer":
 
 
 def video_streams(container: "InputContainer") -> list["VideoStream"]:
-    """The video streams that are no cover pictures, at least one.
+    """The video streams that are no cover pictures, at least one; the first can be decoded.
 
     Raises:
-        MediaError: there is none.
+        MediaError: there is none, or no decoder for the first.
     """
     import av.stream
 
@@ -100,6 +103,8 @@ def video_streams(container: "InputContainer") -> list["VideoStream"]:
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
         raise MediaError("the file has no video stream")
+    if not streams[0].codec_context:  # PyAV gives none for an unknown codec, whatever its types say
+        raise MediaError("the video stream is in a codec that is not known")
     return streams
 
 
@@ -167,11 +172,16 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
         rotation = clockwise(frame.rotation)
         aspect = stream.sample_aspect_ratio
         width, height = displayed_size(frame.width, frame.height, aspect, rotation)
+        if width * height > limits.max_pixels:
+            raise MediaError(f"displayed as {width}x{height} pixels, more than limits.max_pixels allows")
         stated = stream.guessed_rate or Fraction(25)
         average, real, duration_ns = stated, stated, int(packets / stated * NANOSECONDS)
         if times:  # raw streams have none, only the rate that the codec states
             average, real = stream.average_rate or stated, stream.base_rate or stated
             duration_ns = _duration(container, stream, pts, last_duration, tick)
+        first_pts_ns = int(pts[0] * tick * NANOSECONDS)
+        if not (first_pts_ns >= -_LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= _LAST_NS):
+            raise MediaError("the file has presentation times of more than a century")
         sound = container.streams.audio[0] if container.streams.audio else None
         facts = VideoFacts(
             container=container.format.name,
@@ -187,7 +197,7 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
             real_rate=float(real),
             constant_rate=bool(gaps.size == 0 or (gaps.max() - gaps.min()) * tick <= max(2 * tick, Fraction(1, 1000))),
             duration_ns=duration_ns,
-            first_pts_ns=int(pts[0] * tick * NANOSECONDS),
+            first_pts_ns=first_pts_ns,
             frames=packets,
             keyframes=keyframes,
             audio_codec=sound.codec_context.codec.canonical_name if sound else None,
@@ -211,9 +221,14 @@ def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") 
 
 
 def _duration(container: Any, stream: Any, pts: np.ndarray, last_duration: int, tick: Fraction) -> int:
-    if stream.duration:
-        return int(stream.duration * tick * NANOSECONDS)
-    if container.duration:
-        return int(container.duration * 1000)
+    """What the stream states, else the container, else what the frames' times show; the absurd is not believed."""
+    shown = int(pts[-1]) - int(pts[0])
     step = last_duration or (int(np.median(np.diff(pts))) if pts.size > 1 else 0)
-    return int((int(pts[-1]) - int(pts[0]) + step) * tick * NANOSECONDS)
+    for duration_ns in (
+        int((stream.duration or 0) * tick * NANOSECONDS),
+        int((container.duration or 0) * 1000),
+        int((shown + step) * tick * NANOSECONDS),
+    ):
+        if 0 < duration_ns <= _LAST_NS:
+            return duration_ns
+    return int(shown * tick * NANOSECONDS)

@@ -150,7 +150,7 @@ class Nursery:
                 os.close(writer)
             for header, buffers in _messages(reader, self.limits):
                 if header.get("kind") == "error":
-                    failure = str(header.get("message"))
+                    failure = str(header.get("message")).encode(errors="replace").decode()  # JSON holds half characters
                 elif header.get("kind") != "progress":
                     yield header, buffers
             status = _reply(control)["status"]

@@ -15,6 +15,7 @@ SOURCE_VIDEOS = Table(
     name="source_videos",
     grain="file",
     keys=("uri",),
+    version="2",
     linked_by=("video_id",),
     identity=("video_id",),
     distinct="video_id",

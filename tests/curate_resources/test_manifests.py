@@ -52,6 +52,23 @@ def test_a_single_file_can_be_added(folder, manifests):
     assert manifests.add(str(folder / "b.mp4"), "v", 10, 1 << 30).new_files == 1
 
 
+def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifests, caplog):
+    """Links that go round in circles, pipes and broken links are neither followed for ever nor waited for."""
+    odd = ["new\nline.mp4", "%03d.mp4", "concat:a|b.mp4", "-i.mp4", 'it\'s "so".mp4', "日本語.mp4"]
+    for name in odd:
+        (folder / name).write_bytes(b"x")
+    with open(os.fsencode(folder) + b"/\xff\xfe.mp4", "wb"):
+        pass
+    (folder / "deep" / "round").symlink_to("..")
+    (folder / "broken.mp4").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.mp4")
+    assert manifests.add(str(folder), "v", 100, 1 << 30).new_files == 3 + len(odd)
+    (entries,) = (manifests.load(shard).entries for shard in manifests.shards())
+    assert {str(folder / name) for name in odd} < {entry.uri for entry in entries}
+    (said,) = caplog.messages
+    assert "\\udcff\\udcfe.mp4" in said and "rename" in said
+
+
 def test_what_is_not_there_is_named(manifests, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         manifests.add(str(tmp_path / "nowhere"), "v", 1, 1)

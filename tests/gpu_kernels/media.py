@@ -26,6 +26,7 @@ RECIPES = {
     f"-x265-params log-level=none:keyint=40:bframes=3:open-gop=1:pools=none:frame-threads=1 {_AAC}",
     "vp9.webm": f"{_PICTURE} {_BEEPS} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -g 40 -c:a libopus",
     "live.webm": f"{_PICTURE} -t 2 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -g 40 -live 1",
+    "vp9.ivf": f"{_PICTURE} -t 1 -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -g 10",
     "av1.mkv": f"{_PICTURE} {_BEEPS} -c:v libsvtav1 -preset 12 -crf 20 -g 40 -c:a libopus",
     # Thirty frames at 30 per second, then gaps of 1/15 s and 1/30 s in turn.
     "vfr.mp4": f"{_PICTURE} -vf setpts='if(lt(N\\,30)\\,N/30\\,1+(N-30)/20+if(mod(N\\,2)\\,1/30\\,0))/TB' "

@@ -103,6 +103,30 @@ def test_too_large_pictures_are_refused_before_they_are_decoded(media: Any) -> N
         facts_of(nursery, media("large.mp4"))
 
 
+def _patched(data: bytes, kind: bytes, offset: int, value: int) -> bytes:
+    """`data` with a 32-bit number in the body of its first box of a kind replaced."""
+    at = data.index(kind) + 4 + offset
+    return data[:at] + struct.pack(">I", value) + data[at + 4 :]
+
+
+def test_absurd_numbers_are_not_believed_or_refused(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """What is stored must fit into 64 bits of nanoseconds and into the limits."""
+    sound, target = media("intra.mp4").read_bytes(), tmp_path / "absurd.mp4"
+    target.write_bytes(_patched(_patched(sound, b"mdhd", 16, 0xFFFF_FFFF), b"mdhd", 12, 1))
+    assert 0 < facts_of(nursery, target)["duration_ns"] < 2**63
+    frames = media("vp9.ivf").read_bytes()
+    target.write_bytes(frames[:36] + struct.pack("<Q", 1 << 60) + frames[44:])  # the first frame's time
+    with pytest.raises(MediaError, match="century"):
+        facts_of(nursery, target)
+    target.write_bytes(sound.replace(b"avc1", b"none"))
+    with pytest.raises(MediaError, match="codec that is not known"):
+        facts_of(nursery, target)
+    squashed = media("sar.mp4").read_bytes()
+    target.write_bytes(_patched(_patched(squashed, b"pasp", 0, 0x7FFF_FFFF), b"pasp", 4, 1))
+    with pytest.raises(MediaError, match=r"displayed as .* limits\.max_pixels"):
+        facts_of(nursery, target)
+
+
 FOOTAGE = [path for folder in ("hostile", "single", "cuts") for path in sorted((SHARED / folder).glob("*"))]
 MADE = [
     "closed_gop.mp4",

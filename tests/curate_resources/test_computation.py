@@ -1,0 +1,36 @@
+"""What every stage's results go through."""
+
+import pyarrow as pa
+
+from curate_resources.in_process import StageRunner
+from curate_resources.plan import Plan
+from curate_resources.stage import Stage, Table
+from curate_resources.unit import Unit
+
+ITEMS = Table("items", "item", ("name",), pa.schema([("name", pa.string())]), "Things to measure.")
+SIZES = Table("sizes", "item", ("name",), pa.schema([("name", pa.string()), ("size", pa.int64())]), "Their sizes.")
+
+
+def test_a_result_that_no_column_holds_fails_its_item_alone(tmp_path):
+    sizes = {"a": 1, "b": 2**63, "c": 3}
+    stage = Stage(
+        "measure",
+        item="items",
+        reads=(),
+        writes=(SIZES,),
+        open=lambda config, storage: (
+            lambda work: {
+                "sizes": [{"name": name, "size": sizes[name]} for name in work.items["name"].to_pylist()],
+            }
+        ),
+    )
+    rows = [{"name": name, "status": "ok", "fingerprint": name} for name in sizes]
+    unit = Unit("shard", "source", {"items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema)})
+    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path)))(unit)
+    made = {row["name"]: row for row in unit.rows["sizes"].to_pylist()}
+    assert {name: (row["status"], row["size"]) for name, row in made.items()} == {
+        "a": ("ok", 1),
+        "b": ("failed", None),
+        "c": ("ok", 3),
+    }
+    assert made["b"]["error"]["type"] == "OverflowError"
