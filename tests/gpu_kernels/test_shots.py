@@ -118,6 +118,13 @@ def test_fast_curve_gives_the_same_shots(bikes: NDArray[np.uint8], exact: ShotNe
     np.testing.assert_array_equal(curve_of(frames, fast, [7, 300, 20]), curve)
 
 
+def test_8_bits_move_the_curve_little(bikes: NDArray[np.uint8], fast: ShotNetwork) -> None:
+    """Where the CPU has no instructions for them, the same network in float32 is compared with itself."""
+    from gpu_kernels.transnetv2_openvino import TransNetV2
+
+    np.testing.assert_allclose(curve_of(bikes, fast, []), curve_of(bikes, TransNetV2(300, exact=True), []), atol=0.01)
+
+
 def logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.log(probabilities.astype(np.float64) / (1 - probabilities.astype(np.float64)))
 
@@ -155,7 +162,7 @@ def test_torch_form_equals_openvinos(noise: NDArray[np.uint8], bikes: NDArray[np
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-4), ("fast", 0.02)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-4), ("fast", 0.05)])
 def test_gpu_equals_cpu(bikes: NDArray[np.uint8], precision: Literal["fast", "exact"], tolerance: float) -> None:
     on_gpu = load_network(ShotSignalsConfig(device="cuda", precision=precision))
     assert on_gpu is not None
