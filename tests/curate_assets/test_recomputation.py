@@ -26,6 +26,27 @@ def test_nothing_changed_nothing_is_computed_but_what_failed(copy):
         assert copy.tables.version(name) == versions[name]
 
 
+def test_trying_failures_again_leaves_everything_else_as_it_is(copy, encode, footage):
+    """Also where a setting has changed since: a file that was put right is computed, and nothing but it."""
+    before = copy.contents()
+    (notes,) = (row for row in before["source_videos"].to_pylist() if row["status"] == "failed")
+    own = copy.path.parent / "library"
+    shutil.copytree(copy.library, own)
+    encode(footage("carphone_pristine.mp4"), own / "a" / "notes.mp4", "-frames:v", "60", "-c:v", "libx264")
+    manifest = copy.path / "manifests" / "a-000000.json"
+    manifest.write_text(
+        manifest.read_text().replace(str(copy.library / "a" / "notes.mp4"), str(own / "a" / "notes.mp4"))
+    )
+    outcome = computed(copy.run(settings={"clips": {"crop_seconds": 0.1}}, failed_only=True))
+    assert outcome["source_videos"] == outcome["shot_signals"] == outcome["clips"] == 1
+    after = copy.contents()
+    for name in CURATED:
+        mended = {row["video_id"] for row in after["source_videos"].to_pylist() if row["uri"].endswith("a/notes.mp4")}
+        kept = [row for row in after[name].to_pylist() if row["video_id"] not in mended]
+        expected = [row for row in before[name].to_pylist() if row.get("uri") != notes["uri"]]
+        assert [{**row, "slot": ""} for row in kept] == [{**row, "slot": ""} for row in expected], name
+
+
 def test_a_selection_threshold_recomputes_the_selection_only(copy):
     settings = {"clip_selection": {"motion_global_mean_min": 0.5}}
     clips = copy.contents()["clip_selection"].num_rows

@@ -65,6 +65,50 @@ def test_from_a_folder_to_a_training_set(videos, tmp_path):
     assert (root / "dagster").is_dir()
 
 
+def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, tmp_path):
+    root = tmp_path / "data"
+    broken = tmp_path / "videos" / "broken.mp4"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no video")
+    curate(root, "add", str(broken.parent))
+    (root / "curate.yaml").write_text(SETTINGS)
+    assert curate(root, "materialize", "--select", "source_videos").returncode == 1  # all of it failed: a check says so
+    assert json.loads(curate(root, "status", "--json").stdout)["failed_rows"] == 1
+    again = json.loads(curate(root, "retry-failed", "--select", "source_videos", "--json").stdout)
+    assert [(run["assets"], run["error"]) for run in again] == [(["source_videos"], None)]
+
+    (root / "media" / "clips").mkdir(parents=True)
+    (root / "media" / "clips" / "left.mp4.0.partial").write_bytes(b"half")
+    kept = json.loads(curate(root, "clean", "--json").stdout)
+    assert kept["files"] == []  # it is too young: a run may be about to commit its row
+    shown = json.loads(curate(root, "clean", "--dry-run", "--older-than-hours", "0", "--json").stdout)
+    assert shown["files"] == ["media/clips/left.mp4.0.partial"]
+    gone = json.loads(curate(root, "clean", "--older-than-hours", "0", "--json").stdout)
+    assert gone["files"] == shown["files"] and gone["table_bytes"] > 0
+    assert not list((root / "media").rglob("*.partial"))
+    assert json.loads(curate(root, "status", "--json").stdout)["failed_rows"] == 1
+
+
+def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    root = tmp_path / "data"
+    curate(root, "add", str(videos))
+    # Two pools find no place in a cluster of one CPU, which is what a run of these settings would start by itself.
+    settings = SETTINGS.replace("kind: in_process", "kind: ray, layout: pooled, mode: streaming, cpus: 1")
+    (root / "curate.yaml").write_text(settings)
+    try:
+        up = json.loads(curate(root, "up", "--cpus", "4", "--json").stdout)
+        assert up["state"] == "started"
+        assert json.loads(curate(root, "up", "--json").stdout) == {**up, "state": "running already"}
+        assert (tmp_path / "state" / "curate" / "token").stat().st_mode & 0o077 == 0
+        assert curate(root, "materialize", "--select", "source_videos,storyboards").returncode == 0
+        assert json.loads(curate(root, "status", "--json").stdout)["assets"][0]["rows"] == {"ok": 2}
+    finally:
+        down = json.loads(curate(root, "down", "--json").stdout)
+    assert down["state"] == "ended"
+    assert json.loads(curate(root, "down", "--json").stdout)["state"] == "there was none"
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
