@@ -108,9 +108,15 @@ class _Bars(logging.Handler):
         super().__init__()
         self._progress = progress
         self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._first_clip = False
 
     def emit(self, record: logging.LogRecord) -> None:
         about = record.__dict__
+        if about.get("settled") and not self._first_clip:
+            self._first_clip = True
+            self._progress.console.print(f"first clip after {_process_seconds():.1f} s", highlight=False)
+        if "settled" in about and "shard" not in about:
+            return
         if "shard" not in about:
             self._progress.console.print(escape(record.getMessage()), highlight=False)
             return
@@ -119,6 +125,13 @@ class _Bars(logging.Handler):
             description = f"[bold]{escape(about['shard'])}[/bold] {escape(about['plan'])}"
             self._tasks[key] = self._progress.add_task(description, total=about["total"])
         self._progress.update(self._tasks[key], completed=about["done"])
+
+
+def _process_seconds() -> float:
+    """Seconds since this process was started."""
+    with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
+        started = int(stat.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return float(uptime.read().split()[0]) - started
 
 
 def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Running stages in this process, one video after the other: what every engine's processes do in the end."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,8 @@ from curate_resources.node_setup import prepared
 from curate_resources.plan import Plan
 from curate_resources.stage import Row, Work, Worker
 from curate_resources.unit import Unit
+
+_progress = logging.getLogger("curate.progress")
 
 PassOn = Callable[[Unit, int], None]
 """Takes the beginning of a video, with the clips in it that are settled, and how many these are by now."""
@@ -31,14 +34,14 @@ class StageRunner:
         self._treatments = [Treatment(stage, plan) for stage in plan.stages]
         self._workers: dict[int, Worker] = {}
 
-    def __call__(self, unit: Unit) -> Unit:
-        """Pass one unit through all stages.
+    def __call__(self, unit: Unit, pass_on: PassOn | None = None) -> Unit:
+        """Pass one unit through all stages; `pass_on` hears of the clips that are through before their video is.
 
         Raises:
             HeavyWork: of a runner for light stages only; the unit is left half done.
         """
         for stage in range(len(self._treatments)):
-            self.run(stage, unit, len(self._treatments))
+            self.run(stage, unit, len(self._treatments), pass_on)
         return unit
 
     def computation(self, stage: int, unit: Unit) -> Computation:
@@ -120,7 +123,12 @@ class InProcessEngine:
         runner = StageRunner(plan)
         units.reverse()
         while units:
-            yield runner(units.pop())
+            yield runner(units.pop(), lambda _beginning, clips: tell_settled(clips))
+
+
+def tell_settled(clips: int) -> None:
+    """Say that so many clips of a video are through, while the rest of it is still to come."""
+    _progress.info("%d clips are through before their video is", clips, extra={"settled": clips})
 
 
 def one_thread_per_process() -> None:

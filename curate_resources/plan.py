@@ -207,6 +207,7 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
                 "done": total - len(waiting[unit.shard]),
                 "total": total,
                 "source": unit.source,
+                "settled": _clips(plan, unit),
             },
         )
         if not waiting[unit.shard]:
@@ -214,6 +215,13 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
     lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
     if lost:
         raise LostUnits(f"{len(lost)} videos never came back from the workers, run again: {', '.join(lost[:5])}")
+
+
+def _clips(plan: Plan, unit: Unit) -> int:
+    counts = [
+        rows["status"].to_pylist().count("ok") for name, rows in unit.rows.items() if plan.tables[name].grain == "clip"
+    ]
+    return max(counts, default=0)
 
 
 def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_resources.flow import Ended, Flow, Task
+from curate_resources.in_process import tell_settled
 from curate_resources.plan import Plan
 from curate_resources.pools import Layout, PlanDoesNotFit, Pool, check_stage, pools
 from curate_resources.ray_cluster import RayCluster
@@ -393,7 +394,7 @@ class _Run:
         if isinstance(told, Settled):
             if told.stage is not None:
                 self._flow.early(call.tasks[told.order], (table, 0), told.stage)
-            _progress.info("%d clips settled", told.clips, extra={"settled": told.clips})
+            tell_settled(told.clips)
             return
         assert isinstance(told, Done)
         worker.calls.popleft()
