@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CURATE_ROOT ?= $(CURDIR)/curate-data
 
-.PHONY: help demo test dev lint env clean
+RUNS ?= 50
+SEED ?= 0
+
+.PHONY: help demo test chaos dev lint env clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +26,9 @@ demo: env ## Make a small library of real footage and curate it
 
 test: env lint ## Lint, types, import contracts and all tests
 	$(BIN)/python -m pytest
+
+chaos: env ## RUNS runs (50), from seed SEED (0) on, each disturbed once: all must leave what undisturbed ones do
+	RUNS=$(RUNS) SEED=$(SEED) $(BIN)/python -m pytest tests/curate_assets/test_chaos.py --capture no --timeout 1800 --tb short
 
 lint: env
 	$(BIN)/ruff check .

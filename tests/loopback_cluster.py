@@ -66,10 +66,10 @@ class LoopbackCluster:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
-    def processes(self, pattern: str) -> list[int]:
-        """Processes of the cluster, and of jobs on it, whose command line has a pattern."""
+    def processes(self, pattern: str, node: str | None = None) -> list[int]:
+        """Processes of the cluster, or of one node, and of jobs there, whose command line has a pattern."""
         found: list[int] = []
-        sessions = {process.pid for process in self._nodes.values()}
+        sessions = {process.pid for name, process in self._nodes.items() if node in (None, name)}
         for pid, session, command in _processes():
             if session in sessions and re.search(pattern, command):
                 found.append(pid)
