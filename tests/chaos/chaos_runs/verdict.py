@@ -54,8 +54,7 @@ def holes(made: Iterable[Claim], root: Any, finished: Any) -> Iterator[str]:
     """
     import lance
 
-    usual = _failures(finished)
-    torn = any(failed - usual.get(shard, set()) for shard, failed in _failures(root).items())
+    torn = bool(_failures(root) - _failures(finished))
     for claim in sorted(made, key=str):
         where = f"shard = {quoted(claim.shard)}" if claim.shard else None
         rows = lance.dataset(root.tables.uri(claim.table), version=claim.version).to_table(filter=where)
@@ -92,22 +91,19 @@ def rubbish(root: Any) -> Iterator[str]:
     for path in root.path.rglob("*.partial"):
         yield f"{path.relative_to(root.path)} is left over after the clean-up"
     for name in root.tables.names():
-        if not root.tables.exists(name):
-            continue
         used = {file.path for each in root.tables.dataset(name).get_fragments() for file in each.data_files()}
         there = {path.name for path in (root.path / "tables" / f"{name}.lance" / "data").glob("*")}
         for path in sorted(there - used):
             yield f"{name} has the data file {path}, which no version uses, after the clean-up"
 
 
-def _failures(root: Any) -> dict[str, set[tuple[Any, ...]]]:
-    failed: dict[str, set[tuple[Any, ...]]] = {}
-    for name, rows in root.contents().items():
-        for row in rows.select([*TABLES[name].keys, "shard", "error"]).to_pylist():
-            if row["error"] is not None:
-                keys = (row[key] for key in TABLES[name].keys)
-                failed.setdefault(row["shard"], set()).add((name, *keys, str(row["error"])))
-    return failed
+def _failures(root: Any) -> set[tuple[Any, ...]]:
+    return {
+        (name, *(row[column] for column in (*TABLES[name].keys, "shard")), str(row["error"]))
+        for name, rows in root.contents().items()
+        for row in rows.select([*TABLES[name].keys, "shard", "error"]).to_pylist()
+        if row["error"] is not None
+    }
 
 
 def _repeated(table: Table, rows: Any) -> Iterator[str]:
