@@ -97,6 +97,9 @@ class LoopbackCluster:
             self._nodes[name] = process
             while process.poll() is None:
                 if b"Ray runtime started" in log.read_bytes():
+                    time.sleep(2)  # it looks after its own processes only from then on
+                    if b"exited unexpectedly" in log.read_bytes():
+                        break
                     return
                 time.sleep(0.2)
             self.kill_node(name)

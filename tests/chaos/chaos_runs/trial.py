@@ -116,9 +116,11 @@ class Trial:
         self._nothing_left("the disturbed run", but_job=takes_over)
         made = claims(self._root, control)
         outcome.claimed = len(made)
-        if scenario.survives and outcome.struck != "missed" and {claim.table for claim in made} < self._names - {
-            "duplicate_groups"
-        }:
+        if (
+            scenario.survives
+            and outcome.struck != "missed"
+            and {claim.table for claim in made} < self._names - {"duplicate_groups"}
+        ):
             outcome.violations.append("the disturbed run ended well without having claimed every table")
         return made
 
@@ -277,7 +279,9 @@ class Trial:
         self._disk.mkdir()
         there = _bytes(self._root.path)
         needed = sum(_bytes(self._finished.path / "tables" / f"{name}.lance") for name in self._names)
-        needed += _bytes(self._finished.path / "media" / ("clips" if self._scenario.scope == "delivery" else "storyboards"))
+        needed += _bytes(
+            self._finished.path / "media" / ("clips" if self._scenario.scope == "delivery" else "storyboards")
+        )
         size = there + int(self._scenario.room * needed) + 16 * _PAGE
         _mount(f"size={size // _PAGE * _PAGE}", "tmpfs", str(self._disk), kind="tmpfs")
         try:
