@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 CURATE_ROOT ?= $(CURDIR)/curate-data
 
 COUNT ?= 1000
+RUNS ?= 50
 SEED ?= 0
 
-.PHONY: help demo test hostile dev lint env clean
+.PHONY: help demo test hostile chaos dev lint env clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +30,9 @@ test: env lint ## Lint, types, import contracts and all tests
 
 hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a status, nothing else is opened
 	PYTHONPATH=tests/hostile $(BIN)/python -m hostile_media --count $(COUNT) --seed $(SEED)
+
+chaos: env ## RUNS runs (50), from seed SEED (0) on, each disturbed once: all must leave what undisturbed ones do
+	RUNS=$(RUNS) SEED=$(SEED) $(BIN)/python -m pytest tests/curate_assets/test_chaos.py --capture no --timeout 1800 --tb short
 
 lint: env
 	$(BIN)/ruff check .

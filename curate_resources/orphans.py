@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from curate_resources.stage import Table
-from curate_resources.storage import Storage
+from curate_resources.storage import PARTIAL, Storage
 from curate_resources.tables import Tables
 
 MEDIA = "media"
+
+_OF_OTHERS = ("tables", "dagster")
+"""Folders whose files Lance and Dagster see to."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Orphan:
 
 
 def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Iterator[Orphan]:
-    """Files below `media/` that no row of any table points at, partly written ones among them.
+    """Files below `media/` that no row of any table points at, and partly written ones in all other folders.
 
     Younger files are left out: a run that is under way commits its rows after it has written their files.
     """
@@ -33,9 +36,11 @@ def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
         for path in store.read(table, columns=["path"])["path"].to_pylist()
     }
     latest = time.time() - older_than_seconds
-    for found in storage.walk(MEDIA):
-        if found.path not in pointed_at and found.modified <= latest:
-            yield Orphan(found.path, found.bytes)
+    for folder in storage.folders(""):
+        for found in storage.walk(folder) if folder not in _OF_OTHERS else ():
+            orphan = found.path not in pointed_at if folder == MEDIA else found.path.endswith(PARTIAL)
+            if orphan and found.modified <= latest:
+                yield Orphan(found.path, found.bytes)
 
 
 def forget_versions(storage: Storage, older_than_seconds: float) -> int:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT = "./curate-data"
 
+PARTIAL = ".partial"
+"""How the names of files end that are still being written, or never were to their end."""
+
 
 def root_uri(root: str | None = None) -> str:
     """The root to use: the argument, else `CURATE_ROOT`, else `./curate-data`; local folders become absolute paths."""
@@ -92,7 +95,7 @@ class Storage:
         fs, absolute = filesystem_and_path(self.uri(path))
         if is_local(self.root):
             Path(absolute).parent.mkdir(parents=True, exist_ok=True)
-            temporary = f"{absolute}.{uuid.uuid4().hex}.partial"
+            temporary = f"{absolute}.{uuid.uuid4().hex}{PARTIAL}"
             try:
                 with open(temporary, "wb") as file:
                     yield file
@@ -115,15 +118,18 @@ class Storage:
             fs.delete_file(absolute)
 
     def files(self, folder: str) -> list[str]:
-        """Names of the files directly in a folder, sorted; empty when there is no such folder."""
+        """Names of the files directly in a folder, sorted, partly written ones left out; empty when there is no such
+        folder."""
         from pyarrow.fs import FileSelector, FileType
 
         fs, absolute = filesystem_and_path(self.uri(folder))
         found = fs.get_file_info(FileSelector(absolute, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == FileType.File)
+        names = [info.base_name for info in found if info.type == FileType.File]
+        return sorted(name for name in names if not name.endswith(PARTIAL))
 
     def walk(self, folder: str) -> Iterator["StoredFile"]:
-        """All files in a folder and the folders below it; none when there is no such folder."""
+        """All files in a folder and the folders below it, partly written ones among them; none when there is no such
+        folder."""
         from pyarrow.fs import FileSelector, FileType
 
         fs, absolute = filesystem_and_path(self.uri(folder))

@@ -58,7 +58,8 @@ class Tables:
 
     def names(self) -> list[str]:
         """Names of all tables that were ever written, sorted; also those of assets that this graph does not know."""
-        return [name.removesuffix(".lance") for name in self.storage.folders("tables") if name.endswith(".lance")]
+        names = [name.removesuffix(".lance") for name in self.storage.folders("tables") if name.endswith(".lance")]
+        return [name for name in names if self.exists(name)]  # a run may have been killed before the first commit
 
     def version(self, name: str) -> int:
         """The table's version, 0 when it was never written."""

@@ -66,10 +66,10 @@ class LoopbackCluster:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
-    def processes(self, pattern: str) -> list[int]:
-        """Processes of the cluster, and of jobs on it, whose command line has a pattern."""
+    def processes(self, pattern: str, node: str | None = None) -> list[int]:
+        """Processes of the cluster, or of one node, and of jobs there, whose command line has a pattern."""
         found: list[int] = []
-        sessions = {process.pid for process in self._nodes.values()}
+        sessions = {process.pid for name, process in self._nodes.items() if node in (None, name)}
         for pid, session, command in _processes():
             if session in sessions and re.search(pattern, command):
                 found.append(pid)
@@ -97,6 +97,9 @@ class LoopbackCluster:
             self._nodes[name] = process
             while process.poll() is None:
                 if b"Ray runtime started" in log.read_bytes():
+                    time.sleep(2)  # it looks after its own processes only from then on
+                    if b"exited unexpectedly" in log.read_bytes():
+                        break
                     return
                 time.sleep(0.2)
             self.kill_node(name)
