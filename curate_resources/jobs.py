@@ -32,6 +32,10 @@ class JobFailed(Exception):
     """A job that ended without having done its work; the message is the driver's, or the cluster's."""
 
 
+class ClusterUnreachable(Exception):
+    """What runs jobs does not answer, or refuses; the message says where and why."""
+
+
 class JobSpec(BaseModel):
     """What a job is asked for.
 

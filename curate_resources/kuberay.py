@@ -1,17 +1,23 @@
 """Jobs on Kubernetes, each a RayJob of the KubeRay operator with a cluster of its own that ends with it.
 
-Not run on a real Kubernetes yet: exercised against an emulated API server.
+Not run on a real Kubernetes yet: exercised over HTTP against a stand-in of its API server.
 """
 
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from curate_resources.jobs import JobState
+from curate_resources.jobs import ClusterUnreachable, JobState
 
 _GROUP, _VERSION, _PLURAL = "ray.io", "v1", "rayjobs"
+_SUBMITTER = "ray-job-submitter"
+"""The container, made by the operator, that submits a job and prints what it prints."""
 
 
 class ClusterTemplateError(Exception):
@@ -38,14 +44,18 @@ def cluster_spec(path: str) -> dict[str, Any]:
 class KubeRayJobs:
     """A Kubernetes namespace in which RayJobs may be made.
 
+    The API server is that of `KUBECONFIG`, else that of the pod this runs in, else that of `~/.kube/config`.
+
     Attributes:
         cluster: the RayCluster's spec: image, head and worker groups.
-        keep_seconds: how long a job and its cluster stay after its end, to be looked at.
+        keep_seconds: how long the cluster of a job stays after its end, to be looked at. The RayJob and its log stay.
+        retries: how often a request is tried again, more and more slowly: eight times are over a minute.
     """
 
     namespace: str
     cluster: dict[str, Any] = field(default_factory=dict)
     keep_seconds: int = 300
+    retries: int = 8
 
     def manifest(self, job: str, command: str) -> dict[str, Any]:
         """The RayJob of a job."""
@@ -67,65 +77,115 @@ class KubeRayJobs:
         }
 
     def submit(self, job: str, command: str) -> None:
-        """Start a job; one that is there already is left alone."""
-        from kubernetes.client import ApiException
+        """Start a job; one that is there already is left alone.
 
-        try:
-            self._objects().create_namespaced_custom_object(
-                _GROUP, _VERSION, self.namespace, _PLURAL, self.manifest(job, command)
-            )
-        except ApiException as error:
-            if error.status != 409:
-                raise
+        Raises:
+            ClusterUnreachable: the API server does not answer, or refuses.
+        """
+        self._rayjobs("create", self.manifest(job, command), passing=409)
 
     def state(self, job: str) -> JobState | None:
-        """How a job fares; None if it is not known."""
-        from kubernetes.client import ApiException
+        """How a job fares; None if it is not known.
 
-        try:
-            found: Any = self._objects().get_namespaced_custom_object(_GROUP, _VERSION, self.namespace, _PLURAL, job)
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
-        status = found.get("status", {})
-        message = status.get("message") or status.get("reason") or ""
-        if status.get("jobStatus") == "SUCCEEDED":
-            return JobState("succeeded", message)
-        if status.get("jobStatus") == "STOPPED":
-            return JobState("stopped", message)
-        # The deployment also fails before there is a job, for instance when its cluster never becomes ready.
-        if "FAILED" in (status.get("jobStatus"), str(status.get("jobDeploymentStatus")).upper()):
-            return JobState("failed", message)
-        return JobState("running", message)
+        Raises:
+            ClusterUnreachable: the API server does not answer, or refuses.
+        """
+        found = self._rayjobs("get", job, passing=404)
+        return None if found is None else _state(found)
 
     def log(self, job: str) -> str:
         """What the job's submitter has printed so far; empty where that cannot be had now."""
         from kubernetes.client import ApiException, CoreV1Api
+        from urllib3.exceptions import HTTPError
 
-        core: Any = CoreV1Api(self._objects().api_client)
+        core: Any = CoreV1Api(self._client)
         try:
             pods = core.list_namespaced_pod(self.namespace, label_selector=f"job-name={job}").items
-            return core.read_namespaced_pod_log(pods[-1].metadata.name, self.namespace) if pods else ""
-        except ApiException:
+            if not pods:
+                return ""
+            newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)  # a submitter may be tried again
+            # Not decoded by the client, whose version 36 gives the text of a bytes literal.
+            answer = core.read_namespaced_pod_log(
+                newest.metadata.name, self.namespace, container=_SUBMITTER, _preload_content=False
+            )
+            return answer.data.decode(errors="replace")
+        except (ApiException, HTTPError):
             return ""
 
     def stop(self, job: str) -> None:
-        """End a job, and its cluster with it."""
-        from kubernetes.client import ApiException
+        """End a job, and its cluster with it.
 
+        Raises:
+            ClusterUnreachable: the API server does not answer, or refuses.
+        """
+        self._rayjobs("delete", job, passing=404)
+
+    def _rayjobs(self, verb: str, *arguments: Any, passing: int) -> Any:
+        """One request about RayJobs; None where the answer is the status `passing`."""
+        from kubernetes.client import ApiException, CustomObjectsApi
+        from urllib3.exceptions import HTTPError
+
+        request = getattr(CustomObjectsApi(self._client), f"{verb}_namespaced_custom_object")
         try:
-            self._objects().delete_namespaced_custom_object(_GROUP, _VERSION, self.namespace, _PLURAL, job)
+            return request(_GROUP, _VERSION, self.namespace, _PLURAL, *arguments)
         except ApiException as error:
-            if error.status != 404:
-                raise
+            if error.status == passing:
+                return None
+            raise ClusterUnreachable(
+                f"Kubernetes refuses to {verb} a RayJob in namespace {self.namespace}: {_reason(error)}; "
+                "is the KubeRay operator installed, and may this account do that?"
+            ) from error
+        except HTTPError as error:
+            raise ClusterUnreachable(
+                f"no Kubernetes API server answers at {self._client.configuration.host}: {error}"
+            ) from error
 
-    def _objects(self) -> Any:
+    @cached_property
+    def _client(self) -> Any:
+        # Made once: credentials may come from a program that is run for every new client.
         from kubernetes import config
-        from kubernetes.client import CustomObjectsApi
+        from kubernetes.client import ApiClient, Configuration
+        from urllib3 import Retry
 
+        configuration: Any = Configuration()
         try:
-            config.load_incluster_config()
-        except config.ConfigException:
-            config.load_kube_config()
-        return CustomObjectsApi()
+            if "KUBECONFIG" in os.environ or "KUBERNETES_SERVICE_HOST" not in os.environ:
+                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException as error:
+            raise ClusterUnreachable(f"cluster.mode: kuberay finds no Kubernetes: {error}") from error
+        # Every request may be repeated, also to create: the name is the job's. To give up would be to end the job.
+        configuration.retries = Retry(
+            self.retries,
+            backoff_factor=0.5,
+            backoff_max=20,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        return ApiClient(configuration)
+
+
+def _state(rayjob: Mapping[str, Any]) -> JobState:
+    status = rayjob.get("status") or {}
+    job, deployment = status.get("jobStatus"), status.get("jobDeploymentStatus")
+    message = status.get("message") or status.get("reason") or ""
+    if job == "SUCCEEDED":
+        return JobState("succeeded", message)
+    if job == "STOPPED":
+        return JobState("stopped", message)
+    # A deployment also fails before there is a job: its cluster is refused, or never becomes ready.
+    if deployment in ("Failed", "ValidationFailed") or (job == "FAILED" and deployment != "Retrying"):
+        return JobState("failed", message)
+    if "deletionTimestamp" in rayjob["metadata"]:  # the operator holds it until its Ray job has ended
+        return JobState("stopped", "it is being deleted")
+    return JobState("running", message)
+
+
+def _reason(error: Any) -> str:
+    """What the API server says of a request that it refuses."""
+    try:
+        return json.loads(error.body)["message"]
+    except (ValueError, TypeError, KeyError):
+        return f"{error.status} {error.reason}"

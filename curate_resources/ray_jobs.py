@@ -4,11 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from curate_resources.jobs import JobState
-
-
-class ClusterUnreachable(Exception):
-    """The cluster's job server does not answer, or refuses the token."""
+from curate_resources.jobs import ClusterUnreachable, JobState
 
 
 @dataclass(frozen=True)

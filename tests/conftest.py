@@ -51,6 +51,26 @@ def attached(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
 
 
+@pytest.fixture
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Kubernetes API server's stand-in on loopback, which `KUBECONFIG` names: `kubernetes_api.py`."""
+    folder = tmp_path / "kubernetes"
+    folder.mkdir()
+    api = _module(Path(__file__).with_name("kubernetes_api.py")).KubernetesApi(folder, "curation")
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig))
+    yield api
+    api.close()
+
+
+@pytest.fixture
+def operator(kubernetes: Any, tmp_path: Path) -> Iterator[Any]:
+    """The stand-in's KubeRay operator, which runs jobs as processes of this machine."""
+    folder = tmp_path / "operator"
+    folder.mkdir()
+    with _module(Path(__file__).with_name("kubernetes_api.py")).Operator(kubernetes, folder) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Any]:
     """A decoding nursery with the default limits."""

@@ -16,6 +16,7 @@ from curate_assets.docs_pages.__main__ import pages
 from curate_assets.query import run_query
 from curate_assets.runs import selected
 from curate_cli.main import app
+from curate_resources.kuberay import KubeRayJobs, cluster_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -108,9 +109,29 @@ def test_documented_settings_exist():
             if section in sections and key not in {"md", "py", "lance"}:
                 assert key in sections[section], f"{page.name}: {section}.{key}"
                 mentioned += 1
-        for block in blocks(page, "yaml"):
-            validated(yaml.safe_load(block))
+        for written in map(yaml.safe_load, blocks(page, "yaml")):
+            if "kind" not in written:  # else it is an object for Kubernetes
+                validated(written)
     assert mentioned > 50
+
+
+def test_documented_kubernetes_objects_are_accepted_and_suffice(kubernetes, tmp_path):
+    texts = blocks(ROOT / "docs" / "kubernetes.md", "yaml")
+    objects = {written.get("kind"): (text, written) for text in texts for written in [yaml.safe_load(text)]}
+    template = tmp_path / "cluster.yaml"
+    template.write_text(objects["RayCluster"][0])
+    server = KubeRayJobs(kubernetes.namespace, cluster_spec(str(template)))
+    kubernetes.logs = {"job": [b"a line"]}
+    server.submit("job", "true")
+    assert server.state("job") and server.log("job")
+    server.stop("job")
+    allowed = {
+        (verb, resource)
+        for rule in objects["Role"][1]["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+    assert kubernetes.permissions() == allowed
 
 
 def test_documented_sql_runs(finished):

@@ -1,0 +1,63 @@
+"""Runs that a RayJob drives. The API server and the operator are stand-ins, the driver is a real process."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate_assets.config import validated
+from curate_assets.engines import materialized
+from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
+from curate_resources.jobs import Ledger
+
+CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+TEMPLATE = "headGroupSpec: {rayStartParams: {num-cpus: '0'}, template: {spec: {containers: []}}}"
+
+
+@pytest.fixture
+def root(new_root, tmp_path) -> Any:
+    """A root whose name needs quotes in a shell."""
+    return new_root().copy_to(tmp_path / "it's a root")
+
+
+def a_plan(root: Any, kubernetes: Any, template: Path) -> Any:
+    template.write_text(TEMPLATE)
+    cluster = {
+        "mode": "kuberay",
+        "namespace": kubernetes.namespace,
+        "kuberay_template": str(template),
+        "python": sys.executable,
+    }
+    clips = {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}
+    settings = validated({"clips": clips, "engine": {"kind": "in_process"}, "cluster": cluster})
+    return plan_for(CURATION, settings, root.storage.root, stages=CURATION_STAGES)
+
+
+def assert_same(root: Any, finished: Any) -> None:
+    for name in CURATION:
+        assert root.tables.read(TABLES[name]).equals(finished.tables.read(TABLES[name])), name
+
+
+def test_a_rayjob_commits_every_shard_and_its_driver_is_heard(finished, root, kubernetes, operator, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "curate")
+    done = list(materialized(a_plan(root, kubernetes, tmp_path / "cluster.yaml"), root.shards))
+    assert sorted((each.table, each.shard) for each in done) == sorted((t, s) for t in CURATION for s in root.shards)
+    assert_same(root, finished)
+    assert list(kubernetes.jobs) == root.storage.folders("jobs")
+    assert any("of 3 videos" in record.getMessage() for record in caplog.records)
+
+
+def test_who_stops_following_deletes_the_rayjob_and_the_next_run_is_a_new_one(
+    finished, root, kubernetes, operator, tmp_path
+):
+    plan = a_plan(root, kubernetes, tmp_path / "cluster.yaml")
+    following = materialized(plan, root.shards)
+    next(following)
+    following.close()
+    (stopped,) = root.storage.folders("jobs")
+    list(materialized(plan, root.shards))  # at once: the operator may still be ending the first one
+    assert Ledger(root.storage, stopped).end() is None
+    assert [stopped, *kubernetes.jobs] == root.storage.folders("jobs")
+    assert_same(root, finished)
