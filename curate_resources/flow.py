@@ -21,11 +21,7 @@ _DEATHS = 2
 """An item that was being computed in so many deaths of workers is given up."""
 
 _INNOCENT_LOSSES = 20
-"""So often a unit is begun again that went down with a machine, before this is an error."""
-
-
-class UnitGivenUp(Exception):
-    """A unit that ends workers although none of its items is being computed, or that loses its machines for ever."""
+"""So often a unit is begun again that went down with a machine, before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +107,8 @@ class Flow:
         self._begun = 0
         self._queues: list[deque[Task]] = [deque() for _ in range(max(pool_of) + 1)]
         self._progress: dict[int, _Progress] = {}
+        self.given_up: dict[int, str] = {}
+        """Why units never come back, by their number: they end workers although none of their items is computed."""
 
     @property
     def finished(self) -> bool:
@@ -178,27 +176,20 @@ class Flow:
             self._queues[self._pool_of[stage]].append(beginning)
 
     def gone(self, task: Task) -> None:
-        """Note that what a task was given, or what it gave, went down with a machine: its unit is begun again.
-
-        Raises:
-            UnitGivenUp: it would be begun for ever.
-        """
+        """Note that what a task was given, or what it gave, went down with a machine: its unit is begun again."""
         progress = self._of(task)
         if progress is None:
             return
-        if progress.round == _INNOCENT_LOSSES:
-            raise UnitGivenUp(f"{progress.round} machines went away under the same work")
         self._forget(lambda each: each.unit == task.unit)
+        if progress.round == _INNOCENT_LOSSES:
+            self._give_up(task, f"{progress.round} machines went away under it")
+            return
         again = _Progress(progress.origin, progress.round + 1, progress.careful, progress.deaths)
         self._progress[task.unit] = again
         self._add(Task(task.unit, 0, again.origin, careful=again.careful, deaths=again.deaths, round=again.round))
 
     def lost(self, task: Task, guilty: bool) -> None:
-        """Note that a task's worker is gone; `guilty` if it was being computed and its machine is still there.
-
-        Raises:
-            UnitGivenUp: it would be lost for ever.
-        """
+        """Note that a task's worker is gone; `guilty` if it was being computed and its machine is still there."""
         progress = self._of(task)
         if progress is None:
             return
@@ -210,7 +201,9 @@ class Flow:
             self._add(task, first=True)
         elif task.part is None:
             if deaths > _DEATHS + 1:
-                raise UnitGivenUp(f"{deaths} workers died while handing on its rows: they may need more memory")
+                self._forget(lambda each: each.unit == task.unit)
+                self._give_up(task, f"{deaths} workers died while they handed on its rows: they may need more memory")
+                return
             progress.careful, progress.deaths = True, deaths
             self._add(replace(task, careful=True, deaths=deaths), first=True)
         elif not task.part.smallest:
@@ -228,6 +221,10 @@ class Flow:
         self._progress[self._begun] = _Progress(handle)
         self._add(Task(self._begun, 0, handle))
         self._begun += 1
+
+    def _give_up(self, task: Task, why: str) -> None:
+        self.given_up[task.unit] = why
+        del self._progress[task.unit]
 
     def _of(self, task: Task) -> _Progress | None:
         """The progress of a task's unit, unless it was begun again since."""

@@ -76,7 +76,6 @@ class RayEngine:
 
         Raises:
             PlanDoesNotFit: before anything starts.
-            UnitGivenUp: workers kept dying of a unit, none of whose items was at fault.
         """
         if not units:
             return
@@ -162,6 +161,7 @@ class _Run:
         self._ray, self._plan = ray, plan
         self._started = time.monotonic()
         self._looked = 0.0
+        self._sources = [unit.source for unit in units]
         numbers = [number for number, pool in enumerate(compiled) for _ in pool.stages]
         self._flow = Flow(numbers, self._put(units), len(units))
         shared = ray.put(plan)
@@ -292,7 +292,9 @@ class _Run:
             self._flow.gone(task)
 
     def _tell(self) -> None:
-        """Say what the run waited for."""
+        """Say what the run waited for, and what it gave up."""
+        for number, why in self._flow.given_up.items():
+            _log.error("%s is given up: %s", self._sources[number], why)
         seconds = max(time.monotonic() - self._started, 1e-6)
         shares = {crew.pool.name: crew.busy_seconds / (seconds * max(1, crew.most_workers)) for crew in self._crews}
         busiest = max(shares, key=lambda name: shares[name])

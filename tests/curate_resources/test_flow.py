@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate_resources.computation import Part
-from curate_resources.flow import Ended, Flow, Task, UnitGivenUp
+from curate_resources.flow import Ended, Flow, Task
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Plan, in_order
@@ -301,12 +300,16 @@ def test_the_first_clips_are_through_before_the_video_is():
     assert simulation.passed_on >= 3
 
 
-def test_a_unit_that_ends_processes_outside_of_any_item_is_an_error():
-    flow = Flow(FUSED, ["unit"], 1)
-    with pytest.raises(UnitGivenUp, match="memory"):
-        for _ in range(10):
-            (task,) = flow.take(0, 1, True)
-            flow.lost(task, guilty=True)
+def test_a_unit_that_ends_processes_outside_of_any_item_is_given_up_alone():
+    flow = Flow(FUSED, ["bad", "good"], 2)
+    for _ in range(4):
+        (task,) = flow.take(0, 1, True)
+        flow.lost(task, guilty=True)
+    assert list(flow.given_up) == [0] and "memory" in flow.given_up[0]
+    (task,) = flow.take(0, 1, True)
+    assert flow.ended(task, Ended("through", 4))
+    flow.fetched(task)
+    assert flow.finished
 
 
 def test_a_batch_lost_with_its_worker_comes_back_item_by_item():

@@ -163,7 +163,9 @@ def test_killed_workers_cost_no_rows(engine, attached, tmp_path, layout):
     stop = threading.Event()
 
     def kill() -> None:
-        while not stop.wait(1.5):
+        for _ in range(3):  # a unit is lost with the fourth worker that dies of it
+            if stop.wait(2):
+                return
             for pid in attached.processes("ray::StageActor.call")[:1]:
                 os.kill(pid, signal.SIGKILL)
 
