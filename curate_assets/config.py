@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from curate_resources.storage import Storage
 from gpu_kernels.captioners import CaptionsConfig
+from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.clips import ClipsConfig
-from gpu_kernels.cutting import ClipFilesConfig
 from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
 from gpu_kernels.embedders import ClipEmbeddingsConfig
 from gpu_kernels.motion import MotionSignalsConfig

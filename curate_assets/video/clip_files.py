@@ -13,6 +13,7 @@ from curate_assets.video.duplicates import GROUPED, kept_clips
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage, local_copy
+from gpu_kernels.clip_encoding import Span
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
 
@@ -21,6 +22,7 @@ CLIP_FILES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
+    version="2",
     columns=pa.schema(
         [
             ("video_id", pa.string()),
@@ -32,6 +34,7 @@ CLIP_FILES = Table(
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("frames", pa.int64()),
+            ("copied_frames", pa.int64()),
             ("duration_ns", pa.int64()),
             ("has_audio", pa.bool_()),
             ("thumbnail", pa.binary()),
@@ -39,7 +42,8 @@ CLIP_FILES = Table(
     ),
     description=(
         "An H.264 MP4 file for every clip that is selected and not a duplicate: exactly the frames of its span, sound "
-        "kept, index at the front. Each file was read back; `thumbnail` is its middle frame."
+        "kept, index at the front. Whole groups of pictures are copied where that is exact, the rest is encoded. Each "
+        "file was read back; `thumbnail` is its middle frame."
     ),
 )
 
@@ -53,22 +57,14 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
         rows: list[Row] = []
         for index, clip in enumerate(work.items.to_pylist()):
             source = sources[clip["video_id"]]
-            frames = clip["end_frame"] - clip["start_frame"]
             path = f"media/clips/{clip['clip_id']}-{work.fingerprints[CLIP_FILES.name][index][:8]}.mp4"
             with local_copy(source["uri"]) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
                 target = Path(folder) / "clip.mp4"
-                cut_clip(
-                    local,
-                    str(target),
-                    source["container"],
-                    (clip["start_frame"], clip["end_frame"]),
-                    (clip["start_ns"], clip["end_ns"]),
-                    config.clip_files,
-                    config.limits,
-                )
+                span = Span(clip["start_frame"], clip["end_frame"], clip["start_ns"], clip["end_ns"])
+                copied = cut_clip(nursery, local, str(target), source["container"], span, config.clip_files)
                 facts = read_back(nursery, str(target), config.clip_files)
-                if facts.frames != frames:
-                    raise MediaError(f"the clip file has {facts.frames} frames, its span has {frames}")
+                if facts.frames != span.frames:
+                    raise MediaError(f"the clip file has {facts.frames} frames, its span has {span.frames}")
                 data = target.read_bytes()
             storage.write(path, data)
             rows.append(
@@ -82,6 +78,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                     "width": facts.width,
                     "height": facts.height,
                     "frames": facts.frames,
+                    "copied_frames": copied,
                     "duration_ns": clip["end_ns"] - clip["start_ns"],
                     "has_audio": source["audio_codec"] is not None,
                     "thumbnail": facts.thumbnail,

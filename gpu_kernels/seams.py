@@ -1,0 +1,227 @@
+"""The frames of a clip before and after what is copied: encoded, and compared with the source's across both seams.
+
+Runs inside the sandbox's child.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpu_kernels import h264
+from gpu_kernels.copied_runs import Unit, pts_of
+from gpu_kernels.h264 import ParameterSets
+from gpu_kernels.sandbox import MediaError
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
+
+_LEAST_PSNR = 40.0
+"""In dB, over all three planes, of every frame that is encoded."""
+
+_QUANTISER = 17
+"""Keeps even noise above the least PSNR."""
+
+_SEAM_FRAMES = 8
+"""Copied frames that are compared at a seam."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A packet of the clip; `pts` in ticks of the source's stream."""
+
+    pts: int
+    idr: bool
+    payload: bytes
+
+
+class Edges:
+    """Encodes the frames before and after the copied run, and compares clip and source across both seams.
+
+    Attributes:
+        sets: the parameter sets of the clip: the source's and the encoder's.
+    """
+
+    def __init__(self, stream: "VideoStream", sets: ParameterSets, shown: list[int]) -> None:
+        self._source = stream.codec_context
+        self._source.thread_count = 1
+        self._source.thread_type = "NONE"
+        self._first, self._last = shown[0], shown[-1]
+        free = min(set(range(32)) - sets.ids)
+        self._encoder = _encoder(self._source, stream.guessed_rate or Fraction(25), free)
+        self._encoded = 0
+        self.sets = sets + ParameterSets.read(self._encoder.extradata or b"")
+
+    def before(self, units: list[Unit], run: range) -> list[Sample]:
+        """The span's frames before the run, encoded."""
+        entry, stop = units[run.start].pts, min(run.start + _SEAM_FRAMES, run.stop)
+        comparison = _Comparison(self.sets)
+        samples: list[Sample] = []
+        for frame in self._decoded(units[:stop], self._first):
+            pts = pts_of(frame)
+            comparison.expect(frame, pts, exact=pts >= entry)
+            if pts < entry:
+                samples.append(self._encode(frame, pts, first=not samples))
+                comparison.decode(samples[-1].pts, samples[-1].payload)
+        for unit in units[run.start : stop]:
+            comparison.decode(unit.pts, unit.payload)
+        comparison.end()
+        return samples
+
+    def after(self, units: list[Unit], run: range) -> list[Sample]:
+        """The span's frames after the run, encoded."""
+        if run.stop == len(units):
+            return []
+        entry = max(index for index in run if units[index].idr)
+        references = units[entry : max(entry, run.stop - _SEAM_FRAMES)]
+        compared = max((unit.pts for unit in references), default=units[entry].pts - 1) + 1
+        latest = max(unit.pts for unit in units[entry : run.stop])
+        comparison = _Comparison(self.sets, compared)
+        for unit in units[entry : run.stop]:
+            comparison.decode(unit.pts, unit.payload)
+        samples: list[Sample] = []
+        for frame in self._decoded(units[entry:], compared):
+            pts = pts_of(frame)
+            if pts > self._last:
+                break
+            comparison.expect(frame, pts, exact=pts <= latest)
+            if pts > latest:
+                samples.append(self._encode(frame, pts, first=not samples))
+                comparison.decode(samples[-1].pts, samples[-1].payload)
+        comparison.end()
+        return samples
+
+    def stated_depth(self, entry: Unit) -> int:
+        """By how many frames the source states to be reordered: what a decoder knows after its first picture."""
+        decoder = _decoder(self.sets)
+        decoder.decode(packet_of(entry.pts, entry.payload))
+        return decoder.reorder_depth
+
+    def _decoded(self, units: list[Unit], first: int) -> Iterator["VideoFrame"]:
+        """The source's frames from `first` on, in presentation order; of those before, only references are decoded."""
+        self._source.flush_buffers()
+        for unit in [*units, None]:
+            self._source.skip_frame = "NONREF" if unit and unit.pts < first else "DEFAULT"
+            for frame in self._source.decode(unit and unit.packet):
+                if frame.is_corrupt or frame.format.name != "yuv420p" or frame.interlaced_frame or frame.rotation:
+                    raise MediaError("a frame at its edges is damaged, interlaced, rotated or not in yuv420p")
+                if pts_of(frame) >= first:
+                    yield frame
+
+    def _encode(self, frame: "VideoFrame", pts: int, first: bool) -> Sample:
+        from av.video.frame import PictureType
+
+        frame.pts, frame.time_base = self._encoded, self._encoder.time_base
+        frame.pict_type = PictureType.I if first else PictureType.NONE
+        self._encoded += 1
+        (packet,) = self._encoder.encode(frame)  # without lookahead and reordering, each frame gives its packet
+        nals = h264.split(bytes(packet), None)
+        return Sample(pts, first, h264.framed([nal for nal in nals if h264.kind(nal) in (h264.SLICE, h264.IDR)]))
+
+
+class _Comparison:
+    """Decodes the clip around a seam and holds its frames against the source's, from `first` on."""
+
+    def __init__(self, sets: ParameterSets, first: int | None = None) -> None:
+        self._decoder = _decoder(sets)
+        self._first = first
+        self._expected: deque[tuple[int, bool, list[np.ndarray]]] = deque()
+        self._seen: deque[tuple[int, list[np.ndarray]]] = deque()
+
+    def expect(self, frame: "VideoFrame", pts: int, exact: bool) -> None:
+        """The next frame of the source; `exact` if its very packet is in the clip."""
+        self._expected.append((pts, exact, _planes(frame)))
+
+    def decode(self, pts: int, payload: bytes) -> None:
+        """The next packet of the clip."""
+        passed = self._first is not None and pts < self._first
+        self._decoder.skip_frame = "NONREF" if passed else "DEFAULT"
+        self._take(self._decoder.decode(packet_of(pts, payload)))
+
+    def end(self) -> None:
+        """Both are at their end.
+
+        Raises:
+            MediaError: they have not the same frames.
+        """
+        self._take(self._decoder.decode(None))
+        self._compare()
+        if self._expected or self._seen:
+            raise MediaError("the clip has more or fewer frames at a seam than the source")
+
+    def _take(self, frames: list["VideoFrame"]) -> None:
+        for frame in frames:
+            if self._first is None or pts_of(frame) >= self._first:
+                self._seen.append((pts_of(frame), _planes(frame)))
+        self._compare()
+
+    def _compare(self) -> None:
+        while self._expected and self._seen:
+            wanted, exact, source = self._expected.popleft()
+            pts, clip = self._seen.popleft()
+            if pts != wanted or [plane.shape for plane in clip] != [plane.shape for plane in source]:
+                raise MediaError("the clip's frames at a seam are not the source's")
+            psnr = _psnr(source, clip)
+            if psnr < (np.inf if exact else _LEAST_PSNR):
+                kind = "copied" if exact else "encoded"
+                raise MediaError(f"a frame {kind} at a seam differs from the source's: {psnr:.1f} dB")
+
+
+def _planes(frame: "VideoFrame") -> list[np.ndarray]:
+    """Views of a frame's planes: uint8 [height, width]."""
+    return [
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    ]
+
+
+def _psnr(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+    import cv2
+
+    squares = sum(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in zip(a, b, strict=True))
+    return float(10 * np.log10(255**2 * sum(plane.size for plane in a) / squares)) if squares else float("inf")
+
+
+def _encoder(source: "VideoCodecContext", rate: Fraction, set_id: int) -> "VideoCodecContext":
+    """x264 in its fastest form, which any profile's decoder can read: quality is paid for in bytes, not in time."""
+    from av.codec.context import CodecContext, Flags
+
+    encoder = CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, "yuv420p"
+    encoder.framerate, encoder.time_base = rate, 1 / rate
+    encoder.color_range, encoder.colorspace = source.color_range, source.colorspace
+    encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
+    encoder.sample_aspect_ratio = source.sample_aspect_ratio
+    encoder.thread_count = 1  # threads change its output
+    encoder.flags |= Flags.global_header
+    encoder.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "qp": str(_QUANTISER),
+        "forced-idr": "1",
+        "x264-params": f"sps-id={set_id}:keyint=infinite:scenecut=0",
+    }
+    encoder.open()
+    return encoder
+
+
+def _decoder(sets: ParameterSets) -> "VideoCodecContext":
+    from av.codec.context import CodecContext
+
+    decoder = CodecContext.create("h264", "r")
+    decoder.extradata = sets.record()
+    decoder.thread_count = 1
+    return decoder
+
+
+def packet_of(pts: int, payload: bytes) -> "Packet[Any]":
+    from av import Packet
+
+    packet = Packet(payload)
+    packet.pts = pts
+    return packet

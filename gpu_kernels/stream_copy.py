@@ -1,0 +1,145 @@
+"""Cutting an H.264 clip by copying: only the frames at its edges are encoded.
+
+A copied run begins at an IDR picture, so nothing in it depends on what was before. It ends where, in decoding order,
+all frames so far are all frames up to some time: nothing is missing, and nothing more is shown. Frames of the span
+before and after the run are encoded, from IDR to IDR, with parameter sets of an id that the source does not use: one
+`avcC` record then serves both, every picture names the sets that it needs, and there are none between the frames, where
+some readers would not look.
+
+Nothing is taken on trust. The packets around each seam are decoded as they stand in the clip and compared with the
+source's frames; and the finished file is read back and must hold the very packets, times and parameter sets.
+
+`splice` and `digest` run inside the sandbox's child; `copy_clip` is their parent.
+"""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpu_kernels.clip_encoding import ClipFilesConfig, Span, add_sound, is_seekable
+from gpu_kernels.containers import NANOSECONDS, open_media, video_streams
+from gpu_kernels.copied_runs import access_units, copied_run, parameter_sets, pts_of, tick_of
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.seams import Edges, Sample, packet_of
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+
+_PART_BYTES = 64 << 20
+
+
+def copy_clip(nursery: Nursery, source: str, target: str, container: str, span: Span, config: ClipFilesConfig) -> int:
+    """Write the frames of `span` to a new MP4 file `target`, copying those that can be copied exactly.
+
+    Returns:
+        How many frames were copied; at least a quarter.
+
+    Raises:
+        MediaError: this span cannot be cut so, with the reason. `target` may be there, and is not to be used.
+    """
+    facts: dict[str, Any] = {}
+    with tempfile.NamedTemporaryFile(dir=Path(target).parent, suffix=".mp4") as video:
+        for header, buffers in nursery.run(
+            "gpu_kernels.stream_copy:splice", path=source, seek=is_seekable(container), span=asdict(span)
+        ):
+            facts |= header
+            for buffer in buffers:
+                video.write(buffer)
+        video.flush()
+        add_sound(video.name, int(facts["timescale"]), source, target, container, span, config, nursery.limits)
+    ((found, _),) = nursery.run("gpu_kernels.stream_copy:digest", path=target)
+    if found["digest"] != facts["digest"]:
+        raise MediaError("the clip file does not hold the packets that were joined")
+    return int(facts["copied"])
+
+
+# ---------------------------------------------------------------- in the child
+
+
+def splice(send: Send, limits: DecodingLimits, path: str, seek: bool, span: dict[str, int]) -> None:
+    """Sandboxed operation: messages with the parts of an MP4 file without sound, then one with what is in it."""
+    with open_media(path) as container:
+        stream = video_streams(container)[0]
+        sets = parameter_sets(stream, limits)
+        tick = tick_of(stream)
+        units, shown = access_units(container, stream, sets, Span(**span), seek)
+        run = copied_run(units, shown)
+        edges = Edges(stream, sets, shown)
+        samples = [
+            *edges.before(units, run),
+            *(Sample(unit.pts, unit.idr, unit.payload) for unit in units[run.start : run.stop]),
+            *edges.after(units, run),
+        ]
+        if [sample.pts for sample in sorted(samples, key=lambda sample: sample.pts)] != shown:
+            raise MediaError("frames are missing at its edges")
+        end = shown[-1] + max(1, round(span["end_ns"] / (tick * NANOSECONDS)) - shown[-1])
+        record = edges.sets.record()
+        clip = _muxed(stream, record, samples, end, edges.stated_depth(units[run.start]))
+        for at in range(0, len(clip), _PART_BYTES):
+            send({"kind": "part"}, clip[at : at + _PART_BYTES])
+        packets = (((sample.pts - shown[0]) * tick, sample.payload) for sample in samples)
+        send(
+            {
+                "kind": "clip",
+                "digest": _digest(record, packets),
+                "copied": len(run),
+                "timescale": tick.denominator,
+            }
+        )
+
+
+def digest(send: Send, limits: DecodingLimits, path: str) -> None:
+    """Sandboxed operation: one message with the digest of a file's video packets, times and parameter sets."""
+    with open_media(path) as container:
+        stream = video_streams(container)[0]
+        tick = tick_of(stream)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if any(packet.is_discard for packet in packets):
+            raise MediaError("the clip file hides frames")
+        first = min(pts_of(packet) for packet in packets)
+        timed = (((pts_of(packet) - first) * tick, bytes(packet)) for packet in packets)
+        send({"kind": "digest", "digest": _digest(stream.codec_context.extradata or b"", timed)})
+
+
+def _digest(record: bytes, packets: Iterable[tuple[Fraction, bytes]]) -> str:
+    state = hashlib.sha256(record)
+    for seconds, payload in packets:
+        state.update(f"{seconds} {len(payload)} ".encode())
+        state.update(payload)
+    return state.hexdigest()
+
+
+def _muxed(stream: "VideoStream", record: bytes, samples: list[Sample], end: int, depth: int) -> memoryview:
+    """An MP4 file of the samples; the last frame is shown until `end`.
+
+    Raises:
+        MediaError: frames are reordered by more than `depth`, so that decoders may drop some where they find out.
+    """
+    import av
+
+    order = sorted(sample.pts for sample in samples)
+    position = {pts: index for index, pts in enumerate(order)}
+    needed = max(index - position[sample.pts] for index, sample in enumerate(samples))
+    if needed > depth:
+        raise MediaError("its frames are reordered by more than it states")
+    # Decoding times are presentation times in order, moved ahead by the frames that are reordered.
+    step = [*order, end][1] - order[0]
+    decoding = ([order[0] - step * (needed - index) for index in range(needed)] + order)[: len(order)]
+    decoding.append(max(end - step * needed, decoding[-1] + 1))
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        track = container.add_stream_from_template(stream)
+        track.codec_context.extradata = record
+        for sample, (dts, following) in zip(samples, pairwise(decoding), strict=True):
+            packet = packet_of(sample.pts - order[0], sample.payload)
+            packet.dts, packet.duration, packet.time_base = dts - order[0], following - dts, tick_of(stream)
+            packet.is_keyframe = sample.idr
+            packet.stream = track
+            container.mux(packet)
+    return buffer.getbuffer()

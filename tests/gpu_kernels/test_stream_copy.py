@@ -1,0 +1,287 @@
+"""Copied clips: what is copied is identical, what is encoded is close, and what cannot be copied exactly is not."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import decord
+import numpy as np
+import pytest
+
+from gpu_kernels.clip_encoding import ClipFilesConfig, Span
+from gpu_kernels.cutting import cut_clip
+from gpu_kernels.h264 import IDR, ParameterSets, kind, split
+from gpu_kernels.sandbox import MediaError, Nursery
+from gpu_kernels.stream_copy import copy_clip
+
+CONFIG = ClipFilesConfig()
+
+
+class Source:
+    """A video with all its frames, uint8 [height * 3 / 2, width] planes of 4:2:0, and their times in nanoseconds."""
+
+    def __init__(self, nursery: Nursery, path: Path) -> None:
+        self.path, self._nursery = path, nursery
+        ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+        self._container = facts["container"]
+        with av.open(str(path)) as opened:
+            tick = opened.streams.video[0].time_base
+            decoded = [(int(frame.pts * tick * 10**9), frame.to_ndarray()) for frame in opened.decode(video=0)]
+        self.times = np.array([time for time, _ in decoded])
+        self.ends = np.append(self.times[1:], 2 * self.times[-1] - self.times[-2])
+        self.frames = [frame for _, frame in decoded]
+
+    def span(self, start: int, end: int) -> Span:
+        return Span(start, end, int(self.times[start]), int(self.ends[end - 1]))
+
+    def copy(self, target: Path, start: int, end: int) -> int:
+        return copy_clip(self._nursery, str(self.path), str(target), self._container, self.span(start, end), CONFIG)
+
+    def cut(self, target: Path, start: int, end: int) -> int:
+        return cut_clip(self._nursery, str(self.path), str(target), self._container, self.span(start, end), CONFIG)
+
+    def check(self, path: Path, start: int, end: int, copied: int, least: float = 40) -> None:
+        """A clip has the frames of the span at their times, and at least `copied` of them unchanged."""
+        seconds = (self.ends[end - 1] - self.times[start]) / 1e9
+        with av.open(str(path)) as opened:
+            stream = opened.streams.video[0]
+            tick = stream.time_base
+            assert float(stream.duration * tick) == pytest.approx(seconds, abs=0.002)
+            first = next(opened.demux(stream))
+            assert -0.5 * seconds < float(first.dts * tick) <= float(first.pts * tick) == 0
+            opened.seek(0)
+            frames = list(opened.decode(stream))
+        own = self.frames[start:end]
+        assert len(frames) == len(own)
+        times = [float((frame.pts - frames[0].pts) * tick) for frame in frames]
+        np.testing.assert_allclose(times, (self.times[start:end] - self.times[start]) / 1e9, rtol=0, atol=1e-4)
+        same = 0
+        for clip, source in zip((frame.to_ndarray() for frame in frames), own, strict=True):
+            same += (identical := np.array_equal(clip, source))
+            assert identical or cv2.PSNR(clip, source) > least
+        assert same >= copied
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as opened:
+        return [bytes(packet) for packet in opened.demux(video=0) if packet.size]
+
+
+PICTURE = "-f lavfi -i testsrc2=s=320x180:r=30:d=4,noise=alls=20:allf=t"
+VARIANTS = {
+    "high_profile.mp4": f"{PICTURE} -c:v libx264 -preset medium -g 40 -x264-params scenecut=0:bframes=8:ref=6 "
+    "-pix_fmt yuv420p -color_primaries bt709 -color_trc bt709 -colorspace bt709",
+    "baseline.mp4": f"{PICTURE} -c:v libx264 -profile:v baseline -g 40 -pix_fmt yuv420p",
+    "slices.mp4": f"{PICTURE} -c:v libx264 -preset veryfast -g 40 -x264-params scenecut=0:slices=4:aud=1 "
+    "-pix_fmt yuv420p",
+    "milliseconds.mkv": f"{PICTURE} -c:v libx264 -preset veryfast -g 40 -pix_fmt yuv420p",
+    "repeated_sets.ts": f"{PICTURE} -c:v libx264 -preset veryfast -g 40 -x264-params repeat-headers=1 -pix_fmt yuv420p "
+    "-output_ts_offset 100",
+}
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "closed_gop.mp4", "edit_list.mp4", "vfr.mp4", "intra.mp4"])
+def test_copied_frames_are_identical_and_the_others_above_40_db(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str
+) -> None:
+    source = Source(nursery, media.made(tmp_path / name, VARIANTS[name]) if name in VARIANTS else media(name))
+    total = len(source.frames)
+    clip = tmp_path / "clip.mp4"
+    for start, end in [(0, total), (23, 67), (20, 60)]:
+        copied = source.cut(clip, start, end)
+        assert copied > 0
+        source.check(clip, start, end, copied)
+        data = clip.read_bytes()
+        assert data.index(b"moov") < data.index(b"mdat")
+        assert any(kind(nal) == IDR for nal in split(packets(clip)[0], 4))
+
+
+@pytest.mark.parametrize("name", ["closed_gop.mp4", "offset.ts"])
+def test_from_keyframe_to_keyframe_nothing_is_encoded(nursery: Nursery, media: Any, tmp_path: Path, name: str) -> None:
+    source, clip = Source(nursery, media(name)), tmp_path / "clip.mp4"
+    assert source.copy(clip, 40, 80) == 40
+    source.check(clip, 40, 80, copied=40)
+    slices = [[nal for nal in split(packet, 4) if kind(nal) <= IDR] for packet in packets(clip)]
+    length_size = None if name.endswith("ts") else 4
+    assert slices == [
+        [nal for nal in split(packet, length_size) if kind(nal) <= IDR] for packet in packets(source.path)[40:80]
+    ]
+
+
+def test_an_open_group_is_left_cleanly_but_not_entered(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """Frames just before each keyframe are decoded after it; only the very first is an IDR picture."""
+    source, clip = Source(nursery, media("open_gop.mp4")), tmp_path / "clip.mp4"
+    for end in range(36, 46):
+        copied = source.copy(clip, 0, end)
+        source.check(clip, 0, end, copied)
+        assert copied >= end - 4
+    with pytest.raises(MediaError, match="no IDR picture"):
+        source.copy(clip, 38, 110)
+
+
+def test_every_end_is_clean(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """Wherever a pyramid of B-frames is cut, no more than its own frames are encoded."""
+    source, clip = Source(nursery, media("closed_gop.mp4")), tmp_path / "clip.mp4"
+    for end in range(60, 70):
+        copied = source.copy(clip, 40, end)
+        source.check(clip, 40, end, copied)
+        assert copied >= end - 40 - 3
+
+
+# ---------------------------------------------------------------- readers
+
+
+def by_ffmpeg(path: Path, media: Any) -> Iterator[np.ndarray]:
+    with av.open(str(path)) as opened:
+        size = (opened.streams.video[0].width, opened.streams.video[0].height)
+    yield from media.frames(path, "rgb24", size)
+
+
+def by_pyav(path: Path, _media: Any) -> Iterator[np.ndarray]:
+    with av.open(str(path)) as opened:
+        opened.streams.video[0].thread_type = "AUTO"
+        for frame in opened.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+def by_decord(path: Path, _media: Any) -> Iterator[np.ndarray]:
+    """From the last frame to the first, so that each is sought."""
+    reader = decord.VideoReader(str(path))
+    yield from reversed([reader[index].asnumpy() for index in reversed(range(len(reader)))])
+
+
+def by_opencv(path: Path, _media: Any) -> Iterator[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while (read := capture.read())[0]:
+        count += 1
+        yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+    assert count == capture.get(cv2.CAP_PROP_FRAME_COUNT)
+
+
+def by_torchcodec(path: Path, _media: Any) -> Iterator[np.ndarray]:
+    """From the last frame to the first, so that each is sought."""
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, RuntimeError, OSError) as error:
+        pytest.skip(f"torchcodec is not there or finds no shared libraries of FFmpeg: {str(error).splitlines()[0]}")
+    decoder = VideoDecoder(str(path), seek_mode="exact")
+    frames = [decoder.get_frame_at(index).data for index in reversed(range(len(decoder)))]
+    yield from (frame.permute(1, 2, 0).numpy() for frame in reversed(frames))
+
+
+@pytest.mark.parametrize("reader", [by_ffmpeg, by_pyav, by_decord, by_opencv, by_torchcodec])
+@pytest.mark.parametrize("name", ["closed_gop.mp4", "vfr.mp4"])
+def test_every_reader_sees_the_spans_frames(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, reader: Callable[[Path, Any], Iterator[np.ndarray]]
+) -> None:
+    """Encoded, copied over a keyframe, encoded: each reader's frames against its own of the source."""
+    source, clip = Source(nursery, media(name)), tmp_path / "clip.mp4"
+    start, end = 33, len(source.frames) - 6
+    assert 0 < source.copy(clip, start, end) < end - start
+    expected = list(reader(source.path, media))
+    seen = list(reader(clip, media))
+    assert len(seen) == end - start
+    for index, frame in enumerate(seen, start):
+        own = cv2.PSNR(frame, expected[index])
+        assert own > 38
+        assert own > max(cv2.PSNR(frame, expected[index - 1]), cv2.PSNR(frame, expected[index + 1])), index
+
+
+def test_the_parameter_sets_of_both_are_in_one_record(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    source, clip = Source(nursery, media("closed_gop.mp4")), tmp_path / "clip.mp4"
+    source.copy(clip, 33, 90)
+    with av.open(str(clip)) as opened, av.open(str(source.path)) as original:
+        sets = ParameterSets.read(opened.streams.video[0].codec_context.extradata or b"")
+        own = ParameterSets.read(original.streams.video[0].codec_context.extradata or b"")
+    assert (sets.sps[:1], sets.pps[:1]) == (own.sps, own.pps)
+    assert len(sets.sps) == len(sets.pps) == 2 and own.ids < sets.ids
+    assert not any(kind(nal) in (7, 8) for packet in packets(clip) for nal in split(packet, 4))
+
+
+def test_the_same_bytes_every_time(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    source = Source(nursery, media("closed_gop.mp4"))
+    for name in ("one.mp4", "two.mp4"):
+        assert source.copy(tmp_path / name, 23, 91) > 0
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "two.mp4").read_bytes()
+
+
+# ---------------------------------------------------------------- what is not copied
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("hevc.mp4", "only H.264"),
+        ("ten_bit.mp4", "only H.264 in yuv420p"),
+        ("sar.mp4", "not square"),
+        ("rotated_90.mp4", "rotated"),
+        ("raw.h264", "no presentation times"),
+    ],
+)
+def test_what_readers_would_not_show_as_it_is_is_not_copied(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(MediaError, match=reason):
+        copy_clip(nursery, str(media(name)), str(tmp_path / "clip.mp4"), "mov", Span(0, 60, 0, 2 * 10**9), CONFIG)
+
+
+def test_interlaced_video_is_not_copied(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    path = media.made(
+        tmp_path / "interlaced.mp4", f"{PICTURE} -c:v libx264 -g 40 -flags +ildct+ilme -x264-params tff=1"
+    )
+    source = Source(nursery, path)
+    with pytest.raises(MediaError, match="progressive"):
+        source.copy(tmp_path / "clip.mp4", 0, 60)
+
+
+def test_a_stream_whose_parameter_sets_change_is_encoded(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """Two encoders' streams one after another, with the same ids for different sets."""
+    other = "-x264-params 8x8dct=0:ref=1:cabac=0 -output_ts_offset 2"
+    one = media.made(tmp_path / "one.ts", f"{PICTURE} -t 2 -c:v libx264 -g 40 -bf 2 -pix_fmt yuv420p")
+    two = media.made(tmp_path / "two.ts", f"{PICTURE} -t 2 -c:v libx264 -g 40 -bf 2 -pix_fmt yuv420p {other}")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(one.read_bytes() + two.read_bytes())
+    source, clip = Source(nursery, joined), tmp_path / "clip.mp4"
+    assert source.copy(clip, 0, 40) == 40
+    with pytest.raises(MediaError, match="parameter sets change"):
+        source.copy(clip, 10, 100)
+    assert source.cut(clip, 10, 100) == 0
+    source.check(clip, 10, 100, copied=0, least=30)
+
+
+def test_a_broken_seam_is_caught_and_the_clip_encoded(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """A damaged keyframe is patched up with what was decoded before it, which the clip does not have."""
+    data = bytearray(media("closed_gop.mp4").read_bytes())
+    keyframe = packets(media("closed_gop.mp4"))[40]
+    at = data.index(keyframe) + len(keyframe) // 3
+    data[at : at + 200] = bytes(byte ^ 0x5A for byte in data[at : at + 200])
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(data)
+    source, clip = Source(nursery, damaged), tmp_path / "clip.mp4"
+    for start in (30, 40):
+        with pytest.raises(MediaError, match="is damaged"):
+            source.copy(clip, start, 110)
+        assert source.cut(clip, start, 110) == 0
+    assert source.copy(clip, 80, 110) > 0  # from the next keyframe on it is sound
+
+
+def test_frames_reordered_by_more_than_stated_are_not_copied(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """Decoders that believe the statement drop a frame when they find out, which may be long after the seam."""
+    data = media("closed_gop.mp4").read_bytes()
+    with av.open(str(media("closed_gop.mp4"))) as opened:
+        (sps,) = ParameterSets.read(opened.streams.video[0].codec_context.extradata or b"").sps
+    bits = f"{int.from_bytes(sps, 'big'):0{8 * len(sps)}b}"
+    # At the end stand, as Exp-Golomb numbers, the frames that are reordered (2) and those that are held, and a 1.
+    (held,) = [code for code in ("010", "011", "00100", "00101") if bits.rstrip("0").endswith(f"011{code}1")]
+    at = len(bits.rstrip("0")) - len(f"011{held}1")
+    lying = int(f"{bits[:at]}010{bits[at + 3 :]}", 2).to_bytes(len(sps), "big")
+    path, clip = tmp_path / "lying.mp4", tmp_path / "clip.mp4"
+    path.write_bytes(data.replace(sps, lying))
+    source = Source(nursery, path)
+    with pytest.raises(MediaError, match="at a seam are not the source's"):
+        source.copy(clip, 40, 80)
+    assert source.cut(clip, 40, 80) == 0
+    source.check(clip, 40, 80, copied=0, least=30)
