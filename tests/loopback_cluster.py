@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +37,7 @@ class LoopbackCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_path),
             "RAY_enable_worker_prestart": "0",
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
         }
 
     def start(self, workers: int = 2, cpus: int = 2) -> None:
@@ -82,7 +82,7 @@ class LoopbackCluster:
 
     def _start(self, name: str, *options: str) -> None:
         log = self.folder / f"{name}.log"
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=200000000", *options]
         for _ in range(3):  # Ray gives a raylet half a minute, which a busy machine can need
             with log.open("wb") as output:
@@ -95,13 +95,10 @@ class LoopbackCluster:
                     env={**os.environ, **self.environment},
                 )
             self._nodes[name] = process
-            while process.poll() is None:
-                if b"Ray runtime started" in log.read_bytes():
-                    time.sleep(2)  # it looks after its own processes only from then on
-                    if b"exited unexpectedly" in log.read_bytes():
-                        break
-                    return
-                time.sleep(0.2)
+            # What it starts stays in its session. With --block it would stay, too, and end everything when Ray Client's
+            # server, which nobody needs, gives up waiting.
+            if process.wait() == 0:
+                return
             self.kill_node(name)
         raise RuntimeError(log.read_text())
 

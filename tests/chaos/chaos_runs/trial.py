@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ _GONE_SECONDS = 60
 _SCANNED = ("source_videos", "shot_signals")
 _MARK = "CURATE_CHAOS"
 _ACTORS = r"^ray::StageActor|gpu_kernels\.sandbox"
+_DECODERS = r"gpu_kernels\.sandbox|ffmpeg"
 _PAGE = 4096
 
 
@@ -210,10 +212,11 @@ class Trial:
 
     def _kill_decoder(self, user: "subprocess.Popen[bytes]") -> str | None:
         def decoders(child: bool) -> list[int]:
-            own = [pid for pid in processes.descendants(user.pid) if "gpu_kernels.sandbox" in processes.command(pid)]
-            return [pid for pid in own if bool(set(processes.children(pid)) & set(own)) != child]
+            own = [pid for pid in processes.descendants(user.pid) if re.search(_DECODERS, processes.command(pid))]
+            nurseries = {pid for pid in processes.children(user.pid) if "ffmpeg" not in processes.command(pid)}
+            return [pid for pid in own if (pid in nurseries) != child]
 
-        child = self._scenario.victim % 2 == 0
+        child = self._scenario.victim % 2 == 0 or self._scenario.scope == "delivery"
         processes.wait_until(lambda: bool(decoders(child)) or user.poll() is not None, _END_SECONDS)
         return self._kill_one(decoders(child), "a decoding child" if child else "a nursery")
 

@@ -4,6 +4,7 @@ Prints every claim of a commit as an event `claimed`, and at last `ended` with t
 """
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -88,6 +89,7 @@ def main(order: Order) -> int:
     Returns:
         The exit code: 0, or 1 after an error.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
     control = Control(Path(order.control))
     control.attach()
     try:
