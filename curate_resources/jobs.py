@@ -24,6 +24,8 @@ from curate_resources.storage import Storage
 
 _log = logging.getLogger("curate.engine")
 
+_PATIENCE_SECONDS = 90
+
 FORWARDED = ("plan", "shard", "done", "total", "source", "settled")
 """What a log line of the driver may carry besides its text, for those who show progress."""
 
@@ -170,8 +172,8 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
     try:
         yield from _followed(job, Ledger(storage, job), server, poll_seconds)
         over = True
-    except JobFailed:
-        over = True
+    except (JobFailed, ClusterUnreachable):
+        over = True  # a job that cannot be reached may go on: the next run takes it over
         raise
     finally:
         if not over:
@@ -181,7 +183,7 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
 def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) -> Iterator[Materialized]:
     seen = printed = 0
     while True:
-        state = server.state(job)  # first: what was committed before it ended is then in the ledger
+        state = _patient_state(job, server)  # first: what was committed before it ended is then in the ledger
         for done in ledger.entries(seen):
             seen += 1
             yield done
@@ -196,6 +198,18 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
         raise JobFailed(f"job {job} {state.phase} before it was through: {state.message}".strip())
     if end["error"] is not None:
         raise JobFailed(str(end["error"]))
+
+
+def _patient_state(job: str, server: JobServer) -> JobState | None:
+    """How a job fares; a server that is away for a moment ends nothing."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return server.state(job)
+        except ClusterUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
 
 
 def _relay(log: str, printed: int) -> int:

@@ -35,7 +35,9 @@ class RayJobServer:
         except RuntimeError as error:
             if "404" in str(error) or "does not exist" in str(error):
                 return None
-            raise
+            raise ClusterUnreachable(f"the job server at {self.address} answers: {error}") from error
+        except OSError as error:  # what `requests` raises when a connection breaks
+            raise ClusterUnreachable(f"the job server at {self.address} is gone: {error}") from error
         status = str(getattr(info.status, "value", info.status))
         phases = {"SUCCEEDED": "succeeded", "FAILED": "failed", "STOPPED": "stopped"}
         return JobState(phases.get(status, "running"), info.message or "")  # pyright: ignore[reportArgumentType]
@@ -44,7 +46,7 @@ class RayJobServer:
         """What a job has printed so far; empty where that cannot be had now."""
         try:
             return self._client().get_job_logs(job)
-        except (RuntimeError, ConnectionError):
+        except (RuntimeError, OSError, ClusterUnreachable):
             return ""
 
     def stop(self, job: str) -> None:
