@@ -43,7 +43,7 @@ def report(verdict: Verdict) -> str:
         f"- slowest file: {slowest.seconds:.1f} s, all stages together ({named(slowest)})",
         f"- most CPU seconds of a process: {dearest.usage.cpu_seconds:.1f} of {limits.cpu_seconds} ({named(dearest)})",
         f"- most memory of a process: {largest.usage.peak_mib:.0f} of {limits.memory_mib} MiB ({named(largest)})",
-        f"- memory of the worker itself: {own.ru_maxrss >> 10} MiB at most",
+        f"- memory of the worker itself: {verdict.worker_mib} MiB at most",
         f"- CPU seconds: {own.ru_utime + own.ru_stime:.0f} here, {below.ru_utime + below.ru_stime:.0f} in children",
         f"- connections: {verdict.connections}; canaries opened or read: {len(verdict.canary_events)}",
         f"- breaches: {len(verdict.violations)}",

@@ -54,6 +54,9 @@ _TEXTS = {
     "name_only": "{ref}",
 }
 
+_FOLLOWED = ("ffconcat", "ffconcat_streams", "concat", "hls", "mpd", "sdp")
+"""What a library without restrictions follows; HLS only under its own name."""
+
 _PREFIXES = {
     "": b"",
     "byte_order_mark": b"\xef\xbb\xbf",
@@ -71,7 +74,7 @@ def _reference(rng: random.Random, traps: Traps) -> str:
     """A way to name the canary or the listener."""
     video, movie = traps.folder / "canary.ts", traps.folder / "canary.mov"
     text, picture = traps.folder / "canary.txt", traps.folder / "canary.png"
-    near = [f"../../{traps.folder.name}/canary.ts", traps.beside.name, f"./{traps.beside.name}"]
+    near = [f"../{traps.folder.name}/canary.ts", traps.beside.name, f"./{traps.beside.name}"]
     port = traps.listener.port
     schemes = ["tcp", "rtmp", "rtsp", "ftp", "https", "udp", "gopher", "mmsh", "hls+http", "icecast", "rtp", "srt"]
     return rng.choice(
@@ -95,14 +98,17 @@ def _reference(rng: random.Random, traps: Traps) -> str:
 
 
 def playlist(rng: random.Random, traps: Traps) -> tuple[str, bytes]:
-    """A text that points elsewhere, perhaps behind something that hides it: its kind and content."""
-    name = rng.choice(sorted(_TEXTS))
-    values = {"ref": _reference(rng, traps), "url": traps.url, "port": traps.listener.port}
-    text = _TEXTS[name].format(**values)
-    # Most are bare, since these are what a library would follow.
-    hidden = rng.choice(sorted(_PREFIXES)) if rng.random() < 0.4 else ""
+    """A text that points elsewhere, perhaps behind something that hides it: its kind and content.
+
+    Every second one is such as a library would follow: a format that it knows, bare, with a plain path.
+    """
+    likely = rng.random() < 0.5
+    name = rng.choice(_FOLLOWED if likely else sorted(_TEXTS))
+    reference = rng.choice([str(traps.folder / "canary.ts"), traps.beside.name]) if likely else _reference(rng, traps)
+    text = _TEXTS[name].format(ref=reference, url=traps.url, port=traps.listener.port)
+    hidden = "" if likely or rng.random() < 0.5 else rng.choice(sorted(_PREFIXES))
     data = text.encode("utf-16-le" if hidden == "utf16" else "utf-8")
-    if rng.random() < 0.1:
+    if not likely and rng.random() < 0.2:
         data = data.swapcase()
     return f"{name}{'_' if hidden else ''}{hidden}", _PREFIXES[hidden] + data
 
@@ -117,8 +123,15 @@ def playlist_appended(rng: random.Random, traps: Traps, data: bytes) -> bytes:
 
 def movie_of_elsewhere(rng: random.Random, traps: Traps) -> bytes:
     """The canary movie's index with its data left out, which a data reference names: an alias or a URL."""
-    path = rng.choice([str(traps.folder / "canary.mov"), f"../../{traps.folder.name}/canary.mov", traps.beside.name])
-    entries = [alias(path), box(b"url ", bytes(4) + traps.url.encode() + b"\0"), box(b"urn ", bytes(4) + path.encode())]
+    absolute = str(traps.folder / "canary.mov")
+    path = rng.choice([absolute, absolute, f"../{traps.folder.name}/canary.mov", traps.beside.name])
+    entries = [
+        alias(path),
+        alias(path),
+        alias(path),
+        box(b"url ", bytes(4) + traps.url.encode() + b"\0"),
+        box(b"urn ", bytes(4) + path.encode()),
+    ]
     return movie_of(traps, rng.choice(entries))
 
 

@@ -1,6 +1,7 @@
 """Hostile files through the product: added, probed, scanned, split, embedded, selected, cut; and what came of each."""
 
 import re
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from hostile_media.sources import sources
 from hostile_media.traps import MARKER, Traps, shows_canary
 
 CONFIG: dict[str, Any] = {
-    "limits": {"memory_mib": 1024, "cpu_seconds": 10, "stall_seconds": 60, "output_mib": 64, "max_pixels": 4096 * 2304},
+    "limits": {"memory_mib": 1024, "cpu_seconds": 30, "stall_seconds": 60, "output_mib": 64, "max_pixels": 4096 * 2304},
     "shot_signals": {"network": "none"},
     "clips": {"splitter": "fixed_stride", "min_seconds": 0},
     "storyboards": {"frames_per_second": 1.0, "short_side": 128},
@@ -63,6 +64,8 @@ class Verdict:
     connections: int
     canary_events: list[str]
     config: CurationConfig
+    worker_mib: int
+    """The most memory that this process had while it curated."""
 
 
 class _Observed:
@@ -106,6 +109,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
         added = Manifests(storage).add(str(library), "hostile", 100, 1 << 40)
         violations = [] if added.new_files == count else [f"{added.new_files} of {count} files were added"]
         _curate(storage, config, _Observed(outcomes, meter))
+        worker_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         violations += _judged(Tables(storage), outcomes, config)
         violations += _leaked(storage, Path(storage.root), canaries)
         violations += _left_behind()
@@ -113,7 +117,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
         violations += [f"{name} was opened or read" for name in sorted(set(events))]
         if traps.listener.connections:
             violations.append(f"{traps.listener.connections} connections were opened")
-        return Verdict(list(outcomes.values()), violations, traps.listener.connections, events, config)
+        return Verdict(list(outcomes.values()), violations, traps.listener.connections, events, config, worker_mib)
     finally:
         meter.close()
         traps.close()
