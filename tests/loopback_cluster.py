@@ -84,7 +84,7 @@ class LoopbackCluster:
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=200000000", *options]
-        for _ in range(3):  # Ray gives a raylet half a minute, which a busy machine can need
+        for _ in range(6):  # Ray gives a raylet half a minute, which a busy machine can need
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     command,

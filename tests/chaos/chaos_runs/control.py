@@ -56,10 +56,13 @@ class Control:
         (self.folder / "drop").write_text(json.dumps([drop.of, drop.number, drop.done]))
 
     def release(self) -> None:
-        """Let a run that waits go on, and the next one not wait at all."""
-        for name in ("hold", "drop"):
-            (self.folder / name).unlink(missing_ok=True)
+        """Let a run that waits at a commit go on."""
         (self.folder / "go").touch()
+
+    def clear(self) -> None:
+        """Forget what happened and what was asked for: the next run is not disturbed."""
+        for name in ("hold", "drop", "events"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def say(self, event: str, **about: Any) -> None:
         """Note what happens."""

@@ -1,6 +1,7 @@
 """Finding processes and ending them, as the kernel knows them."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -34,21 +35,17 @@ def descendants(pid: int) -> list[int]:
 
 def command(pid: int) -> str:
     """The command line; empty when the process is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
 
 
 def marked(variable: str) -> list[int]:
     """Processes that run and inherited `NAME=value` in their environment."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if variable.encode() in (entry / "environ").read_bytes().split(b"\0") and _fields(int(entry.name)):
-                    found.append(int(entry.name))
-    return found
+    return [pid for pid in _all() if variable.encode() in _read(pid, "environ").split(b"\0")]
+
+
+def running(pattern: str) -> list[int]:
+    """Processes that run and whose command line has a pattern."""
+    return [pid for pid in _all() if re.search(pattern, command(pid))]
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -64,10 +61,19 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return holds
 
 
+def _all() -> list[int]:
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if _fields(pid)]
+
+
 def _fields(pid: int) -> list[str]:
     """What /proc tells of a process from its state on; nothing for one that is gone or only waited for."""
+    fields = _read(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
+    return fields if fields and fields[0] != "Z" else []
+
+
+def _read(pid: int, name: str) -> bytes:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
-        return []
-    return fields if fields[0] != "Z" else []
+        return b""

@@ -83,7 +83,6 @@ class Trial:
         with self._on_small_disk() as enlarge:
             try:
                 made = self._disturbed()
-                self._control.release()
                 self._outcome.violations += holes(made, self._root, self._finished)
                 enlarge()
                 self._again(made)
@@ -127,7 +126,7 @@ class Trial:
         return made
 
     def _again(self, before: set[Claim]) -> None:
-        (self._control.folder / "events").unlink(missing_ok=True)
+        self._control.clear()
         user = self._start()
         self._wait(user, "the second run")
         if user.returncode != 0:
@@ -295,8 +294,7 @@ class Trial:
             subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
 
     def _job_drivers(self) -> list[int]:
-        known = {event["pid"] for event in self._control.events("begun")}
-        return [pid for pid in known if "curate_assets.job" in processes.command(pid)]
+        return processes.running(rf"chaos_runs\.job {re.escape(str(self._control.folder))}")
 
     def _left(self, but_job: bool = False) -> list[int]:
         """Processes of the run that are still there."""
