@@ -334,19 +334,7 @@ class _Run:
         def place(handle: Handle) -> Place:
             return references.setdefault(handle[0], len(references)), handle[1]
 
-        orders = [
-            Order(
-                task.stage,
-                place(task.base),
-                task.part,
-                tuple((part, place(handle)) for part, handle in task.parts),
-                tuple(place(handle) for handle in task.early),
-                task.careful,
-                task.given_up,
-                task.deaths,
-            )
-            for task in tasks
-        ]
+        orders = [Order.of(task, place) for task in tasks]
         answers = worker.actor.call.options(num_returns="streaming").remote(orders, *references)
         worker.calls.append(_Call(tasks, answers, time.monotonic()))
 

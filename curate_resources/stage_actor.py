@@ -2,13 +2,14 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from curate_resources.computation import Part
+from curate_resources.flow import Handle, Task
 from curate_resources.in_process import StageRunner, one_thread_per_process
 from curate_resources.plan import Plan
 from curate_resources.unit import Unit
@@ -33,6 +34,20 @@ class Order:
     careful: bool
     given_up: bool
     deaths: int
+
+    @classmethod
+    def of(cls, task: Task, place: Callable[[Handle], Place]) -> "Order":
+        """A task's order, with the places that its handles have among the arguments."""
+        return cls(
+            task.stage,
+            place(task.base),
+            task.part,
+            tuple((part, place(handle)) for part, handle in task.parts),
+            tuple(place(handle) for handle in task.early),
+            task.careful,
+            task.given_up,
+            task.deaths,
+        )
 
 
 @dataclass(frozen=True)

@@ -219,19 +219,7 @@ class Simulation:
             tables.append(handle[0])
             return len(tables) - 1, handle[1]
 
-        orders = [
-            Order(
-                task.stage,
-                place(task.base),
-                task.part,
-                tuple((part, place(handle)) for part, handle in task.parts),
-                tuple(place(handle) for handle in task.early),
-                task.careful,
-                task.given_up,
-                task.deaths,
-            )
-            for task in tasks
-        ]
+        orders = [Order.of(task, place) for task in tasks]
         pool = self.pool_of[tasks[0].stage]
         until = max(i for i, each in enumerate(self.pool_of) if each == pool) + 1
         answers = StageActor(self.plan, until).call(orders, *tables)
