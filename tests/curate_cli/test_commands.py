@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,36 @@ def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeyp
         down = json.loads(curate(root, "down", "--json").stdout)
     assert down["state"] == "ended"
     assert json.loads(curate(root, "down", "--json").stdout)["state"] == "there was none"
+
+
+def test_an_interrupted_run_leaves_no_process_behind(videos, tmp_path):
+    root, mark = tmp_path / "data", f"CURATE_TEST_RUN={tmp_path}"
+    curate(root, "add", str(videos))
+    (root / "curate.yaml").write_text(SETTINGS.replace("in_process", "ray"))
+    environment = {**os.environ, "CURATE_ROOT": str(root), "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment |= dict([mark.split("=", 1)])
+    command = [sys.executable, "-m", "curate_cli.main", "materialize", "--select", "source_videos,shot_signals"]
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not any("gpu_kernels.sandbox" in each for each in marked_processes(mark)):  # a worker decodes
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    run.communicate()
+    assert run.returncode != 0
+    deadline = time.monotonic() + 30
+    while left := marked_processes(mark):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+
+
+def marked_processes(mark: str) -> list[str]:
+    """Command lines of all processes whose environment has `mark`: a run's, and all that it started."""
+    found: list[str] = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
 
 
 @pytest.mark.parametrize(
