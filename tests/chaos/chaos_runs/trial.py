@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chaos_runs import processes
 from chaos_runs.control import Control
@@ -28,9 +28,12 @@ _GONE_SECONDS = 60
 
 _SCANNED = ("source_videos", "shot_signals")
 _MARK = "CURATE_CHAOS"
-_ACTORS = r"^ray::StageActor|gpu_kernels\.sandbox"
+_WORKER = "^ray::StageActor"
+_ACTORS = rf"{_WORKER}|gpu_kernels\.sandbox"
 _DECODERS = r"gpu_kernels\.sandbox|ffmpeg"
 _PAGE = 4096
+
+_Victim = TypeVar("_Victim", int, str)
 
 
 @dataclass
@@ -216,15 +219,18 @@ class Trial:
             return [pid for pid in own if (pid in nurseries) != child]
 
         child = self._scenario.victim % 2 == 0 or self._scenario.scope == "delivery"
-        processes.wait_until(lambda: bool(decoders(child)) or user.poll() is not None, _END_SECONDS)
-        return self._kill_one(decoders(child), "a decoding child" if child else "a nursery")
+        found = self._found(lambda: decoders(child), user)
+        return self._kill_one(found, "a decoding child" if child else "a nursery")
 
     def _kill_worker(self, user: "subprocess.Popen[bytes]") -> str | None:
-        def workers() -> list[int]:
-            return self._cluster.processes("^ray::StageActor")
+        return self._kill_one(self._found(lambda: self._cluster.processes(_WORKER), user), "an actor's process")
 
-        processes.wait_until(lambda: bool(workers()) or user.poll() is not None, _END_SECONDS)
-        return self._kill_one(workers(), "an actor's process")
+    def _found(self, victims: Callable[[], list[_Victim]], user: "subprocess.Popen[bytes]") -> list[_Victim]:
+        """Victims, when there are some; a run that waits at a commit goes on until then."""
+        if not (found := victims()):
+            self._control.release()
+            processes.wait_until(lambda: bool(victims()) or user.poll() is not None, _END_SECONDS)
+        return found or victims()
 
     def _kill_one(self, pids: list[int], name: str) -> str | None:
         if not pids:
@@ -234,10 +240,9 @@ class Trial:
 
     def _kill_node(self, user: "subprocess.Popen[bytes]") -> str | None:
         def busy() -> list[str]:
-            return [name for name in ("worker0", "worker1") if self._cluster.processes("^ray::StageActor", name)]
+            return [name for name in ("worker0", "worker1") if self._cluster.processes(_WORKER, name)]
 
-        processes.wait_until(lambda: bool(busy()) or user.poll() is not None, _END_SECONDS)
-        if not (names := busy()):
+        if not (names := self._found(busy, user)):
             return None
         name = names[self._scenario.victim % len(names)]
         self._cluster.kill_node(name)
