@@ -12,9 +12,9 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,6 +25,7 @@ from curate_resources.storage import Storage
 _log = logging.getLogger("curate.engine")
 
 _PATIENCE_SECONDS = 90
+_Answer = TypeVar("_Answer")
 
 FORWARDED = ("plan", "shard", "done", "total", "source", "settled")
 """What a log line of the driver may carry besides its text, for those who show progress."""
@@ -36,6 +37,10 @@ class JobFailed(Exception):
 
 class ClusterUnreachable(Exception):
     """What runs jobs does not answer, or refuses; the message says where and why."""
+
+
+class ClusterRefuses(ClusterUnreachable):
+    """It answers, and asking again would not help."""
 
 
 class JobSpec(BaseModel):
@@ -164,7 +169,7 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
         job = _next_name(spec, storage)
         Ledger(storage, job).specify(spec)
         arguments = [python, "-m", "curate_assets.job", spec.root, job]
-        server.submit(job, shlex.join(arguments))
+        _patiently(lambda: server.submit(job, shlex.join(arguments)))
         _log.info("job %s was submitted", job)
     else:
         _log.info("job %s does the same work already and is followed", job)
@@ -183,7 +188,7 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
 def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) -> Iterator[Materialized]:
     seen = printed = 0
     while True:
-        state = _patient_state(job, server)  # first: what was committed before it ended is then in the ledger
+        state = _patiently(lambda: server.state(job))  # first: what was committed before it ended is then in the ledger
         for done in ledger.entries(seen):
             seen += 1
             yield done
@@ -200,14 +205,14 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
         raise JobFailed(str(end["error"]))
 
 
-def _patient_state(job: str, server: JobServer) -> JobState | None:
-    """How a job fares; a server that is away for a moment ends nothing."""
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """Ask a server that may be away for a moment."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return server.state(job)
-        except ClusterUnreachable:
-            if time.monotonic() > deadline:
+            return ask()
+        except ClusterUnreachable as error:
+            if isinstance(error, ClusterRefuses) or time.monotonic() > deadline:
                 raise
             time.sleep(2)
 

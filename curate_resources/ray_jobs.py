@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from curate_resources.jobs import ClusterUnreachable, JobState
+from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobState
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class RayJobServer:
         client = self._client()
         try:
             client.submit_job(entrypoint=command, submission_id=job, entrypoint_num_cpus=0)
-        except RuntimeError:
+        except RuntimeError as error:
+            if "No available agent" in str(error):  # of a cluster that has just started
+                raise ClusterUnreachable(f"the job server at {self.address} answers: {error}") from error
             if self.state(job) is None:
                 raise
 
@@ -56,6 +58,7 @@ class RayJobServer:
     def _client(self) -> Any:
         if self.token_path is not None:
             os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": self.token_path}
+        from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
         try:
@@ -64,8 +67,8 @@ class RayJobServer:
             raise ClusterUnreachable(
                 f"no job server answers at {self.address} ({error}): is this the dashboard of the cluster's head?"
             ) from error
-        except RuntimeError as error:
-            raise ClusterUnreachable(
+        except (AuthenticationError, RuntimeError) as error:
+            raise ClusterRefuses(
                 f"the job server at {self.address} refuses: {error}; the token comes from cluster.token_path, "
                 "RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
             ) from error

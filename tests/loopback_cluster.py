@@ -84,6 +84,8 @@ class LoopbackCluster:
         log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=200000000", *options]
+        # Jobs are started by the head's agent, whose usual port another cluster on this machine may have.
+        command += [f"--dashboard-agent-listen-port={_free_port()}"]
         for _ in range(6):  # Ray gives a raylet half a minute, which a busy machine can need
             with log.open("wb") as output:
                 process = subprocess.Popen(

@@ -156,4 +156,4 @@ def test_a_wrong_token_or_address_is_said(cluster, tmp_path):
     (tmp_path / "token").write_text("0" * 64)
     ask = f"from curate_resources.ray_jobs import *; RayJobServer({cluster.dashboard!r}, {str(tmp_path / 'token')!r})"
     asked = subprocess.run([sys.executable, "-c", f"{ask}.state('any')"], capture_output=True, text=True)
-    assert "ClusterUnreachable" in asked.stderr and "refuses" in asked.stderr, asked.stderr
+    assert "ClusterRefuses" in asked.stderr and "cluster.token_path" in asked.stderr, asked.stderr
