@@ -12,7 +12,7 @@ from rich.console import Console
 
 from curate_assets.config import ConfigError
 from curate_cli import present
-from curate_resources.jobs import JobFailed
+from curate_resources.jobs import ClusterUnreachable, JobFailed
 from curate_resources.manifests import ManifestError, Manifests, shard_name
 from curate_resources.plan import LostUnits, MissingInput, Mode
 from curate_resources.pools import PlanDoesNotFit
@@ -48,7 +48,7 @@ def _told(command: Callable[..., int]) -> Callable[..., None]:
         except (*_USAGE_ERRORS, QueryError, UnknownAsset) as error:
             _fail(error, bool(options.get("as_json")))
             code = USAGE
-        except (LostUnits, JobFailed, PlanDoesNotFit, ClusterDidNotStart) as error:
+        except (LostUnits, JobFailed, ClusterUnreachable, PlanDoesNotFit, ClusterDidNotStart) as error:
             _fail(error, bool(options.get("as_json")))
             code = FAILED
         raise typer.Exit(code)
