@@ -42,11 +42,12 @@ def run_ffmpeg(arguments: Sequence[str], limits: DecodingLimits) -> None:
         resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (output, output))
-        _, errors = process.communicate(timeout=limits.cpu_seconds)
+        # It may have to share its CPU with many.
+        _, errors = process.communicate(timeout=4 * limits.cpu_seconds + limits.stall_seconds)
     except ProcessLookupError:  # it has ended already
         _, errors = process.communicate()
     except subprocess.TimeoutExpired as error:
-        raise MediaError(f"ffmpeg took more than {limits.cpu_seconds} s (limits.cpu_seconds)") from error
+        raise MediaError("ffmpeg was at a standstill (limits.cpu_seconds, limits.stall_seconds)") from error
     finally:
         process.kill()
         process.wait()
