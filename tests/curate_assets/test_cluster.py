@@ -81,21 +81,23 @@ from curate_assets.video.stages import CURATION_STAGES, plan_for
 settings, root, shards = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
 wanted = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
 plan = plan_for(wanted, validated(settings), root, stages=CURATION_STAGES)
-print("following", flush=True)
 for done in materialized(plan, shards):
     print(done.table, flush=True)
 """
 
 
-def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(finished, new_root, cluster):
-    root = new_root()
+def follow(root: Any, cluster: Any, server: RayJobServer) -> subprocess.Popen[str]:
+    """A process that follows a job which it has submitted just now."""
     arguments = [json.dumps(settings(cluster)), root.storage.root, ",".join(root.shards)]
     follower = subprocess.Popen([sys.executable, "-c", _FOLLOW, *arguments], stdout=subprocess.PIPE, text=True)
-    assert follower.stdout is not None
-    assert follower.stdout.readline() == "following\n"
-    server = RayJobServer(cluster.dashboard, str(cluster.token_path))
     while not jobs_of(root) or server.state(jobs_of(root)[0]) is None:
         assert follower.poll() is None
+    return follower
+
+
+def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(finished, new_root, cluster):
+    root = new_root()
+    follower = follow(root, cluster, RayJobServer(cluster.dashboard, str(cluster.token_path)))
     follower.send_signal(signal.SIGKILL)
     follower.wait()
     done = list(materialized(a_plan(root, cluster), root.shards))
@@ -104,13 +106,13 @@ def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(f
     assert_same(root, finished)
 
 
-def test_who_stops_following_stops_the_job_and_a_new_one_goes_on(finished, new_root, cluster):
+def test_who_is_interrupted_stops_the_job_and_a_new_one_goes_on(finished, new_root, cluster):
     root = new_root()
-    following = materialized(a_plan(root, cluster), root.shards)
-    next(following)
-    following.close()
-    (job,) = jobs_of(root)
     server = RayJobServer(cluster.dashboard, str(cluster.token_path))
+    follower = follow(root, cluster, server)
+    follower.send_signal(signal.SIGINT)
+    follower.wait()
+    (job,) = jobs_of(root)
     state = server.state(job)
     while state is not None and state.phase == "running":
         state = server.state(job)
