@@ -56,7 +56,14 @@ def descendants() -> list[int]:
         below = _children(waiting.pop())
         found += below
         waiting += below
-    return [pid for pid in found if _seen(pid) and _command(pid) != _command(os.getpid())]
+    return [pid for pid in found if _seen(pid) and _command(pid) != _command(os.getpid()) and _in_this_session(pid)]
+
+
+def _in_this_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == os.getsid(0)  # a cluster that other tests share is a session of its own
+    except ProcessLookupError:
+        return False
 
 
 def _children(pid: int) -> list[int]:

@@ -97,6 +97,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
     traps = Traps.set(folder / "canaries", library)
     canaries = {content_id(str(path))[0] for path in [*traps.folder.iterdir(), traps.beside]}
     traps.watch.events()
+    before = set(descendants())  # such as a cluster that other tests share
     meter = Meter()
     try:
         outcomes: dict[str, Outcome] = {}
@@ -112,7 +113,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
         worker_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         violations += _judged(Tables(storage), outcomes, config)
         violations += _leaked(storage, Path(storage.root), canaries)
-        violations += _left_behind()
+        violations += _left_behind(before)
         events = traps.watch.events()
         violations += [f"{name} was opened or read" for name in sorted(set(events))]
         if traps.listener.connections:
@@ -123,10 +124,10 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
         traps.close()
 
 
-def _left_behind() -> list[str]:
-    """Processes below this one that do not end."""
+def _left_behind(before: set[int]) -> list[str]:
+    """Processes below this one that were not there before and do not end."""
     deadline = time.monotonic() + _OVERHEAD_SECONDS
-    while (left := descendants()) and time.monotonic() < deadline:
+    while (left := set(descendants()) - before) and time.monotonic() < deadline:
         time.sleep(0.1)
     return [f"process {pid} was left behind" for pid in left]
 
