@@ -90,7 +90,7 @@ def follow(root: Any, cluster: Any, server: RayJobServer) -> subprocess.Popen[st
     """A process that follows a job which it has submitted just now."""
     arguments = [json.dumps(settings(cluster)), root.storage.root, ",".join(root.shards)]
     follower = subprocess.Popen([sys.executable, "-c", _FOLLOW, *arguments], stdout=subprocess.PIPE, text=True)
-    while not jobs_of(root) or server.state(jobs_of(root)[0]) is None:
+    while not (root.path / "jobs").is_dir() or not jobs_of(root) or server.state(jobs_of(root)[0]) is None:
         assert follower.poll() is None
     return follower
 
