@@ -165,16 +165,17 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
     """
     storage = Storage(spec.root)
     job = _running(spec, storage, server)
-    if job is None:
-        job = _next_name(spec, storage)
-        Ledger(storage, job).specify(spec)
-        arguments = [python, "-m", "curate_assets.job", spec.root, job]
-        _patiently(lambda: server.submit(job, shlex.join(arguments)))
-        _log.info("job %s was submitted", job)
-    else:
-        _log.info("job %s does the same work already and is followed", job)
+    taken_over = job is not None
+    job = job or _next_name(spec, storage)
     over = False
     try:
+        if taken_over:
+            _log.info("job %s does the same work already and is followed", job)
+        else:
+            command = shlex.join([python, "-m", "curate_assets.job", spec.root, job])
+            Ledger(storage, job).specify(spec)
+            _patiently(lambda: server.submit(job, command))
+            _log.info("job %s was submitted", job)
         yield from _followed(job, Ledger(storage, job), server, poll_seconds)
         over = True
     except (JobFailed, ClusterUnreachable):
