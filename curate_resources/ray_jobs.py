@@ -53,7 +53,11 @@ class RayJobServer:
 
     def stop(self, job: str) -> None:
         """End a job that runs."""
-        self._client().stop_job(job)
+        try:
+            self._client().stop_job(job)
+        except RuntimeError:
+            if self.state(job) is not None:
+                raise
 
     def _client(self) -> Any:
         if self.token_path is not None:
