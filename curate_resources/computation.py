@@ -123,7 +123,10 @@ class Computation:
             run(part)
         except Exception as error:
             failed = self._one_by_one(run, part, error, made)
-        self._tally(started, 0 if part.segment else part.stop - part.start, failed)
+        if part.segments > 1:  # counted once, and what fails is computed whole
+            self._tally(started, 0 if part.segment else 1, 0)
+        else:
+            self._tally(started, part.stop - part.start, failed)
         return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
 
     def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
@@ -191,6 +194,7 @@ class Computation:
             if any(error["attempt"] > 1 for error in errors):
                 return rows  # it was given up, and so is the whole
             if errors:
+                _log.info("%s of %s is computed whole: %s", self._stage.name, self._unit.source, errors[0]["message"])
                 return self._again_whole(whole, worker)
         try:
             return self._stage.segments.join(segments)
@@ -250,7 +254,8 @@ class Computation:
                 run(single)
             except Exception as own:
                 message = f"{type(own).__name__}: {own}"[:_MESSAGE_LIMIT]
-                _log.warning("%s failed on %s: %s", self._stage.name, self._unit.source, message)
+                level = logging.WARNING if part.segments == 1 else logging.INFO
+                _log.log(level, "%s failed on %s: %s", self._stage.name, self._unit.source, message)
                 for name, rows in made.items():
                     rows.append(self._failure(name, single.start, own, 1))
                 failed += 1

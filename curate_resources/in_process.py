@@ -56,7 +56,7 @@ class StageRunner:
         because their fingerprints hold.
         """
         computation, worker = self.computation(stage, unit), self.worker(stage)
-        early = self._early(stage, unit, until, pass_on)
+        early = self.early(stage, unit, until, pass_on)
         computation.finish([(part, computation.compute(worker, part, early)) for part in computation.batches()], worker)
 
     def worker(self, stage: int) -> Worker:
@@ -73,7 +73,8 @@ class StageRunner:
 
         return work
 
-    def _early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
+    def early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
+        """What is to be called with the rows of a beginning while a stage computes; None when no stage settles them."""
         following = range(stage + 1, until)
         settling = next((i for i in following if self._plan.stages[i].settled is not None), None)
         if settling is None:

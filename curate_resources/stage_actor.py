@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate_resources.computation import Part
 from curate_resources.flow import Handle, Task
-from curate_resources.in_process import StageRunner, one_thread_per_process
+from curate_resources.in_process import PassOn, StageRunner, one_thread_per_process
 from curate_resources.plan import Plan
 from curate_resources.unit import Unit
 
@@ -128,7 +128,7 @@ class StageActor:
 
         unit, stage = at(order.base), order.stage
         if order.part is not None:
-            return self._part(unit, order, order.part), stage, ()
+            return self._part(unit, order, order.part, pass_on), stage, ()
         mine = self._plan.stages[stage : self._until]
         for place in order.early:
             tables = [table for each in mine for table in each.writes]
@@ -144,19 +144,25 @@ class StageActor:
             stage += 1
         return unit, stage, ()
 
-    def _part(self, unit: Unit, order: Order, part: Part) -> Unit:
+    def _part(self, unit: Unit, order: Order, part: Part, pass_on: PassOn) -> Unit:
+        """The rows of a part; of a video's first segment also, as kept, those that this pool made early."""
         computation = self._runner.computation(order.stage, unit)
-        unit.tallies = []
+        unit.tallies, stored = [], dict(unit.kept)
         if order.given_up:
             name = self._plan.stages[order.stage].name
             died = WorkerDied(f"{order.deaths} worker processes died while they computed {name} of this row")
             rows = computation.given_up(part, died, order.deaths)
         else:
-            rows = computation.compute(self._runner.worker(order.stage), part)
-        return Unit(unit.shard, unit.source, dict(rows), {}, unit.tallies)
+            first = part.segments > 1 and part.segment == 0
+            early = self._runner.early(order.stage, unit, self._until, pass_on) if first else None
+            rows = computation.compute(self._runner.worker(order.stage), part, early)
+        made_early = {name: rows for name, rows in unit.kept.items() if rows is not stored.get(name)}
+        return Unit(unit.shard, unit.source, dict(rows), made_early, unit.tallies)
 
     def _join(self, unit: Unit, stage: int, parts: Sequence[tuple[Part, Unit]]) -> None:
         computation = self._runner.computation(stage, unit)
         for _, each in parts:
             unit.tallies += each.tallies
+            for name, rows in each.kept.items():
+                unit.keep(self._plan.tables[name], rows)
         computation.finish([(part, each.rows) for part, each in parts], self._runner.worker(stage))

@@ -53,6 +53,8 @@ class VideoFacts:
     frames: int
     """Packets of the stream that are to be shown; the decoder may give fewer when data is damaged."""
     keyframes: int
+    segment_pts_ns: list[int]
+    """Presentation times of every `segment_frames`-th frame but the first; none unless every frame has its own time."""
     audio_codec: str | None
     audio_sample_rate: int | None
     audio_channels: int | None
@@ -131,7 +133,7 @@ def displayed_size(width: int, height: int, aspect: Fraction | None, rotation: i
     return (height, width) if rotation in (90, 270) else (width, height)
 
 
-def probe(send: Send, limits: DecodingLimits, path: str) -> None:
+def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int) -> None:
     """Sandboxed operation: one message with the facts; decodes one frame, reads every packet header."""
     import av.error
 
@@ -144,7 +146,7 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
             raise MediaError(f"{context.width}x{context.height} pixels are more than limits.max_pixels allows")
         tick = stream.time_base or Fraction(1, NANOSECONDS)
         times: list[int] = []
-        last_duration = keyframes = packets = 0
+        last_duration = keyframes = packets = timed = 0
         frame = None
         try:
             for packet in container.demux(stream):
@@ -154,6 +156,7 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
                     send({"kind": "progress"})
                 packets += 1
                 keyframes += packet.is_keyframe
+                timed += packet.pts is not None
                 if (pts := packet_pts(packet)) is not None:
                     times.append(pts)
                     last_duration = packet.duration or last_duration
@@ -174,6 +177,7 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
         width, height = displayed_size(frame.width, frame.height, aspect, rotation)
         if width * height > limits.max_pixels:
             raise MediaError(f"displayed as {width}x{height} pixels, more than limits.max_pixels allows")
+        segments = pts[segment_frames::segment_frames] if timed == packets == pts.size else pts[:0]
         stated = stream.guessed_rate or Fraction(25)
         average, real, duration_ns = stated, stated, int(packets / stated * NANOSECONDS)
         if times:  # raw streams have none, only the rate that the codec states
@@ -200,6 +204,7 @@ def probe(send: Send, limits: DecodingLimits, path: str) -> None:
             first_pts_ns=first_pts_ns,
             frames=packets,
             keyframes=keyframes,
+            segment_pts_ns=[int(each * tick * NANOSECONDS) for each in segments.tolist()],
             audio_codec=sound.codec_context.codec.canonical_name if sound else None,
             audio_sample_rate=sound.codec_context.sample_rate if sound else None,
             audio_channels=sound.codec_context.channels if sound else None,

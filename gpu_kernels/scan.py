@@ -5,8 +5,9 @@ file's own, in presentation order: none is duplicated or dropped to make a rate 
 """
 
 import gc
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from gpu_kernels.containers import NANOSECONDS, clockwise, displayed_size, open_
 from gpu_kernels.luminance import sharpness, thumbnail_luminance
 from gpu_kernels.motion import MotionSignalsConfig, flow_motion, patch_grid, vector_motion
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.segments import WHOLE, Segment
+from gpu_kernels.shots import CONTEXT_FRAMES
 from gpu_kernels.storyboards import Cadence, StoryboardsConfig, storyboard_size
 
 if TYPE_CHECKING:
@@ -30,6 +33,11 @@ THUMBNAIL = (27, 48)
 CHUNK_FRAMES = 100
 _PROGRESS_FRAMES = 10
 """How often a sign of life is sent: a chunk of 8K frames takes long."""
+
+_EARLIER = -1
+"""The number of frames that are only decoded for what they tell later ones."""
+
+_FARTHEST_BACK_NS = 128 * NANOSECONDS
 
 _VECTOR_CODECS = {"h264", "mpeg4", "mpeg2video", "mpeg1video", "h263", "msmpeg4v3", "msmpeg4v2", "flv", "vc1", "wmv3"}
 
@@ -89,13 +97,17 @@ def read_scan(
     motion: MotionSignalsConfig | None,
     storyboards: StoryboardsConfig | None,
     threads: int = 1,
+    segment: Segment = WHOLE,
 ) -> Iterator[ScanChunk | ScanEnd]:
     """Decode `path` once in a child process. Without `motion` or `storyboards`, those are left out.
 
     More `threads` give the same of a sound file; of a damaged one, they lose more frames around the damage.
 
+    Of a `segment` within the video come its own frames and those that are its context, motion and storyboard of its own
+    frames only, and all numbers are the whole video's.
+
     Raises:
-        MediaError: the file cannot be opened, or not one frame of it can be decoded.
+        MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
     """
     messages = nursery.run(
         "gpu_kernels.scan:scan",
@@ -103,6 +115,7 @@ def read_scan(
         motion=motion.model_dump() if motion else None,
         storyboards=storyboards.model_dump() if storyboards else None,
         threads=threads,
+        segment=asdict(segment),
     )
     for header, buffers in messages:
         if header["kind"] == "chunk":
@@ -135,6 +148,7 @@ def scan(
     motion: dict[str, Any] | None,
     storyboards: dict[str, Any] | None,
     threads: int,
+    segment: dict[str, Any],
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
@@ -144,26 +158,66 @@ def scan(
         stream.thread_type = "AUTO" if threads > 1 else "NONE"
         if motion is not None:
             stream.codec_context.options = {"flags2": "+export_mvs"}
+        own = Segment(**segment)
         chunk = _Chunk(send)
         decoder = _Decoder(container, stream, limits)
-        sampler = _MotionSampler(MotionSignalsConfig.model_validate(motion), stream) if motion is not None else None
-        board = (
-            _Storyboarder(StoryboardsConfig.model_validate(storyboards), stream) if storyboards is not None else None
-        )
+        sampler = board = None
+        if motion is not None:
+            sampler = _MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
+        if storyboards is not None:
+            board = _Storyboarder(StoryboardsConfig.model_validate(storyboards), stream, own.first_pts_ns)
         thumbnail = _Scaler(lambda _frame, _rotation: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
-        for index, (pts_ns, frame) in enumerate(decoder.frames()):
-            if sampler is not None and (sample := sampler.take(index, pts_ns, frame)):
+        context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
+        for index, pts_ns, frame in _numbered(own, decoder, max(own.context_ns, sampler.memory_ns if sampler else 0)):
+            if sampler is not None and (sample := sampler.take(index, pts_ns, frame)) and own.holds(sample["frame"]):
                 chunk.motion.append(sample)
-            if board is not None and (kept := board.take(index, pts_ns, frame)):
-                chunk.keep(*kept)
-            chunk.add(thumbnail(frame), pts_ns)
-            if index % _PROGRESS_FRAMES == 0:
+            if board is not None and board.due(pts_ns) and own.holds(index):
+                chunk.keep(*board.taken(index, pts_ns, frame))
+            if index < own.start:
+                context.append((thumbnail(frame), pts_ns))
+            else:
+                while context:
+                    chunk.add(*context.popleft())
+                chunk.add(thumbnail(frame), pts_ns)
+            if decoder.count % _PROGRESS_FRAMES == 1:
                 send({"kind": "progress"})
                 gc.collect()  # a frame refers to itself once its motion vectors were asked for, and would stay long
         chunk.flush()
         if decoder.count == 0:
             raise MediaError(f"no frame of the {stream.codec_context.name} stream could be decoded")
         send({"kind": "done", "decode_errors": decoder.errors, "damaged_frames": decoder.damaged})
+
+
+def _numbered(own: Segment, decoder: "_Decoder", lead_ns: int) -> "Iterator[tuple[int, int, VideoFrame]]":
+    """Frames with their numbers and times in the whole video: a segment's own, and those that follow as its context.
+
+    Before these come frames from at least `lead_ns` earlier on, whose number is _EARLIER.
+
+    Raises:
+        MediaError: the video is not as its probe says; it can only be scanned as a whole then.
+    """
+    number, start_ns, from_ns = own.start, own.start_pts_ns, own.first_pts_ns or 0
+    if start_ns is not None:
+        number, from_ns = _EARLIER, max(from_ns, start_ns - lead_ns)
+        decoder.seek(from_ns)
+    known = {own.start: own.first_pts_ns if start_ns is None else start_ns, own.end: own.end_pts_ns}
+    for pts_ns, frame in decoder.frames():
+        if start_ns is not None and number == _EARLIER:
+            if decoder.count == 1 and pts_ns > from_ns:
+                raise MediaError("decoding cannot begin before the segment")
+            if pts_ns < start_ns:
+                yield number, pts_ns, frame
+                continue
+            number = own.start
+            decoder.forget()
+        if own.end is not None and number == own.end + own.after:
+            return
+        if not own.whole and (decoder.guessed or known.get(number) not in (None, pts_ns)):
+            raise MediaError(f"the time of frame {number} is not what the probe found")
+        yield number, pts_ns, frame
+        number += 1
+    if own.end is not None:
+        raise MediaError(f"the video ends at frame {number}, before the segment does")
 
 
 class _Chunk:
@@ -202,22 +256,57 @@ class _Chunk:
 
 
 class _Decoder:
-    """Frames in presentation order with times that never go back; damaged data is counted, not fatal."""
+    """Frames in presentation order with times that never go back; damaged data is counted, not fatal.
+
+    Attributes:
+        count: frames so far.
+        errors, damaged: packets that could not be decoded, frames that are marked as damaged.
+        guessed: whether a frame had no usable time of its own.
+    """
 
     def __init__(self, container: "InputContainer", stream: "VideoStream", limits: DecodingLimits) -> None:
         self._container, self._stream, self._limits = container, stream, limits
-        self.count = self.errors = self.damaged = 0
+        self._tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
+        self.count = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Count what is wrong from here on."""
+        self.errors = self.damaged = 0
+        self.guessed = False
+
+    def seek(self, pts_ns: int) -> None:
+        """Go to a keyframe at or before a time.
+
+        Raises:
+            MediaError: none is found.
+        """
+        import av.error
+
+        back_ns = NANOSECONDS  # some containers look for decoding times, which are earlier
+        while back_ns <= _FARTHEST_BACK_NS:
+            place = int((pts_ns - back_ns) / self._tick)
+            try:
+                self._container.seek(place, stream=self._stream)
+                found = next(packet for packet in self._container.demux(self._stream) if packet.is_keyframe)
+                self._container.seek(place, stream=self._stream)
+            except (av.FFmpegError, StopIteration):
+                break
+            if found.pts is not None and int(found.pts * self._tick) <= pts_ns:
+                return
+            back_ns *= 2  # and some lead anywhere, from where the next keyframe may be a long way off
+        raise MediaError("no keyframe is found from which the segment can be decoded")
 
     def frames(self) -> Iterator[tuple[int, "VideoFrame"]]:
         rate = self._stream.guessed_rate  # raw streams have no times, only the rate that the codec states
         period_ns = round(NANOSECONDS / rate) if rate else NANOSECONDS // 25
-        tick = (self._stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
         last = None
         for frame in self._decoded():
             if frame.width * frame.height > self._limits.max_pixels:
                 raise MediaError(f"{frame.width}x{frame.height} pixels are more than limits.max_pixels allows")
             expected = 0 if last is None else last + period_ns
-            pts_ns = expected if frame.pts is None else int(frame.pts * tick)
+            pts_ns = expected if frame.pts is None else int(frame.pts * self._tick)
+            self.guessed |= frame.pts is None or (last is not None and pts_ns <= last)
             if last is not None and pts_ns <= last:
                 pts_ns = last + 1  # broken timestamps: keep the order, stay as near as possible
             last = pts_ns
@@ -305,9 +394,9 @@ class _Scaler:
 class _Storyboarder:
     """Takes the storyboard's frames."""
 
-    def __init__(self, config: StoryboardsConfig, stream: "VideoStream") -> None:
+    def __init__(self, config: StoryboardsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
         self._config = config
-        self._cadence = Cadence(config.frames_per_second)
+        self.due = Cadence(config.frames_per_second, origin_ns).due
         aspect = stream.sample_aspect_ratio
 
         def size(frame: "VideoFrame", rotation: int) -> tuple[int, int]:
@@ -315,9 +404,7 @@ class _Storyboarder:
 
         self._scaler = _Scaler(size, "bgr24", stream)
 
-    def take(self, index: int, pts_ns: int, frame: "VideoFrame") -> tuple[dict[str, Any], bytes] | None:
-        if not self._cadence.due(pts_ns):
-            return None
+    def taken(self, index: int, pts_ns: int, frame: "VideoFrame") -> tuple[dict[str, Any], bytes]:
         import cv2
 
         picture = self._scaler(frame)
@@ -338,13 +425,14 @@ class _MotionSampler:
     """Motion from the codec's vectors where there are any, else from dense flow to the next frame.
 
     A keyframe has no vectors: the sample is then taken at the next frame that has. When a whole period passes without
-    any (an all-intra file), flow is used.
+    any (in an all-intra file), flow is used. What it takes depends on the last `memory_ns` of the video only.
     """
 
-    def __init__(self, config: MotionSignalsConfig, stream: "VideoStream") -> None:
-        self._cadence = Cadence(config.samples_per_second)
+    def __init__(self, config: MotionSignalsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
+        self._cadence = Cadence(config.samples_per_second, origin_ns)
+        self.memory_ns = 3 * self._cadence.period_ns
         self._has_vectors = stream.codec_context.codec.canonical_name in _VECTOR_CODECS
-        self._waiting_since: int | None = None
+        self._done = True  # whether there is a sample from vectors in this period
         self._pending: tuple[int, int, np.ndarray] | None = None
 
         def size(frame: "VideoFrame", _rotation: int) -> tuple[int, int]:
@@ -354,19 +442,16 @@ class _MotionSampler:
 
     def take(self, index: int, pts_ns: int, frame: "VideoFrame") -> dict[str, Any] | None:
         due = self._cadence.due(pts_ns)
-        if due and self._waiting_since is None:
-            self._waiting_since = pts_ns
+        missed = due and not self._done
+        self._done = self._done and not due
         flow = self._flow_to(frame)
-        if self._waiting_since is None:
-            return flow
         if not self._has_vectors:
-            self._waiting_since = None
-            self._pending = (index, pts_ns, self._gray(frame))
-        elif flow is None and (vectors := frame.side_data.get("MOTION_VECTORS")) is not None:
-            self._waiting_since = None
+            if due:
+                self._pending = (index, pts_ns, self._gray(frame))
+        elif not self._done and flow is None and (vectors := frame.side_data.get("MOTION_VECTORS")) is not None:
+            self._done = True
             return self._sample(index, pts_ns, False, vector_motion(vectors.to_ndarray(), frame.height, frame.width))
-        elif pts_ns - self._waiting_since >= self._cadence.period_ns:
-            self._waiting_since = pts_ns if due else None
+        elif missed:
             self._pending = (index, pts_ns, self._gray(frame))
         return flow
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from gpu_kernels.strict import StrictModel
 
 _WINDOW = {"exact": 100, "fast": 300}
-_CONTEXT = 25
+CONTEXT_FRAMES = 25
+"""Frames on either side of those that a window gives."""
 _FRAME = (27, 48, 3)
 _GPU_FRAMES = 2400
 """Frames that a GPU takes at once: some 2 GiB of activations."""
@@ -87,12 +88,15 @@ class TransitionStream:
 
     Window j gives the frames [j * stride, (j + 1) * stride) and sees 25 more on either side, as in the TransNetV2 paper
     (arXiv 2008.04838); the first and the last frame are repeated beyond the ends. How the frames are cut into chunks
-    changes nothing.
+    changes nothing, and neither does reading a video in segments of whole strides, with their context.
+
+    Args:
+        before: how many of the first frames are context only: 0, or 25 of a segment within a video.
     """
 
-    def __init__(self, network: ShotNetwork) -> None:
-        self._network = network
-        self._window, self._stride = network.window, network.window - 2 * _CONTEXT
+    def __init__(self, network: ShotNetwork, before: int = 0) -> None:
+        self._network, self._before = network, before
+        self._window, self._stride = network.window, network.window - 2 * CONTEXT_FRAMES
         self._batch = np.empty((network.batch, self._window, *_FRAME), np.uint8)
         self._full = 0  # windows of the batch that are complete
         self._held = 0  # frames in the window after those
@@ -111,7 +115,7 @@ class TransitionStream:
         if not len(frames):
             return
         if self._last is None:
-            self._fill(np.broadcast_to(frames[0], (_CONTEXT, *_FRAME)))
+            self._fill(np.broadcast_to(frames[0], (CONTEXT_FRAMES - self._before, *_FRAME)))
         self._fill(frames)
         self._last = frames[-1].copy()
         self._total += len(frames)
@@ -120,17 +124,21 @@ class TransitionStream:
         """The beginning of the curve that is known by now; it does not change any more."""
         return np.concatenate(self._curve) if self._curve else np.zeros(0, np.float32)
 
-    def finish(self) -> NDArray[np.float32]:
-        """The curve, float32 [total frames] in 0..1. The stream is spent then.
+    def finish(self, after: int = 0) -> NDArray[np.float32]:
+        """The curve, float32 [frames that are no context] in 0..1. The stream is spent then.
 
         A hard cut peaks at the last frame of the earlier shot; a gradual transition is a run of high frames.
+
+        Args:
+            after: how many of the last frames were context only: 0, or 25 of a segment within a video.
         """
         if self._last is None:
             return np.zeros(0, np.float32)
-        tail = _CONTEXT + -self._total % self._stride
+        length = self._total - self._before - after
+        tail = CONTEXT_FRAMES - after + -length % self._stride
         self._fill(np.broadcast_to(self._last, (tail, *_FRAME)))
         self._run()
-        return np.concatenate(self._curve)[: self._total]
+        return np.concatenate(self._curve)[:length]
 
     def _fill(self, frames: NDArray[np.uint8]) -> None:
         while len(frames):
@@ -144,13 +152,13 @@ class TransitionStream:
                 self._full += 1
                 if self._full == len(self._batch):
                     self._run()
-                self._batch[self._full, : 2 * _CONTEXT] = overlap
-                self._held = 2 * _CONTEXT
+                self._batch[self._full, : 2 * CONTEXT_FRAMES] = overlap
+                self._held = 2 * CONTEXT_FRAMES
 
     def _run(self) -> None:
         if self._full:
             curves = self._network(self._batch[: self._full])
-            self._curve.append(curves[:, _CONTEXT : _CONTEXT + self._stride].ravel())
+            self._curve.append(curves[:, CONTEXT_FRAMES : CONTEXT_FRAMES + self._stride].ravel())
             self._full = 0
 
 

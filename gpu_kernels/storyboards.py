@@ -32,11 +32,15 @@ def decoded(jpeg: bytes) -> np.ndarray:
 
 
 class Cadence:
-    """Picks the first frame at or after every multiple of a period, counted from the first frame."""
+    """Picks the first frame at or after every multiple of a period, counted from the first frame.
 
-    def __init__(self, per_second: float) -> None:
+    Args:
+        origin_ns: time of the first frame, where later frames are looked at before it, or without it.
+    """
+
+    def __init__(self, per_second: float, origin_ns: int | None = None) -> None:
         self._period_ns = round(1_000_000_000 / per_second)
-        self._origin_ns: int | None = None
+        self._origin_ns = origin_ns
         self._next = 0
 
     @property

@@ -32,6 +32,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "first_pts_ns": "presentation time of the first frame",
         "frames": "packets of the stream that are to be shown; a damaged file may decode to fewer frames",
         "keyframes": "how many of them are keyframes",
+        "segment_pts_ns": "presentation times of frames 18,000, 36,000, ...: where other workers begin to scan",
         "audio_codec": "codec of the first audio stream; null without sound",
         "audio_sample_rate": "samples per second of the sound",
         "audio_channels": "channels of the sound",

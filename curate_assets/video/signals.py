@@ -1,17 +1,25 @@
 """`shot_signals`, `motion_signals`, `storyboards`: one decode of the source gives all three."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from curate_assets.video.segments import appended, overlapping, segment_of, segments_of, with_values
 from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.stage import Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
 from curate_resources.storage import Storage, local_copy
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.scan import MotionSample, ScanChunk, ScanEnd, read_scan
-from gpu_kernels.shots import ShotNetwork, ShotSignalsConfig, TransitionStream, load_network, model_identity
+from gpu_kernels.segments import WHOLE, Segment
+from gpu_kernels.shots import (
+    ShotNetwork,
+    ShotSignalsConfig,
+    TransitionStream,
+    load_network,
+    model_identity,
+)
 
 SHOT_SIGNALS = Table(
     name="shot_signals",
@@ -42,6 +50,7 @@ MOTION_SIGNALS = Table(
     name="motion_signals",
     grain="video",
     keys=("video_id",),
+    version="2",
     sections=("motion_signals",),
     columns=pa.schema(
         [
@@ -100,11 +109,12 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
         if wants(SHOT_SIGNALS.name) and network is None:
             network = load_network(config.shot_signals)
         rows: dict[str, list[Row]] = {name: [] for name in work.wanted}
-        for index, item in enumerate(work.items.select(["uri", "video_id"]).to_pylist()):
+        for index, item in enumerate(work.items.to_pylist()):
             video_id = item["video_id"]
+            own = segment_of(item, *work.segment) if work.segment is not None else WHOLE
             gatherers: list[_Gatherer] = []
             if wants(SHOT_SIGNALS.name):
-                gatherers.append(_Shots(video_id, config.shot_signals, network))
+                gatherers.append(_Shots(video_id, config.shot_signals, network, own))
             if wants(MOTION_SIGNALS.name):
                 gatherers.append(_Motion(video_id))
             if wants(STORYBOARDS.name):
@@ -116,6 +126,7 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                     path,
                     config.motion_signals if wants(MOTION_SIGNALS.name) else None,
                     config.storyboards if wants(STORYBOARDS.name) else None,
+                    segment=own,
                 )
                 frames, tell_at = 0, PACK_FRAMES
                 for chunk in chunks:
@@ -157,10 +168,11 @@ class _Gatherer(Protocol):
 class _Shots:
     table = SHOT_SIGNALS
 
-    def __init__(self, video_id: str, config: ShotSignalsConfig, network: ShotNetwork | None) -> None:
+    def __init__(self, video_id: str, config: ShotSignalsConfig, network: ShotNetwork | None, own: Segment) -> None:
         name, revision = model_identity(config)
         self._row: Row = {"video_id": video_id, "model": name, "model_revision": revision}
-        self._stream = TransitionStream(network) if network is not None else None
+        self._stream = TransitionStream(network, own.before) if network is not None else None
+        self._after = own.after
         self._pts: list[np.ndarray] = []
 
     def add(self, chunk: ScanChunk | ScanEnd) -> None:
@@ -176,8 +188,8 @@ class _Shots:
         if self._stream is None:
             curve, known = np.zeros(0, np.float32), len(pts)
         else:
-            curve = self._stream.finish() if frames is None else self._stream.so_far()
-            known = len(curve)
+            curve = self._stream.finish(self._after) if frames is None else self._stream.so_far()
+            known = len(curve) if frames is not None else len(pts)
         return [{**self._row, "frames": known, "pts_ns": pts[:known], "transition": curve}]
 
 
@@ -260,6 +272,45 @@ class _Storyboard:
             self._pictures.clear()
 
 
+def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
+    """The rows of a video from those of its segments, whose frames overlap by their context.
+
+    Raises:
+        SegmentsDisagree: where two overlap, they are not the same; or there is damage, which one scan counts otherwise.
+    """
+    joined: dict[str, pa.Table] = {}
+    for name in segments[0]:
+        tables = [rows[name] for rows in segments]
+        match name:
+            case SHOT_SIGNALS.name:
+                joined[name] = _joined_shots(tables)
+            case MOTION_SIGNALS.name:
+                joined[name] = _joined_motion(tables)
+            case _:
+                joined[name] = pa.concat_tables(tables)
+    return joined
+
+
+def _joined_shots(segments: Sequence[pa.Table]) -> pa.Table:
+    if any(rows[column][0].as_py() for rows in segments for column in ("decode_errors", "damaged_frames")):
+        raise SegmentsDisagree("there is damage in it")
+    pts = overlapping(segments, "pts_ns")
+    values = {"frames": len(pts), "pts_ns": pts, "transition": appended(segments, "transition")}
+    return with_values(segments[0], values)
+
+
+def _joined_motion(segments: Sequence[pa.Table]) -> pa.Table:
+    values: dict[str, Any] = {name: overlapping(segments, name) for name in ("luma", "black")}
+    for name in ("sample_frames", "sample_pts_ns", "sample_by_flow", "patches"):
+        values[name] = appended(segments, name)
+    shapes = {(rows["patch_rows"][0].as_py(), rows["patch_columns"][0].as_py()) for rows in segments}
+    shapes -= {(0, 0)} if len(shapes) > 1 else set()
+    if len(shapes) > 1:
+        raise SegmentsDisagree("its pictures change their size")
+    values["patch_rows"], values["patch_columns"] = shapes.pop()
+    return with_values(segments[0], values)
+
+
 SCAN = Stage(
     name="scan",
     item=SOURCE_VIDEOS.name,
@@ -267,4 +318,5 @@ SCAN = Stage(
     writes=(SHOT_SIGNALS, MOTION_SIGNALS, STORYBOARDS),
     open=open_scanner,
     heavy=True,
+    segments=Segments(segments_of, join_segments),
 )

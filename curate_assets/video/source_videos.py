@@ -10,12 +10,13 @@ from curate_resources.manifests import MANIFEST
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage, local_copy
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.segments import SEGMENT_FRAMES
 
 SOURCE_VIDEOS = Table(
     name="source_videos",
     grain="file",
     keys=("uri",),
-    version="2",
+    version="3",
     linked_by=("video_id",),
     identity=("video_id",),
     distinct="video_id",
@@ -40,6 +41,7 @@ SOURCE_VIDEOS = Table(
             ("first_pts_ns", pa.int64()),
             ("frames", pa.int64()),
             ("keyframes", pa.int64()),
+            ("segment_pts_ns", pa.list_(pa.int64())),
             ("audio_codec", pa.string()),
             ("audio_sample_rate", pa.int32()),
             ("audio_channels", pa.int32()),
@@ -54,6 +56,7 @@ SOURCE_VIDEOS = Table(
 )
 
 _HASH_BLOCK = 1 << 20
+_PROBE = "gpu_kernels.containers:probe"
 
 
 def open_prober(config: Any, storage: Storage) -> Worker:
@@ -65,7 +68,7 @@ def open_prober(config: Any, storage: Storage) -> Worker:
         for uri in work.items["uri"].to_pylist():
             with local_copy(uri) as path:
                 video_id, size = content_id(path)
-                header, _ = next(iter(list(nursery.run("gpu_kernels.containers:probe", path=path))))
+                header, _ = next(iter(list(nursery.run(_PROBE, path=path, segment_frames=SEGMENT_FRAMES))))
             facts = {key: value for key, value in header.items() if key != "kind"}
             rows.append({"uri": uri, "video_id": video_id, "bytes": size, **facts})
         return {SOURCE_VIDEOS.name: rows}

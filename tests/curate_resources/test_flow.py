@@ -76,6 +76,9 @@ def open_scanner(config: Any, storage: Any):
             if work.segment is not None:
                 index, count = work.segment
                 step = -(-length // count)
+                if work.early is not None and index == 0:
+                    for known in range(2, step, 2):
+                        work.early({"signals": [{"uri": item["uri"], "curve": curve(length, 0, known)}]})
                 rows.append({"uri": item["uri"], "curve": curve(length, index * step, (index + 1) * step)})
                 continue
             if work.early is not None:
@@ -285,6 +288,12 @@ def test_a_row_that_ends_two_processes_fails_alone(pool_of, seed):
 def test_the_first_clips_are_through_before_the_video_is():
     simulation = Simulation(a_plan(), POOLED, random.Random(1))
     simulation.run(videos([9]))
+    assert simulation.passed_on >= 3
+
+
+def test_of_a_video_in_segments_the_first_clips_are_through_as_early():
+    simulation = Simulation(a_plan(), POOLED, random.Random(1))
+    simulation.run(videos([45]))
     assert simulation.passed_on >= 3
 
 

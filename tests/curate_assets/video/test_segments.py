@@ -1,0 +1,116 @@
+"""A long video is scanned in segments by several workers: the rows and the files are those of one scan."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate_assets.config import CurationConfig, validated
+from curate_assets.video import source_videos
+from curate_assets.video.signals import SCAN
+from curate_assets.video.source_videos import PROBE
+from curate_assets.video.stages import TABLES
+from curate_resources.in_process import StageRunner
+from curate_resources.manifests import MANIFEST
+from curate_resources.plan import Plan
+from curate_resources.stage import Work
+from curate_resources.unit import Unit
+from gpu_kernels import segments
+
+_SEGMENT = 500
+_NO_NETWORK = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
+_CUTS = (
+    "-f lavfi -i testsrc2=s=96x64:r=25:d=19.5 -f lavfi -i mandelbrot=s=96x64:r=25:start_scale=1.5,trim=duration=14 "
+    "-f lavfi -i testsrc=s=96x64:r=25:d=19.2 -filter_complex 'concat=n=3:v=1'"
+)
+_X264 = "-c:v libx264 -preset fast -pix_fmt yuv420p -x264-params keyint=70:min-keyint=70:scenecut=0"
+RECIPES = {
+    "closed.mp4": f"{_CUTS} {_X264}",
+    "open.mkv": f"{_CUTS} {_X264}:open-gop=1:bframes=3:b-pyramid=normal",
+    "all_intra.mp4": f"{_CUTS} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 1",
+    "late.ts": f"{_CUTS} {_X264}:open-gop=1 -output_ts_offset 100",
+    "vp9.webm": f"{_CUTS} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 70",
+    "uneven.mp4": f"{_CUTS} -vf setpts='(N+0.4*mod(N\\,3))/25/TB' -fps_mode passthrough -enc_time_base 1:90000 "
+    f"-video_track_timescale 90000 {_X264}".replace(
+        "-filter_complex 'concat=n=3:v=1' -vf ", "-filter_complex concat=n=3:v=1,"
+    ),
+}
+
+
+class Scans:
+    """Scans of one file, whole and in segments."""
+
+    def __init__(self, path: Path, root: Path, config: CurationConfig) -> None:
+        tables = {MANIFEST.name: MANIFEST, **TABLES}
+        wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
+        self.plan = Plan((PROBE, SCAN), wanted, tables, config, str(root))
+        self.runner = StageRunner(self.plan)
+        row = {"uri": str(path), "bytes": path.stat().st_size, "version": "1", "status": "ok", "fingerprint": ""}
+        self.rows = {MANIFEST.name: MANIFEST.rows_schema.empty_table().from_pylist([row], schema=MANIFEST.rows_schema)}
+        self.root = root
+
+    def result(self, divided: bool, whole_again: bool = False) -> tuple[Any, dict[str, bytes]]:
+        """Rows by table, and the files of the storyboard."""
+        unit = Unit("s", "v", dict(self.rows))
+        self.runner.run(0, unit, 1)
+        if divided:
+            computation = self.runner.computation(1, unit)
+            parts = computation.parts()
+            assert len(parts) == 3
+            worker = self.runner.worker(1)
+            fresh = [(part, computation.compute(worker, part)) for part in random.Random(4).sample(parts, 3)]
+            computation.finish(fresh, worker if whole_again else self._not_again)
+        else:
+            self.runner.run(1, unit, 2)
+        files = {str(path): path.read_bytes() for path in sorted(self.root.rglob("*.jpgs"))}
+        for path in files:
+            Path(path).unlink()
+        return {table.name: unit.rows[table.name].to_pylist() for table in SCAN.writes}, files
+
+    @staticmethod
+    def _not_again(work: Work) -> Any:
+        raise AssertionError("the segments do not make the whole")
+
+
+@pytest.fixture
+def scans(tmp_path, media, monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", _SEGMENT)
+    monkeypatch.setattr(source_videos, "SEGMENT_FRAMES", _SEGMENT)
+
+    def of(path: Path, **config: Any) -> Scans:
+        return Scans(path, tmp_path / "root", validated(config))
+
+    return of
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_segments_make_the_rows_and_files_of_one_scan(name, scans, media, tmp_path):
+    network = {} if name == "open.mkv" else _NO_NETWORK
+    scan = scans(media.made(tmp_path / name, RECIPES[name]), **network)
+    rows, files = scan.result(divided=False)
+    assert len(rows["shot_signals"][0]["pts_ns"]) > 2.6 * _SEGMENT and len(files) == 3
+    assert rows["motion_signals"][0]["patches"] and rows["shot_signals"][0]["status"] == "ok"
+    assert scan.result(divided=True) == (rows, files)
+
+
+def test_what_is_damaged_is_scanned_whole(scans, media, tmp_path, caplog):
+    path = media.made(tmp_path / "damaged.mp4", RECIPES["closed.mp4"])
+    data = bytearray(path.read_bytes())
+    for place in range(len(data) // 3, len(data) // 2, 997):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    scan = scans(path, **_NO_NETWORK)
+    rows, files = scan.result(divided=False)
+    (shots,) = rows["shot_signals"]
+    assert shots["decode_errors"] or shots["damaged_frames"]
+    with caplog.at_level("INFO"):
+        assert scan.result(divided=True, whole_again=True) == (rows, files)
+    assert "is computed whole" in caplog.text
+
+
+def test_a_video_that_is_not_long_is_not_divided(scans):
+    assert segments.segment_count(700, [1]) == 1
+    assert segments.segment_count(800, [1]) == 2
+    assert segments.segment_count(1260, [1, 2]) == 3
+    assert segments.segment_count(5000, []) == 1
