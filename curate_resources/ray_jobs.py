@@ -1,10 +1,16 @@
 """The job server of a Ray cluster. Not Ray Client: the driver of a plan belongs into the cluster."""
 
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobState
+
+_SUBMISSION_SECONDS = 3
+"""How long a job that was asked for may take to be known."""
+_STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,22 @@ class RayJobServer:
             return ""
 
     def stop(self, job: str) -> None:
-        """End a job that runs."""
-        try:
-            self._client().stop_job(job)
-        except RuntimeError:
-            if self.state(job) is not None:
-                raise
+        """End a job that runs, or that is still being submitted.
+
+        Raises:
+            ClusterUnreachable: it goes on.
+        """
+        client, started = self._client(), time.monotonic()
+        while True:
+            # Ray says no, or that there is no such job, until the job's supervisor is there: ask again.
+            with suppress(RuntimeError):
+                client.stop_job(job)
+            state, seconds = self.state(job), time.monotonic() - started
+            if (state is None and seconds > _SUBMISSION_SECONDS) or (state is not None and state.phase != "running"):
+                return
+            if seconds > _STOP_SECONDS:
+                raise ClusterUnreachable(f"job {job} was told to stop, and still runs at {self.address}")
+            time.sleep(0.2)
 
     def _client(self) -> Any:
         if self.token_path is not None:
