@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -31,8 +31,8 @@ _SHOWN_ROWS = 200
 
 
 def escaped(text: str) -> str:
-    """Text in which square brackets are no markup."""
-    return escape(text)
+    """Text in which square brackets are no markup, and control characters are shown instead of sent."""
+    return _escape("".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text))
 
 
 def _document(value: Any) -> None:
@@ -118,11 +118,11 @@ class _Bars(logging.Handler):
         if "settled" in about and "shard" not in about:
             return
         if "shard" not in about:
-            self._progress.console.print(escape(record.getMessage()), highlight=False)
+            self._progress.console.print(escaped(record.getMessage()), highlight=False)
             return
         key = (about["plan"], about["shard"])
         if key not in self._tasks:
-            description = f"[bold]{escape(about['shard'])}[/bold] {escape(about['plan'])}"
+            description = f"[bold]{escaped(about['shard'])}[/bold] {escaped(about['plan'])}"
             self._tasks[key] = self._progress.add_task(description, total=about["total"])
         self._progress.update(self._tasks[key], completed=about["done"])
 
@@ -145,9 +145,9 @@ def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
         mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
         console.print(f"{mark} {', '.join(result.assets)}{where}")
         if result.error:
-            console.print(f"  [red]{escape(result.error)}[/red]")
+            console.print(f"  [red]{escaped(result.error)}[/red]")
         for check in result.failed_checks:
-            console.print(f"  [yellow]check failed:[/yellow] {escape(check)}")
+            console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
 
 
 def funnel(steps: Sequence[FunnelStep], console: Console) -> None:
@@ -159,7 +159,7 @@ def funnel(steps: Sequence[FunnelStep], console: Console) -> None:
     for step in steps:
         count = "not materialized" if step.count is None else str(step.count)
         lost = ", ".join(f"{number} {reason}" for reason, number in step.lost.items() if number)
-        table.add_row(step.name, count, escape(lost))
+        table.add_row(step.name, count, escaped(lost))
     console.print(table)
 
 
@@ -169,7 +169,7 @@ def status(state: Status, as_json: bool) -> None:
         _document(asdict(state))
         return
     console = Console(highlight=False)
-    console.print(f"[dim]root[/dim] {escape(state.root)}   [dim]shards[/dim] {len(state.shards)}")
+    console.print(f"[dim]root[/dim] {escaped(state.root)}   [dim]shards[/dim] {len(state.shards)}")
     funnel(state.funnel, console)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("asset", "ok", "empty", "failed", "shards without rows"):
@@ -185,7 +185,9 @@ def status(state: Status, as_json: bool) -> None:
     if state.failed_rows:
         console.print(f"\n[yellow]{state.failed_rows} failed rows[/yellow], the first:")
         for failure in state.failures:
-            console.print(f"  {failure.table} of {failure.shard}: {escape(failure.subject)}: {escape(failure.message)}")
+            console.print(
+                f"  {failure.table} of {failure.shard}: {escaped(failure.subject)}: {escaped(failure.message)}"
+            )
 
 
 def rows(result: "pa.Table", as_json: bool) -> None:
@@ -195,9 +197,9 @@ def rows(result: "pa.Table", as_json: bool) -> None:
         return
     table = Table(header_style="bold")
     for name in result.column_names:
-        table.add_column(escape(name), overflow="fold")
+        table.add_column(escaped(name), overflow="fold")
     for row in result.slice(0, _SHOWN_ROWS).to_pylist():
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
+        table.add_row(*(escaped(_cell(value)) for value in row.values()))
     console = Console(highlight=False)
     console.print(table)
     if result.num_rows > _SHOWN_ROWS:
@@ -219,7 +221,7 @@ def report(uri: str, show: bool, as_json: bool) -> None:
     if as_json:
         _document({"report": uri})
         return
-    Console(highlight=False).print(f"report: {escape(uri)}")
+    Console(highlight=False).print(f"report: {escaped(uri)}")
     if show and is_local(uri):
         webbrowser.open(f"file://{uri}")
 
@@ -242,7 +244,7 @@ def cleaned(found: Sequence[Orphan], freed: int, dry_run: bool, as_json: bool) -
         return
     console = Console(highlight=False)
     for orphan in found if dry_run else []:
-        console.print(escape(orphan.path), soft_wrap=True)
+        console.print(escaped(orphan.path), soft_wrap=True)
     console.print(f"{len(found)} media files, {size / (1 << 20):.1f} MiB {'would be' if dry_run else 'were'} removed")
     if not dry_run:
         console.print(f"{freed / (1 << 20):.1f} MiB of old table versions were removed")

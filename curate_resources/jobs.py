@@ -220,6 +220,8 @@ def _patiently(ask: Callable[[], _Answer]) -> _Answer:
 
 def _relay(log: str, printed: int) -> int:
     """Log the new lines of a driver as if they were our own; returns how much of the log is known now."""
+    if 0 < len(log) < printed:
+        printed = 0  # the file was begun anew
     complete = log.rfind("\n") + 1
     for line in log[printed:complete].splitlines():
         try:

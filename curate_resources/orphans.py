@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 
 from curate_resources.stage import Table
 from curate_resources.storage import PARTIAL, Storage
@@ -24,7 +25,7 @@ class Orphan:
 
 
 def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Iterator[Orphan]:
-    """Files below `media/` that no row of any table points at, and partly written ones in all other folders.
+    """Files below `media/` that no row of any table points at, and partly written ones everywhere else.
 
     Younger files are left out: a run that is under way commits its rows after it has written their files.
     """
@@ -36,11 +37,12 @@ def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
         for path in store.read(table, columns=["path"])["path"].to_pylist()
     }
     latest = time.time() - older_than_seconds
-    for folder in storage.folders(""):
-        for found in storage.walk(folder) if folder not in _OF_OTHERS else ():
-            orphan = found.path not in pointed_at if folder == MEDIA else found.path.endswith(PARTIAL)
-            if orphan and found.modified <= latest:
-                yield Orphan(found.path, found.bytes)
+    folders = [folder for folder in storage.folders("") if folder not in _OF_OTHERS]
+    for found in chain(storage.walk("", recursive=False), *map(storage.walk, folders)):
+        in_media = found.path.startswith(f"{MEDIA}/")
+        orphan = found.path not in pointed_at if in_media else found.path.endswith(PARTIAL)
+        if orphan and found.modified <= latest:
+            yield Orphan(found.path, found.bytes)
 
 
 def forget_versions(storage: Storage, older_than_seconds: float) -> int:

@@ -127,15 +127,15 @@ class Storage:
         names = [info.base_name for info in found if info.type == FileType.File]
         return sorted(name for name in names if not name.endswith(PARTIAL))
 
-    def walk(self, folder: str) -> Iterator["StoredFile"]:
-        """All files in a folder and the folders below it, partly written ones among them; none when there is no such
-        folder."""
+    def walk(self, folder: str, recursive: bool = True) -> Iterator["StoredFile"]:
+        """All files in a folder, and in the folders below it unless told not to, partly written ones among them; none
+        when there is no such folder."""
         from pyarrow.fs import FileSelector, FileType
 
         fs, absolute = filesystem_and_path(self.uri(folder))
-        for info in fs.get_file_info(FileSelector(absolute, recursive=True, allow_not_found=True)):
+        for info in fs.get_file_info(FileSelector(absolute, recursive=recursive, allow_not_found=True)):
             if info.type == FileType.File:
-                path = f"{folder}{info.path.removeprefix(absolute)}"
+                path = f"{folder}{info.path.removeprefix(absolute)}".lstrip("/")
                 yield StoredFile(path, info.size, (info.mtime_ns or 0) / 1e9)
 
     def folders(self, folder: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
+from gpu_kernels.segments import SEGMENT_FRAMES
 
 if TYPE_CHECKING:
     import av
@@ -133,7 +134,7 @@ def displayed_size(width: int, height: int, aspect: Fraction | None, rotation: i
     return (height, width) if rotation in (90, 270) else (width, height)
 
 
-def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int) -> None:
+def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = SEGMENT_FRAMES) -> None:
     """Sandboxed operation: one message with the facts; decodes one frame, reads every packet header."""
     import av.error
 

@@ -1,10 +1,13 @@
 """Cutting a clip's file out of its source, frame-exact: H.264 in MP4, sound kept; and reading it back."""
 
+import re
 from dataclasses import dataclass
 
 from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_clip
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.stream_copy import copy_clip
+
+_DECORD_PREFIX = re.compile(r"^(\[[\d:]+\] )?(\S+:\d+: )?")
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,15 @@ def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
-    frames = len(reader)
-    if frames == 0:
-        raise MediaError("the clip has no frames")
-    first, middle, last = (reader[index].asnumpy() for index in (0, frames // 2, frames - 1))
+    try:
+        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        frames = len(reader)
+        if frames == 0:
+            raise MediaError("the clip has no frames")
+        first, middle, last = (reader[index].asnumpy() for index in (0, frames // 2, frames - 1))
+    except decord.DECORDError as error:  # says the time, its own source files and the clip's path, which is not kept
+        reason = _DECORD_PREFIX.sub("", str(error).strip().splitlines()[0]).replace(path, "the clip")
+        raise MediaError(f"the clip cannot be read by decord: {reason}") from error
     if not first.shape == middle.shape == last.shape:
         raise MediaError("the clip's frames differ in size")
     height, width = first.shape[:2]

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gpu_kernels.storyboards import storyboard_size
 from gpu_kernels.strict import StrictModel
 
 _PATCH = 256
+_LEAST_SIDE = 32
+"""OpenCV refuses smaller pictures for optical flow, or crashes on long ones."""
 
 
 class MotionSignalsConfig(StrictModel):
@@ -19,7 +22,7 @@ class MotionSignalsConfig(StrictModel):
 
     samples_per_second: float = Field(default=2.0, gt=0)
     """Frames per second of video whose motion is measured."""
-    flow_short_side: int = Field(default=128, ge=16)
+    flow_short_side: int = Field(default=128, ge=32)
     """Short side in pixels of the pictures given to optical flow, for codecs that export no motion vectors."""
 
 
@@ -60,6 +63,12 @@ def vector_motion(vectors: NDArray[np.void], height: int, width: int) -> NDArray
     return _patch_means(np.append(motion, 0)[latest], height, width, *patch_grid(height, width), cell)
 
 
+def flow_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height of the pictures for optical flow: a short side of `short_side` at most, small ones enlarged."""
+    width, height = storyboard_size(width, height, short_side)
+    return max(_LEAST_SIDE, width), max(_LEAST_SIDE, height)
+
+
 def flow_motion(previous_gray: NDArray[np.uint8], gray: NDArray[np.uint8], rows: int, cols: int) -> NDArray[np.float32]:
     """Mean motion per patch between two successive frames, from dense optical flow.
 
@@ -67,7 +76,7 @@ def flow_motion(previous_gray: NDArray[np.uint8], gray: NDArray[np.uint8], rows:
     the slower ones and as Farneback's method. The unit does not depend on the size of the pictures, so pass small ones.
 
     Args:
-        previous_gray, gray: uint8 [h, w] of one size, at least 16 pixels either way.
+        previous_gray, gray: uint8 [h, w] of one size, such as `flow_size` gives.
         rows, cols: the patches to part the picture into, of the full picture's `patch_grid`.
 
     Returns:

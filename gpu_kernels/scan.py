@@ -15,7 +15,7 @@ import numpy as np
 
 from gpu_kernels.containers import NANOSECONDS, clockwise, displayed_size, open_media, video_streams
 from gpu_kernels.luminance import sharpness, thumbnail_luminance
-from gpu_kernels.motion import MotionSignalsConfig, flow_motion, patch_grid, vector_motion
+from gpu_kernels.motion import MotionSignalsConfig, flow_motion, flow_size, patch_grid, vector_motion
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.segments import WHOLE, Segment
 from gpu_kernels.shots import CONTEXT_FRAMES
@@ -436,7 +436,7 @@ class _MotionSampler:
         self._pending: tuple[int, int, np.ndarray] | None = None
 
         def size(frame: "VideoFrame", _rotation: int) -> tuple[int, int]:
-            return storyboard_size(frame.width, frame.height, config.flow_short_side)
+            return flow_size(frame.width, frame.height, config.flow_short_side)
 
         self._gray = _Scaler(size, "gray", stream, upright=False)  # as the codec's vectors are
 

@@ -16,7 +16,7 @@ MOTION_SCORES = Table(
     name="motion_scores",
     grain="clip",
     keys=("video_id", "clip_id"),
-    version="2",
+    version="3",
     columns=pa.schema(
         [
             ("video_id", pa.string()),
@@ -27,7 +27,8 @@ MOTION_SCORES = Table(
     ),
     description=(
         "Motion of every clip, as a share of the picture's width plus height per frame: the mean over the whole clip "
-        "and picture, and the mean of the stillest 256-pixel patch."
+        "and picture, and the mean of the stillest 256-pixel patch. Empty where a video is too short for "
+        "any sample."
     ),
 )
 
@@ -44,7 +45,8 @@ def open_motion_scorer(config: Any, storage: Storage) -> Worker:
                 raise ValueError("the video has no motion signals: see the error of its row in motion_signals")
             frames = np.array(signal["sample_frames"], np.int64)
             if len(frames) == 0:
-                raise ValueError("no motion could be sampled: the video has too few frames")
+                rows.append({"video_id": clip["video_id"], "clip_id": clip["clip_id"], "status": "empty"})
+                continue
             shape = (len(frames), signal["patch_rows"], signal["patch_columns"])
             patches = np.array(signal["patches"], np.float32).reshape(shape)
             mean, least = span_motion(frames, patches, clip["start_frame"], clip["end_frame"])

@@ -182,6 +182,14 @@ def test_damage_anywhere_ends_in_frames_or_an_error(nursery: Nursery, media: Any
     assert "frames" in outcomes
 
 
+@pytest.mark.parametrize("size", ["2x2", "2x40", "200x16", "1600x24"])
+def test_very_small_and_very_long_pictures_have_motion(nursery: Nursery, media: Any, tmp_path: Path, size: str) -> None:
+    path = media.made(tmp_path / "small.y4m", f"-f lavfi -i testsrc2=s={size}:r=10:d=2 -pix_fmt yuv444p -strict -1")
+    found = Scan(nursery, path)
+    assert len(found.pts_ns) == 20 and len(found.motion) == 4
+    assert all(np.isfinite(sample.patches).all() for sample in found.motion)
+
+
 def test_without_motion_and_storyboards_only_thumbnails_come(nursery: Nursery, media: Any) -> None:
     *chunks, _ = read_scan(nursery, str(media("closed_gop.mp4")), None, None)
     assert all(isinstance(chunk, ScanChunk) and not chunk.motion and not chunk.storyboard for chunk in chunks)
@@ -203,6 +211,7 @@ def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.Monkey
         "motion": MotionSignalsConfig().model_dump(),
         "storyboards": StoryboardsConfig().model_dump(),
         "threads": 1,
+        "segment": {},
     }
 
     def peak(name: str) -> tuple[int, int]:
