@@ -1,5 +1,7 @@
 """SQL over the tables: DuckDB reads the Lance datasets, each under its asset's name."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from curate_assets.video.stages import TABLES
@@ -35,7 +37,7 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
         if {"source_videos", "shot_signals", "clips"} <= set(present):
             connection.execute(f"CREATE VIEW source_outcomes AS {_OUTCOMES}")
         try:
-            result = connection.sql(sql)
+            result: Any = connection.sql(sql)  # None of what is no query, whatever its types say
             return result.to_arrow_table() if result is not None else pa.table({})
         except duckdb.Error as error:
             missing = sorted(set(known) - set(present))

@@ -1,7 +1,7 @@
 """What engines say while they run, in the log of the Dagster run."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import dagster as dg
@@ -17,7 +17,7 @@ class _Relay(logging.Handler):
 
 
 @contextmanager
-def relayed_logs(context: dg.AssetExecutionContext) -> Iterator[None]:
+def relayed_logs(context: dg.AssetExecutionContext) -> Generator[None, None, None]:
     """Show the progress of engines, and which resource a run waits for, in the run's log in Dagster's UI."""
     logger = logging.getLogger("curate")
     relay, level = _Relay(context), logger.level

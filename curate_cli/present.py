@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +58,7 @@ def added(result: Added, root: str, as_json: bool) -> None:
 
 
 @contextmanager
-def live_progress(root: str, quiet: bool) -> Iterator[None]:
+def live_progress(root: str, quiet: bool) -> Generator[None, None, None]:
     """Show the shards of running plans as bars, fed by the `curate.progress` log.
 
     Meanwhile what native libraries and worker processes say on standard error goes to a log file: it would tear the
@@ -87,7 +87,7 @@ def live_progress(root: str, quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _native_noise_to(log: Path) -> Iterator[IO[str]]:
+def _native_noise_to(log: Path) -> Generator[IO[str], None, None]:
     """Point file descriptor 2 at a file for a while; yields the terminal that it pointed at."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stderr.flush()

@@ -40,7 +40,9 @@ class RayCluster:
         logging.getLogger("ray").setLevel(logging.ERROR)  # its log files have the rest
         if not ray.is_initialized():
             address = warm.address if warm is not None else os.environ.get("RAY_ADDRESS", "local")
-            own = {"num_cpus": self.local_cpus, "include_dashboard": False} if address == "local" else {}
+            own: dict[str, Any] = (
+                {"num_cpus": self.local_cpus, "include_dashboard": False} if address == "local" else {}
+            )
             ray.init(
                 address,
                 log_to_driver=False,

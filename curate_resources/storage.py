@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class Storage:
             file.write(data)
 
     @contextmanager
-    def writer(self, path: str) -> Iterator[IO[bytes]]:
+    def writer(self, path: str) -> Generator[IO[bytes], None, None]:
         """A file to write to. It appears under its name when the block ends well, and not at all otherwise."""
         fs, absolute = filesystem_and_path(self.uri(path))
         if is_local(self.root):
@@ -148,7 +148,7 @@ class Storage:
 
 
 @contextmanager
-def local_copy(uri: str) -> Iterator[str]:
+def local_copy(uri: str) -> Generator[str, None, None]:
     """A path of this machine with the content of `uri`: the file itself when it is local, else a temporary copy.
 
     Raises:

@@ -244,7 +244,8 @@ def _cause_of_death(status: int, limits: DecodingLimits) -> str:
 # ---------------------------------------------------------------- nursery and child
 
 
-def _nursery(control: socket.socket) -> None:
+def nursery(control: socket.socket) -> None:
+    """What the nursery process does until its socket is closed: fork a child per request."""
     import av
     import cv2
 
@@ -258,11 +259,11 @@ def _nursery(control: socket.socket) -> None:
             return
         head += _exactly(control, 4 - len(head))
         request = json.loads(_exactly(control, struct.unpack("<I", head)[0]))
-        nursery = os.getpid()
+        mine = os.getpid()
         pid = os.fork()
         if pid == 0:
             control.close()
-            _child(request, descriptors[0], nursery)
+            _child(request, descriptors[0], mine)
         os.close(descriptors[0])
         watch = os.pidfd_open(pid)
         # Nothing is said on the socket while a child runs: what can be read is its end, the parent's or its wish.
@@ -319,4 +320,4 @@ if __name__ == "__main__":
     # Imported under its own name, so that exceptions raised by operations are the classes caught above.
     from gpu_kernels import sandbox
 
-    sandbox._nursery(socket.socket(fileno=int(sys.argv[1])))
+    sandbox.nursery(socket.socket(fileno=int(sys.argv[1])))

@@ -290,7 +290,7 @@ class _Decoder:
                 self._container.seek(place, stream=self._stream)
                 found = next(packet for packet in self._container.demux(self._stream) if packet.is_keyframe)
                 self._container.seek(place, stream=self._stream)
-            except (av.FFmpegError, StopIteration):
+            except (av.error.FFmpegError, StopIteration):
                 break
             if found.pts is not None and int(found.pts * self._tick) <= pts_ns:
                 return

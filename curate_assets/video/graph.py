@@ -1,5 +1,7 @@
 """The video graph as Dagster sees it, from files to the training set and its report."""
 
+# pyright: reportMissingTypeArgument=false  (Dagster knows the annotation MaterializeResult without an argument only)
+
 import base64
 from collections.abc import Iterator
 from typing import Any

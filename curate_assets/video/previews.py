@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _storyboard_pictures(shard: str, tables: Tables) -> list[np.ndarray]:
     return pictures[: _COLUMNS * _ROWS]
 
 
-def _spread(items: Sequence, count: int = _COLUMNS * _ROWS) -> list:
+def _spread(items: Sequence[Any], count: int = _COLUMNS * _ROWS) -> list[Any]:
     if len(items) <= count:
         return list(items)
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]

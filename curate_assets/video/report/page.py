@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -47,9 +48,9 @@ def render(contents: ReportContents) -> str:
         folder=_folder,
         words=_words,
     )
-    environment.globals.update(
-        histogram=histogram, funnel_chart=funnel_chart, share=_share, losses=_losses, whole=_whole, waiting=WAITING
-    )
+    known: dict[str, Any] = environment.globals
+    known |= {"histogram": histogram, "funnel_chart": funnel_chart}
+    known |= {"share": _share, "losses": _losses, "whole": _whole, "waiting": WAITING}
     return environment.get_template(_TEMPLATE).render(report=contents)
 
 
