@@ -1,6 +1,7 @@
 """The video graph as Dagster sees it, from files to the training set and its report."""
 
-# pyright: reportMissingTypeArgument=false  (Dagster knows the annotation MaterializeResult without an argument only)
+# Dagster knows the annotation MaterializeResult without a type argument only.
+# pyright: reportMissingTypeArgument=false
 
 import base64
 from collections.abc import Iterator
