@@ -2,9 +2,11 @@
 
 import logging
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from curate_resources.jobs import ClusterUnreachable
 from curate_resources.pools import Node
 from curate_resources.warm_cluster import warm_cluster
 
@@ -13,6 +15,9 @@ _ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",  # idle workers that are never used cost seconds of CPU each
     "RAY_prestart_worker_first_driver": "0",
 }
+
+_PATIENCE_SECONDS = 60
+"""How long a cluster may be too busy to let a driver in."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,11 @@ class RayCluster:
 
     def connected(self) -> Any:
         """The `ray` module, connected: to the cluster that this process is part of, to the warm one, or else to one of
-        its own, which ends with this process."""
+        its own, which ends with this process.
+
+        Raises:
+            ClusterUnreachable: the one that there should be does not answer.
+        """
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         warm = warm_cluster() if "RAY_ADDRESS" not in os.environ else None
@@ -43,15 +52,28 @@ class RayCluster:
             own: dict[str, Any] = (
                 {"num_cpus": self.local_cpus, "include_dashboard": False} if address == "local" else {}
             )
-            ray.init(
-                address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                namespace="curate",
-                **own,
-            )
+            self._join(ray, address, own)
         return ray
+
+    def _join(self, ray: Any, address: str, own: dict[str, Any]) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                ray.init(
+                    address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    namespace="curate",
+                    **own,
+                )
+                return
+            except ConnectionError as error:
+                if address == "local":
+                    raise
+                if time.monotonic() > deadline:
+                    raise ClusterUnreachable(f"{error}: start it, or unset RAY_ADDRESS for one of your own") from error
+                time.sleep(2)
 
     def nodes(self, with_gpus: bool) -> list[Node]:
         """The machines of the cluster.
