@@ -247,19 +247,24 @@ class Computation:
         failed = 0
         for rows in made.values():
             rows.clear()
+        if part.smallest:
+            self._fail(part, error, made)
+            return 1
         for single in part.singly():
             try:
-                if part.smallest:
-                    raise error
                 run(single)
             except Exception as own:
-                message = f"{type(own).__name__}: {own}"[:_MESSAGE_LIMIT]
-                level = logging.WARNING if part.segments == 1 else logging.INFO
-                _log.log(level, "%s failed on %s: %s", self._stage.name, self._unit.source, message)
-                for name, rows in made.items():
-                    rows.append(self._failure(name, single.start, own, 1))
+                self._fail(single, own, made)
                 failed += 1
         return failed
+
+    def _fail(self, single: Part, error: Exception, made: dict[str, list[pa.Table]]) -> None:
+        # Not raised again anywhere: its traceback would hold on to the workers, and these to their processes.
+        message = f"{type(error).__name__}: {error}"[:_MESSAGE_LIMIT]
+        level = logging.WARNING if single.segments == 1 else logging.INFO
+        _log.log(level, "%s failed on %s: %s", self._stage.name, self._unit.source, message)
+        for name, rows in made.items():
+            rows.append(self._failure(name, single.start, error, 1))
 
     def _failure(self, name: str, position: int, error: Exception, attempt: int) -> pa.Table:
         item = self._item_row(position)

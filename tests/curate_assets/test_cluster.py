@@ -74,7 +74,8 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
 
 
 _FOLLOW = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
 from curate_assets.config import validated
 from curate_assets.engines import materialized
 from curate_assets.video.stages import CURATION_STAGES, plan_for

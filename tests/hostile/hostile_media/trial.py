@@ -1,5 +1,6 @@
 """Hostile files through the product: added, probed, scanned, split, embedded, selected, cut; and what came of each."""
 
+import gc
 import re
 import resource
 import time
@@ -126,6 +127,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
 
 def _left_behind(before: set[int]) -> list[str]:
     """Processes below this one that were not there before and do not end."""
+    gc.collect()  # workers that were dropped take their processes with them
     deadline = time.monotonic() + _OVERHEAD_SECONDS
     while (left := set(descendants()) - before) and time.monotonic() < deadline:
         time.sleep(0.1)
