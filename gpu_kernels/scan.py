@@ -96,12 +96,9 @@ def read_scan(
     path: str,
     motion: MotionSignalsConfig | None,
     storyboards: StoryboardsConfig | None,
-    threads: int = 1,
     segment: Segment = WHOLE,
 ) -> Iterator[ScanChunk | ScanEnd]:
     """Decode `path` once in a child process. Without `motion` or `storyboards`, those are left out.
-
-    More `threads` give the same of a sound file; of a damaged one, they lose more frames around the damage.
 
     Of a `segment` within the video come its own frames and those that are its context, motion and storyboard of its own
     frames only, and all numbers are the whole video's.
@@ -114,7 +111,6 @@ def read_scan(
         path=path,
         motion=motion.model_dump() if motion else None,
         storyboards=storyboards.model_dump() if storyboards else None,
-        threads=threads,
         segment=asdict(segment),
     )
     for header, buffers in messages:
@@ -147,15 +143,15 @@ def scan(
     path: str,
     motion: dict[str, Any] | None,
     storyboards: dict[str, Any] | None,
-    threads: int,
     segment: dict[str, Any],
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
     with open_media(path) as container:
         stream = video_streams(container)[0]
-        stream.codec_context.thread_count = threads
-        stream.thread_type = "AUTO" if threads > 1 else "NONE"
+        # A second thread changes motion vectors from run to run, and loses more frames around damage.
+        stream.codec_context.thread_count = 1
+        stream.thread_type = "NONE"
         if motion is not None:
             stream.codec_context.options = {"flags2": "+export_mvs"}
         own = Segment(**segment)

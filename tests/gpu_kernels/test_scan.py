@@ -49,8 +49,8 @@ SOUND = [
 class Scan:
     """The chunks of a whole scan, put together."""
 
-    def __init__(self, nursery: Nursery, path: Path, threads: int = 1) -> None:
-        *chunks, end = read_scan(nursery, str(path), MotionSignalsConfig(), StoryboardsConfig(), threads)
+    def __init__(self, nursery: Nursery, path: Path) -> None:
+        *chunks, end = read_scan(nursery, str(path), MotionSignalsConfig(), StoryboardsConfig())
         assert isinstance(end, ScanEnd)
         self.end = end
         parts: list[ScanChunk] = [chunk for chunk in chunks if isinstance(chunk, ScanChunk)]
@@ -149,10 +149,9 @@ def test_motion_comes_from_vectors_else_from_flow(nursery: Nursery, media: Any) 
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "hevc.mp4", "vp9.webm"])
-def test_a_scan_is_the_same_every_time_and_with_more_threads(nursery: Nursery, media: Any, name: str) -> None:
+def test_a_scan_is_the_same_every_time(nursery: Nursery, media: Any, name: str) -> None:
     first = Scan(nursery, media(name))
     assert first.same(Scan(nursery, media(name)))
-    assert first.same(Scan(nursery, media(name), threads=2))
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no shared/media beside the checkout")
@@ -210,7 +209,6 @@ def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.Monkey
     settings = {
         "motion": MotionSignalsConfig().model_dump(),
         "storyboards": StoryboardsConfig().model_dump(),
-        "threads": 1,
         "segment": {},
     }
 
