@@ -118,20 +118,10 @@ def encode_clip(
     _write([opened["V:0"], opened["a:0?"]], target, _FILE | encoding | sound, limits)
 
 
-def add_sound(
-    video: str,
-    timescale: int,
-    source: str,
-    target: str,
-    container: str,
-    span: Span,
-    config: ClipFilesConfig,
-    limits: DecodingLimits,
+def encode_sound(
+    source: str, target: str, container: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits
 ) -> None:
-    """Write the packets of the file `video` and the source's sound of `span` to a new MP4 file `target`.
-
-    Args:
-        timescale: ticks per second of the video track.
+    """Write the sound of `span` to a new MP4 file `target`, its times from the span's first frame.
 
     Raises:
         MediaError: ffmpeg failed; with its last words.
@@ -139,10 +129,8 @@ def add_sound(
     import ffmpeg
 
     reading, sound = _position(container, span, config)
-    frames = ffmpeg.input(f"file:{video}", **_CONFINED)
     opened = ffmpeg.input(f"file:{source}", **_CONFINED, **reading)
-    copying: dict[str, Any] = {"vcodec": "copy", "video_track_timescale": timescale}
-    _write([frames["V:0"], opened["a:0?"]], target, _FILE | copying | sound, limits)
+    _write([opened["a:0"]], target, _FILE | sound, limits)
 
 
 def _position(container: str, span: Span, config: ClipFilesConfig) -> tuple[dict[str, Any], dict[str, Any]]:

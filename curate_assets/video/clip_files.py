@@ -22,7 +22,7 @@ CLIP_FILES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
-    version="2",
+    version="3",
     columns=pa.schema(
         [
             ("video_id", pa.string()),

@@ -130,6 +130,17 @@ def test_every_end_is_clean(nursery: Nursery, media: Any, tmp_path: Path) -> Non
         assert copied >= end - 40 - 3
 
 
+def test_sound_may_end_before_the_clip_begins(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    one_second = f"-f lavfi -i sine=d=1 {PICTURE} -c:v libx264 -g 40 -x264-params scenecut=0 -pix_fmt yuv420p"
+    source, clip = Source(nursery, media.made(tmp_path / "one_second.mp4", one_second)), tmp_path / "clip.mp4"
+    copied = source.copy(clip, 20, 60)
+    source.check(clip, 20, 60, copied)
+    with av.open(str(clip)) as opened:
+        assert opened.streams.audio[0].duration * opened.streams.audio[0].time_base == pytest.approx(1 / 3, abs=0.05)
+    assert source.copy(clip, 80, 120) == 40
+    source.check(clip, 80, 120, copied=40)
+
+
 # ---------------------------------------------------------------- readers
 
 
