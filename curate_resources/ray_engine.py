@@ -21,7 +21,7 @@ from curate_resources.plan import Plan
 from curate_resources.pools import Layout, PlanDoesNotFit, Pool, check_stage, pools
 from curate_resources.ray_cluster import RayCluster
 from curate_resources.stage_actor import Done, Order, Place, Settled, StageActor
-from curate_resources.unit import Unit
+from curate_resources.unit import Unit, joined
 
 _log = logging.getLogger("curate.engine")
 _progress = logging.getLogger("curate.progress")
@@ -312,7 +312,7 @@ class _Run:
             tables: list[pa.Table] = []
             while units and len(tables) < _MOST_PER_CALL and sum(table.nbytes for table in tables) < _PUT_BYTES:
                 tables.append(units.pop().to_arrow())
-            reference = self._ray.put(pa.concat_tables(tables, promote_options="default"))
+            reference = self._ray.put(joined(tables))
             yield from ((reference, row) for row in range(len(tables)))
 
     def _hand_out(self) -> None:

@@ -12,7 +12,7 @@ from curate_resources.computation import Part
 from curate_resources.flow import Handle, Task
 from curate_resources.in_process import PassOn, StageRunner, one_thread_per_process
 from curate_resources.plan import Plan
-from curate_resources.unit import Unit
+from curate_resources.unit import Unit, joined
 
 Place = tuple[int, int]
 """Where a unit is among the arguments of a call: which table, and which row of it."""
@@ -99,7 +99,7 @@ class StageActor:
                     unit, stage, parts = self._follow(number, order, units, events)
                     results.append(unit.to_arrow())
                     stands.append((stage, parts))
-                events.put((pa.concat_tables(results, promote_options="default"), Done(tuple(stands))))
+                events.put((joined(results), Done(tuple(stands))))
             except BaseException as error:
                 events.put(error)
 

@@ -4,7 +4,7 @@ Between processes a unit is one row of an Arrow table: a column per asset, each 
 this video. Keys travel in the same row as the data, and no pixels travel at all.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow as pa
 from curate_resources.stage import Table
 
 _KEPT = "kept."
+
+_COPIED_BYTES = 8 << 20
 
 TALLY = pa.struct(
     [
@@ -91,6 +93,12 @@ class Unit:
                 schema = tables[name].rows_schema
                 (unit.kept if kept else unit.rows)[name] = _flat(batch[column][index], schema)
         return unit
+
+
+def joined(units: Sequence[pa.Table]) -> pa.Table:
+    """One table of several units; in one piece unless it is large, because a reader pays for every piece."""
+    table = pa.concat_tables(units, promote_options="default")
+    return table.combine_chunks() if table.nbytes <= _COPIED_BYTES else table
 
 
 def _nested(rows: pa.Table) -> pa.Array:
