@@ -68,11 +68,13 @@ class Ended:
         result: the unit as it stands now, or the rows of the part.
         stage: the number of the stage it stands before; the number of stages when it is through.
         parts: into what that stage divides it; empty: not at all.
+        size: bytes that the result takes where it is kept.
     """
 
     result: Handle
     stage: int
     parts: tuple[Part, ...] = ()
+    size: int = 0
 
 
 @dataclass
@@ -84,6 +86,7 @@ class _Progress:
     careful: bool = False
     deaths: int = 0
     base: Handle = None
+    size: int = 0
     missing: set[Part] = field(default_factory=set)
     finished: list[tuple[Part, Handle]] = field(default_factory=list)
     early: dict[int, list[Handle]] = field(default_factory=dict)
@@ -115,6 +118,11 @@ class Flow:
         """Whether every unit is through."""
         return self._begun == self._count and not self._progress
 
+    @property
+    def size(self) -> int:
+        """Bytes of the units between pools."""
+        return sum(progress.size for progress in self._progress.values())
+
     def waiting(self, pool: int) -> int:
         """Tasks that could be taken for a pool, units that were not begun among them."""
         return len(self._queues[pool]) + (self._count - self._begun if pool == 0 else 0)
@@ -145,6 +153,7 @@ class Flow:
         progress = self._of(task)
         if progress is None:
             return False
+        progress.size = ended.size + (progress.size if task.beginning or task.part is not None else 0)
         if task.beginning:
             self._beginning_ended(task, ended, progress)
         elif task.part is not None:

@@ -29,11 +29,15 @@ _progress = logging.getLogger("curate.progress")
 _CALL_SECONDS = 0.1
 """Small units go into one call until it takes about this long: a call costs one or two milliseconds."""
 _MOST_PER_CALL = 512
+_CALL_BYTES = 16 << 20
+"""Large units go into one call up to about so many bytes, before and after."""
 _PREFETCH_BELOW_SECONDS = 0.25
 """Workers whose calls are shorter get the next one before they are done with this one."""
 _LULL_SECONDS = 5.0
 _LOOK_AROUND_SECONDS = 2.0
 _PUT_BYTES = 8 << 20
+_STORE_SHARE = 1 / 16
+"""Of the cluster's object store, for units between pools: no more are begun while they take it."""
 _NODE_DIED = "its node has died"
 """How Ray's error says that an actor went down with its machine."""
 _STILLBORN = 3
@@ -116,6 +120,7 @@ class _Crew:
         self.stillborn = 0
         self._actor_class, self._arguments = actor_class, arguments
         self._seconds_per_unit: float | None = None
+        self._bytes_per_unit = 0.0
 
     def hire(self, placed: int | None = None, strategy: Any = None) -> None:
         """One more worker; `placed` is its place in the group that was reserved."""
@@ -133,15 +138,18 @@ class _Crew:
         """Most units of a call."""
         if self._seconds_per_unit is None:
             return 1
-        return max(1, min(_MOST_PER_CALL, int(_CALL_SECONDS / max(self._seconds_per_unit, 1e-6))))
+        quick = int(_CALL_SECONDS / max(self._seconds_per_unit, 1e-6))
+        small = int(_CALL_BYTES / max(self._bytes_per_unit, 1))
+        return max(1, min(_MOST_PER_CALL, quick, small))
 
-    def learn(self, call: _Call) -> None:
-        """Note how long a call took."""
+    def learn(self, call: _Call, size: int) -> None:
+        """Note how long a call took, and the bytes that it gave."""
         now = time.monotonic()
         self.busy_seconds += now - call.started
         measured = (now - call.started) / len(call.tasks)
         before = self._seconds_per_unit
         self._seconds_per_unit = measured if before is None else (measured + before) / 2
+        self._bytes_per_unit = size / len(call.tasks)
 
     @property
     def starting(self) -> int:
@@ -164,6 +172,7 @@ class _Run:
         self._sources = [unit.source for unit in units]
         numbers = [number for number, pool in enumerate(compiled) for _ in pool.stages]
         self._flow = Flow(numbers, self._put(units), len(units))
+        self._most_bytes = ray.cluster_resources().get("object_store_memory", 0) * _STORE_SHARE
         shared = ray.put(plan)
         self._crews = [
             _Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
@@ -316,7 +325,8 @@ class _Run:
             yield from ((reference, row) for row in range(len(tables)))
 
     def _hand_out(self) -> None:
-        room = all(self._flow.waiting(crew.number) <= 2 * _MOST_PER_CALL for crew in self._crews[1:])
+        few = all(self._flow.waiting(crew.number) <= 2 * _MOST_PER_CALL for crew in self._crews[1:])
+        room = few and self._flow.size <= self._most_bytes
         # Later pools first: what was begun is finished before more is begun.
         for crew in reversed(self._crews):
             for worker in sorted(crew.workers, key=lambda worker: len(worker.calls)):
@@ -391,9 +401,9 @@ class _Run:
         worker.idle_since = time.monotonic()
         if worker.calls:
             worker.calls[0].started = worker.idle_since
-        crew.learn(call)
+        crew.learn(call, told.size)
         for row, (task, (stage, parts)) in enumerate(zip(call.tasks, told.stands, strict=True)):
-            if self._flow.ended(task, Ended((table, row), stage, parts)):
+            if self._flow.ended(task, Ended((table, row), stage, parts, told.size // len(call.tasks))):
                 yield from self._fetched(task, table, row)
 
     def _fetched(self, task: Task, table: Any, row: int) -> Iterator[Unit]:

@@ -64,9 +64,13 @@ class Settled:
 
 @dataclass(frozen=True)
 class Done:
-    """All orders of a call, each with the stage that its unit stands before, and how that stage divides it."""
+    """All orders of a call, each with the stage that its unit stands before, and how that stage divides it.
+
+    `size` are the bytes of their table.
+    """
 
     stands: tuple[tuple[int, tuple[Part, ...]], ...]
+    size: int
 
 
 class StageActor:
@@ -99,7 +103,8 @@ class StageActor:
                     unit, stage, parts = self._follow(number, order, units, events)
                     results.append(unit.to_arrow())
                     stands.append((stage, parts))
-                events.put((joined(results), Done(tuple(stands))))
+                table = joined(results)
+                events.put((table, Done(tuple(stands), table.nbytes)))
             except BaseException as error:
                 events.put(error)
 

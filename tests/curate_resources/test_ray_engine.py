@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from curate_resources import ray_engine
+from curate_resources.flow import Flow
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST, Manifests
 from curate_resources.plan import Plan, in_order, materialize
@@ -62,6 +64,16 @@ def open_splitter(config: Any, storage: Any):
         }
 
     return split
+
+
+def open_large_splitter(config: Any, storage: Any):
+    split = open_splitter(config, storage)
+
+    def split_large(work: Work) -> Mapping[str, list[Row]]:
+        (clips,) = split(work).values()
+        return {"source_videos": [{**clip, "video_id": "v" * 1_000_000} for clip in clips]}
+
+    return split_large
 
 
 def prepare(config: Any, storage: Any) -> None:
@@ -195,6 +207,22 @@ def test_a_machine_that_goes_away_costs_no_rows(engine, attached, tmp_path):
             attached.kill_node("extra")
             gone = True
     assert scores(units) == expected
+
+
+def test_a_quick_stage_does_not_fill_the_store_ahead_of_a_slow_one(engine, tmp_path, monkeypatch):
+    import ray
+
+    most = 20 << 20
+    monkeypatch.setattr(ray_engine, "_STORE_SHARE", most / ray.cluster_resources()["object_store_memory"])
+    sizes: list[int] = []
+    take = Flow.take
+    monkeypatch.setattr(Flow, "take", lambda flow, *arguments: sizes.append(flow.size) or take(flow, *arguments))
+    large = replace(SPLIT, open=open_large_splitter)
+    plan = a_plan(tmp_path, large, SCORE, seconds=0.02)
+    units = list(replace(engine, layout="pooled").run(plan, videos(40)))
+    assert len(scores(units)) == 40 * CLIPS_EACH
+    # Beyond it there may be what was begun before: two calls for each of two workers.
+    assert most < max(sizes) < most + 4 * (16 << 20)
 
 
 def test_a_stage_runs_in_its_own_environment_with_another_version_of_a_package(engine, tmp_path):
