@@ -51,7 +51,10 @@ def python_of(folder: Path, name: str) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
     first = ["uv"] if name == "tools" else [TORCH, "uv"]
     subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *first], check=True)
-    subprocess.run([python, "-m", "uv", "pip", "install", "-q", "--python", python, *RECIPES[name]], check=True)
+    subprocess.run(
+        [python, "-m", "uv", "pip", "install", "-q", "--compile-bytecode", "--python", python, *RECIPES[name]],
+        check=True,
+    )
     recipe.write_text(wanted)
     return python
 

@@ -75,7 +75,7 @@ STORYBOARDS = Table(
     name="storyboards",
     grain="frame",
     keys=("video_id", "frame"),
-    version="2",
+    version="3",
     sections=("storyboards",),
     columns=pa.schema(
         [
@@ -143,7 +143,7 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
     return scan
 
 
-PACK_FRAMES = 500
+PACK_FRAMES = 300
 """Source frames whose storyboard pictures lie in one file: a few megabytes, which can be read while the video is still
 being scanned. A whole number of scan chunks."""
 

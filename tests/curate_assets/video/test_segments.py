@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video import source_videos
+from curate_assets.video import signals, source_videos
 from curate_assets.video.signals import SCAN
 from curate_assets.video.source_videos import PROBE
 from curate_assets.video.stages import TABLES
@@ -17,6 +17,8 @@ from curate_resources.plan import Plan
 from curate_resources.stage import Work
 from curate_resources.unit import Unit
 from gpu_kernels import segments
+from gpu_kernels.scan import CHUNK_FRAMES
+from gpu_kernels.segments import SEGMENT_FRAMES
 
 _SEGMENT = 500
 _NO_NETWORK = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
@@ -77,6 +79,8 @@ class Scans:
 def scans(tmp_path, media, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", _SEGMENT)
     monkeypatch.setattr(source_videos, "SEGMENT_FRAMES", _SEGMENT)
+    assert SEGMENT_FRAMES % signals.PACK_FRAMES == signals.PACK_FRAMES % CHUNK_FRAMES == 0
+    monkeypatch.setattr(signals, "PACK_FRAMES", _SEGMENT)
 
     def of(path: Path, **config: Any) -> Scans:
         return Scans(path, tmp_path / "root", validated(config))
