@@ -15,8 +15,9 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from curate_resources import object_stores
 from curate_resources.stage import Table
-from curate_resources.storage import Storage, filesystem_and_path, is_local
+from curate_resources.storage import Storage, is_local, local_path
 
 _log = logging.getLogger("curate.manifests")
 
@@ -37,7 +38,7 @@ MANIFEST = Table(
 
 
 class Entry(BaseModel):
-    """One file: `version` is its modification time, and changes when the file does."""
+    """One file: `version` changes when the file does; it is its modification time, or an object's ETag."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     uri: str
@@ -156,11 +157,8 @@ class _File:
 
 def _videos(source: str) -> tuple[list[Entry], int]:
     files = list(_local_files(source) if is_local(source) else _remote_files(source))
-    videos = [file for file in files if PurePosixPath(file.path).suffix.lower() in VIDEO_SUFFIXES]
-    prefix = "" if is_local(source) else source.split("://")[0] + "://"
-    entries = [
-        Entry(uri=prefix + file.path, bytes=file.bytes, version=file.version) for file in videos if _nameable(file)
-    ]
+    videos = [file for file in files if PurePosixPath(file.path.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES]
+    entries = [Entry(uri=file.path, bytes=file.bytes, version=file.version) for file in videos if _nameable(file)]
     return sorted(entries, key=lambda entry: entry.uri), len(files) - len(videos)
 
 
@@ -176,7 +174,7 @@ def _nameable(file: _File) -> bool:
 
 def _local_files(source: str) -> Iterator[_File]:
     """Links are followed, but every folder is entered once: they may go round in circles."""
-    _, path = filesystem_and_path(source)
+    path = local_path(source)
     if not os.path.isfile(path) and not os.path.isdir(path):
         raise _nothing_at(source)
     entered = {os.path.realpath(path)}
@@ -196,15 +194,19 @@ def _raised(error: OSError) -> None:
 
 
 def _remote_files(source: str) -> Iterator[_File]:
-    from pyarrow.fs import FileSelector, FileType
-
-    fs, path = filesystem_and_path(source)
-    about = fs.get_file_info(path)
-    if about.type == FileType.NotFound:
-        raise _nothing_at(source)
-    for info in [about] if about.type == FileType.File else fs.get_file_info(FileSelector(path, recursive=True)):
-        if info.type == FileType.File:
-            yield _File(info.path, info.size, str(info.mtime_ns if info.mtime_ns is not None else ""))
+    if object_stores.is_web(source):
+        about = object_stores.stat(source)
+        yield _File(source, about.bytes, about.version)
+        return
+    bucket = "/".join(source.split("/", 3)[:3])
+    found = list(object_stores.listed(source))
+    if not found:
+        try:
+            found = [object_stores.stat(source)]
+        except FileNotFoundError as error:
+            raise _nothing_at(source) from error
+    for each in found:
+        yield _File(f"{bucket}/{each.path}", each.bytes, each.version)
 
 
 def _nothing_at(source: str) -> FileNotFoundError:

@@ -1,17 +1,17 @@
-"""Everything lives under one root, a URI; this is the only module that opens it."""
+"""Everything lives under one root, a folder or a bucket; this is the only module that opens its files."""
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
+from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
+from curate_resources import object_stores
+from curate_resources.scratch import Scratch
 
 DEFAULT_ROOT = "./curate-data"
 
@@ -30,21 +30,9 @@ def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
 
 
-def filesystem_and_path(uri: str) -> tuple["FileSystem", str]:
-    """The file system that a URI names, and the path on it.
-
-    Raises:
-        ValueError: the scheme is not supported.
-    """
-    from pyarrow import ArrowInvalid
-    from pyarrow.fs import FileSystem, LocalFileSystem
-
-    if "://" not in uri:
-        return LocalFileSystem(), str(Path(uri).expanduser().resolve())
-    try:
-        return FileSystem.from_uri(uri)
-    except ArrowInvalid as error:
-        raise ValueError(f"cannot open {uri}: {error}; use a folder, file://, s3:// or gs://") from error
+def local_path(uri: str) -> str:
+    """The path that a local URI names."""
+    return str(Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser().resolve())
 
 
 @dataclass(frozen=True)
@@ -68,21 +56,33 @@ class Storage:
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at `path`."""
-        from pyarrow.fs import FileType
+        uri = self.uri(path)
+        if is_local(uri):
+            return os.path.isfile(local_path(uri))
+        try:
+            object_stores.stat(uri)
+        except FileNotFoundError:
+            return False
+        return True
 
-        fs, absolute = filesystem_and_path(self.uri(path))
-        return fs.get_file_info(absolute).type == FileType.File
-
-    def size(self, path: str) -> int:
-        """Size of a file in bytes."""
-        fs, absolute = filesystem_and_path(self.uri(path))
-        return fs.get_file_info(absolute).size
+    def size(self, path: str) -> int | None:
+        """Size of a file in bytes; None if there is none."""
+        uri = self.uri(path)
+        try:
+            return os.stat(local_path(uri)).st_size if is_local(uri) else object_stores.stat(uri).bytes
+        except FileNotFoundError:
+            return None
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """The bytes of a file, or of a range of it."""
-        fs, absolute = filesystem_and_path(self.uri(path))
-        with fs.open_input_file(absolute) as file:
-            return file.read_at(length if length is not None else file.size() - offset, offset)
+        uri = self.uri(path)
+        if is_local(uri):
+            with open(local_path(uri), "rb") as file:
+                file.seek(offset)
+                return file.read(-1 if length is None else length)
+        return object_stores.read_range(
+            uri, offset, object_stores.stat(uri).bytes - offset if length is None else length
+        )
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file; readers see all of it or nothing."""
@@ -92,8 +92,9 @@ class Storage:
     @contextmanager
     def writer(self, path: str) -> Generator[IO[bytes], None, None]:
         """A file to write to. It appears under its name when the block ends well, and not at all otherwise."""
-        fs, absolute = filesystem_and_path(self.uri(path))
-        if is_local(self.root):
+        uri = self.uri(path)
+        if is_local(uri):
+            absolute = local_path(uri)
             Path(absolute).parent.mkdir(parents=True, exist_ok=True)
             temporary = f"{absolute}.{uuid.uuid4().hex}{PARTIAL}"
             try:
@@ -108,60 +109,75 @@ class Storage:
         with tempfile.TemporaryFile() as spool:
             yield spool
             spool.seek(0)
-            with fs.open_output_stream(absolute) as remote:
-                shutil.copyfileobj(spool, remote, 1 << 20)
+            object_stores.write(uri, spool)
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
-        fs, absolute = filesystem_and_path(self.uri(path))
-        if self.exists(path):
-            fs.delete_file(absolute)
+        uri = self.uri(path)
+        if is_local(uri):
+            Path(local_path(uri)).unlink(missing_ok=True)
+        else:
+            object_stores.delete(uri)
 
     def files(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted, partly written ones left out; empty when there is no such
         folder."""
-        from pyarrow.fs import FileSelector, FileType
-
-        fs, absolute = filesystem_and_path(self.uri(folder))
-        found = fs.get_file_info(FileSelector(absolute, allow_not_found=True))
-        names = [info.base_name for info in found if info.type == FileType.File]
+        uri = self.uri(folder)
+        if is_local(uri):
+            names = [entry.name for entry in _entries(local_path(uri)) if entry.is_file()]
+        else:
+            names = [found.path.rpartition("/")[2] for found in object_stores.children(uri)[1]]
         return sorted(name for name in names if not name.endswith(PARTIAL))
 
     def walk(self, folder: str, recursive: bool = True) -> Iterator["StoredFile"]:
         """All files in a folder, and in the folders below it unless told not to, partly written ones among them; none
         when there is no such folder."""
-        from pyarrow.fs import FileSelector, FileType
-
-        fs, absolute = filesystem_and_path(self.uri(folder))
-        for info in fs.get_file_info(FileSelector(absolute, recursive=recursive, allow_not_found=True)):
-            if info.type == FileType.File:
-                path = f"{folder}{info.path.removeprefix(absolute)}".lstrip("/")
-                yield StoredFile(path, info.size, (info.mtime_ns or 0) / 1e9)
+        uri = self.uri(folder)
+        if not is_local(uri):
+            top = urlsplit(uri).path.strip("/")
+            found = object_stores.listed(uri) if recursive else object_stores.children(uri)[1]
+            for each in found:
+                yield StoredFile(
+                    f"{folder}/{each.path.removeprefix(top).lstrip('/')}".lstrip("/"), each.bytes, each.modified
+                )
+            return
+        for entry in _entries(local_path(uri)):
+            path = f"{folder}/{entry.name}".lstrip("/")
+            if entry.is_file():
+                about = entry.stat()
+                yield StoredFile(path, about.st_size, about.st_mtime)
+            elif recursive and entry.is_dir(follow_symlinks=False):
+                yield from self.walk(path)
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; empty when there is no such folder."""
-        from pyarrow.fs import FileSelector, FileType
+        uri = self.uri(folder)
+        if is_local(uri):
+            return sorted(entry.name for entry in _entries(local_path(uri)) if entry.is_dir())
+        return object_stores.children(uri)[0]
 
-        fs, absolute = filesystem_and_path(self.uri(folder))
-        found = fs.get_file_info(FileSelector(absolute, allow_not_found=True))
-        return sorted(info.base_name for info in found if info.type == FileType.Directory)
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
 
 
 @contextmanager
 def local_copy(uri: str) -> Generator[str, None, None]:
-    """A path of this machine with the content of `uri`: the file itself when it is local, else a temporary copy.
+    """A path of this machine with the content of `uri`: the file itself when it is local, else a copy that all
+    processes of the machine share (curate_resources.scratch).
 
     Raises:
         FileNotFoundError: there is no such file.
     """
-    fs, path = filesystem_and_path(uri)
     if is_local(uri):
+        path = local_path(uri)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"{uri} is gone: put it back, or add its folder again")
         yield path
         return
-    with tempfile.NamedTemporaryFile(prefix="curate-", suffix=Path(path).suffix) as copy:
-        with fs.open_input_stream(path) as remote:
-            shutil.copyfileobj(remote, copy, 1 << 20)
-        copy.flush()
-        yield copy.name
+    with Scratch.of_this_machine().copy(uri) as path:
+        yield path

@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local
+from curate_resources.storage_profiles import store_options
 
 if TYPE_CHECKING:
     import lance
 
-_COMMIT_ATTEMPTS = 30
+_MOST_CONFLICTS = 30
+_MOST_BROKEN = 6
+"""So often a bucket may fail in the middle of a commit, each after the repetitions of every single request."""
 
 
 class TableSchemaChanged(Exception):
@@ -40,6 +43,10 @@ class Tables:
     def uri(self, name: str) -> str:
         """Where the table of an asset lies."""
         return self.storage.uri(f"tables/{name}.lance")
+
+    @property
+    def _options(self) -> dict[str, str]:
+        return {} if is_local(self.storage.root) else store_options(self.storage.root)
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -101,30 +108,42 @@ class Tables:
         return self._merge(table, pa.concat_tables([table.schema.empty_table(), *parts]), None)
 
     def _merge(self, table: Table, rows: pa.Table, shard: str | None) -> int:
-        for attempt in range(_COMMIT_ATTEMPTS):
-            dataset = self._open(table.name) or self._create(table)
-            if dataset.schema.names != table.schema.names:
-                raise TableSchemaChanged(
-                    f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
-                    f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
-                )
-            if self.read(table, shard).equals(rows):
-                return dataset.version
-            merge = (
-                dataset.merge_insert("slot")
-                .when_matched_update_all()
-                .when_not_matched_insert_all()
-                .when_not_matched_by_source_delete(f"shard = {quoted(shard)}" if shard is not None else None)
-            )
+        conflicts = broken = 0
+        while True:
             try:
-                merge.execute(rows)
-                return dataset.version
+                return self._merged(table, rows, shard)
+            except FileNotFoundError:
+                raise
             except OSError as error:
-                # Lance plans again by itself a few times; many writers at once need more patience.
-                if attempt + 1 == _COMMIT_ATTEMPTS or "conflict" not in str(error).lower():
+                # Lance plans again by itself a few times; many writers at once need more patience. A commit whose
+                # answer was lost may have come through: then the next attempt finds the rows there.
+                conflict = "conflict" in str(error).lower()
+                conflicts, broken = conflicts + conflict, broken + (not conflict)
+                if (
+                    conflicts == _MOST_CONFLICTS
+                    or broken == _MOST_BROKEN
+                    or (not conflict and is_local(self.storage.root))
+                ):
                     raise
-                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(conflicts, 6)) if conflict else 0.2 * 2**broken)
+
+    def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
+        dataset = self._open(table.name) or self._create(table)
+        if dataset.schema.names != table.schema.names:
+            raise TableSchemaChanged(
+                f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
+                f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
+            )
+        if self.read(table, shard).equals(rows):
+            return dataset.version
+        merge = (
+            dataset.merge_insert("slot")
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .when_not_matched_by_source_delete(f"shard = {quoted(shard)}" if shard is not None else None)
+        )
+        merge.execute(rows)
+        return dataset.version
 
     def _numbered(self, table: Table, shard: str, rows: pa.Table) -> pa.Table:
         slots = pa.array([f"{shard}/{index:08d}" for index in range(rows.num_rows)], pa.string())
@@ -135,7 +154,7 @@ class Tables:
         import lance
 
         try:
-            return lance.dataset(self.uri(name))
+            return lance.dataset(self.uri(name), storage_options=self._options)
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -149,8 +168,10 @@ class Tables:
 
             Path(self.uri(table.name)).parent.mkdir(parents=True, exist_ok=True)
         try:
-            return lance.write_dataset(table.schema.empty_table(), self.uri(table.name), mode="create")
+            return lance.write_dataset(
+                table.schema.empty_table(), self.uri(table.name), mode="create", storage_options=self._options
+            )
         except OSError as error:
             if "already exists" not in str(error).lower():
                 raise
-            return lance.dataset(self.uri(table.name))  # another writer was first
+            return lance.dataset(self.uri(table.name), storage_options=self._options)  # another writer was first

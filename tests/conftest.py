@@ -51,6 +51,26 @@ def attached(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An S3 API on loopback: `s3_server.py`."""
+    module = _module(Path(__file__).with_name("s3_server.py"))
+    server = module.S3Server(tmp_path_factory.mktemp("s3"))
+    server.proxy = module.FaultyProxy(server.port)
+    yield server
+    server.proxy.close()
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The server as the environment names it, behind a proxy that can misbehave: `s3.proxy.share = 0.2`."""
+    for name, value in {**s3_server.keys, "AWS_ENDPOINT_URL": s3_server.proxy.url}.items():
+        monkeypatch.setenv(name, value)
+    yield s3_server
+    s3_server.proxy.behave()
+
+
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Kubernetes API server's stand-in on loopback, which `KUBECONFIG` names: `kubernetes_api.py`."""

@@ -1,0 +1,158 @@
+"""Source videos of other machines, fetched to a folder of this one: once for all stages and segments that read them.
+
+All processes of a machine share the folder and its budget of bytes, without a process that watches over it. A file's
+size is reserved by its length on disk before its bytes come; who reads it holds a shared lock on it, who fetches it an
+exclusive one, and a process that dies drops its locks. What nobody holds is removed, the longest unused first, when
+room is needed.
+"""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from curate_resources.object_stores import StoredObject, read_range, stat
+from curate_resources.storage_profiles import storage_settings
+
+_BLOCK = 8 << 20
+_COMPLETE = ".complete"
+_WAIT_SECONDS = 0.2
+_PATIENCE_SECONDS = 3600
+
+
+class ScratchTooSmall(OSError):
+    """A file does not fit in the scratch folder."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """A folder with a budget of bytes."""
+
+    folder: Path
+    budget: int
+
+    @classmethod
+    def of_this_machine(cls) -> "Scratch":
+        """As the storage settings say."""
+        settings = storage_settings().scratch
+        folder = Path(settings.folder) if settings.folder else Path(tempfile.gettempdir()) / "curate-scratch"
+        return cls(folder, int(settings.gib * (1 << 30)))
+
+    @contextmanager
+    def copy(self, uri: str) -> Generator[str, None, None]:
+        """The path of a file with the content of an object, which stays as it is until the block ends.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StorageUnavailable: it cannot be read.
+            ScratchTooSmall: it is larger than the budget, or others hold all of that for an hour.
+        """
+        about = stat(uri)
+        name = hashlib.sha256(f"{uri.partition('?')[0]} {about.version} {about.bytes}".encode()).hexdigest()[:32]
+        path = self.folder / f"{name}{PurePosixPath(urlsplit(uri).path).suffix.lower()}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._held(uri, about, path):
+            os.utime(path)
+            yield str(path)
+
+    @contextmanager
+    def _held(self, uri: str, about: StoredObject, path: Path) -> Generator[None, None, None]:
+        while True:
+            file = self._reserved(uri, about, path)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH)  # waits for whoever is fetching it
+                if not _is_at(file, path):  # removed meanwhile
+                    continue
+                if not _complete(path).exists():
+                    # Two that find it unfinished go one after the other; the second finds it finished.
+                    fcntl.flock(file, fcntl.LOCK_UN)
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    if _is_at(file, path) and not _complete(path).exists():
+                        _fetch(uri, about, file)
+                        _complete(path).touch()
+                    continue
+                yield
+                return
+            finally:
+                os.close(file)
+
+    def _reserved(self, uri: str, about: StoredObject, path: Path) -> int:
+        """The open file, which is as long as the object, though its bytes may still be missing."""
+        if about.bytes > self.budget:
+            raise ScratchTooSmall(
+                f"{uri} has {about.bytes / (1 << 30):.2f} GiB and the scratch folder {self.folder} may have "
+                f"{self.budget / (1 << 30):.2f}: raise scratch.gib in the storage settings"
+            )
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            with self._admission():
+                if path.exists() or self._make_room(about.bytes):
+                    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                    if os.fstat(file).st_size != about.bytes:
+                        os.truncate(file, about.bytes)
+                    return file
+            if time.monotonic() > deadline:
+                raise ScratchTooSmall(f"no room for {uri} in {self.folder} for an hour: raise scratch.gib")
+            time.sleep(_WAIT_SECONDS)
+
+    @contextmanager
+    def _admission(self) -> Generator[None, None, None]:
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _make_room(self, size: int) -> bool:
+        """Remove what nobody holds until `size` more bytes fit; whether they do."""
+        files = [path for path in self.folder.iterdir() if path.suffix != _COMPLETE and path.name != "lock"]
+        about = {path: path.stat() for path in files}
+        used = sum(each.st_size for each in about.values())
+        for path in sorted(files, key=lambda path: about[path].st_mtime):
+            if used + size <= self.budget:
+                break
+            if _removed(path):
+                used -= about[path].st_size
+        return used + size <= self.budget
+
+
+def _removed(path: Path) -> bool:
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _complete(path).unlink(missing_ok=True)
+        path.unlink()
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+
+
+def _fetch(uri: str, about: StoredObject, file: int) -> None:
+    for start in range(0, about.bytes, _BLOCK):
+        block = read_range(uri, start, min(_BLOCK, about.bytes - start))
+        os.pwrite(file, block, start)
+    with suppress(FileNotFoundError):
+        if stat(uri).version == about.version:
+            return
+    raise FileNotFoundError(f"{uri} changed while it was read: add its folder again")
+
+
+def _complete(path: Path) -> Path:
+    return path.with_name(path.name + _COMPLETE)
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is the one that the path names now."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
