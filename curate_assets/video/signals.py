@@ -10,8 +10,9 @@ from curate_assets.video.segments import appended, overlapping, segment_of, segm
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
 from curate_resources.storage import Storage, local_copy
+from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import Nursery
-from gpu_kernels.scan import MotionSample, ScanChunk, ScanEnd, read_scan
+from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
 from gpu_kernels.segments import WHOLE, Segment
 from gpu_kernels.shots import (
     ShotNetwork,

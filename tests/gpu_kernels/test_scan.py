@@ -9,8 +9,10 @@ import pytest
 
 from gpu_kernels import scan as scanning
 from gpu_kernels.motion import MotionSignalsConfig
+from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
-from gpu_kernels.scan import MotionSample, ScanChunk, ScanEnd, StoryboardFrame, read_scan
+from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
+from gpu_kernels.storyboard_sampler import StoryboardFrame
 from gpu_kernels.storyboards import StoryboardsConfig
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"

@@ -17,7 +17,8 @@ from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
 from curate_assets.video.motion import MOTION_SCORES
-from curate_assets.video.report.contents import PICTURES, ReportContents, gather, spread
+from curate_assets.video.report.contact_sheets import PICTURES, spread
+from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import funnel
 from curate_assets.video.report.page import render

@@ -1,0 +1,66 @@
+"""Contact sheets: some of the clips that were kept, and some of those that were rejected, by reason."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from curate_assets.video.captions import CAPTIONS
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.report.funnel import Key
+from curate_assets.video.report.library import Library
+from curate_assets.video.report.shown_clips import Clip, shown, storyboard_pictures
+
+PICTURES = 24
+"""Clips shown per contact sheet."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Some of the clips that have the same `reasons` against them (none: they are kept), of `total`."""
+
+    reasons: tuple[str, ...]
+    total: int
+    clips: tuple[Clip, ...]
+
+
+def kept_sheet(library: Library, clips: Iterable[Key] | None) -> Sheet | None:
+    """Of the clips that have files, with the pictures that were read back from these; None without clip_files."""
+    if clips is None:
+        return None
+    every = library.in_order(clips)
+    chosen = spread(every, PICTURES)
+    stored = library.rows_of(chosen, CLIP_FILES, ["shard", "clip_id", "thumbnail"])
+    pictures: dict[Key, bytes] = {(row["shard"], row["clip_id"]): row["thumbnail"] for row in stored}
+    return Sheet((), len(every), _captioned(library, chosen, pictures))
+
+
+def rejected_sheets(library: Library) -> tuple[Sheet, ...] | None:
+    """One per set of reasons, the most frequent first; None without clip_selection."""
+    if library.verdicts is None:
+        return None
+    groups: dict[tuple[str, ...], list[Key]] = defaultdict(list)
+    for key in library.in_order(library.verdicts):
+        if library.verdicts[key]:
+            groups[library.verdicts[key]].append(key)
+    chosen = {reasons: spread(keys, PICTURES) for reasons, keys in groups.items()}
+    pictures = storyboard_pictures(library, [key for keys in chosen.values() for key in keys])
+    ordered = sorted(groups, key=lambda reasons: (-len(groups[reasons]), reasons))
+    return tuple(Sheet(each, len(groups[each]), _captioned(library, chosen[each], pictures)) for each in ordered)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, in order, evenly from all of them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
+
+
+def _captioned(library: Library, keys: Sequence[Key], pictures: Mapping[Key, bytes]) -> tuple[Clip, ...]:
+    captions = library.rows_of(keys, CAPTIONS, ["shard", "clip_id", "window", "text"])
+    first: dict[Key, str] = {}
+    for row in sorted(captions, key=lambda row: row["window"]):
+        first.setdefault((row["shard"], row["clip_id"]), row["text"])
+    return tuple(shown(library, key, pictures, first.get(key)) for key in keys)

@@ -1,0 +1,109 @@
+"""The videos and clips that the report is about, and what was measured of them."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.duplicates import DUPLICATE_PAIRS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report.funnel import Key
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.signals import MOTION_SIGNALS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.stage import Row, Table
+from curate_resources.tables import Tables, quoted
+from gpu_kernels.clips import SECOND
+
+
+class Library:
+    """The columns that several sections look at, read once.
+
+    Attributes:
+        tables: where they come from.
+        files: all files.
+        videos: those that are readable.
+        clips: those whose video is readable.
+        motion: motion scores of clips.
+        luma: mean luminance of clips, 0 to 1.
+        verdicts: the reasons against every clip that has a verdict; None without clip_selection.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        columns = ["shard", "uri", "video_id", "bytes", "container", "codec", "width", "height", "average_rate"]
+        columns += ["constant_rate", "duration_ns", "audio_codec", "status", "error"]
+        self.files: list[Row] = tables.read(SOURCE_VIDEOS, columns=columns).to_pylist()
+        readable = [row for row in self.files if row["status"] == "ok"]
+        self.videos: dict[Key, Row] = {(row["shard"], row["video_id"]): row for row in readable}
+        columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
+        clips = [row for row in self.rows(CLIPS, columns) if (row["shard"], row["video_id"]) in self.videos]
+        self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
+        scores = self.rows(MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256"])
+        self.motion: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in scores}
+        self.luma = self._luminance()
+        self.verdicts = self._verdicts()
+
+    def written(self, table: Table) -> bool:
+        """Whether a table was ever written."""
+        return self.tables.exists(table.name)
+
+    def rows(self, table: Table, columns: list[str], where: str | None = None) -> list[Row]:
+        """Rows of a table that hold a result."""
+        condition = f"status = 'ok' AND {where}" if where else "status = 'ok'"
+        return self.tables.read(table, columns=columns, where=condition).to_pylist()
+
+    def rows_of(self, clips: Collection[Key], table: Table, columns: list[str]) -> list[Row]:
+        """Such rows about some clips; other shards' clips with the same ids may be among them."""
+        ids = ", ".join(quoted(clip_id) for clip_id in sorted({clip_id for _, clip_id in clips}))
+        return self.rows(table, columns, f"clip_id IN ({ids})") if clips else []
+
+    def video(self, clip: Key) -> Row:
+        """The video that a clip is of."""
+        return self.videos[clip[0], self.clips[clip]["video_id"]]
+
+    def seconds(self, clip: Key) -> float:
+        """A clip's length."""
+        return (self.clips[clip]["end_ns"] - self.clips[clip]["start_ns"]) / SECOND
+
+    def in_order(self, clips: Iterable[Key]) -> list[Key]:
+        """By source file and time, so that an even spread is one over the whole library."""
+        known = [key for key in clips if key in self.clips]
+        return sorted(known, key=lambda key: (self.video(key)["uri"], self.clips[key]["start_ns"], key))
+
+    def similarities(self) -> dict[tuple[Key, Key], float]:
+        """Of pairs of clips that are there, each once: both shards of a pair may have recorded it."""
+        names = ["shard_a", "clip_a", "shard_b", "clip_b"]
+        rows = self.tables.read(DUPLICATE_PAIRS, columns=[*names, "similarity"], where="status = 'ok'")
+        rows = rows.group_by(names).aggregate([("similarity", "max")])
+        keys = zip(*(rows[name].to_pylist() for name in names), strict=True)
+        pairs = {((a, b), (c, d)): s for (a, b, c, d), s in zip(keys, rows["similarity_max"].to_pylist(), strict=True)}
+        return {pair: s for pair, s in pairs.items() if pair[0] in self.clips and pair[1] in self.clips}
+
+    def _luminance(self) -> dict[Key, float]:
+        """From the curves of one shard at a time: they have a value per frame."""
+        spans: dict[Key, list[Row]] = defaultdict(list)
+        for clip in self.clips.values():
+            spans[clip["shard"], clip["video_id"]].append(clip)
+        found: dict[Key, float] = {}
+        for shard in sorted({shard for shard, _ in spans}):
+            rows = self.tables.read(MOTION_SIGNALS, shard, ["video_id", "luma"], "status = 'ok'")
+            if rows.num_rows == 0:
+                continue
+            curves = rows["luma"].combine_chunks()
+            bounds, luma = curves.offsets.to_numpy(), curves.values.to_numpy()
+            for index, video in enumerate(rows["video_id"].to_pylist()):
+                curve = luma[bounds[index] : bounds[index + 1]]
+                for clip in spans[shard, video]:
+                    span = curve[clip["start_frame"] : clip["end_frame"]]
+                    if len(span):
+                        found[shard, clip["clip_id"]] = float(span.mean(dtype=np.float64))
+        return found
+
+    def _verdicts(self) -> dict[Key, tuple[str, ...]] | None:
+        if not self.written(CLIP_SELECTION):
+            return None
+        rows = self.rows(CLIP_SELECTION, ["shard", "clip_id", "reasons"])
+        found = {(row["shard"], row["clip_id"]): tuple(row["reasons"] or ()) for row in rows}
+        return {key: reasons for key, reasons in found.items() if key in self.clips}

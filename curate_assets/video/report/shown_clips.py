@@ -1,0 +1,61 @@
+"""Single clips as the report shows them: a picture, and what is known of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from curate_assets.video.report.funnel import Key
+from curate_assets.video.report.library import Library
+from curate_assets.video.report.thumbnails import Place, thumbnails
+from gpu_kernels.clips import SECOND
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as it is shown.
+
+    Attributes:
+        uri: its source file.
+        start, end: seconds in the source.
+        width, height: of the source as displayed, in pixels.
+        motion, least_motion: `global_mean` and `per_patch_min_256` of motion_scores; None where not measured.
+        luma: mean luminance, 0 to 1; None where not measured.
+        caption: of its first window that has one.
+        thumbnail: JPEG; None when there is no picture.
+    """
+
+    uri: str
+    start: float
+    end: float
+    width: int | None
+    height: int | None
+    motion: float | None
+    least_motion: float | None
+    luma: float | None
+    caption: str | None
+    thumbnail: bytes | None
+
+
+def shown(library: Library, key: Key, pictures: Mapping[Key, bytes], caption: str | None = None) -> Clip:
+    """A clip with its picture, if it is among `pictures`."""
+    clip, video, moving = library.clips[key], library.video(key), library.motion.get(key, {})
+    return Clip(
+        uri=video["uri"],
+        start=clip["start_ns"] / SECOND,
+        end=clip["end_ns"] / SECOND,
+        width=video["width"],
+        height=video["height"],
+        motion=moving.get("global_mean"),
+        least_motion=moving.get("per_patch_min_256"),
+        luma=library.luma.get(key),
+        caption=caption,
+        thumbnail=pictures.get(key),
+    )
+
+
+def storyboard_pictures(library: Library, clips: Iterable[Key]) -> dict[Key, bytes]:
+    """A JPEG of every clip whose video has a storyboard."""
+    places = {
+        Place(clip["shard"], clip["video_id"], clip["clip_id"], clip["start_frame"], clip["end_frame"])
+        for clip in (library.clips[key] for key in clips)
+    }
+    return {(place.shard, place.clip_id): jpeg for place, jpeg in thumbnails(library.tables, places).items()}

@@ -1,0 +1,46 @@
+"""What the readable videos are: codecs, containers, frame rates, sound."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from curate_assets.video.report.library import Library
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources.stage import Row
+from gpu_kernels.clips import SECOND
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many sources have a property, and seconds of video in them."""
+
+    value: str
+    files: int
+    seconds: float
+
+
+def sources(library: Library) -> dict[str, tuple[Share, ...]] | None:
+    """Shares by title, the most frequent first; None without source_videos."""
+    if not library.written(SOURCE_VIDEOS):
+        return None
+    titles = {
+        "Codec": lambda video: video["codec"] or "unknown",
+        "Container": lambda video: video["container"] or "unknown",
+        "Frame rate": _rate,
+        "Sound": lambda video: video["audio_codec"] or "none",
+    }
+    found: dict[str, tuple[Share, ...]] = {}
+    for title, value_of in titles.items():
+        files: Counter[str] = Counter()
+        length: Counter[str] = Counter()
+        for video in library.videos.values():
+            files[value_of(video)] += 1
+            length[value_of(video)] += video["duration_ns"] or 0
+        ordered = sorted(files, key=lambda value: (-files[value], value))
+        found[title] = tuple(Share(value, files[value], length[value] / SECOND) for value in ordered)
+    return found
+
+
+def _rate(video: Row) -> str:
+    if not video["average_rate"]:
+        return "unknown"
+    return f"{round(video['average_rate'], 2):g} fps" + (", variable" if video["constant_rate"] is False else "")

@@ -1,0 +1,151 @@
+"""Decoding a video's frames in presentation order: all of them, or a segment's, numbered as in the whole.
+
+Runs inside the sandbox's child.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from gpu_kernels.containers import NANOSECONDS
+from gpu_kernels.sandbox import DecodingLimits, MediaError
+from gpu_kernels.segments import Segment
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_EARLIER = -1
+"""The number of frames that are only decoded for what they tell later ones."""
+
+_FARTHEST_BACK_NS = 128 * NANOSECONDS
+
+
+class Decoder:
+    """Frames in presentation order with times that never go back; damaged data is counted, not fatal.
+
+    Attributes:
+        count: frames so far.
+        errors, damaged: packets that could not be decoded, frames that are marked as damaged.
+        guessed: whether a frame had no usable time of its own.
+    """
+
+    def __init__(
+        self, container: "InputContainer", stream: "VideoStream", limits: DecodingLimits, motion_vectors: bool
+    ) -> None:
+        self._container, self._stream, self._limits = container, stream, limits
+        self._tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
+        # A second thread changes motion vectors from run to run, and loses more frames around damage.
+        stream.codec_context.thread_count = 1
+        stream.thread_type = "NONE"
+        if motion_vectors:
+            stream.codec_context.options = {"flags2": "+export_mvs"}
+        self.count = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Count what is wrong from here on."""
+        self.errors = self.damaged = 0
+        self.guessed = False
+
+    def seek(self, pts_ns: int) -> None:
+        """Go to a keyframe at or before a time.
+
+        Raises:
+            MediaError: none is found.
+        """
+        import av.error
+
+        back_ns = NANOSECONDS  # some containers look for decoding times, which are earlier
+        while back_ns <= _FARTHEST_BACK_NS:
+            place = int((pts_ns - back_ns) / self._tick)
+            try:
+                self._container.seek(place, stream=self._stream)
+                found = next(packet for packet in self._container.demux(self._stream) if packet.is_keyframe)
+                self._container.seek(place, stream=self._stream)
+            except (av.error.FFmpegError, StopIteration):
+                break
+            if found.pts is not None and int(found.pts * self._tick) <= pts_ns:
+                return
+            back_ns *= 2  # and some lead anywhere, from where the next keyframe may be a long way off
+        raise MediaError("no keyframe is found from which the segment can be decoded")
+
+    def frames(self) -> Iterator[tuple[int, "VideoFrame"]]:
+        """Presentation times, and the frames.
+
+        Raises:
+            MediaError: a frame is larger than the limits allow.
+        """
+        rate = self._stream.guessed_rate  # raw streams have no times, only the rate that the codec states
+        period_ns = round(NANOSECONDS / rate) if rate else NANOSECONDS // 25
+        last = None
+        for frame in self._decoded():
+            if frame.width * frame.height > self._limits.max_pixels:
+                raise MediaError(f"{frame.width}x{frame.height} pixels are more than limits.max_pixels allows")
+            expected = 0 if last is None else last + period_ns
+            pts_ns = expected if frame.pts is None else int(frame.pts * self._tick)
+            self.guessed |= frame.pts is None or (last is not None and pts_ns <= last)
+            if last is not None and pts_ns <= last:
+                pts_ns = last + 1  # broken timestamps: keep the order, stay as near as possible
+            last = pts_ns
+            self.count += 1
+            self.damaged += bool(frame.is_corrupt)
+            yield pts_ns, frame
+
+    def _decoded(self) -> Iterator["VideoFrame"]:
+        import av.error
+
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.MemoryError:
+                raise
+            except av.FFmpegError:
+                self.errors += 1  # the file ends within a packet: what the decoder still holds is flushed
+                packet = None
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except av.error.EOFError:
+                return
+            except av.error.MemoryError:
+                raise
+            except av.FFmpegError:
+                self.errors += 1
+                frames = []
+            yield from frames
+            if packet is None or packet.size == 0:
+                return
+
+
+def numbered_frames(decoder: Decoder, own: Segment, lead_ns: int) -> Iterator[tuple[int, int, "VideoFrame"]]:
+    """Frames with their numbers and times in the whole video: a segment's own, and those that follow as its context.
+
+    Before these come frames from at least `lead_ns` earlier on, all with the number -1.
+
+    Raises:
+        MediaError: the video is not as its probe says; it can only be scanned as a whole then.
+    """
+    number, start_ns, from_ns = own.start, own.start_pts_ns, own.first_pts_ns or 0
+    if start_ns is not None:
+        number, from_ns = _EARLIER, max(from_ns, start_ns - lead_ns)
+        decoder.seek(from_ns)
+    known = {own.start: own.first_pts_ns if start_ns is None else start_ns, own.end: own.end_pts_ns}
+    for pts_ns, frame in decoder.frames():
+        if start_ns is not None and number == _EARLIER:
+            if decoder.count == 1 and pts_ns > from_ns:
+                raise MediaError("decoding cannot begin before the segment")
+            if pts_ns < start_ns:
+                yield number, pts_ns, frame
+                continue
+            number = own.start
+            decoder.forget()
+        if own.end is not None and number == own.end + own.after:
+            return
+        if not own.whole and (decoder.guessed or known.get(number) not in (None, pts_ns)):
+            raise MediaError(f"the time of frame {number} is not what the probe found")
+        yield number, pts_ns, frame
+        number += 1
+    if own.end is not None:
+        raise MediaError(f"the video ends at frame {number}, before the segment does")
