@@ -52,6 +52,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
     entries: tuple[Entry, ...]
+    preset: str | None = None
+    """The preset whose settings hold for the shard: see curate_resources.sources."""
 
 
 class ManifestError(Exception):
@@ -117,12 +119,12 @@ class Manifests:
         for shard in changed_shards:
             fresh = {entry.uri: entry for entry in changed}
             entries = tuple(fresh.get(entry.uri, entry) for entry in self.load(shard).entries)
-            self._write(Manifest(shard=shard, entries=entries))
+            self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
         ordinal = self._next_ordinal(name)
         for entries in _bounded(new, videos_per_shard, bytes_per_shard):
             new_shards.append(f"{name}-{ordinal:06d}")
-            self._write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
+            self.write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
             ordinal += 1
         return Added(
             tuple(new_shards),
@@ -137,7 +139,8 @@ class Manifests:
         taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
 
-    def _write(self, manifest: Manifest) -> None:
+    def write(self, manifest: Manifest) -> None:
+        """Store a shard's manifest, whole or not at all."""
         text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
         self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
 
