@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_resources.plan import Plan
-from curate_resources.stage import Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stage import Recipe, Row, SegmentsDisagree, Stage, Table, Work, Worker
 from curate_resources.unit import Unit
 
 _log = logging.getLogger("curate.stages")
@@ -55,7 +55,7 @@ class Treatment:
         self.item = plan.tables[stage.item]
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
-        self.made_by = {name: _made_by(table, plan.config) for name, table in self.writes.items()}
+        self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
 
     def of(self, unit: Unit) -> "Computation":
         """What the stage has to do for a unit."""
@@ -315,11 +315,10 @@ def _keys(rows: pa.Table, columns: Sequence[str]) -> list[Key]:
     return list(zip(*(rows[name].to_pylist() for name in columns), strict=True)) if columns else [()] * rows.num_rows
 
 
-def _made_by(table: Table, config: Any) -> str:
-    settings = {section: getattr(config, section).settings() for section in table.sections}
-    return json.dumps(
-        [table.name, table.version, settings, list(table.model(config)) if table.model else None], sort_keys=True
-    )
+def made_by(table: str, recipe: Recipe) -> str:
+    """A recipe as it goes into the fingerprints of a table's rows."""
+    model = list(recipe.model) if recipe.model else None
+    return json.dumps([table, recipe.version, recipe.settings, model], sort_keys=True)
 
 
 def _fingerprints(about: Treatment, items: pa.Table, unit: Unit) -> dict[str, list[str]]:

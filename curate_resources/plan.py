@@ -2,12 +2,14 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from curate_resources.history import History, Record, identity_digest
 from curate_resources.manifests import MANIFEST, Manifests
 from curate_resources.stage import Stage, Table
 from curate_resources.storage import Storage
@@ -229,12 +231,14 @@ def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]
     units.sort(key=lambda unit: unit.source)
     for stage in plan.stages:
         tallies = [tally for unit in units for tally in unit.tallies if tally["stage"] == stage.name]
+        read = [plan.tables[name] for name in (stage.item, *stage.reads)]
+        inputs = {table.name: identity_digest(table, [unit.rows[table.name] for unit in units]) for table in read}
         for table in stage.writes:
             if table.name not in plan.wanted:
                 continue
             rows = in_order(table, [unit.rows[table.name] for unit in units])
             version = store.swap(table, shard, rows)
-            yield committed(
+            done = committed(
                 table,
                 shard,
                 version,
@@ -243,6 +247,8 @@ def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]
                 reused=sum(tally["reused"] for tally in tallies),
                 seconds=sum(tally["seconds"] for tally in tallies),
             )
+            remember(plan.storage, table, plan.config, done, rows, inputs)
+            yield done
 
 
 def committed(
@@ -269,6 +275,33 @@ def committed(
         bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
         digest=digest,
     )
+
+
+def remember(
+    storage: Storage, table: Table, config: Any, done: Materialized, rows: pa.Table, inputs: Mapping[str, str]
+) -> None:
+    """Add rows that were just committed to the history.
+
+    Should the process die before this, the table is right all the same, and the next run leaves the record.
+    """
+    recipe = table.recipe(config)
+    record = Record(
+        table=table.name,
+        shard=done.shard,
+        at=time.time_ns(),
+        recipe=recipe,
+        inputs=inputs,
+        rows=done.rows,
+        statuses=done.statuses,
+        computed=done.computed,
+        reused=done.reused,
+        seconds=done.seconds,
+        bytes=done.bytes,
+        table_version=done.version,
+        digest=done.digest,
+        measures=table.measures(rows) if table.measures else {},
+    )
+    History(storage).append(record)
 
 
 def in_order(table: Table, parts: Sequence[pa.Table]) -> pa.Table:
