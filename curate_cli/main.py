@@ -32,6 +32,10 @@ OK, FAILED, USAGE = 0, 1, 2
 Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
+_SHARDS = (
+    "A shard, a range such as a-000000..a-000004, or a pattern such as 'a-*'; may be repeated. Default: all shards."
+)
+
 _USAGE_ERRORS = (ConfigError, ManifestError, MissingInput, FileNotFoundError, ValueError)
 
 
@@ -91,7 +95,7 @@ def add(
 @_told
 def materialize(
     select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
     force: Annotated[bool, typer.Option(help="Compute every row, whatever its fingerprint says.")] = False,
     mode: Annotated[
         Mode | None, typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode.")
@@ -101,11 +105,11 @@ def materialize(
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
-    from curate_assets.config import parse_config, resolve_config
+    from curate_assets.config import resolve_config
     from curate_assets.runs import selected
 
     storage = Storage(root_uri(root))
-    given = parse_config(config.read_text(), str(config)) if config else {}
+    given = _given(config)
     if mode is not None:
         given["engine"] = {**given.get("engine", {}), "mode": mode}
     resolve_config(storage, given)  # for its errors, before anything starts
@@ -113,11 +117,34 @@ def materialize(
     return _run(storage, selected(select), shards, {"force": force, **given}, as_json)
 
 
+@app.command()
+@_told
+def plan(
+    select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
+    force: Annotated[bool, typer.Option(help="As if every row were to be computed.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
+    from curate_assets.config import resolve_config
+    from curate_assets.outlook import outlook
+    from curate_assets.runs import selected
+
+    storage = Storage(root_uri(root))
+    settings = resolve_config(storage, _given(config))
+    shards = _chosen_shards(Manifests(storage), shard)
+    ahead = outlook(storage, settings, selected(select), shards, force)
+    present.ahead(ahead, as_json)
+    return FAILED if any(asset.blocked for asset in ahead.assets) else OK
+
+
 @app.command("retry-failed")
 @_told
 def retry_failed(
     select: Annotated[str, typer.Option(help="Assets whose failed rows are tried again.")] = "*",
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
@@ -188,13 +215,16 @@ def down(as_json: Json = False) -> int:
     return OK
 
 
+def _given(config: Path | None) -> dict[str, Any]:
+    from curate_assets.config import parse_config
+
+    return parse_config(config.read_text(), str(config)) if config else {}
+
+
 def _chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
-    known = manifests.shards()
-    if not known:
+    if not manifests.shards():
         raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
-    for key in chosen or []:
-        manifests.load(key)
-    return sorted(set(chosen or known))
+    return manifests.matching(chosen) if chosen else manifests.shards()
 
 
 def _run(storage: Storage, wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:

@@ -17,6 +17,7 @@ from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curate_assets.outlook import AssetOutlook, Outlook
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
 from curate_assets.video.report.funnel import FunnelStep
@@ -188,6 +189,64 @@ def status(state: Status, as_json: bool) -> None:
             console.print(
                 f"  {failure.table} of {failure.shard}: {escaped(failure.subject)}: {escaped(failure.message)}"
             )
+
+
+def ahead(result: Outlook, as_json: bool) -> None:
+    """What `curate plan` foresees."""
+    if as_json:
+        _document(asdict(result))
+        return
+    console = Console(highlight=False)
+    console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("asset", "compute", "up to", "keep", "missing", "failed", "shards", "time", "why"):
+        table.add_column(column, justify="left" if column in ("asset", "why") else "right")
+    for asset in result.assets:
+        most = f"{asset.compute + asset.maybe}" if asset.maybe else ""
+        numbers = [asset.compute, most, asset.reuse, asset.missing, asset.failed, len({*asset.shards, *asset.retried})]
+        table.add_row(asset.name, *(str(number or "") for number in numbers), _expected_time(asset), _why(asset))
+    console.print(table)
+    for asset in result.assets:
+        for shard, why in asset.blocked.items():
+            console.print(f"[red]{asset.name} of {escaped(shard)} cannot be made:[/red] {escaped(why)}")
+    if all(asset.idle for asset in result.assets):
+        console.print("Nothing is missing, and nothing changed.")
+        return
+    more = f", up to {result.compute + result.maybe}" if result.maybe else ""
+    time = _span(result.seconds, result.most_seconds)
+    known = f"about {time}" if time else "less than a second"
+    unknown = f"; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
+    console.print(f"[bold]{result.compute}[/bold] to compute{more}, {result.reuse} are kept; {known}{unknown}")
+
+
+def _expected_time(asset: AssetOutlook) -> str:
+    if asset.seconds is None or asset.most_seconds is None:
+        return "no estimate yet"
+    return _span(asset.seconds, asset.most_seconds)
+
+
+def _span(least: float, most: float) -> str:
+    """A time, or from what to what; empty where it is below a second."""
+    if most < 1:
+        return ""
+    return _duration(most) if most - least < 1 else f"{_duration(least)} to {_duration(most)}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _why(asset: AssetOutlook) -> str:
+    several = len(asset.reasons) > 1
+    lines = [f"{count} {reason}" if several else reason for reason, count in asset.reasons.items()]
+    if asset.dropped:
+        lines.append(f"{asset.dropped} rows go: nothing has them any more")
+    if asset.depends_on:
+        videos = f", and the clips of {asset.uncounted} videos" if asset.uncounted else ""
+        lines.append(f"depends on {', '.join(asset.depends_on)}{videos}")
+    return escaped("; ".join(lines))
 
 
 def rows(result: "pa.Table", as_json: bool) -> None:

@@ -130,11 +130,22 @@ class History:
 
     def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
         """The last record of every one of some tables and shards that has any."""
-        newest: dict[tuple[str, str], int] = {}
+        return {key: records[0] for key, records in self.recent(tables, shards, 1).items()}
+
+    def recent(
+        self, tables: Collection[str], shards: Collection[str], count: int
+    ) -> dict[tuple[str, str], list[Record]]:
+        """The last `count` records of every one of some tables and shards that has any, the newest first."""
+        newest: dict[tuple[str, str], list[int]] = {}
         dataset, keys = self._newest_first(tables, shards)
         for row in keys.to_pylist():
-            newest.setdefault((row["table"], row["shard"]), row["position"])
-        return {(record.table, record.shard): record for record in self._records(dataset, list(newest.values()))}
+            places = newest.setdefault((row["table"], row["shard"]), [])
+            if len(places) < count:
+                places.append(row["position"])
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self._records(dataset, [place for places in newest.values() for place in places]):
+            found.setdefault((record.table, record.shard), []).append(record)
+        return found
 
     def last(self, table: str, count: int, shard: str | None = None) -> list[Record]:
         """The last `count` records of a table, or of a shard of it, the newest first."""

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -71,8 +71,11 @@ class Plan:
         """Whether any stage looks at pixels or runs a model."""
         return any(stage.heavy for stage in self.stages)
 
-    def units(self, shard: str) -> list[Unit]:
+    def units(self, shard: str, unready: Collection[str] = ()) -> list[Unit]:
         """The source videos of a shard, with the stored rows that the stages read or may use again.
+
+        Args:
+            unready: tables that need not be there, because they will be made before the plan runs.
 
         Raises:
             MissingInput: something that is read, and not made in this run, is not there.
@@ -85,7 +88,7 @@ class Plan:
         sources = stored.get("source_videos")
         if sources is None:
             sources = store.read(self.tables["source_videos"], shard)
-        self._require(shard, read, stored, sources, store)
+        self._require(shard, read - set(unready), stored, sources, store)
         # An exact copy has the id of another file, but that file's rows are not its own.
         video_of = {
             row["uri"]: row["video_id"]
@@ -103,8 +106,9 @@ class Plan:
 
             rows = {MANIFEST.name: manifest.slice(index, 1)} | {name: part(name) for name in sorted(read)}
             units.append(Unit(shard, uri, rows, {name: part(name) for name in sorted(kept)}))
+        known = read - set(unready)
         for stage in self.stages:
-            if stage.eligible is not None and read.issuperset((stage.item, *stage.gates)):
+            if stage.eligible is not None and known.issuperset((stage.item, *stage.gates)):
                 for unit in units:  # asked here for its errors: better before the run than in the middle of it
                     stage.eligible(unit.rows[stage.item], unit.rows)
         return units
