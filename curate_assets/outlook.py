@@ -30,8 +30,9 @@ class AssetOutlook:
 
     Attributes:
         whole: it is made at once from tables as they stand, and anew whenever it is asked for.
-        shards: those that need to be made again; failed rows alone are no need.
-        retried: the shards with failed rows, which a run tries again.
+        absent: the shards whose rows are not all there.
+        stale: those with rows that do not hold any more, or may not when what they depend on is made.
+        retried: those with failed rows, which a run tries again, and what could not be made because of them.
         compute, missing, failed, reuse, maybe, uncounted, dropped, reasons, depends_on: see `Expected`.
         blocked: by shard, why it cannot be made.
         seconds: of `compute`, by past throughput; None: there is no past.
@@ -40,7 +41,8 @@ class AssetOutlook:
 
     name: str
     whole: bool
-    shards: tuple[str, ...]
+    absent: tuple[str, ...]
+    stale: tuple[str, ...]
     retried: tuple[str, ...]
     compute: int
     missing: int
@@ -54,6 +56,11 @@ class AssetOutlook:
     blocked: Mapping[str, str]
     seconds: float | None
     most_seconds: float | None
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Those that need to be made again; failed rows alone are no need."""
+        return tuple(sorted({*self.absent, *self.stale}))
 
     @property
     def idle(self) -> bool:
@@ -78,6 +85,15 @@ class Outlook:
     seconds: float
     most_seconds: float
     unknown: tuple[str, ...]
+
+    def targets(self, missing: bool, stale: bool, failed: bool) -> dict[str, tuple[str, ...]]:
+        """By asset, the shards that are in need of some kind; assets without any are left out."""
+        found: dict[str, tuple[str, ...]] = {}
+        for asset in self.assets:
+            kinds = ((missing, asset.absent), (stale, asset.stale), (failed, asset.retried))
+            if shards := tuple(sorted({shard for asked, shards in kinds if asked for shard in shards})):
+                found[asset.name] = shards
+        return found
 
 
 def outlook(
@@ -174,7 +190,8 @@ class _Look:
             expected.maybe = rows
         else:
             expected.reuse = rows
-        expected.needed = bool(reasons or expected.depends_on)
+        expected.absent = record is None and not rows
+        expected.stale = not expected.absent and bool(reasons or expected.depends_on)
         return expected
 
     def _seconds_per_item(self, table: str) -> float | None:
@@ -194,8 +211,9 @@ def _summed(name: str, found: Sequence[Expected], rate: float | None, seconds: f
     return AssetOutlook(
         name=name,
         whole=whole,
-        shards=tuple(each.shard for each in found if each.needed),
-        retried=tuple(each.shard for each in found if each.failed),
+        absent=tuple(each.shard for each in found if each.absent),
+        stale=tuple(each.shard for each in found if each.stale),
+        retried=tuple(each.shard for each in found if each.again),
         compute=compute,
         missing=sum(each.missing for each in found),
         failed=sum(each.failed for each in found),

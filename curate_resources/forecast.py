@@ -37,7 +37,8 @@ class Expected:
         dropped: stored rows that belong to nothing any more.
         reasons: why, with how many of `compute`.
         depends_on: tables that will be made anew, and can make a difference.
-        needed: whether the shard should be made again, for another reason than that failed rows are tried again.
+        absent: whether rows are not there yet.
+        stale: whether rows are there that do not hold any more, or may not when `depends_on` are made.
         blocked: why it cannot be made; empty if it can.
     """
 
@@ -52,8 +53,19 @@ class Expected:
     dropped: int = 0
     reasons: Counter[str] = field(default_factory=Counter[str])
     depends_on: set[str] = field(default_factory=set[str])
-    needed: bool = False
+    absent: bool = False
+    stale: bool = False
     blocked: str = ""
+
+    @property
+    def needed(self) -> bool:
+        """Whether the shard should be made again, not only to try failed rows again."""
+        return self.absent or self.stale
+
+    @property
+    def again(self) -> bool:
+        """Whether failed rows would be tried again, or what there is none of because of such rows."""
+        return bool(self.failed or (self.depends_on and not self.needed))
 
 
 @dataclass(frozen=True)
@@ -164,7 +176,6 @@ class _Shard:
         for name in treatment.writes:
             self._expected[name].depends_on.update(causes)
             if not again:
-                self._expected[name].needed = True
                 self._loose.add(name)
         if stage.item in causes and computation.items.num_rows == 0:
             self._unknown(treatment, unit, loose, again)
@@ -181,7 +192,7 @@ class _Shard:
             expected.reuse += computation.items.num_rows - len(found)
             dropped = computation.unclaimed(name)
             expected.dropped += dropped
-            expected.needed = expected.needed or dropped > 0
+            expected.stale = expected.stale or dropped > 0
         if not computation.pending or not treatment.stage.heavy:
             worker = self._runner.worker(number)
             computation.finish([(part, computation.compute(worker, part)) for part in computation.batches()], worker)
@@ -220,6 +231,7 @@ class _Shard:
             maybe = len((remade | found.keys()) - certain.keys())
             expected = self._expected[name]
             expected.maybe += maybe
+            expected.stale = expected.stale or not again
             expected.reuse += items.num_rows - len(certain) - maybe
             unit.rows[name] = unit.kept.get(name, self._plan.tables[name].empty())
             keys = _keys_of(items, treatment.links[name], {*certain, *touched})
@@ -234,6 +246,7 @@ class _Shard:
             expected = self._expected[name]
             expected.maybe += single
             expected.uncounted += not single
+            expected.absent = expected.absent or not again
             unit.rows[name] = unit.kept.get(name, self._plan.tables[name].empty())
             loose[name] = _Loose((), None, again)
 
@@ -245,9 +258,10 @@ class _Shard:
     def _count(self, name: str, found: Mapping[int, Doubt]) -> None:
         expected = self._expected[name]
         expected.compute += len(found)
-        expected.missing += sum(doubt == "missing" for doubt in found.values()) if not self._plan.force else 0
+        expected.missing += sum(doubt == "missing" for doubt in found.values())
         expected.failed += sum(doubt == "failed" for doubt in found.values())
-        expected.needed = expected.needed or any(doubt != "failed" for doubt in found.values())
+        expected.absent = expected.absent or "missing" in found.values()
+        expected.stale = expected.stale or any(doubt not in ("missing", "failed") for doubt in found.values())
         self._doubts[name].update(found.values())
 
     # ---------------------------------------------------------------- reasons

@@ -174,7 +174,7 @@ class History:
         keys = keys.append_column("position", pa.array(range(keys.num_rows), pa.int64()))
         for column, values in (("table", tables), ("shard", shards)):
             if values is not None:
-                keys = keys.filter(pc.field(column).isin(sorted(set(values))))
+                keys = keys.filter(pc.field(column).isin(pa.array(sorted(set(values)), pa.string())))
         return dataset, keys.sort_by([("at", "descending")])
 
     def _records(self, dataset: "lance.LanceDataset | None", positions: Sequence[int]) -> list[Record]:
