@@ -74,11 +74,12 @@ class BackfillProgress:
         return self.status == BulkActionStatus.COMPLETED_SUCCESS.value.lower()
 
 
-def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[str, Any], title: str) -> str:
+def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[str, Any], description: str) -> str:
     """Have Dagster make assets; returns the backfill's id.
 
     Args:
         curation: config of the `curation` resource.
+        description: what the UI says of it.
 
     Raises:
         NoDaemon: there is none that would take it up.
@@ -98,8 +99,8 @@ def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[
             },
             non_partitioned_asset_keys=by_key.keys() - partitioned,
         ),
-        title=title,
-        description=None,
+        title="curate backfill",
+        description=description,
         run_config={"resources": {"curation": {"config": curation}}},
     )
     instance.add_backfill(backfill)

@@ -190,7 +190,7 @@ def backfill(
                 outcomes = list(run_targets(instance, targets, curation))
             present.outcomes(outcomes, as_json)
             return FAILED if any(outcome.error or outcome.failed_checks for outcome in outcomes) else OK
-        launched = launch_backfill(instance, targets, curation, f"curate backfill --select {select}")
+        launched = launch_backfill(instance, targets, curation, f"{select} of {len(shards)} shards")
         return _watched(instance, launched, as_json) if watch else _shown(progress_of(instance, launched), as_json)
 
 
