@@ -154,7 +154,8 @@ class Materialized:
         seconds: worker time of that stage, summed over its workers.
         bytes: media bytes that the rows point at; 0 for tables without any.
         version: the table's version after the commit.
-        digest: of all fingerprints; the shard's data version.
+        digest: of all fingerprints.
+        identity: of the rows as far as they matter to what is made from them; the shard's data version.
     """
 
     table: str
@@ -167,6 +168,7 @@ class Materialized:
     seconds: float
     bytes: int
     digest: str
+    identity: str = ""
 
 
 def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
@@ -278,6 +280,7 @@ def committed(
         seconds=seconds,
         bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
         digest=digest,
+        identity=identity_digest(table, [rows]),
     )
 
 

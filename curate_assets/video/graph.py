@@ -94,7 +94,7 @@ def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     making = GROUPS.begin(curation.tables)
     rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
     version = curation.tables.replace(DUPLICATE_GROUPS, rows)
-    making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
+    done = making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
     clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
     keepers: dict[str, int] = {}
     for row in clips:
@@ -110,6 +110,7 @@ def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "table_version": version,
             "dagster/uri": curation.tables.uri(DUPLICATE_GROUPS.name),
         },
+        data_version=dg.DataVersion(done.identity),
         check_results=[check_result(DUPLICATE_GROUPS.name, "one_keeper_per_group", wrong)],
     )
 
