@@ -6,7 +6,7 @@ ranges of shards, in the order of the graph; assets that look at all shards run 
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,21 +112,40 @@ def run_assets(
         shards: partitions for the per-shard assets.
         curation: config of the `curation` resource.
     """
+    return run_targets(instance, {name: tuple(shards) for name in wanted}, curation)
+
+
+def run_targets(
+    instance: DagsterInstance, targets: Mapping[str, Sequence[str]], curation: dict[str, Any]
+) -> Iterator[RunOutcome]:
+    """As `run_assets`, with shards for each asset; of those that are made for all shards at once, they do not count."""
     order = list(instance.get_dynamic_partitions(SHARDS.name or ""))
     for assets in _assets():
-        chosen = sorted(wanted & {key.to_user_string() for key in assets.keys})
+        chosen = sorted(targets.keys() & {key.to_user_string() for key in assets.keys})
         if not chosen:
             continue
-        runs: list[tuple[str, ...]] = [()]
+        runs: list[tuple[list[str], tuple[str, ...]]] = [(chosen, ())]
         if assets.partitions_def is not None:
-            runs = list(_ranges(order, shards))
+            runs = [(names, run) for names, shards in _alike(chosen, targets) for run in _ranges(order, shards)]
         failed = False
-        for run in runs:
-            outcome = _run(instance, chosen, run, curation)
+        for names, run in runs:
+            outcome = _run(instance, names, run, curation)
             failed = failed or outcome.error is not None
             yield outcome
         if failed:
             return
+
+
+def _alike(chosen: Sequence[str], targets: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+    """Shards of which the same assets are wanted, with these."""
+    wanted: dict[str, list[str]] = {}
+    for name in chosen:
+        for shard in targets[name]:
+            wanted.setdefault(shard, []).append(name)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for shard, names in sorted(wanted.items()):
+        groups.setdefault(tuple(names), []).append(shard)
+    return [(list(names), shards) for names, shards in groups.items()]
 
 
 def _assets() -> list[dg.AssetsDefinition]:

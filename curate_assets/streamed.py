@@ -11,6 +11,7 @@ from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
 from curate_assets.video.checks import CHECKS, Shard
 from curate_assets.video.columns import COMMON, MEANINGS
+from curate_assets.video.gathered import GATHERED
 from curate_assets.video.previews import preview
 from curate_assets.video.stages import plan_for
 from curate_resources.manifests import MANIFEST
@@ -20,6 +21,9 @@ from curate_resources.stage import Stage, Table
 GROUP = "video"
 OWNERS = ["team:curation"]
 SHARDS_PER_RUN = 8
+
+_NEVER = "NULL"
+"""Dagster's word for an input that was never materialized."""
 
 
 def asset_spec(
@@ -108,19 +112,35 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
             yield dg.MaterializeResult(
                 asset_key=each.table,
                 metadata=metadata,
-                data_version=dg.DataVersion(each.digest),
+                data_version=dg.DataVersion(each.identity),
                 check_results=[check_result(each.table, name, found) for name, found in problems.items()],
             )
             continue
         context.log_event(
             dg.AssetMaterialization(
-                each.table, partition=each.shard, metadata=metadata, tags={"dagster/data_version": each.digest}
+                each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, each)
             )
         )
         for name, found in problems.items():
             verdicts.setdefault((each.table, name), []).extend(f"{each.shard}: {problem}" for problem in found)
     for (table, name), found in verdicts.items():
         yield check_result(table, name, found)
+
+
+def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
+    """What Dagster adds to results of a step by itself, and needs to tell whether a shard is stale."""
+    key = dg.AssetKey(done.table)
+    tags = {"dagster/data_version": done.identity}
+    if version := context.assets_def.code_versions_by_key.get(key):
+        tags["dagster/code_version"] = version
+    for dep in context.assets_def.asset_deps[key]:
+        name = dep.to_user_string()
+        whole = name in GATHERED and not GATHERED[name].per_shard
+        record = context.instance.get_latest_data_version_record(dep, partition_key=None if whole else done.shard)
+        event = record.asset_materialization if record is not None else None
+        tags[f"dagster/input_data_version/{name}"] = ((event and event.tags) or {}).get("dagster/data_version", _NEVER)
+        tags[f"dagster/input_event_pointer/{name}"] = str(record.storage_id) if record is not None else _NEVER
+    return tags
 
 
 def _problems(context: dg.AssetExecutionContext, curation: Curation, done: Materialized) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,8 @@ from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curate_assets.backfills import BackfillProgress
+from curate_assets.outlook import AssetOutlook, Outlook
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
 from curate_assets.video.report.funnel import FunnelStep
@@ -188,6 +190,105 @@ def status(state: Status, as_json: bool) -> None:
             console.print(
                 f"  {failure.table} of {failure.shard}: {escaped(failure.subject)}: {escaped(failure.message)}"
             )
+
+
+def ahead(result: Outlook, as_json: bool) -> None:
+    """What `curate plan` foresees."""
+    if as_json:
+        _document(asdict(result))
+        return
+    console = Console(highlight=False)
+    console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("asset", "compute", "up to", "keep", "missing", "failed", "shards", "time"):
+        table.add_column(column, justify="left" if column == "asset" else "right", no_wrap=column == "asset")
+    for asset in result.assets:
+        most = asset.compute + asset.maybe if asset.maybe else 0
+        shards = len({*asset.shards, *asset.retried})
+        numbers = (asset.compute, most, asset.reuse, asset.missing, asset.failed, shards)
+        table.add_row(asset.name, *(str(number or "") for number in numbers), _expected_time(asset))
+    console.print(table)
+    for asset in result.assets:
+        if why := _why(asset):
+            console.print(f"[bold]{asset.name}[/bold]: {why}")
+        for shard, error in asset.blocked.items():
+            console.print(f"[red]{asset.name} of {escaped(shard)} cannot be made:[/red] {escaped(error)}")
+    if all(asset.idle for asset in result.assets):
+        console.print("Nothing is missing, and nothing changed.")
+        return
+    more = f", up to {result.compute + result.maybe}" if result.maybe else ""
+    time = _span(result.seconds, result.most_seconds)
+    known = f"about {time}" if time else "less than a second"
+    unknown = f" for the others; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
+    console.print(f"[bold]{result.compute}[/bold] to compute{more}, {result.reuse} are kept; {known}{unknown}")
+
+
+def _expected_time(asset: AssetOutlook) -> str:
+    known = asset.seconds is not None and asset.most_seconds is not None
+    return _span(asset.seconds or 0.0, asset.most_seconds or 0.0) if known else "?"
+
+
+def _span(least: float, most: float) -> str:
+    """A time, or from what to what; empty where it is below a second."""
+    if most < 1:
+        return ""
+    return _duration(most) if most - least < 1 else f"{_duration(least)} to {_duration(most)}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _why(asset: AssetOutlook) -> str:
+    several = len(asset.reasons) > 1
+    lines = [f"{count} {reason}" if several else reason for reason, count in asset.reasons.items()]
+    if asset.dropped:
+        lines.append(f"{asset.dropped} rows go, because nothing has them any more")
+    if asset.depends_on:
+        videos = f", in {asset.uncounted} videos also on what they are cut into" if asset.uncounted else ""
+        lines.append(f"depends on {', '.join(asset.depends_on)}{videos}")
+    return escaped("; ".join(lines))
+
+
+def backfill(progress: BackfillProgress, as_json: bool) -> None:
+    """How far a backfill is, shard by shard."""
+    if as_json:
+        _document({**asdict(progress), "succeeded": progress.succeeded})
+        return
+    console = Console(highlight=False)
+    color = "green" if progress.succeeded else "red" if progress.ended else "yellow"
+    console.print(
+        f"backfill [bold]{progress.id}[/bold]: [{color}]{progress.status}[/{color}], {progress.running} runs going on, "
+        f"{progress.failed_runs} failed"
+    )
+    for shard in progress.shards:
+        failed = f", [red]{shard.failed} failed[/red]" if shard.failed else ""
+        console.print(f"  {escaped(shard.shard or 'all shards')}: {shard.done} of {shard.total} assets{failed}")
+    if progress.error:
+        console.print(f"[red]{escaped(progress.error)}[/red]")
+    if not progress.ended:
+        console.print(f"`curate backfill --status {progress.id} --watch` follows it, `--cancel {progress.id}` ends it.")
+
+
+def backfill_bars(states: Iterator[BackfillProgress], quiet: bool) -> Iterator[BackfillProgress]:
+    """Show a backfill's shards as bars; passes on what it shows."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} assets"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+        for state in states:
+            for shard in state.shards:
+                name = shard.shard or "all shards"
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"[bold]{escaped(name)}[/bold]", total=shard.total)
+                bars.update(tasks[name], completed=shard.done + shard.failed)
+            yield state
 
 
 def rows(result: "pa.Table", as_json: bool) -> None:

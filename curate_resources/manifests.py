@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -82,6 +83,23 @@ class Manifests:
         """All shard keys, sorted."""
         return [name.removesuffix(".json") for name in self.storage.files("manifests") if name.endswith(".json")]
 
+    def matching(self, chosen: Sequence[str]) -> list[str]:
+        """The shards that any of some choices names, sorted: a key, a range `first..last` of sorted keys with both its
+        ends, or a pattern as of a shell.
+
+        Raises:
+            ManifestError: one of them names none.
+        """
+        known = self.shards()
+        found: set[str] = set()
+        for choice in chosen:
+            first, between, last = choice.partition("..")
+            named = {key for key in known if (first <= key <= last if between else fnmatchcase(key, choice))}
+            if not named:
+                raise ManifestError(f"there is no shard {choice!r} under {self.storage.root}: {_some(known)}")
+            found |= named
+        return sorted(found)
+
     def load(self, shard: str) -> Manifest:
         """One shard's manifest.
 
@@ -143,6 +161,11 @@ class Manifests:
         """Store a shard's manifest, whole or not at all."""
         text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
         self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
+
+
+def _some(shards: Sequence[str]) -> str:
+    shown = ", ".join(shards[:5])
+    return f"the shards are {shown}{', ...' if len(shards) > 5 else ''}" if shards else "`curate add` makes shards"
 
 
 def shard_name(source: str) -> str:

@@ -21,11 +21,12 @@ from curate_assets.streamed import (
 )
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
+from curate_assets.video.gathered import DATASET, GROUPS, PAIRS, REPORT
 from curate_assets.video.previews import preview
-from curate_assets.video.report_file import write_report
+from curate_assets.video.report_file import DATASET_REPORT, write_report
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
-from curate_resources.plan import Materialized, committed
+from curate_resources.plan import Materialized
 from curate_resources.storage import is_local
 
 _ALL_SHARDS = dg.AllPartitionMapping()
@@ -61,9 +62,10 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
 
     def done() -> Iterator[Materialized]:
         for shard in context.partition_keys:
+            making = PAIRS.begin(curation.tables, shard)
             rows = measure_pairs(curation.tables, shard, curation.config.duplicate_pairs)
             version = curation.tables.swap(DUPLICATE_PAIRS, shard, rows)
-            yield committed(DUPLICATE_PAIRS, shard, version, rows)
+            yield making.done(curation.config, version, rows)
 
     yield from reported(context, curation, done())
 
@@ -89,8 +91,10 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
 def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Connected components of the pairs of all shards, and their keepers."""
     curation: Curation = context.resources.curation
+    making = GROUPS.begin(curation.tables)
     rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
     version = curation.tables.replace(DUPLICATE_GROUPS, rows)
+    done = making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
     clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
     keepers: dict[str, int] = {}
     for row in clips:
@@ -106,6 +110,7 @@ def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             "table_version": version,
             "dagster/uri": curation.tables.uri(DUPLICATE_GROUPS.name),
         },
+        data_version=dg.DataVersion(done.identity),
         check_results=[check_result(DUPLICATE_GROUPS.name, "one_keeper_per_group", wrong)],
     )
 
@@ -130,8 +135,10 @@ delivery_assets = streamed_assets(
 def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """WebDataset tars of the kept clips, and a table that says which clip is where."""
     curation: Curation = context.resources.curation
+    making = DATASET.begin(curation.tables)
     written = write_dataset(curation.tables, curation.config.training_dataset)
     version = curation.tables.replace(TRAINING_DATASET, written.rows)
+    making.done(curation.config, version, TRAINING_DATASET.joined(written.rows))
     left_out = sum(part["status"].to_pylist().count("empty") for part in written.rows.values())
     return dg.MaterializeResult(
         metadata={
@@ -148,20 +155,21 @@ def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 @dg.asset(
-    description=(
-        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
-        "duplicate groups side by side, failures."
-    ),
+    name=DATASET_REPORT.name,
+    description=DATASET_REPORT.description,
     deps=["training_dataset"],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"html"},
+    code_version=DATASET_REPORT.version,
     required_resource_keys={"curation"},
 )
 def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The report, and its main pictures for this page."""
     curation: Curation = context.resources.curation
+    making = REPORT.begin(curation.tables)
     report = write_report(curation.tables, curation.config)
+    making.done(curation.config)
     steps = report.contents.funnel
     lines = [
         f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"

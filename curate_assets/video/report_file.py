@@ -2,14 +2,29 @@
 
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from curate_assets.config import CurationConfig
 from curate_assets.video.report.charts import funnel_chart, histogram, standalone
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.page import render
 from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.stage import Table
 from curate_resources.tables import Tables
 
 REPORT_PATH = "reports/dataset.html"
+
+DATASET_REPORT = Table(
+    name="dataset_report",
+    grain="page",
+    keys=(),
+    columns=pa.schema([]),
+    description=(
+        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
+        "duplicate groups side by side, failures."
+    ),
+)
+"""Not a stored table: the page is all there is."""
 
 
 @dataclass(frozen=True)

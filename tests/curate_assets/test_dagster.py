@@ -80,6 +80,38 @@ def test_several_partitions_of_one_run_each_have_their_own_materialization(copy,
     assert len(set(versions.values())) == 2
 
 
+def test_dagster_marks_what_was_made_from_other_rows_and_nothing_else(copy, instance):
+    """Also for a run of several shards, whose events are not results of a step."""
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.workspace.context import LoadingContext
+
+    class Loading(LoadingContext):
+        def __init__(self):
+            self._loaders = {}
+
+        @property
+        def instance(self):
+            return instance
+
+        @property
+        def loaders(self):
+            return self._loaders
+
+    def causes(asset: str) -> list[list[str]]:
+        graph = defs.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(instance, graph, Loading())
+        return [[why.reason for why in resolver.get_stale_causes(dg.AssetKey(asset), shard)] for shard in copy.shards]
+
+    chosen = "source_videos,shot_signals,motion_signals,storyboards,clips,motion_scores,clip_selection"
+    run(copy, instance, chosen, copy.shards)
+    assert causes("clips") == causes("clip_selection") == [[], []]
+    run(copy, instance, "source_videos", copy.shards)  # again, and nothing changed
+    assert causes("clips") == causes("shot_signals") == [[], []]
+    run(copy, instance, "clips", copy.shards, clips={**CHEAP["clips"], "transition_threshold": 0.99})
+    assert causes("shot_signals") == [[], []]
+    assert causes("motion_scores")[0] == ["has a new dependency data version"]
+
+
 def test_a_run_that_dies_keeps_the_shards_it_finished(instance):
     """The first of two shards was committed when the engine breaks down."""
 
