@@ -93,6 +93,20 @@ class ChecksConfig(StrictModel):
     """Greatest share of failed rows in a table of a shard, above which its check fails."""
 
 
+class PricesConfig(StrictModel):
+    """What computing and storing costs, for the estimates beside each materialization; what would need a price that is
+    `null` is not estimated. Never changes a result."""
+
+    cpu_hour: float | None = Field(default=None, ge=0)
+    """Price of one CPU for an hour."""
+    gpu_hour: float | None = Field(default=None, ge=0)
+    """Price of one GPU for an hour."""
+    gib_month: float | None = Field(default=None, ge=0)
+    """Price of keeping one GiB for a month."""
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    """Currency of the prices, by its ISO 4217 code."""
+
+
 class CurationConfig(StrictModel):
     """Everything that can be set, by section; a section is named after the asset that it steers."""
 
@@ -109,6 +123,7 @@ class CurationConfig(StrictModel):
     clip_files: ClipFilesConfig = ClipFilesConfig()
     training_dataset: TrainingDatasetConfig = TrainingDatasetConfig()
     checks: ChecksConfig = ChecksConfig()
+    prices: PricesConfig = PricesConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
@@ -20,6 +21,9 @@ from curate_resources.stage import Stage, Table
 GROUP = "video"
 OWNERS = ["team:curation"]
 SHARDS_PER_RUN = 8
+
+_RATES = {"file": "videos_per_second"}
+"""Names of throughputs, by what is counted; of the others: `clips_per_second`."""
 
 
 def asset_spec(
@@ -148,9 +152,14 @@ def _metadata(curation: Curation, done: Materialized) -> dict[str, Any]:
         "computed": done.computed,
         "reused": done.reused,
         "seconds": done.seconds,
+        "cpu_seconds": done.cpu_seconds,
+        "gpu_seconds": done.gpu_seconds,
         "bytes": done.bytes,
         "table_version": done.version,
         "dagster/uri": curation.tables.uri(done.table),
+        **estimated_costs(curation.config.prices, done),
     }
+    if done.computed and done.seconds:
+        metadata[_RATES.get(done.item, f"{done.item}s_per_second")] = done.computed / done.seconds
     picture = preview(done.table, done.shard, curation.tables)
     return metadata | ({"preview": dg.MetadataValue.md(picture)} if picture else {})

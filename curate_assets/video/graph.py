@@ -22,7 +22,7 @@ from curate_assets.streamed import (
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
 from curate_assets.video.gathered import DATASET, GROUPS, PAIRS, REPORT
-from curate_assets.video.previews import preview
+from curate_assets.video.previews import funnel_markdown, preview
 from curate_assets.video.report_file import DATASET_REPORT, write_report
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
@@ -170,16 +170,11 @@ def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     report = write_report(curation.tables, curation.config)
     making.done(curation.config)
     steps = report.contents.funnel
-    lines = [
-        f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"
-        for step in steps
-    ]
     charts = {title: f"![{title}](data:image/svg+xml;base64,{_base64(svg)})" for title, svg in report.charts.items()}
-    funnel = charts.pop("Funnel")
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.path(report.uri) if is_local(report.uri) else dg.MetadataValue.url(report.uri),
-            "funnel": dg.MetadataValue.md("\n".join([funnel, "", "| step | count | lost |", "|---|---:|---|", *lines])),
+            "funnel": dg.MetadataValue.md(funnel_markdown(steps)),
             "distributions": dg.MetadataValue.md(
                 "\n\n".join(f"**{title}**\n\n{image}" for title, image in charts.items())
             ),

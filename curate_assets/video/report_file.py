@@ -7,7 +7,7 @@ import pyarrow as pa
 from curate_assets.config import CurationConfig
 from curate_assets.video.calibration import Calibration
 from curate_assets.video.report.calibration_page import render_calibration
-from curate_assets.video.report.charts import funnel_chart, histogram, standalone
+from curate_assets.video.report.charts import histogram, standalone
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.page import render
 from curate_assets.video.training_dataset import TRAINING_DATASET
@@ -32,7 +32,7 @@ DATASET_REPORT = Table(
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: where it is, what it says, and its charts by title, as SVG documents."""
+    """A written report: where it is, what it says, and its distributions by title, as SVG documents."""
 
     uri: str
     contents: ReportContents
@@ -44,7 +44,6 @@ def write_report(tables: Tables, config: CurationConfig) -> Report:
     contents = gather(tables, config, samples_in(tables))
     tables.storage.write(REPORT_PATH, render(contents).encode())
     charts = {each.title: standalone(histogram(each), 420) for each in contents.distributions if each.bars}
-    charts = {"Funnel": standalone(funnel_chart(contents.funnel), 640), **charts}
     return Report(tables.storage.uri(REPORT_PATH), contents, charts)
 
 
