@@ -34,7 +34,7 @@ def write_settings(storage: Storage, section: str, settings: Mapping[str, Any]) 
 
 def with_settings(text: str, section: str, settings: Mapping[str, Any]) -> str:
     """YAML text with keys of a section set: values are replaced where they stand, new keys come first."""
-    for key, value in reversed(settings.items()):
+    for key, value in reversed(list(settings.items())):
         text = _with_setting(text, section, key, _scalar(value))
     return text
 

@@ -151,6 +151,8 @@ def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
             console.print(f"  [red]{escaped(result.error)}[/red]")
         for check in result.failed_checks:
             console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
+        for check in result.check_warnings:
+            console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
 
 
 def funnel(steps: Sequence[FunnelStep], console: Console) -> None:

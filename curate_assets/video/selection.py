@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.video.clips import CLIPS
+from curate_assets.video.measures import rejections
 from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Stage, Table, Work, Worker
@@ -18,6 +19,7 @@ CLIP_SELECTION = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_selection",),
+    measures=rejections,
     identity=("selected",),
     columns=pa.schema(
         [
