@@ -192,7 +192,7 @@ def _checks() -> Iterable[Check]:
         CLIP_FILES,
     )
     for table in every:
-        keys = ", ".join(_quoted(key) for key in table.keys)
+        keys = ", ".join(table.keys)
         yield Check(
             table,
             "statuses_terminal",
@@ -319,10 +319,6 @@ def _checks() -> Iterable[Check]:
         "left join clips c using (shard, clip_id) where f.shard = $shard and f.status = 'ok'",
     )
     yield from drift_checks()
-
-
-def _quoted(column: str) -> str:
-    return f'"{column}"' if column == "window" else column
 
 
 CHECKS = tuple(_checks())
