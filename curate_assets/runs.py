@@ -35,13 +35,14 @@ class UnknownAsset(Exception):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """One Dagster run; `error` is None when it succeeded."""
+    """One Dagster run; `error` is None when it succeeded. Checks that only warn are no failures."""
 
     assets: tuple[str, ...]
     shards: tuple[str, ...]
     run_id: str
     error: str | None
     failed_checks: tuple[str, ...]
+    check_warnings: tuple[str, ...] = ()
 
 
 def dagster_instance(root: str) -> DagsterInstance:
@@ -187,14 +188,25 @@ def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], 
         errors = [getattr(data, "error", None) for data in failures]
         causes = [error for error in errors if error is not None]
         message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
-    checks = [event for event in result.get_asset_check_evaluations() if not event.passed]
+    failed, warned = _failed_checks(result.get_asset_check_evaluations())
     return RunOutcome(
         tuple(assets),
         shards,
         result.run_id,
         message,
-        tuple(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in checks),
+        failed,
+        warned,
     )
+
+
+def _failed_checks(evaluations: Sequence[dg.AssetCheckEvaluation]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that are errors, and those that only warn, each named once however many shards it failed on."""
+    named: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for each in evaluations:
+        if not each.passed:
+            error = each.severity == dg.AssetCheckSeverity.ERROR
+            named[error][f"{each.asset_key.to_user_string()}: {each.check_name}"] = None
+    return tuple(named[True]), tuple(named[False])
 
 
 def _innermost(error: Any) -> str:

@@ -348,6 +348,42 @@ def report(
 
 @app.command()
 @_told
+def calibrate(
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="A score, such as motion_global_mean; may be repeated. Default: those with a threshold."),
+    ] = None,
+    percentile: Annotated[
+        float, typer.Option(min=0, max=50, help="Percent of the sampled clips that each threshold is to reject.")
+    ] = 5.0,
+    sample: Annotated[int, typer.Option(min=1, help="Most clips to look at; drawn by their ids.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    write: Annotated[
+        bool, typer.Option("--write/--dry-run", help="Set the thresholds in <root>/curate.yaml, or only show them.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
+    from curate_assets.config import resolve_config
+    from curate_assets.config_file import write_settings
+    from curate_assets.video.calibration import SECTION
+    from curate_assets.video.calibration import calibrate as calibrated
+    from curate_assets.video.report_file import write_calibration
+    from curate_resources.tables import Tables
+
+    storage = Storage(root_uri(root))
+    tables = Tables(storage)
+    found = calibrated(tables, resolve_config(storage), score or [], sample, percentile, seed)
+    page = write_calibration(tables, found)
+    written = write_settings(storage, SECTION, found.settings) if write else None
+    present.calibration(found, page, written, show and not as_json, as_json)
+    return OK
+
+
+@app.command()
+@_told
 def demo(
     root: Annotated[str, typer.Option(help="Where the demo's videos and everything made of them go.")] = "./demo-data",
     as_json: Json = False,

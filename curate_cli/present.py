@@ -21,6 +21,7 @@ from curate_assets.backfills import BackfillProgress
 from curate_assets.outlook import AssetOutlook, Outlook
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
+from curate_assets.video.calibration import Calibration
 from curate_assets.video.report.funnel import FunnelStep
 from curate_resources.manifests import Added
 from curate_resources.orphans import Orphan
@@ -150,6 +151,8 @@ def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
             console.print(f"  [red]{escaped(result.error)}[/red]")
         for check in result.failed_checks:
             console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
+        for check in result.check_warnings:
+            console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
 
 
 def funnel(steps: Sequence[FunnelStep], console: Console) -> None:
@@ -325,6 +328,44 @@ def report(uri: str, show: bool, as_json: bool) -> None:
     Console(highlight=False).print(f"report: {escaped(uri)}")
     if show and is_local(uri):
         webbrowser.open(f"file://{uri}")
+
+
+def calibration(found: Calibration, page: str, written: str | None, show: bool, as_json: bool) -> None:
+    """The proposed thresholds, what they reject, and where they were written."""
+    sample = len(found.sample)
+    if as_json:
+        _document(
+            {
+                "clips": found.clips,
+                "sample": sample,
+                "percentile": found.percentile,
+                "rejected_now": found.rejected_now,
+                "rejected": found.rejected,
+                "proposals": [asdict(each) for each in found.proposals],
+                "page": page,
+                "written": written,
+            }
+        )
+        return
+    console = Console(highlight=False)
+    console.print(f"{sample} of {found.clips} clips; each threshold is to reject {found.percentile:g}% of them")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("clip_selection", "now", "proposed", "rejects now", "rejects then", "alone"):
+        table.add_column(column, justify="left" if column == "clip_selection" else "right")
+    for each in found.proposals:
+        shares = [f"{count / sample:.1%}" for count in (each.rejected_now, each.rejected, each.rejected_alone)]
+        now = "off" if each.current is None else f"{each.current:.4g}"
+        table.add_row(each.setting, now, f"[bold]{each.proposed:.4g}[/bold]", *shares)
+    table.add_row("all together", "", "", f"{found.rejected_now / sample:.1%}", f"{found.rejected / sample:.1%}", "")
+    console.print(table)
+    console.print(f"page: {escaped(page)}", soft_wrap=True)
+    if written:
+        console.print(f"written to {escaped(written)}", soft_wrap=True)
+        console.print("Next: [bold]curate materialize --select 'key:clip_selection+'[/bold]")
+    else:
+        console.print("Nothing was set: [bold]--write[/bold] does it.")
+    if show and is_local(page):
+        webbrowser.open(f"file://{page}")
 
 
 def nothing(why: str, as_json: bool) -> None:

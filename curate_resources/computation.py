@@ -7,7 +7,6 @@ items are tried one by one, and only those that raise alone become failed rows.
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import pyarrow as pa
 
 from curate_resources.plan import Plan
 from curate_resources.stage import Recipe, Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stopwatch import Stopwatch
 from curate_resources.unit import Unit
 
 _log = logging.getLogger("curate.stages")
@@ -157,7 +157,8 @@ class Computation:
         Args:
             early: takes the rows of the beginning of a single item, each time more is known.
         """
-        started = time.perf_counter()
+        watch = Stopwatch(children=self._stage.heavy)
+        early = watch.without(early) if early is not None else None
         made: dict[str, list[pa.Table]] = {name: [] for name in self._wanted}
         failed = 0
 
@@ -170,14 +171,14 @@ class Computation:
         except Exception as error:
             failed = self._one_by_one(run, part, error, made)
         if part.segments > 1:  # counted once, and what fails is computed whole
-            self._tally(started, 0 if part.segment else 1, 0)
+            self._tally(0 if part.segment else 1, 0, watch)
         else:
-            self._tally(started, part.stop - part.start, failed)
+            self._tally(part.stop - part.start, failed, watch)
         return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
 
     def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
         """Failed rows for a part that was tried elsewhere `attempt` times and is not to be tried again."""
-        self._tally(time.perf_counter(), part.stop - part.start, part.stop - part.start)
+        self._tally(part.stop - part.start, part.stop - part.start)
         positions = range(part.start, part.stop)
         return {
             name: pa.concat_tables([self._failure(name, position, error, attempt) for position in positions])
@@ -201,7 +202,7 @@ class Computation:
             new = [rows[name] for rows in computed if name in rows]
             self._unit.rows[name] = pa.concat_tables([*kept, *new] or [table.empty()])
         if not self.pending:
-            self._tally(time.perf_counter(), 0, 0)
+            self._tally(0, 0)
         reused = self._items.num_rows - len(self.pending)
         self._unit.tallies[-1]["reused"] += reused
 
@@ -331,11 +332,14 @@ class Computation:
     def _item_row(self, position: int) -> Row:
         return self._items.slice(self.pending[position], 1).to_pylist()[0]
 
-    def _tally(self, started: float, computed: int, failed: int) -> None:
+    def _tally(self, computed: int, failed: int, watch: Stopwatch | None = None) -> None:
+        seconds, cpu_seconds = watch.spent if watch is not None else (0.0, 0.0)
         self._unit.tallies.append(
             {
                 "stage": self._stage.name,
-                "seconds": time.perf_counter() - started,
+                "seconds": seconds,
+                "cpu_seconds": cpu_seconds,
+                "gpu_seconds": seconds * self._stage.needs.gpus,
                 "computed": computed,
                 "reused": 0,
                 "failed": failed,

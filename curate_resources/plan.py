@@ -156,6 +156,9 @@ class Materialized:
         version: the table's version after the commit.
         digest: of all fingerprints.
         identity: of the rows as far as they matter to what is made from them; the shard's data version.
+        item: what one item of that stage stands for: the grain of its item table.
+        cpu_seconds: CPU time of its workers, with the processes that they started.
+        gpu_seconds: worker time, times the share of a GPU that a worker occupies.
     """
 
     table: str
@@ -169,6 +172,9 @@ class Materialized:
     bytes: int
     digest: str
     identity: str = ""
+    item: str = ""
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
 
 
 def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
@@ -252,6 +258,9 @@ def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]
                 computed=sum(tally["computed"] for tally in tallies),
                 reused=sum(tally["reused"] for tally in tallies),
                 seconds=sum(tally["seconds"] for tally in tallies),
+                item=plan.tables[stage.item].grain,
+                cpu_seconds=sum(tally["cpu_seconds"] for tally in tallies),
+                gpu_seconds=sum(tally["gpu_seconds"] for tally in tallies),
             )
             remember(plan.storage, table, plan.config, done, rows, inputs)
             yield done
@@ -265,6 +274,9 @@ def committed(
     computed: int | None = None,
     reused: int = 0,
     seconds: float = 0.0,
+    item: str = "",
+    cpu_seconds: float = 0.0,
+    gpu_seconds: float = 0.0,
 ) -> Materialized:
     """What is to be said of rows that were just committed."""
     statuses = rows["status"].to_pylist()
@@ -281,6 +293,9 @@ def committed(
         bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
         digest=digest,
         identity=identity_digest(table, [rows]),
+        item=item,
+        cpu_seconds=cpu_seconds,
+        gpu_seconds=gpu_seconds,
     )
 
 

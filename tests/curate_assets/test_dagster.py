@@ -62,10 +62,25 @@ def test_one_partition_runs_through_the_whole_graph(copy, instance):
     for name in asset_names():
         assert materializations(instance, name), name
     metadata = materializations(instance, "clips")["b-000000"].metadata
-    assert {"failures", "seconds", "bytes", "table_version", "dagster/row_count"} <= set(metadata)
+    assert {"failures", "seconds", "bytes", "table_version", "dagster/row_count", "shots"} <= set(metadata)
     assert "data:image/jpeg;base64," in str(
         materializations(instance, "storyboards")["b-000000"].metadata["preview"].value
     )
+    funnel = str(materializations(instance, "clip_selection")["b-000000"].metadata["preview"].value)
+    assert "data:image/svg+xml;base64," in funnel and "| selected |" in funnel
+
+
+def test_what_was_computed_has_its_time_its_rate_and_its_cost(copy, instance):
+    prices = {"cpu_hour": 3600.0, "currency": "EUR"}
+    run(copy, instance, "motion_scores", ["b-000000"], prices=prices, force=True)
+    metadata = {
+        name: each.value
+        for name, each in materializations(instance, "motion_scores")["b-000000"].metadata.items()
+        if isinstance(each, dg.IntMetadataValue | dg.FloatMetadataValue | dg.TextMetadataValue)
+    }
+    assert metadata["cpu_seconds"] > 0 and metadata["gpu_seconds"] == 0
+    assert metadata["compute_cost"] == pytest.approx(metadata["cpu_seconds"]) and metadata["currency"] == "EUR"
+    assert metadata["clips_per_second"] == pytest.approx(metadata["computed"] / metadata["seconds"])
 
 
 def test_several_partitions_of_one_run_each_have_their_own_materialization(copy, instance):
