@@ -10,6 +10,7 @@ Files that are added behind the place, in alphabetical order, are not seen by lo
 """
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -88,6 +89,10 @@ class Discovery:
     def shard(self, number: int) -> str:
         """The key of a shard; keys sort by number."""
         return f"{self.name}-{number:06d}"
+
+    def owns(self, shard: str) -> bool:
+        """Whether a shard holds files of this source."""
+        return re.fullmatch(rf"{re.escape(self.name)}(-late)?-\d{{6,}}", shard) is not None
 
     def look(self, now: float | None = None) -> Look:
         """List on, for at most `source.tick_seconds`, and close the shards that are full or have waited long enough.
@@ -194,7 +199,7 @@ class _Looking:
             (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
             key=lambda entry: entry.uri,
         )
-        self._manifests.write(Manifest(shard=key, entries=tuple(entries), preset=self._source.preset))
+        self._manifests.write(Manifest(shard=key, entries=tuple(entries)))
         self._progress.next_shard += 1
         self.shards.append(key)
         self.files += len(entries)

@@ -66,6 +66,11 @@ def _walked(folder: str, after: list[str]) -> Iterator[StoredObject]:
             yield _on_disk(entry.path)
 
 
+def comes_after(folder: str, path: str, after: str) -> bool:
+    """Whether a path is listed later than another one."""
+    return path.split("/") > after.split("/") if is_local(folder) else path > after
+
+
 def stat_in(folder: str, path: str) -> StoredObject:
     """What is known of a file now.
 

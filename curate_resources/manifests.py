@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -53,8 +53,6 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
     entries: tuple[Entry, ...]
-    preset: str | None = None
-    """The preset whose settings hold for the shard: see curate_resources.sources."""
 
 
 class ManifestError(Exception):
@@ -139,8 +137,8 @@ class Manifests:
             entries = tuple(fresh.get(entry.uri, entry) for entry in self.load(shard).entries)
             self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
-        ordinal = self._next_ordinal(name)
-        for entries in _bounded(new, videos_per_shard, bytes_per_shard):
+        ordinal = self.next_ordinal(name)
+        for entries in bounded(new, videos_per_shard, bytes_per_shard):
             new_shards.append(f"{name}-{ordinal:06d}")
             self.write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
             ordinal += 1
@@ -153,7 +151,8 @@ class Manifests:
             ignored,
         )
 
-    def _next_ordinal(self, name: str) -> int:
+    def next_ordinal(self, name: str) -> int:
+        """The number of the next shard of a series."""
         taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
 
@@ -239,7 +238,7 @@ def _nothing_at(source: str) -> FileNotFoundError:
     return FileNotFoundError(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
 
 
-def _bounded(entries: Sequence[Entry], count: int, size: int) -> Iterator[list[Entry]]:
+def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:
     """Runs of entries of at most `count` files and `size` bytes; a single larger file is a run of its own."""
     run: list[Entry] = []
     for entry in entries:

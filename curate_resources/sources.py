@@ -47,14 +47,10 @@ class Source(StrictModel):
     """How often the sensor looks."""
     tick_seconds: float = Field(default=20.0, gt=0)
     """So long one look may take; the next one goes on where it stopped."""
-    preset: str | None = None
-    """Name of `<root>/presets/<name>.yaml`, whose settings hold for its shards, before `curate.yaml`'s."""
     launch: bool = False
     """Whether each new shard gets a run at once; else its partition waits for the automation or for a backfill."""
     priority: int = 0
     """Of those runs in the queue, higher first."""
-    queue: str | None = None
-    """URL of an SQS queue that gets the bucket's events; new files are then known without listing."""
 
     @field_validator("uri")
     @classmethod
@@ -70,9 +66,28 @@ class Source(StrictModel):
         return wanted and not _matches(path, self.exclude)
 
 
+class Automation(StrictModel):
+    """What goes on by itself, once it is enabled: sensors and schedules are then on from the start, not switched on one
+    by one in the UI."""
+
+    enabled: bool = False
+    """The one switch."""
+    deliver: str = "0 * * * *"
+    """When duplicates are grouped, and the training set and its report made anew, as a cron expression in UTC."""
+    audit: str = "0 3 * * *"
+    """When sources are listed whole, for what looks do not see: files that came late, changed or are gone."""
+    upkeep: str = "0 4 * * *"
+    """When tables are compacted and old versions dropped."""
+    keep_hours: float = Field(default=24.0, gt=0)
+    """Versions of tables stay so long after they were replaced, and files without rows after they were written."""
+    webhook: str | None = None
+    """URL that is told of every run that failed, by a POST of JSON."""
+
+
 class Sources(StrictModel):
     """The whole file."""
 
+    automation: Automation = Automation()
     sources: dict[str, Source] = Field(default_factory=dict)
 
     @field_validator("sources")
@@ -88,8 +103,8 @@ class SourcesError(ValueError):
     """The file is not valid; the message names every key."""
 
 
-def declared_sources(storage: Storage) -> dict[str, Source]:
-    """The sources by name; none where there is no file.
+def declared_sources(storage: Storage) -> Sources:
+    """The sources, and what goes on by itself; where there is no file, none and nothing.
 
     Raises:
         SourcesError: the file that is named is not there, no YAML, or not valid.
@@ -103,10 +118,10 @@ def declared_sources(storage: Storage) -> dict[str, Source]:
     if not storage.exists(path):
         if named:
             raise SourcesError(f"{VARIABLE} names {named}, which is not there")
-        return {}
+        return Sources()
     name = storage.uri(path)
     try:
-        return Sources.model_validate(yaml.safe_load(storage.read(path)) or {}).sources
+        return Sources.model_validate(yaml.safe_load(storage.read(path)) or {})
     except yaml.YAMLError as error:
         raise SourcesError(f"{name} is no YAML: {error}") from error
     except ValidationError as error:

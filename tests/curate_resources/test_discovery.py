@@ -186,10 +186,10 @@ def test_bad_sources_are_named(tmp_path, text, says):
 
 def test_sources_are_read_from_the_root_or_from_where_the_variable_says(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path / "root"))
-    assert declared_sources(storage) == {}
+    assert declared_sources(storage).sources == {}
     storage.write("sources.yaml", json.dumps({"sources": {"a": {"uri": "/videos/"}}}).encode())
-    assert declared_sources(storage)["a"].uri == "/videos"
+    assert declared_sources(storage).sources["a"].uri == "/videos"
     (tmp_path / "own.yaml").write_text("sources: {b: {uri: /elsewhere, include: ['**/*.bin']}}")
     monkeypatch.setenv("CURATE_SOURCES", str(tmp_path / "own.yaml"))
-    (source,) = declared_sources(storage).values()
+    (source,) = declared_sources(storage).sources.values()
     assert source.takes("deep/er/x.bin") and source.takes("x.bin") and not source.takes("x.mp4")

@@ -1,0 +1,102 @@
+"""Sensors: one that watches each source for new video, and one that tells of runs that failed."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from curate_assets.partitions import SHARDS
+from curate_resources.discovery import Discovery
+from curate_resources.sources import Source
+from curate_resources.storage import Storage
+
+_RUNS_PER_TICK = 50
+_KEYS_AT_ONCE = 5000
+_WEBHOOK_SECONDS = 10
+
+
+def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[str], on: bool) -> dg.SensorDefinition:
+    """A sensor that looks for new video at a source and makes partitions of the shards that it closed.
+
+    Its cursor is the number of shards that are registered. It is kept by Dagster after a look's manifests and place are
+    written, so a tick that dies in between leaves shards that the next one registers.
+    """
+
+    @dg.sensor(
+        name=f"watch_{name.replace('-', '_')}",
+        description=f"New video at {source.uri}, in shards named {name}-000000 and so on.",
+        minimum_interval_seconds=source.every_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+        target=dg.AssetSelection.assets(*target),
+    )
+    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        discovery = Discovery(storage, name, source)
+        look = discovery.look()
+        for problem in look.problems:
+            context.log.warning(problem)
+        cursor = {"registered": 0, "launched": 0, **json.loads(context.cursor or "{}")}
+        upto = discovery.progress().next_shard
+        keys = [discovery.shard(number) for number in range(cursor["registered"], upto)]
+        assert SHARDS.name is not None
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            # Not by the tick's result: for that the daemon asks for each key by itself.
+            context.instance.add_dynamic_partitions(SHARDS.name, keys[start : start + _KEYS_AT_ONCE])
+        cursor["registered"] = upto
+        requests: list[dg.RunRequest] = []
+        if source.launch:
+            numbers = range(cursor["launched"], min(upto, cursor["launched"] + _RUNS_PER_TICK))
+            requests = [_request(discovery.shard(number), source.priority) for number in numbers]
+            cursor["launched"] = numbers.stop
+        elsewhere = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
+        context.log.info(f"{len(keys)} new shards; {elsewhere}")
+        return dg.SensorResult(
+            run_requests=requests,
+            cursor=json.dumps(cursor),
+            skip_reason=None if requests else dg.SkipReason(f"{len(keys)} new shards; {elsewhere}"),
+        )
+
+    return watch
+
+
+def _request(shard: str, priority: int) -> dg.RunRequest:
+    return dg.RunRequest(run_key=shard, partition_key=shard, tags={"dagster/priority": str(priority)})
+
+
+def failure_alert(webhook: str | None, on: bool) -> dg.SensorDefinition:
+    """A sensor that posts every failed run to a webhook, as JSON."""
+
+    @dg.run_failure_sensor(
+        name="alert",
+        description="Tells `automation.webhook` of every run that failed.",
+        default_status=dg.DefaultSensorStatus.RUNNING if on and webhook else dg.DefaultSensorStatus.STOPPED,
+    )
+    def alert(context: dg.RunFailureSensorContext) -> None:
+        import requests
+
+        if webhook is None:
+            context.log.warning("no automation.webhook is set in sources.yaml: nobody is told")
+            return
+        requests.post(webhook, json=alert_of(context), timeout=_WEBHOOK_SECONDS).raise_for_status()
+
+    return alert
+
+
+def alert_of(context: dg.RunFailureSensorContext) -> dict[str, Any]:
+    """What is told of a failed run."""
+    run = context.dagster_run
+    shards = [
+        value
+        for tag, value in sorted(run.tags.items())
+        if tag.startswith(("dagster/partition", "dagster/asset_partition_range"))
+    ]
+    return {
+        "text": f"Curate Graph: run {run.run_id} failed: {context.failure_event.message}",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "assets": sorted(key.to_user_string() for key in run.asset_selection or ()),
+        "shards": shards,
+        "error": context.failure_event.message,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
