@@ -252,6 +252,21 @@ def report(
 
 @app.command()
 @_told
+def doctor(
+    network: Annotated[bool, typer.Option("--network", help="Also ask model hubs and model servers.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
+    from curate_assets.doctor import CHECKS
+    from curate_assets.doctor.check import Deployment, examined
+
+    lines = present.examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
+    return FAILED if any(line.finding.status == "failed" for line in lines) else OK
+
+
+@app.command()
+@_told
 def demo(
     root: Annotated[str, typer.Option(help="Where the demo's videos and everything made of them go.")] = "./demo-data",
     as_json: Json = False,

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curate_assets.doctor.check import Line
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
 from curate_assets.video.report.funnel import FunnelStep
@@ -256,3 +257,28 @@ def cluster(address: str | None, state: str, as_json: bool) -> None:
         _document({"address": address, "state": state})
         return
     Console(highlight=False).print(f"cluster {address}: {state}" if address else f"cluster: {state}")
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+def examined(lines: Iterable[Line], as_json: bool) -> list[Line]:
+    """What `curate doctor` finds, line by line as it comes; returns all of it."""
+    console = Console(highlight=False, quiet=as_json)
+    seen: list[Line] = []
+    for line in lines:
+        seen.append(line)
+        finding, colour = line.finding, _COLOURS[line.finding.status]
+        console.print(
+            f"[{colour}]{finding.status:<8}[/{colour}][bold]{line.name}[/bold]: {escaped(finding.found)}",
+            soft_wrap=True,
+        )
+        if finding.remedy:
+            console.print(f"        [dim]remedy:[/dim] {escaped(finding.remedy)}", soft_wrap=True)
+    counts = {status: sum(line.finding.status == status for line in seen) for status in _COLOURS}
+    if as_json:
+        checks = [{"name": line.name, **asdict(line.finding), "seconds": round(line.seconds, 3)} for line in seen]
+        _document({**counts, "checks": checks})
+    else:
+        console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    return seen
