@@ -14,6 +14,7 @@ from curate_assets.config import ConfigError
 from curate_cli import present
 from curate_resources.jobs import ClusterUnreachable, JobFailed
 from curate_resources.manifests import ManifestError, Manifests, shard_name
+from curate_resources.object_stores import StorageUnavailable
 from curate_resources.plan import LostUnits, MissingInput, Mode
 from curate_resources.pools import PlanDoesNotFit
 from curate_resources.storage import Storage, root_uri
@@ -34,6 +35,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 
 _USAGE_ERRORS = (ConfigError, ManifestError, MissingInput, FileNotFoundError, ValueError)
 
+_FAILURES = (LostUnits, JobFailed, ClusterUnreachable, PlanDoesNotFit, ClusterDidNotStart, StorageUnavailable)
+
 
 def _told(command: Callable[..., int]) -> Callable[..., None]:
     """Errors that a user can mend become one line on standard error and an exit code."""
@@ -48,7 +51,14 @@ def _told(command: Callable[..., int]) -> Callable[..., None]:
         except (*_USAGE_ERRORS, QueryError, UnknownAsset) as error:
             _fail(error, bool(options.get("as_json")))
             code = USAGE
-        except (LostUnits, JobFailed, ClusterUnreachable, PlanDoesNotFit, ClusterDidNotStart) as error:
+        except (
+            LostUnits,
+            JobFailed,
+            ClusterUnreachable,
+            PlanDoesNotFit,
+            ClusterDidNotStart,
+            StorageUnavailable,
+        ) as error:
             _fail(error, bool(options.get("as_json")))
             code = FAILED
         raise typer.Exit(code)
@@ -66,7 +76,9 @@ def _fail(error: Exception, as_json: bool) -> None:
 @app.command()
 @_told
 def add(
-    source: Annotated[str, typer.Argument(help="A folder, a file, or a URI such as s3://bucket/prefix.")],
+    source: Annotated[
+        str, typer.Argument(help="A folder, a file, a ZIP of videos, or a URI such as s3://bucket/prefix.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="First part of the shards' names. Default: the folder's name.")
     ] = None,

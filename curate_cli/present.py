@@ -17,7 +17,6 @@ from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from curate_assets.doctor.check import Line
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
 from curate_assets.video.report.funnel import FunnelStep
@@ -27,6 +26,8 @@ from curate_resources.storage import is_local
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from curate_assets.doctor.check import Line
 
 _SHOWN_ROWS = 200
 
@@ -262,7 +263,7 @@ def cluster(address: str | None, state: str, as_json: bool) -> None:
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
-def examined(lines: Iterable[Line], as_json: bool) -> list[Line]:
+def examined(lines: "Iterable[Line]", as_json: bool) -> "list[Line]":
     """What `curate doctor` finds, line by line as it comes; returns all of it."""
     console = Console(highlight=False, quiet=as_json)
     seen: list[Line] = []
