@@ -264,6 +264,26 @@ def report(
 
 @app.command()
 @_told
+def export(
+    to: Annotated[str, typer.Option(help="A file, a URI such as s3://bucket/set.zip, or a URL presigned for PUT.")],
+    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Write the training set and its tables as one ZIP, whole or not at all; the same set gives the same bytes."""
+    from curate_assets.config import resolve_config
+    from curate_assets.video.export import export_dataset
+    from curate_resources.tables import Tables
+
+    storage = Storage(root_uri(root))
+    shards = frozenset(_chosen_shards(Manifests(storage), shard)) if shard else None
+    version = resolve_config(storage).training_dataset.version
+    present.exported(export_dataset(Tables(storage), version, to, shards), as_json)
+    return OK
+
+
+@app.command()
+@_told
 def doctor(
     network: Annotated[bool, typer.Option("--network", help="Also ask model hubs and model servers.")] = False,
     root: Root = None,

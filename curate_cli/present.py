@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate_assets.doctor.check import Line
+    from curate_assets.video.export import Exported
 
 _SHOWN_ROWS = 200
 
@@ -258,6 +259,18 @@ def cluster(address: str | None, state: str, as_json: bool) -> None:
         _document({"address": address, "state": state})
         return
     Console(highlight=False).print(f"cluster {address}: {state}" if address else f"cluster: {state}")
+
+
+def exported(result: "Exported", as_json: bool) -> None:
+    """What `curate export` wrote."""
+    if as_json:
+        _document(asdict(result))
+        return
+    Console(highlight=False).print(
+        f"{escaped(result.to)}: {result.samples} samples in {result.tars} tars, {len(result.tables)} tables, "
+        f"{result.bytes / (1 << 20):.1f} MiB",
+        soft_wrap=True,
+    )
 
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
