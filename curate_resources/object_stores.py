@@ -201,13 +201,14 @@ def told(uri: str) -> Generator[None, None, None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no {uri}") from error
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise StorageUnavailable(
-            f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
-        ) from error
     except exceptions.BaseError as error:
         if "NoSuchBucket" in str(error):
             raise FileNotFoundError(f"there is no bucket for {uri}") from error
+        refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+        if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
+            raise StorageUnavailable(
+                f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
+            ) from error
         raise StorageUnavailable(f"{uri}: {_cause(error)}") from error
 
 
