@@ -90,7 +90,41 @@ class ChecksConfig(StrictModel):
     """What the asset checks accept."""
 
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
-    """Greatest share of failed rows in a table of a shard, above which its check fails."""
+    """Greatest share of failed rows in a table of a shard. Of `source_videos`, its check stops what comes after."""
+    max_damaged_share: float = Field(default=0.05, ge=0, le=1)
+    """Greatest share of frames of a shard that are damaged or could not be decoded."""
+    max_rejected_share: float = Field(default=0.95, ge=0, le=1)
+    """Greatest share of rejected clips of a shard."""
+    max_uncaptioned_share: float = Field(default=0.1, ge=0, le=1)
+    """Greatest share of a shard's windows that a captioner was asked about without success."""
+    max_duplicate_share: float = Field(default=0.8, ge=0, le=1)
+    """Greatest share of the selected clips of all shards that are duplicates of others."""
+    max_rejection_change: float = Field(default=0.3, ge=0, le=1)
+    """Greatest difference between the share of clips that a reason rejects in a shard, and in other shards."""
+    max_shot_length_factor: float = Field(default=2.0, ge=1)
+    """How many times as long, or as short, as in other shards shots may be."""
+    min_embedding_similarity: float = Field(default=0.5, ge=-1, le=1)
+    """Least cosine between the mean embedding of a shard and that of other shards."""
+    history_shards: int = Field(default=30, ge=1)
+    """Other shards that a shard is compared with at most: those that were made last with the same settings."""
+    min_history: int = Field(default=3, ge=1)
+    """Other shards that there must be, for a shard to be compared with them."""
+    min_rows: int = Field(default=20, ge=1)
+    """Clips, shots or windows that a shard must have for shares and distributions of them to be judged."""
+
+
+class PricesConfig(StrictModel):
+    """What computing and storing costs, for the estimates beside each materialization; what would need a price that is
+    `null` is not estimated. Never changes a result."""
+
+    cpu_hour: float | None = Field(default=None, ge=0)
+    """Price of one CPU for an hour."""
+    gpu_hour: float | None = Field(default=None, ge=0)
+    """Price of one GPU for an hour."""
+    gib_month: float | None = Field(default=None, ge=0)
+    """Price of keeping one GiB for a month."""
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    """Currency of the prices, by its ISO 4217 code."""
 
 
 class CurationConfig(StrictModel):
@@ -109,6 +143,7 @@ class CurationConfig(StrictModel):
     clip_files: ClipFilesConfig = ClipFilesConfig()
     training_dataset: TrainingDatasetConfig = TrainingDatasetConfig()
     checks: ChecksConfig = ChecksConfig()
+    prices: PricesConfig = PricesConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
 

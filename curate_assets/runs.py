@@ -6,7 +6,7 @@ ranges of shards, in the order of the graph; assets that look at all shards run 
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,14 @@ class UnknownAsset(Exception):
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """One Dagster run; `error` is None when it succeeded."""
+    """One Dagster run; `error` is None when it succeeded. Checks that only warn are no failures."""
 
     assets: tuple[str, ...]
     shards: tuple[str, ...]
     run_id: str
     error: str | None
     failed_checks: tuple[str, ...]
+    check_warnings: tuple[str, ...] = ()
 
 
 def dagster_instance(root: str) -> DagsterInstance:
@@ -112,21 +113,40 @@ def run_assets(
         shards: partitions for the per-shard assets.
         curation: config of the `curation` resource.
     """
+    return run_targets(instance, {name: tuple(shards) for name in wanted}, curation)
+
+
+def run_targets(
+    instance: DagsterInstance, targets: Mapping[str, Sequence[str]], curation: dict[str, Any]
+) -> Iterator[RunOutcome]:
+    """As `run_assets`, with shards for each asset; of those that are made for all shards at once, they do not count."""
     order = list(instance.get_dynamic_partitions(SHARDS.name or ""))
     for assets in _assets():
-        chosen = sorted(wanted & {key.to_user_string() for key in assets.keys})
+        chosen = sorted(targets.keys() & {key.to_user_string() for key in assets.keys})
         if not chosen:
             continue
-        runs: list[tuple[str, ...]] = [()]
+        runs: list[tuple[list[str], tuple[str, ...]]] = [(chosen, ())]
         if assets.partitions_def is not None:
-            runs = list(_ranges(order, shards))
+            runs = [(names, run) for names, shards in _alike(chosen, targets) for run in _ranges(order, shards)]
         failed = False
-        for run in runs:
-            outcome = _run(instance, chosen, run, curation)
+        for names, run in runs:
+            outcome = _run(instance, names, run, curation)
             failed = failed or outcome.error is not None
             yield outcome
         if failed:
             return
+
+
+def _alike(chosen: Sequence[str], targets: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
+    """Shards of which the same assets are wanted, with these."""
+    wanted: dict[str, list[str]] = {}
+    for name in chosen:
+        for shard in targets[name]:
+            wanted.setdefault(shard, []).append(name)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for shard, names in sorted(wanted.items()):
+        groups.setdefault(tuple(names), []).append(shard)
+    return [(list(names), shards) for names, shards in groups.items()]
 
 
 def _assets() -> list[dg.AssetsDefinition]:
@@ -168,14 +188,25 @@ def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], 
         errors = [getattr(data, "error", None) for data in failures]
         causes = [error for error in errors if error is not None]
         message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
-    checks = [event for event in result.get_asset_check_evaluations() if not event.passed]
+    failed, warned = _failed_checks(result.get_asset_check_evaluations())
     return RunOutcome(
         tuple(assets),
         shards,
         result.run_id,
         message,
-        tuple(f"{check.asset_key.to_user_string()}: {check.check_name}" for check in checks),
+        failed,
+        warned,
     )
+
+
+def _failed_checks(evaluations: Sequence[dg.AssetCheckEvaluation]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that are errors, and those that only warn, each named once however many shards it failed on."""
+    named: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for each in evaluations:
+        if not each.passed:
+            error = each.severity == dg.AssetCheckSeverity.ERROR
+            named[error][f"{each.asset_key.to_user_string()}: {each.check_name}"] = None
+    return tuple(named[True]), tuple(named[False])
 
 
 def _innermost(error: Any) -> str:

@@ -5,13 +5,17 @@ from typing import Any
 
 import dagster as dg
 
+from curate_assets.check_results import check_evaluation, check_result, check_specs, judged
+from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
-from curate_assets.video.checks import CHECKS, Shard
+from curate_assets.video.checks import CHECKS
 from curate_assets.video.columns import COMMON, MEANINGS
+from curate_assets.video.gathered import GATHERED
 from curate_assets.video.previews import preview
+from curate_assets.video.shard_checks import Shard
 from curate_assets.video.stages import plan_for
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Materialized
@@ -20,6 +24,11 @@ from curate_resources.stage import Stage, Table
 GROUP = "video"
 OWNERS = ["team:curation"]
 SHARDS_PER_RUN = 8
+
+_NEVER = "NULL"
+"""Dagster's word for an input that was never materialized."""
+_RATES = {"file": "videos_per_second"}
+"""Names of throughputs, by what is counted; of the others: `clips_per_second`."""
 
 
 def asset_spec(
@@ -49,16 +58,6 @@ def _stage_specs(stages: Sequence[Stage]) -> list[dg.AssetSpec]:
         kinds = {"ray", "lance"} if stage.heavy else {"lance", "python"}
         specs += [asset_spec(table, deps, kinds) for table in stage.writes]
     return specs
-
-
-def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
-    """The checks of some tables, as Dagster lists them."""
-    names = {table.name for table in tables}
-    return [
-        dg.AssetCheckSpec(check.name, asset=check.table.name, description=check.description)
-        for check in CHECKS
-        if check.table.name in names
-    ]
 
 
 def tables_of(stages: Sequence[Stage]) -> list[Table]:
@@ -93,64 +92,70 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
     """Turn every committed shard into its own materialization, at once, so that a run that dies keeps what it finished.
 
     With one partition these are results of the step, so that what comes after it in the run goes on; with several they
-    are events, because a result of a step counts for all its partitions alike.
+    are events, because a result of a step counts for all its partitions alike. A blocking check that fails ends the
+    step as failed once it is through, so that no later step of the run begins.
     """
     one = len(context.partition_keys) == 1
-    verdicts: dict[tuple[str, str], list[str]] = {}
     for each in done:
         context.log.info(
             f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
             f"{each.reused} reused, {each.seconds:.1f} s"
         )
-        metadata = _metadata(curation, each)
-        problems = _problems(context, curation, each)
+        shard = Shard(each.shard, curation.tables, curation.config)
+        metadata = _metadata(curation, each, shard)
+        verdicts = list(judged(each.table, shard, context.selected_asset_check_keys))
         if one:
             yield dg.MaterializeResult(
                 asset_key=each.table,
                 metadata=metadata,
-                data_version=dg.DataVersion(each.digest),
-                check_results=[check_result(each.table, name, found) for name, found in problems.items()],
+                data_version=dg.DataVersion(each.identity),
+                check_results=[check_result(check, found, shard) for check, found in verdicts],
             )
             continue
         context.log_event(
             dg.AssetMaterialization(
-                each.table, partition=each.shard, metadata=metadata, tags={"dagster/data_version": each.digest}
+                each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, each)
             )
         )
-        for name, found in problems.items():
-            verdicts.setdefault((each.table, name), []).extend(f"{each.shard}: {problem}" for problem in found)
-    for (table, name), found in verdicts.items():
-        yield check_result(table, name, found)
+        for check, found in verdicts:
+            yield check_evaluation(check, found, shard)
 
 
-def _problems(context: dg.AssetExecutionContext, curation: Curation, done: Materialized) -> dict[str, list[str]]:
-    selected = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(done.table)}
-    shard = Shard(done.shard, curation.tables, curation.config)
-    checks = [check for check in CHECKS if check.table.name == done.table and check.name in selected]
-    return {check.name: check.problems(shard) for check in checks}
+def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
+    """What Dagster adds to results of a step by itself, and needs to tell whether a shard is stale."""
+    key = dg.AssetKey(done.table)
+    tags = {"dagster/data_version": done.identity}
+    if version := context.assets_def.code_versions_by_key.get(key):
+        tags["dagster/code_version"] = version
+    for dep in context.assets_def.asset_deps[key]:
+        name = dep.to_user_string()
+        whole = name in GATHERED and not GATHERED[name].per_shard
+        record = context.instance.get_latest_data_version_record(dep, partition_key=None if whole else done.shard)
+        event = record.asset_materialization if record is not None else None
+        tags[f"dagster/input_data_version/{name}"] = ((event and event.tags) or {}).get("dagster/data_version", _NEVER)
+        tags[f"dagster/input_event_pointer/{name}"] = str(record.storage_id) if record is not None else _NEVER
+    return tags
 
 
-def check_result(table: str, name: str, problems: list[str]) -> dg.AssetCheckResult:
-    """A verdict that shows the first problems."""
-    return dg.AssetCheckResult(
-        passed=not problems,
-        asset_key=table,
-        check_name=name,
-        metadata={"problems": len(problems), "first": dg.MetadataValue.md("\n".join(f"- {p}" for p in problems[:20]))},
-    )
-
-
-def _metadata(curation: Curation, done: Materialized) -> dict[str, Any]:
+def _metadata(curation: Curation, done: Materialized, shard: Shard) -> dict[str, Any]:
+    table = next((check.table for check in CHECKS if check.table.name == done.table), None)
+    measures = shard.measures(table) if table is not None else {}
     metadata: dict[str, Any] = {
+        **{name: values[0] for name, values in measures.items() if len(values) == 1},
         "dagster/row_count": done.rows,
         "failures": done.statuses.get("failed", 0),
         "empty": done.statuses.get("empty", 0),
         "computed": done.computed,
         "reused": done.reused,
         "seconds": done.seconds,
+        "cpu_seconds": done.cpu_seconds,
+        "gpu_seconds": done.gpu_seconds,
         "bytes": done.bytes,
         "table_version": done.version,
         "dagster/uri": curation.tables.uri(done.table),
+        **estimated_costs(curation.config.prices, done),
     }
+    if done.computed and done.seconds:
+        metadata[_RATES.get(done.item, f"{done.item}s_per_second")] = done.computed / done.seconds
     picture = preview(done.table, done.shard, curation.tables)
     return metadata | ({"preview": dg.MetadataValue.md(picture)} if picture else {})

@@ -33,9 +33,20 @@ OK, FAILED, USAGE = 0, 1, 2
 Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
+_SHARDS = (
+    "A shard, a range such as a-000000..a-000004, or a pattern such as 'a-*'; may be repeated. Default: all shards."
+)
+
 _USAGE_ERRORS = (ConfigError, ManifestError, MissingInput, FileNotFoundError, ValueError)
 
-_FAILURES = (LostUnits, JobFailed, ClusterUnreachable, PlanDoesNotFit, ClusterDidNotStart, StorageUnavailable)
+_FAILURES = (
+    LostUnits,
+    JobFailed,
+    ClusterUnreachable,
+    PlanDoesNotFit,
+    ClusterDidNotStart,
+    StorageUnavailable,
+)
 
 
 def _told(command: Callable[..., int]) -> Callable[..., None]:
@@ -43,22 +54,16 @@ def _told(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
+        from curate_assets.backfills import NoDaemon, UnknownBackfill
         from curate_assets.query import QueryError
         from curate_assets.runs import UnknownAsset
 
         try:
             code = command(*arguments, **options)
-        except (*_USAGE_ERRORS, QueryError, UnknownAsset) as error:
+        except (*_USAGE_ERRORS, QueryError, UnknownAsset, UnknownBackfill) as error:
             _fail(error, bool(options.get("as_json")))
             code = USAGE
-        except (
-            LostUnits,
-            JobFailed,
-            ClusterUnreachable,
-            PlanDoesNotFit,
-            ClusterDidNotStart,
-            StorageUnavailable,
-        ) as error:
+        except (*_FAILURES, NoDaemon) as error:
             _fail(error, bool(options.get("as_json")))
             code = FAILED
         raise typer.Exit(code)
@@ -103,7 +108,7 @@ def add(
 @_told
 def materialize(
     select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
     force: Annotated[bool, typer.Option(help="Compute every row, whatever its fingerprint says.")] = False,
     mode: Annotated[
         Mode | None, typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode.")
@@ -113,11 +118,11 @@ def materialize(
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
-    from curate_assets.config import parse_config, resolve_config
+    from curate_assets.config import resolve_config
     from curate_assets.runs import selected
 
     storage = Storage(root_uri(root))
-    given = parse_config(config.read_text(), str(config)) if config else {}
+    given = _given(config)
     if mode is not None:
         given["engine"] = {**given.get("engine", {}), "mode": mode}
     resolve_config(storage, given)  # for its errors, before anything starts
@@ -125,11 +130,99 @@ def materialize(
     return _run(storage, selected(select), shards, {"force": force, **given}, as_json)
 
 
+@app.command()
+@_told
+def plan(
+    select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
+    force: Annotated[bool, typer.Option(help="As if every row were to be computed.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
+    from curate_assets.config import resolve_config
+    from curate_assets.outlook import outlook
+    from curate_assets.runs import selected
+
+    storage = Storage(root_uri(root))
+    settings = resolve_config(storage, _given(config))
+    shards = _chosen_shards(Manifests(storage), shard)
+    ahead = outlook(storage, settings, selected(select), shards, force)
+    present.ahead(ahead, as_json)
+    return FAILED if any(asset.blocked for asset in ahead.assets) else OK
+
+
+@app.command()
+@_told
+def backfill(
+    select: Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")] = "*",
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
+    failed: Annotated[bool, typer.Option(help="Shards with failed rows, and what could not be made of them.")] = False,
+    missing: Annotated[bool, typer.Option(help="Shards with rows that are not there yet.")] = False,
+    stale: Annotated[bool, typer.Option(help="Shards with rows that do not hold any more.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")] = None,
+    here: Annotated[bool, typer.Option(help="Run in this process, without Dagster's daemon.")] = False,
+    watch: Annotated[bool, typer.Option(help="Show the progress of every shard until the end.")] = False,
+    status_of: Annotated[str | None, typer.Option("--status", metavar="ID", help="Show how far one is.")] = None,
+    cancel: Annotated[str | None, typer.Option(metavar="ID", help="End one; committed shards stay.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Make what `curate plan` says is missing or stale, as a backfill of Dagster. Only shards that need it are made.
+
+    With --failed, --missing or --stale: only those that they name. With --status or --cancel: see to one that there is.
+    """
+    from curate_assets.backfills import Targets, cancel_backfill, launch_backfill, progress_of
+    from curate_assets.config import resolve_config
+    from curate_assets.outlook import outlook
+    from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
+
+    storage = Storage(root_uri(root))
+    if (known := cancel or status_of) is not None:
+        with dagster_instance(storage.root) as instance:
+            if cancel is not None:
+                cancel_backfill(instance, cancel)
+            return _watched(instance, known, as_json) if watch else _shown(progress_of(instance, known), as_json)
+    given = _given(config)
+    settings = resolve_config(storage, given)
+    shards = _chosen_shards(Manifests(storage), shard)
+    ahead = outlook(storage, settings, selected(select), shards)
+    targets: Targets = ahead.targets(
+        missing=missing or not (failed or stale), stale=stale or not (failed or missing), failed=failed
+    )
+    if not targets:
+        present.nothing("nothing is missing or stale" if not failed else "there is nothing of that kind", as_json)
+        return OK
+    curation = {"root": storage.root, **given}
+    with dagster_instance(storage.root) as instance:
+        register_shards(instance, Manifests(storage).shards())
+        if here:
+            with present.live_progress(storage.root, as_json):
+                outcomes = list(run_targets(instance, targets, curation))
+            present.outcomes(outcomes, as_json)
+            return FAILED if any(outcome.error or outcome.failed_checks for outcome in outcomes) else OK
+        launched = launch_backfill(instance, targets, curation, f"{select} of {len(shards)} shards")
+        return _watched(instance, launched, as_json) if watch else _shown(progress_of(instance, launched), as_json)
+
+
+def _watched(instance: Any, backfill_id: str, as_json: bool) -> int:
+    from curate_assets.backfills import followed
+
+    *_, last = present.backfill_bars(followed(instance, backfill_id), as_json)
+    return _shown(last, as_json)
+
+
+def _shown(progress: Any, as_json: bool) -> int:
+    present.backfill(progress, as_json)
+    return FAILED if progress.ended and not progress.succeeded else OK
+
+
 @app.command("retry-failed")
 @_told
 def retry_failed(
     select: Annotated[str, typer.Option(help="Assets whose failed rows are tried again.")] = "*",
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
@@ -200,13 +293,16 @@ def down(as_json: Json = False) -> int:
     return OK
 
 
+def _given(config: Path | None) -> dict[str, Any]:
+    from curate_assets.config import parse_config
+
+    return parse_config(config.read_text(), str(config)) if config else {}
+
+
 def _chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
-    known = manifests.shards()
-    if not known:
+    if not manifests.shards():
         raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
-    for key in chosen or []:
-        manifests.load(key)
-    return sorted(set(chosen or known))
+    return manifests.matching(chosen) if chosen else manifests.shards()
 
 
 def _run(storage: Storage, wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:
@@ -266,7 +362,7 @@ def report(
 @_told
 def export(
     to: Annotated[str, typer.Option(help="A file, a URI such as s3://bucket/set.zip, or a URL presigned for PUT.")],
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. Default: all shards.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
@@ -279,6 +375,42 @@ def export(
     shards = frozenset(_chosen_shards(Manifests(storage), shard)) if shard else None
     version = resolve_config(storage).training_dataset.version
     present.exported(export_dataset(Tables(storage), version, to, shards), as_json)
+    return OK
+
+
+@app.command()
+@_told
+def calibrate(
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="A score, such as motion_global_mean; may be repeated. Default: those with a threshold."),
+    ] = None,
+    percentile: Annotated[
+        float, typer.Option(min=0, max=50, help="Percent of the sampled clips that each threshold is to reject.")
+    ] = 5.0,
+    sample: Annotated[int, typer.Option(min=1, help="Most clips to look at; drawn by their ids.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    write: Annotated[
+        bool, typer.Option("--write/--dry-run", help="Set the thresholds in <root>/curate.yaml, or only show them.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
+    from curate_assets.config import resolve_config
+    from curate_assets.config_file import write_settings
+    from curate_assets.video.calibration import SECTION
+    from curate_assets.video.calibration import calibrate as calibrated
+    from curate_assets.video.report_file import write_calibration
+    from curate_resources.tables import Tables
+
+    storage = Storage(root_uri(root))
+    tables = Tables(storage)
+    found = calibrated(tables, resolve_config(storage), score or [], sample, percentile, seed)
+    page = write_calibration(tables, found)
+    written = write_settings(storage, SECTION, found.settings) if write else None
+    present.calibration(found, page, written, show and not as_json, as_json)
     return OK
 
 

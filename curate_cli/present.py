@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,11 @@ from rich.markup import escape as _escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from curate_assets.backfills import BackfillProgress
+from curate_assets.outlook import AssetOutlook, Outlook
 from curate_assets.runs import RunOutcome
 from curate_assets.status import Status
+from curate_assets.video.calibration import Calibration
 from curate_assets.video.report.funnel import FunnelStep
 from curate_resources.manifests import Added
 from curate_resources.orphans import Orphan
@@ -151,6 +154,8 @@ def outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
             console.print(f"  [red]{escaped(result.error)}[/red]")
         for check in result.failed_checks:
             console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
+        for check in result.check_warnings:
+            console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
 
 
 def funnel(steps: Sequence[FunnelStep], console: Console) -> None:
@@ -193,6 +198,105 @@ def status(state: Status, as_json: bool) -> None:
             )
 
 
+def ahead(result: Outlook, as_json: bool) -> None:
+    """What `curate plan` foresees."""
+    if as_json:
+        _document(asdict(result))
+        return
+    console = Console(highlight=False)
+    console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("asset", "compute", "up to", "keep", "missing", "failed", "shards", "time"):
+        table.add_column(column, justify="left" if column == "asset" else "right", no_wrap=column == "asset")
+    for asset in result.assets:
+        most = asset.compute + asset.maybe if asset.maybe else 0
+        shards = len({*asset.shards, *asset.retried})
+        numbers = (asset.compute, most, asset.reuse, asset.missing, asset.failed, shards)
+        table.add_row(asset.name, *(str(number or "") for number in numbers), _expected_time(asset))
+    console.print(table)
+    for asset in result.assets:
+        if why := _why(asset):
+            console.print(f"[bold]{asset.name}[/bold]: {why}")
+        for shard, error in asset.blocked.items():
+            console.print(f"[red]{asset.name} of {escaped(shard)} cannot be made:[/red] {escaped(error)}")
+    if all(asset.idle for asset in result.assets):
+        console.print("Nothing is missing, and nothing changed.")
+        return
+    more = f", up to {result.compute + result.maybe}" if result.maybe else ""
+    time = _span(result.seconds, result.most_seconds)
+    known = f"about {time}" if time else "less than a second"
+    unknown = f" for the others; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
+    console.print(f"[bold]{result.compute}[/bold] to compute{more}, {result.reuse} are kept; {known}{unknown}")
+
+
+def _expected_time(asset: AssetOutlook) -> str:
+    known = asset.seconds is not None and asset.most_seconds is not None
+    return _span(asset.seconds or 0.0, asset.most_seconds or 0.0) if known else "?"
+
+
+def _span(least: float, most: float) -> str:
+    """A time, or from what to what; empty where it is below a second."""
+    if most < 1:
+        return ""
+    return _duration(most) if most - least < 1 else f"{_duration(least)} to {_duration(most)}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _why(asset: AssetOutlook) -> str:
+    several = len(asset.reasons) > 1
+    lines = [f"{count} {reason}" if several else reason for reason, count in asset.reasons.items()]
+    if asset.dropped:
+        lines.append(f"{asset.dropped} rows go, because nothing has them any more")
+    if asset.depends_on:
+        videos = f", in {asset.uncounted} videos also on what they are cut into" if asset.uncounted else ""
+        lines.append(f"depends on {', '.join(asset.depends_on)}{videos}")
+    return escaped("; ".join(lines))
+
+
+def backfill(progress: BackfillProgress, as_json: bool) -> None:
+    """How far a backfill is, shard by shard."""
+    if as_json:
+        _document({**asdict(progress), "succeeded": progress.succeeded})
+        return
+    console = Console(highlight=False)
+    color = "green" if progress.succeeded else "red" if progress.ended else "yellow"
+    console.print(
+        f"backfill [bold]{progress.id}[/bold]: [{color}]{progress.status}[/{color}], {progress.running} runs going on, "
+        f"{progress.failed_runs} failed"
+    )
+    for shard in progress.shards:
+        failed = f", [red]{shard.failed} failed[/red]" if shard.failed else ""
+        console.print(f"  {escaped(shard.shard or 'all shards')}: {shard.done} of {shard.total} assets{failed}")
+    if progress.error:
+        console.print(f"[red]{escaped(progress.error)}[/red]")
+    if not progress.ended:
+        console.print(f"`curate backfill --status {progress.id} --watch` follows it, `--cancel {progress.id}` ends it.")
+
+
+def backfill_bars(states: Iterator[BackfillProgress], quiet: bool) -> Iterator[BackfillProgress]:
+    """Show a backfill's shards as bars; passes on what it shows."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} assets"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+        for state in states:
+            for shard in state.shards:
+                name = shard.shard or "all shards"
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"[bold]{escaped(name)}[/bold]", total=shard.total)
+                bars.update(tasks[name], completed=shard.done + shard.failed)
+            yield state
+
+
 def rows(result: "pa.Table", as_json: bool) -> None:
     """The result of a query."""
     if as_json:
@@ -227,6 +331,44 @@ def report(uri: str, show: bool, as_json: bool) -> None:
     Console(highlight=False).print(f"report: {escaped(uri)}")
     if show and is_local(uri):
         webbrowser.open(f"file://{uri}")
+
+
+def calibration(found: Calibration, page: str, written: str | None, show: bool, as_json: bool) -> None:
+    """The proposed thresholds, what they reject, and where they were written."""
+    sample = len(found.sample)
+    if as_json:
+        _document(
+            {
+                "clips": found.clips,
+                "sample": sample,
+                "percentile": found.percentile,
+                "rejected_now": found.rejected_now,
+                "rejected": found.rejected,
+                "proposals": [asdict(each) for each in found.proposals],
+                "page": page,
+                "written": written,
+            }
+        )
+        return
+    console = Console(highlight=False)
+    console.print(f"{sample} of {found.clips} clips; each threshold is to reject {found.percentile:g}% of them")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("clip_selection", "now", "proposed", "rejects now", "rejects then", "alone"):
+        table.add_column(column, justify="left" if column == "clip_selection" else "right")
+    for each in found.proposals:
+        shares = [f"{count / sample:.1%}" for count in (each.rejected_now, each.rejected, each.rejected_alone)]
+        now = "off" if each.current is None else f"{each.current:.4g}"
+        table.add_row(each.setting, now, f"[bold]{each.proposed:.4g}[/bold]", *shares)
+    table.add_row("all together", "", "", f"{found.rejected_now / sample:.1%}", f"{found.rejected / sample:.1%}", "")
+    console.print(table)
+    console.print(f"page: {escaped(page)}", soft_wrap=True)
+    if written:
+        console.print(f"written to {escaped(written)}", soft_wrap=True)
+        console.print("Next: [bold]curate materialize --select 'key:clip_selection+'[/bold]")
+    else:
+        console.print("Nothing was set: [bold]--write[/bold] does it.")
+    if show and is_local(page):
+        webbrowser.open(f"file://{page}")
 
 
 def nothing(why: str, as_json: bool) -> None:

@@ -7,15 +7,15 @@ items are tried one by one, and only those that raise alone become failed rows.
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from curate_resources.plan import Plan
-from curate_resources.stage import Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stage import Recipe, Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stopwatch import Stopwatch
 from curate_resources.unit import Unit
 
 _log = logging.getLogger("curate.stages")
@@ -24,6 +24,10 @@ _MESSAGE_LIMIT = 2000
 Key = tuple[Any, ...]
 Rows = Mapping[str, pa.Table]
 """Rows by table."""
+
+Doubt = Literal["missing", "failed", "inputs"] | int
+"""Why stored rows do not hold: there are none, they failed and nothing changed since, they were made from other inputs,
+or with another recipe, which is then given by number."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +59,7 @@ class Treatment:
         self.item = plan.tables[stage.item]
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
-        self.made_by = {name: _made_by(table, plan.config) for name, table in self.writes.items()}
+        self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
 
     def of(self, unit: Unit) -> "Computation":
         """What the stage has to do for a unit."""
@@ -72,7 +76,10 @@ class Computation:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
         self._items = _workable(self._stage, unit)
         self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
-        self._fingerprints = _fingerprints(treatment, self._items, unit)
+        self._made_from = _made_from(treatment, self._items, unit)
+        self._fingerprints = {
+            name: [_fingerprint(recipe, each) for each in self._made_from] for name, recipe in treatment.made_by.items()
+        }
         self._reusable = {
             name: _reusable(treatment, name, self._items, self._fingerprints[name], unit.kept.get(name))
             for name in treatment.writes
@@ -83,6 +90,45 @@ class Computation:
         self._wanted = frozenset(
             name for name, rows in self._reusable.items() if any(index not in rows for index in self.pending)
         )
+
+    @property
+    def items(self) -> pa.Table:
+        """The items that the stage works on."""
+        return self._items
+
+    def doubts(self, table: str, recipes: Sequence[str]) -> dict[int, Doubt]:
+        """Why the rows of a table do not hold, by index of the item; before any are computed.
+
+        Args:
+            recipes: as of `made_by`; earlier ones that may have made what is stored.
+        """
+        kept, links = self._unit.kept.get(table), self._about.links[table]
+        stored: dict[Key, set[str]] = {}
+        if kept is not None:
+            for key, fingerprint in zip(_keys(kept, links), kept["fingerprint"].to_pylist(), strict=True):
+                stored.setdefault(key, set()).add(fingerprint)
+        found: dict[int, Doubt] = {}
+        for i, key in enumerate(_keys(self._items, links)):
+            if i in self._reusable[table]:
+                continue
+            prints = stored.get(key, set[str]())
+            if not prints:
+                found[i] = "missing"
+            elif prints == {self._fingerprints[table][i]} or self._about.force_kept:
+                found[i] = "failed"
+            else:
+                found[i] = "inputs"
+                for number, recipe in enumerate(recipes):
+                    if prints == {_fingerprint(recipe, self._made_from[i])}:
+                        found[i] = number
+                        break
+        return found
+
+    def unclaimed(self, table: str) -> int:
+        """Stored rows of a table that belong to none of the items any more."""
+        kept, links = self._unit.kept.get(table), self._about.links[table]
+        items = set(_keys(self._items, links))
+        return sum(key not in items for key in _keys(kept, links)) if kept is not None else 0
 
     def parts(self, alone: bool = False) -> list[Part]:
         """What several workers may compute: batches, or every item `alone`, or segments of a single item."""
@@ -111,7 +157,8 @@ class Computation:
         Args:
             early: takes the rows of the beginning of a single item, each time more is known.
         """
-        started = time.perf_counter()
+        watch = Stopwatch(children=self._stage.heavy)
+        early = watch.without(early) if early is not None else None
         made: dict[str, list[pa.Table]] = {name: [] for name in self._wanted}
         failed = 0
 
@@ -124,14 +171,14 @@ class Computation:
         except Exception as error:
             failed = self._one_by_one(run, part, error, made)
         if part.segments > 1:  # counted once, and what fails is computed whole
-            self._tally(started, 0 if part.segment else 1, 0)
+            self._tally(0 if part.segment else 1, 0, watch)
         else:
-            self._tally(started, part.stop - part.start, failed)
+            self._tally(part.stop - part.start, failed, watch)
         return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
 
     def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
         """Failed rows for a part that was tried elsewhere `attempt` times and is not to be tried again."""
-        self._tally(time.perf_counter(), part.stop - part.start, part.stop - part.start)
+        self._tally(part.stop - part.start, part.stop - part.start)
         positions = range(part.start, part.stop)
         return {
             name: pa.concat_tables([self._failure(name, position, error, attempt) for position in positions])
@@ -155,7 +202,7 @@ class Computation:
             new = [rows[name] for rows in computed if name in rows]
             self._unit.rows[name] = pa.concat_tables([*kept, *new] or [table.empty()])
         if not self.pending:
-            self._tally(time.perf_counter(), 0, 0)
+            self._tally(0, 0)
         reused = self._items.num_rows - len(self.pending)
         self._unit.tallies[-1]["reused"] += reused
 
@@ -285,11 +332,14 @@ class Computation:
     def _item_row(self, position: int) -> Row:
         return self._items.slice(self.pending[position], 1).to_pylist()[0]
 
-    def _tally(self, started: float, computed: int, failed: int) -> None:
+    def _tally(self, computed: int, failed: int, watch: Stopwatch | None = None) -> None:
+        seconds, cpu_seconds = watch.spent if watch is not None else (0.0, 0.0)
         self._unit.tallies.append(
             {
                 "stage": self._stage.name,
-                "seconds": time.perf_counter() - started,
+                "seconds": seconds,
+                "cpu_seconds": cpu_seconds,
+                "gpu_seconds": seconds * self._stage.needs.gpus,
                 "computed": computed,
                 "reused": 0,
                 "failed": failed,
@@ -315,15 +365,14 @@ def _keys(rows: pa.Table, columns: Sequence[str]) -> list[Key]:
     return list(zip(*(rows[name].to_pylist() for name in columns), strict=True)) if columns else [()] * rows.num_rows
 
 
-def _made_by(table: Table, config: Any) -> str:
-    settings = {section: getattr(config, section).settings() for section in table.sections}
-    return json.dumps(
-        [table.name, table.version, settings, list(table.model(config)) if table.model else None], sort_keys=True
-    )
+def made_by(table: str, recipe: Recipe) -> str:
+    """A recipe as it goes into the fingerprints of a table's rows."""
+    model = list(recipe.model) if recipe.model else None
+    return json.dumps([table, recipe.version, recipe.settings, model], sort_keys=True)
 
 
-def _fingerprints(about: Treatment, items: pa.Table, unit: Unit) -> dict[str, list[str]]:
-    """For every table that is wanted, the fingerprint of each item."""
+def _made_from(about: Treatment, items: pa.Table, unit: Unit) -> list[str]:
+    """The identities of what each item's rows are made from."""
     made_from: list[list[list[Key]]] = []
     for name in about.stage.reads:
         by_item: dict[Key, set[Key]] = {}
@@ -333,14 +382,14 @@ def _fingerprints(about: Treatment, items: pa.Table, unit: Unit) -> dict[str, li
             by_item.setdefault(key, set()).add(identity)
         in_order = {key: sorted(found, key=repr) for key, found in by_item.items()}
         made_from.append([in_order.get(key, []) for key in _keys(items, about.links[name])])
-    inputs = [
+    return [
         json.dumps([identity, [read[i] for read in made_from]], default=str)
         for i, identity in enumerate(_keys(items, about.item.identity))
     ]
-    return {
-        name: [hashlib.sha256(f"{recipe}{each}".encode()).hexdigest()[:32] for each in inputs]
-        for name, recipe in about.made_by.items()
-    }
+
+
+def _fingerprint(recipe: str, made_from: str) -> str:
+    return hashlib.sha256(f"{recipe}{made_from}".encode()).hexdigest()[:32]
 
 
 def _reusable(

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -58,6 +59,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
     entries: tuple[Entry, ...]
+    preset: str | None = None
+    """The preset whose settings hold for the shard: see curate_resources.sources."""
 
 
 class ManifestError(Exception):
@@ -85,6 +88,23 @@ class Manifests:
     def shards(self) -> list[str]:
         """All shard keys, sorted."""
         return [name.removesuffix(".json") for name in self.storage.files("manifests") if name.endswith(".json")]
+
+    def matching(self, chosen: Sequence[str]) -> list[str]:
+        """The shards that any of some choices names, sorted: a key, a range `first..last` of sorted keys with both its
+        ends, or a pattern as of a shell.
+
+        Raises:
+            ManifestError: one of them names none.
+        """
+        known = self.shards()
+        found: set[str] = set()
+        for choice in chosen:
+            first, between, last = choice.partition("..")
+            named = {key for key in known if (first <= key <= last if between else fnmatchcase(key, choice))}
+            if not named:
+                raise ManifestError(f"there is no shard {choice!r} under {self.storage.root}: {_some(known)}")
+            found |= named
+        return sorted(found)
 
     def load(self, shard: str) -> Manifest:
         """One shard's manifest.
@@ -124,12 +144,12 @@ class Manifests:
         for shard in changed_shards:
             fresh = {entry.place: entry for entry in changed}
             entries = tuple(fresh.get(entry.place, entry) for entry in self.load(shard).entries)
-            self._write(Manifest(shard=shard, entries=entries))
+            self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
         ordinal = self._next_ordinal(name)
         for entries in _bounded(new, videos_per_shard, bytes_per_shard):
             new_shards.append(f"{name}-{ordinal:06d}")
-            self._write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
+            self.write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
             ordinal += 1
         return Added(
             tuple(new_shards),
@@ -152,9 +172,15 @@ class Manifests:
         taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
 
-    def _write(self, manifest: Manifest) -> None:
+    def write(self, manifest: Manifest) -> None:
+        """Store a shard's manifest, whole or not at all."""
         text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
         self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
+
+
+def _some(shards: Sequence[str]) -> str:
+    shown = ", ".join(shards[:5])
+    return f"the shards are {shown}{', ...' if len(shards) > 5 else ''}" if shards else "`curate add` makes shards"
 
 
 def shard_name(source: str) -> str:

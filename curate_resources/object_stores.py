@@ -6,6 +6,7 @@ read is compared in length; the error at the end names the object and the cause.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -128,12 +129,28 @@ def listed(uri: str, after: str | None = None) -> Iterator[StoredObject]:
     Args:
         after: only those whose path in the bucket comes after this one.
     """
+    broken = 0
+    while True:
+        try:
+            for page in _pages(uri, after):
+                yield from page
+                after, broken = page[-1].path, 0
+            return
+        except StorageUnavailable:
+            broken += 1
+            if broken == _BODY_ATTEMPTS:
+                raise
+            time.sleep(0.5 * 2**broken)
+
+
+def _pages(uri: str, after: str | None) -> Iterator[list[StoredObject]]:
     import obstore
 
     store, path = opened(uri)
     with told(uri):
         for page in obstore.list(store, path or None, offset=after, chunk_size=1000):
-            yield from map(_object, page)
+            if page:
+                yield [_object(meta) for meta in page]
 
 
 def children(uri: str) -> tuple[list[str], list[StoredObject]]:
@@ -141,10 +158,40 @@ def children(uri: str) -> tuple[list[str], list[StoredObject]]:
     import obstore
 
     store, path = opened(uri)
-    with told(uri):
-        found = obstore.list_with_delimiter(store, path or None)
-    folders = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"])
-    return folders, sorted(map(_object, found["objects"]), key=lambda each: each.path)
+
+    def found() -> Any:
+        with told(uri):
+            return obstore.list_with_delimiter(store, path or None)
+
+    whole = _repeated(found)
+    folders = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in whole["common_prefixes"])
+    return folders, sorted(map(_object, whole["objects"]), key=lambda each: each.path)
+
+
+def buckets(uri: str) -> list[str]:
+    """The names of all buckets that the credentials for a URI may list, sorted.
+
+    Raises:
+        StorageUnavailable: they may list none, or the store is none with an S3 API.
+    """
+    import boto3
+    import botocore.exceptions
+
+    if not uri.startswith("s3://"):
+        raise StorageUnavailable(f"{uri}: only s3:// lets buckets be listed; name each bucket in a source of its own")
+    options = store_options(uri)
+    client = boto3.client(
+        "s3",
+        endpoint_url=options.get("aws_endpoint"),
+        region_name=options.get("aws_region") or os.environ.get("AWS_REGION") or "us-east-1",
+        aws_access_key_id=options.get("aws_access_key_id"),
+        aws_secret_access_key=options.get("aws_secret_access_key"),
+        aws_session_token=options.get("aws_session_token"),
+    )
+    try:
+        return sorted(bucket["Name"] for bucket in client.list_buckets()["Buckets"])
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise StorageUnavailable(f"{uri}: its buckets cannot be listed: {error}") from error
 
 
 def signed(uri: str, seconds: float, method: str = "GET") -> str:
@@ -311,9 +358,7 @@ def _web_write(url: str, content: IO[bytes]) -> None:
 
     answer = _repeated(put)
     if not answer.ok:
-        hint = (
-            "; a presigned URL may have expired, or be for another method than PUT" if answer.status_code == 403 else ""
-        )
+        hint = "; a presigned URL may have expired, or be for reading" if answer.status_code == 403 else ""
         raise StorageUnavailable(f"{_shown(url)}: the server answers {answer.status_code}{hint}")
 
 

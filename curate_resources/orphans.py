@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 
+from curate_resources.history import HISTORY, History
 from curate_resources.stage import Table
 from curate_resources.storage import PARTIAL, Storage
 from curate_resources.tables import Tables
 
 MEDIA = "media"
 
-_OF_OTHERS = ("tables", "dagster")
+_OF_OTHERS = ("tables", HISTORY, "dagster")
 """Folders whose files Lance and Dagster see to."""
 
 
@@ -46,13 +47,14 @@ def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
 
 
 def forget_versions(storage: Storage, older_than_seconds: float) -> int:
-    """Drop old versions of all tables, and what was written for versions that never came; returns bytes freed.
+    """Drop old versions of all tables and of the history, and what was written for versions that never came; returns
+    bytes freed.
 
     With an age of 0, files of commits that are under way would go, too: nothing may run then.
     """
     store = Tables(storage)
     age = timedelta(seconds=older_than_seconds)
-    freed = 0
+    freed = History(storage).compact(age, delete_unverified=not older_than_seconds)
     for name in store.names():
         dataset = store.dataset(name)
         freed += dataset.cleanup_old_versions(older_than=age, delete_unverified=not older_than_seconds).bytes_removed

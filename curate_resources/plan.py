@@ -2,12 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from curate_resources.history import History, Record, identity_digest
 from curate_resources.manifests import MANIFEST, Manifests
 from curate_resources.stage import Stage, Table
 from curate_resources.storage import Storage
@@ -69,8 +71,11 @@ class Plan:
         """Whether any stage looks at pixels or runs a model."""
         return any(stage.heavy for stage in self.stages)
 
-    def units(self, shard: str) -> list[Unit]:
+    def units(self, shard: str, unready: Collection[str] = ()) -> list[Unit]:
         """The source videos of a shard, with the stored rows that the stages read or may use again.
+
+        Args:
+            unready: tables that need not be there, because they will be made before the plan runs.
 
         Raises:
             MissingInput: something that is read, and not made in this run, is not there.
@@ -83,7 +88,7 @@ class Plan:
         sources = stored.get("source_videos")
         if sources is None:
             sources = store.read(self.tables["source_videos"], shard)
-        self._require(shard, read, stored, sources, store)
+        self._require(shard, read - set(unready), stored, sources, store)
         # An exact copy has the id of another file, but that file's rows are not its own.
         video_of = {
             row["uri"]: row["video_id"]
@@ -101,8 +106,9 @@ class Plan:
 
             rows = {MANIFEST.name: manifest.slice(index, 1)} | {name: part(name) for name in sorted(read)}
             units.append(Unit(shard, uri, rows, {name: part(name) for name in sorted(kept)}))
+        known = read - set(unready)
         for stage in self.stages:
-            if stage.eligible is not None and read.issuperset((stage.item, *stage.gates)):
+            if stage.eligible is not None and known.issuperset((stage.item, *stage.gates)):
                 for unit in units:  # asked here for its errors: better before the run than in the middle of it
                     stage.eligible(unit.rows[stage.item], unit.rows)
         return units
@@ -148,7 +154,11 @@ class Materialized:
         seconds: worker time of that stage, summed over its workers.
         bytes: media bytes that the rows point at; 0 for tables without any.
         version: the table's version after the commit.
-        digest: of all fingerprints; the shard's data version.
+        digest: of all fingerprints.
+        identity: of the rows as far as they matter to what is made from them; the shard's data version.
+        item: what one item of that stage stands for: the grain of its item table.
+        cpu_seconds: CPU time of its workers, with the processes that they started.
+        gpu_seconds: worker time, times the share of a GPU that a worker occupies.
     """
 
     table: str
@@ -161,6 +171,10 @@ class Materialized:
     seconds: float
     bytes: int
     digest: str
+    identity: str = ""
+    item: str = ""
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
 
 
 def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
@@ -229,12 +243,14 @@ def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]
     units.sort(key=lambda unit: unit.source)
     for stage in plan.stages:
         tallies = [tally for unit in units for tally in unit.tallies if tally["stage"] == stage.name]
+        read = [plan.tables[name] for name in (stage.item, *stage.reads)]
+        inputs = {table.name: identity_digest(table, [unit.rows[table.name] for unit in units]) for table in read}
         for table in stage.writes:
             if table.name not in plan.wanted:
                 continue
             rows = in_order(table, [unit.rows[table.name] for unit in units])
             version = store.swap(table, shard, rows)
-            yield committed(
+            done = committed(
                 table,
                 shard,
                 version,
@@ -242,7 +258,12 @@ def _commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]
                 computed=sum(tally["computed"] for tally in tallies),
                 reused=sum(tally["reused"] for tally in tallies),
                 seconds=sum(tally["seconds"] for tally in tallies),
+                item=plan.tables[stage.item].grain,
+                cpu_seconds=sum(tally["cpu_seconds"] for tally in tallies),
+                gpu_seconds=sum(tally["gpu_seconds"] for tally in tallies),
             )
+            remember(plan.storage, table, plan.config, done, rows, inputs)
+            yield done
 
 
 def committed(
@@ -253,6 +274,9 @@ def committed(
     computed: int | None = None,
     reused: int = 0,
     seconds: float = 0.0,
+    item: str = "",
+    cpu_seconds: float = 0.0,
+    gpu_seconds: float = 0.0,
 ) -> Materialized:
     """What is to be said of rows that were just committed."""
     statuses = rows["status"].to_pylist()
@@ -268,7 +292,38 @@ def committed(
         seconds=seconds,
         bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
         digest=digest,
+        identity=identity_digest(table, [rows]),
+        item=item,
+        cpu_seconds=cpu_seconds,
+        gpu_seconds=gpu_seconds,
     )
+
+
+def remember(
+    storage: Storage, table: Table, config: Any, done: Materialized, rows: pa.Table, inputs: Mapping[str, str]
+) -> None:
+    """Add rows that were just committed to the history.
+
+    Should the process die before this, the table is right all the same, and the next run leaves the record.
+    """
+    recipe = table.recipe(config)
+    record = Record(
+        table=table.name,
+        shard=done.shard,
+        at=time.time_ns(),
+        recipe=recipe,
+        inputs=inputs,
+        rows=done.rows,
+        statuses=done.statuses,
+        computed=done.computed,
+        reused=done.reused,
+        seconds=done.seconds,
+        bytes=done.bytes,
+        table_version=done.version,
+        digest=done.digest,
+        measures=table.measures(rows) if table.measures else {},
+    )
+    History(storage).append(record)
 
 
 def in_order(table: Table, parts: Sequence[pa.Table]) -> pa.Table:

@@ -22,6 +22,21 @@ STATUSES = ("ok", "empty", "failed")
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What the rows of an asset are made with, besides what they are made from.
+
+    Attributes:
+        version: of the code that computes them.
+        settings: by config section, what they depend on.
+        model: name and revision, if a model makes them.
+    """
+
+    version: str
+    settings: Mapping[str, Mapping[str, Any]]
+    model: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of one asset.
 
@@ -38,6 +53,7 @@ class Table:
         distinct: a column that no two rows of a shard may share; later rows that do are marked as empty copies.
         sections: names of the config sections that its rows depend on.
         model: from the configuration, the (name, revision) of the model that makes the rows, if there is one; cheap.
+        measures: a few numbers of a shard's rows, by name, that are kept in the history, to be compared between runs.
     """
 
     name: str
@@ -51,6 +67,12 @@ class Table:
     distinct: str | None = None
     sections: tuple[str, ...] = ()
     model: Callable[[Any], tuple[str, str]] | None = None
+    measures: Callable[[pa.Table], Mapping[str, list[float]]] | None = None
+
+    def recipe(self, config: Any) -> Recipe:
+        """What rows are made with under a configuration."""
+        settings = {section: getattr(config, section).settings() for section in self.sections}
+        return Recipe(self.version, settings, self.model(config) if self.model else None)
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -76,6 +98,10 @@ class Table:
     def empty(self) -> pa.Table:
         """No rows, with the columns of rows on their way."""
         return self.rows_schema.empty_table()
+
+    def joined(self, parts: Mapping[str, pa.Table]) -> pa.Table:
+        """The rows of several shards, given by shard, as one table."""
+        return pa.concat_tables([self.empty(), *(part for _, part in sorted(parts.items()))])
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,14 @@ TALLY = pa.struct(
     [
         ("stage", pa.string()),
         ("seconds", pa.float64()),
+        ("cpu_seconds", pa.float64()),
+        ("gpu_seconds", pa.float64()),
         ("computed", pa.int64()),
         ("reused", pa.int64()),
         ("failed", pa.int64()),
     ]
 )
-"""What a stage did with a unit; items, not rows."""
+"""What a stage did with a unit, and what that took of a worker; items, not rows."""
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -25,6 +27,34 @@ class ClipSelectionConfig(StrictModel):
     frame_rate_min: float | None = Field(default=None, gt=0)
     """Least average frame rate of the video."""
 
+
+@dataclass(frozen=True)
+class Threshold:
+    """A setting of `clip_selection`: the score that it is compared with, and on which side of it clips are rejected.
+
+    `whole` is whether its values are whole numbers.
+    """
+
+    setting: str
+    score: str
+    rejects: Literal["low", "high"]
+    whole: bool
+
+    @property
+    def reason(self) -> str:
+        """What is said against a clip that it rejects."""
+        return f"{self.score}_{self.rejects}"
+
+
+def _thresholds() -> Iterable[Threshold]:
+    for setting, field in ClipSelectionConfig.model_fields.items():
+        score, _, bound = setting.rpartition("_")
+        if bound in ("min", "max"):
+            yield Threshold(setting, score, "low" if bound == "min" else "high", int in get_args(field.annotation))
+
+
+THRESHOLDS = tuple(_thresholds())
+"""Every threshold: a setting is named after its score, with `_min` or `_max`."""
 
 Measured = Mapping[str, float | None]
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from curate_assets.video.checks import CHECKS
 from curate_assets.video.columns import COMMON, MEANINGS
+from curate_assets.video.shard_checks import Check
 from curate_assets.video.stages import STAGES, TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.manifests import MANIFEST
@@ -49,6 +50,10 @@ def _common() -> str:
     return "\n".join(["## Columns of every table", "", "| column | meaning |", "|---|---|", *rows, ""])
 
 
+def _effect(check: Check) -> str:
+    return " *Blocking.*" if check.blocking else " *Only warns.*" if check.warns else ""
+
+
 def _asset(name: str, description: str, table: Table | None, made_from: str) -> str:
     lines = [f"## `{name}`", "", " ".join(description.split()), ""]
     if table is None:
@@ -65,5 +70,5 @@ def _asset(name: str, description: str, table: Table | None, made_from: str) -> 
     lines += [f"| `{field.name}` | {field.type} | {MEANINGS[name][field.name]} |" for field in table.columns]
     checks = [check for check in CHECKS if check.table is table]
     if checks:
-        lines += ["", "Checks:", "", *(f"- `{check.name}`: {check.description}" for check in checks)]
+        lines += ["", "Checks:", "", *(f"- `{check.name}`: {check.description}{_effect(check)}" for check in checks)]
     return "\n".join([*lines, ""])

@@ -1,64 +1,23 @@
 """Asset checks: what must hold of a table's rows of one shard, whoever wrote them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from curate_assets.config import CurationConfig
 from curate_assets.video.captions import CAPTIONS
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.clips import CLIPS
+from curate_assets.video.drift import drift_checks
 from curate_assets.video.duplicates import DUPLICATE_PAIRS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.signals import MOTION_SIGNALS, SHOT_SIGNALS, STORYBOARDS
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.manifests import Manifests
 from curate_resources.stage import STATUSES, Table
-from curate_resources.tables import Tables
-
-Rows = list[dict[str, Any]]
-Problems = list[str]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The stored rows of one shard, as checks read them."""
-
-    key: str
-    tables: Tables
-    config: CurationConfig
-    _read: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
-
-    def rows(self, table: Table) -> Rows:
-        """All rows of a table, read once."""
-        if table.name not in self._read:
-            self._read[table.name] = self.tables.read(table, self.key).to_pylist()
-        return self._read[table.name]
-
-    def good(self, table: Table) -> Rows:
-        """Rows with status ok."""
-        return [row for row in self.rows(table) if row["status"] == "ok"]
-
-    @cached_property
-    def clips(self) -> dict[str, dict[str, Any]]:
-        """Clips by id."""
-        return {row["clip_id"]: row for row in self.good(CLIPS)}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of one table: `problems` names what is wrong, nothing when all is well."""
-
-    table: Table
-    name: str
-    description: str
-    problems: Callable[[Shard], Problems]
 
 
 def _terminal(table: Table) -> Callable[[Shard], Problems]:
@@ -72,16 +31,18 @@ def _terminal(table: Table) -> Callable[[Shard], Problems]:
     return problems
 
 
-def _failures(table: Table) -> Callable[[Shard], Problems]:
-    def problems(shard: Shard) -> Problems:
+def _failures(table: Table) -> Callable[[Shard], Finding]:
+    def judge(shard: Shard) -> Finding:
         rows = shard.rows(table)
         failed = [row for row in rows if row["status"] == "failed"]
-        if not rows or len(failed) / len(rows) <= shard.config.checks.max_failed_share:
-            return []
+        share = len(failed) / max(1, len(rows))
+        if share <= shard.config.checks.max_failed_share:
+            return Finding([], {"failed_share": share})
         messages = sorted({row["error"]["message"] for row in failed})
-        return [f"{len(failed)} of {len(rows)} rows failed: {'; '.join(messages[:5])}"]
+        said = f"{len(failed)} of {len(rows)} rows failed: {'; '.join(messages[:5])}"
+        return Finding([said], {"failed_share": share})
 
-    return problems
+    return judge
 
 
 def _unique(table: Table) -> Callable[[Shard], Problems]:
@@ -231,25 +192,133 @@ def _checks() -> Iterable[Check]:
         CLIP_FILES,
     )
     for table in every:
-        yield Check(table, "statuses_terminal", "Every row is ok, empty, or failed with a reason.", _terminal(table))
-        yield Check(table, "keys_unique", "No key occurs twice in the shard.", _unique(table))
-        yield Check(table, "failures_few", "Failed rows are within checks.max_failed_share.", _failures(table))
+        keys = ", ".join(table.keys)
+        yield Check(
+            table,
+            "statuses_terminal",
+            "Every row is ok, empty, or failed with a reason.",
+            nothing_wrong(_terminal(table)),
+            f"select slot, status, error from {table.name} where shard = $shard "
+            f"and (status not in {STATUSES} or (status = 'failed' and error is null))",
+        )
+        yield Check(
+            table,
+            "keys_unique",
+            "No key occurs twice in the shard.",
+            nothing_wrong(_unique(table)),
+            f"select {keys}, count(*) as rows from {table.name} where shard = $shard "
+            f"group by {keys} having count(*) > 1",
+        )
+        yield Check(
+            table,
+            "failures_few",
+            "Failed rows are within checks.max_failed_share.",
+            _failures(table),
+            f"select {keys}, error.type as type, error.message as message from {table.name} "
+            "where shard = $shard and status = 'failed'",
+            blocking=table is SOURCE_VIDEOS,
+        )
     for table, upstream in _UPSTREAM:
         yield Check(
-            table, "not_silently_empty", f"There are rows where {upstream.name} has any.", _not_empty(table, upstream)
+            table,
+            "not_silently_empty",
+            f"There are rows where {upstream.name} has any.",
+            nothing_wrong(_not_empty(table, upstream)),
+            f"select * from {upstream.name} where shard = $shard and status = 'ok'",
         )
     for table in (MOTION_SCORES, CLIP_EMBEDDINGS, CLIP_SELECTION):
-        yield Check(table, "every_clip_has_a_row", "No clip was lost on the way.", _every_clip(table))
-    yield Check(SOURCE_VIDEOS, "every_entry_has_a_row", "The manifest and the table name the same files.", _every_entry)
-    yield Check(SHOT_SIGNALS, "curves_valid", "One probability and one increasing time per frame.", _curves)
-    yield Check(MOTION_SIGNALS, "signals_finite", "All measurements are finite.", _motion_finite)
-    yield Check(STORYBOARDS, "times_increase", "Presentation times increase within a video.", _storyboard_order)
-    yield Check(CLIPS, "spans_inside_video", "Every span lies inside its video.", _spans_inside)
-    yield Check(CLIPS, "spans_apart", "Clips of a video do not overlap.", _spans_apart)
-    yield Check(MOTION_SCORES, "scores_in_range", "Scores are finite and between 0 and 1.", _scores)
-    yield Check(CLIP_EMBEDDINGS, "vectors_unit_length", "Every vector has length 1.", _unit_length)
-    yield Check(DUPLICATE_PAIRS, "similarities_in_range", "Cosine similarities are within -1 and 1.", _similarities)
-    yield Check(CLIP_FILES, "files_match_spans", "Files are there, with as many frames as their spans.", _files)
+        yield Check(
+            table,
+            "every_clip_has_a_row",
+            "No clip was lost on the way.",
+            nothing_wrong(_every_clip(table)),
+            f"select clip_id from clips anti join {table.name} using (shard, clip_id) "
+            "where shard = $shard and status = 'ok'",
+        )
+    yield Check(
+        SOURCE_VIDEOS,
+        "every_entry_has_a_row",
+        "The manifest and the table name the same files.",
+        nothing_wrong(_every_entry),
+        "select uri, status from source_videos where shard = $shard order by uri",
+    )
+    yield Check(
+        SHOT_SIGNALS,
+        "curves_valid",
+        "One probability and one increasing time per frame.",
+        nothing_wrong(_curves),
+        "select video_id, frames, len(pts_ns) as times, len(transition) as probabilities, "
+        "list_min(transition) as least, list_max(transition) as greatest from shot_signals where shard = $shard",
+    )
+    yield Check(
+        MOTION_SIGNALS,
+        "signals_finite",
+        "All measurements are finite.",
+        nothing_wrong(_motion_finite),
+        "select video_id, list_sum(patches) as patches, list_sum(luma) as luma, list_sum(black) as black "
+        "from motion_signals where shard = $shard",
+    )
+    yield Check(
+        STORYBOARDS,
+        "times_increase",
+        "Presentation times increase within a video.",
+        nothing_wrong(_storyboard_order),
+        "select video_id, frame, pts_ns from storyboards where shard = $shard and status = 'ok' "
+        "qualify pts_ns <= lag(pts_ns) over (partition by video_id order by frame)",
+    )
+    yield Check(
+        CLIPS,
+        "spans_inside_video",
+        "Every span lies inside its video.",
+        nothing_wrong(_spans_inside),
+        "select c.video_id, c.clip_id, c.start_frame, c.end_frame, s.frames from clips c "
+        "left join shot_signals s using (shard, video_id) where c.shard = $shard and c.status <> 'failed' "
+        "and not coalesce(c.start_frame >= 0 and c.start_frame < c.end_frame and c.end_frame <= s.frames, false)",
+        blocking=True,
+    )
+    yield Check(
+        CLIPS,
+        "spans_apart",
+        "Clips of a video do not overlap.",
+        nothing_wrong(_spans_apart),
+        "select video_id, clip_id, start_frame, end_frame from clips where shard = $shard and status = 'ok' "
+        "qualify start_frame < lag(end_frame) over (partition by video_id order by start_frame)",
+        blocking=True,
+    )
+    yield Check(
+        MOTION_SCORES,
+        "scores_in_range",
+        "Scores are finite and between 0 and 1.",
+        nothing_wrong(_scores),
+        "select clip_id, global_mean, per_patch_min_256 from motion_scores where shard = $shard and status = 'ok' "
+        "and not (global_mean between 0 and 1 and per_patch_min_256 between 0 and 1)",
+    )
+    yield Check(
+        CLIP_EMBEDDINGS,
+        "vectors_unit_length",
+        "Every vector has length 1.",
+        nothing_wrong(_unit_length),
+        "select clip_id, sqrt(list_inner_product(vector, vector)) as length from clip_embeddings "
+        "where shard = $shard and status = 'ok' and not abs(list_inner_product(vector, vector) - 1) < 0.002",
+        blocking=True,
+    )
+    yield Check(
+        DUPLICATE_PAIRS,
+        "similarities_in_range",
+        "Cosine similarities are within -1 and 1.",
+        nothing_wrong(_similarities),
+        "select clip_a, clip_b, similarity from duplicate_pairs where shard = $shard and status = 'ok' "
+        "and not abs(similarity) < 1.001",
+    )
+    yield Check(
+        CLIP_FILES,
+        "files_match_spans",
+        "Files are there, with as many frames as their spans.",
+        nothing_wrong(_files),
+        "select f.clip_id, f.path, f.bytes, f.frames, c.end_frame - c.start_frame as span from clip_files f "
+        "left join clips c using (shard, clip_id) where f.shard = $shard and f.status = 'ok'",
+    )
+    yield from drift_checks()
 
 
 CHECKS = tuple(_checks())

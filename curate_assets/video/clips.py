@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from curate_assets.video.measures import shot_lengths
 from curate_assets.video.signals import SHOT_SIGNALS
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Stage, Table, Work, Worker
@@ -19,6 +20,7 @@ CLIPS = Table(
     linked_by=("video_id", "clip_id"),
     identity=("clip_id",),
     sections=("clips",),
+    measures=shot_lengths,
     columns=pa.schema(
         [
             ("video_id", pa.string()),

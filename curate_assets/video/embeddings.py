@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.video.clips import CLIPS
+from curate_assets.video.measures import centroid
 from curate_assets.video.signals import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Row, Stage, Table, Work, Worker
@@ -19,6 +20,7 @@ CLIP_EMBEDDINGS = Table(
     keys=("video_id", "clip_id"),
     version="2",
     sections=("clip_embeddings",),
+    measures=centroid,
     model=lambda config: model_identity(config.clip_embeddings),
     columns=pa.schema(
         [

@@ -9,23 +9,18 @@ from typing import Any
 
 import dagster as dg
 
+from curate_assets.check_results import check_specs, verdict_metadata
 from curate_assets.resource import Curation
-from curate_assets.streamed import (
-    GROUP,
-    OWNERS,
-    asset_spec,
-    check_result,
-    check_specs,
-    reported,
-    streamed_assets,
-)
+from curate_assets.streamed import GROUP, OWNERS, asset_spec, reported, streamed_assets
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
-from curate_assets.video.previews import preview
-from curate_assets.video.report_file import write_report
+from curate_assets.video.gathered import DATASET, GROUPS, PAIRS, REPORT
+from curate_assets.video.previews import funnel_markdown, preview
+from curate_assets.video.report_file import DATASET_REPORT, write_report
+from curate_assets.video.shard_checks import Finding
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
-from curate_resources.plan import Materialized, committed
+from curate_resources.plan import Materialized
 from curate_resources.storage import is_local
 
 _ALL_SHARDS = dg.AllPartitionMapping()
@@ -61,9 +56,10 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
 
     def done() -> Iterator[Materialized]:
         for shard in context.partition_keys:
+            making = PAIRS.begin(curation.tables, shard)
             rows = measure_pairs(curation.tables, shard, curation.config.duplicate_pairs)
             version = curation.tables.swap(DUPLICATE_PAIRS, shard, rows)
-            yield committed(DUPLICATE_PAIRS, shard, version, rows)
+            yield making.done(curation.config, version, rows)
 
     yield from reported(context, curation, done())
 
@@ -81,34 +77,74 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
     code_version=DUPLICATE_GROUPS.version,
     check_specs=[
         dg.AssetCheckSpec(
-            "one_keeper_per_group", asset=DUPLICATE_GROUPS.name, description="Every group keeps exactly one clip."
-        )
+            "one_keeper_per_group",
+            asset=DUPLICATE_GROUPS.name,
+            description="Every group keeps exactly one clip.",
+            blocking=True,
+        ),
+        dg.AssetCheckSpec(
+            "duplicates_few",
+            asset=DUPLICATE_GROUPS.name,
+            description="Duplicates are within checks.max_duplicate_share of the selected clips.",
+        ),
     ],
     required_resource_keys={"curation"},
 )
 def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Connected components of the pairs of all shards, and their keepers."""
     curation: Curation = context.resources.curation
+    making = GROUPS.begin(curation.tables)
     rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
     version = curation.tables.replace(DUPLICATE_GROUPS, rows)
+    done = making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
     clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
     keepers: dict[str, int] = {}
     for row in clips:
         keepers[row["group_id"]] = keepers.get(row["group_id"], 0) + row["keeper"]
+    duplicates = sum(not row["keeper"] for row in clips)
     wrong = [f"group {group} has {count} keepers" for group, count in keepers.items() if count != 1]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(clips),
             "groups": len(keepers),
             "groups_of_several": len({row["group_id"] for row in clips if row["group_size"] > 1}),
-            "duplicates": sum(not row["keeper"] for row in clips),
+            "duplicates": duplicates,
             "shards": sorted(rows),
             "table_version": version,
             "dagster/uri": curation.tables.uri(DUPLICATE_GROUPS.name),
         },
-        check_results=[check_result(DUPLICATE_GROUPS.name, "one_keeper_per_group", wrong)],
+        data_version=dg.DataVersion(done.identity),
+        check_results=[
+            dg.AssetCheckResult(
+                passed=not found.problems,
+                check_name=name,
+                metadata=verdict_metadata(found, curation.storage.root, sql),
+            )
+            for name, found, sql in (
+                ("one_keeper_per_group", Finding(wrong), _WITHOUT_ONE_KEEPER),
+                ("duplicates_few", _duplicates_few(curation, len(clips), duplicates), _DUPLICATES),
+            )
+        ],
     )
 
+
+def _duplicates_few(curation: Curation, clips: int, duplicates: int) -> Finding:
+    checks = curation.config.checks
+    if clips < checks.min_rows:
+        return Finding([], note=f"not judged: {clips} clips, fewer than {checks.min_rows} (checks.min_rows)")
+    share, limit = duplicates / clips, checks.max_duplicate_share
+    said = f"{duplicates} of {clips} clips are duplicates: {share:.1%}, more than {limit:.1%}"
+    return Finding([said] if share > limit else [], {"duplicate_share": share})
+
+
+_WITHOUT_ONE_KEEPER = (
+    "select group_id, count(*) as clips, count(*) filter (keeper) as keepers from duplicate_groups "
+    "group by group_id having keepers <> 1"
+)
+_DUPLICATES = (
+    "select group_id, group_size, shard, clip_id, keeper from duplicate_groups "
+    "where group_size > 1 order by group_size desc, group_id, keeper desc"
+)
 
 delivery_assets = streamed_assets(
     "deliver_clips",
@@ -130,8 +166,10 @@ delivery_assets = streamed_assets(
 def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """WebDataset tars of the kept clips, and a table that says which clip is where."""
     curation: Curation = context.resources.curation
+    making = DATASET.begin(curation.tables)
     written = write_dataset(curation.tables, curation.config.training_dataset)
     version = curation.tables.replace(TRAINING_DATASET, written.rows)
+    making.done(curation.config, version, TRAINING_DATASET.joined(written.rows))
     left_out = sum(part["status"].to_pylist().count("empty") for part in written.rows.values())
     return dg.MaterializeResult(
         metadata={
@@ -148,31 +186,27 @@ def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
 
 
 @dg.asset(
-    description=(
-        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
-        "duplicate groups side by side, failures."
-    ),
+    name=DATASET_REPORT.name,
+    description=DATASET_REPORT.description,
     deps=["training_dataset"],
     group_name=GROUP,
     owners=OWNERS,
     kinds={"html"},
+    code_version=DATASET_REPORT.version,
     required_resource_keys={"curation"},
 )
 def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The report, and its main pictures for this page."""
     curation: Curation = context.resources.curation
+    making = REPORT.begin(curation.tables)
     report = write_report(curation.tables, curation.config)
+    making.done(curation.config)
     steps = report.contents.funnel
-    lines = [
-        f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"
-        for step in steps
-    ]
     charts = {title: f"![{title}](data:image/svg+xml;base64,{_base64(svg)})" for title, svg in report.charts.items()}
-    funnel = charts.pop("Funnel")
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.path(report.uri) if is_local(report.uri) else dg.MetadataValue.url(report.uri),
-            "funnel": dg.MetadataValue.md("\n".join([funnel, "", "| step | count | lost |", "|---|---:|---|", *lines])),
+            "funnel": dg.MetadataValue.md(funnel_markdown(steps)),
             "distributions": dg.MetadataValue.md(
                 "\n\n".join(f"**{title}**\n\n{image}" for title, image in charts.items())
             ),

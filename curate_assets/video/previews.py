@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.report.charts import funnel_chart, standalone
+from curate_assets.video.report.funnel import FunnelStep, funnel
+from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.signals import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.tables import Tables
@@ -14,10 +17,15 @@ from gpu_kernels.storyboards import decoded
 
 _COLUMNS, _ROWS = 6, 3
 _CELL = (90, 160)
+_FUNNEL_WIDTH = 640
 
 
 def preview(table: str, shard: str, tables: Tables) -> str | None:
-    """Markdown with a contact sheet, for the tables that point at pictures; None for the others."""
+    """Markdown with a picture: a contact sheet, for the tables that point at pictures; the funnel of the shard so far,
+    for the verdicts; None for the others."""
+    if table == CLIP_SELECTION.name:
+        steps = funnel(tables, shard=shard)
+        return funnel_markdown(steps[: 1 + [step.name for step in steps].index("selected")])
     if table == STORYBOARDS.name:
         pictures = _storyboard_pictures(shard, tables)
     elif table == CLIP_FILES.name:
@@ -26,6 +34,17 @@ def preview(table: str, shard: str, tables: Tables) -> str | None:
     else:
         return None
     return f"![{table} of {shard}](data:image/jpeg;base64,{_sheet(pictures)})" if pictures else None
+
+
+def funnel_markdown(steps: Sequence[FunnelStep]) -> str:
+    """The funnel as a chart and a table."""
+    svg = base64.b64encode(standalone(funnel_chart(steps), _FUNNEL_WIDTH).encode()).decode()
+    lines = [
+        f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"
+        for step in steps
+    ]
+    head = [f"![Funnel](data:image/svg+xml;base64,{svg})", "", "| step | count | lost |", "|---|---:|---|"]
+    return "\n".join([*head, *lines])
 
 
 def _storyboard_pictures(shard: str, tables: Tables) -> list[np.ndarray]:

@@ -1,20 +1,38 @@
-"""Where the report goes."""
+"""Where the report goes, and the page of a calibration."""
 
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from curate_assets.config import CurationConfig
-from curate_assets.video.report.charts import funnel_chart, histogram, standalone
+from curate_assets.video.calibration import Calibration
+from curate_assets.video.report.calibration_page import render_calibration
+from curate_assets.video.report.charts import histogram, standalone
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.page import render
 from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.stage import Table
 from curate_resources.tables import Tables
 
 REPORT_PATH = "reports/dataset.html"
+CALIBRATION_PATH = "reports/calibration.html"
+
+DATASET_REPORT = Table(
+    name="dataset_report",
+    grain="page",
+    keys=(),
+    columns=pa.schema([]),
+    description=(
+        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
+        "duplicate groups side by side, failures."
+    ),
+)
+"""Not a stored table: the page is all there is."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: where it is, what it says, and its charts by title, as SVG documents."""
+    """A written report: where it is, what it says, and its distributions by title, as SVG documents."""
 
     uri: str
     contents: ReportContents
@@ -26,8 +44,13 @@ def write_report(tables: Tables, config: CurationConfig) -> Report:
     contents = gather(tables, config, samples_in(tables))
     tables.storage.write(REPORT_PATH, render(contents).encode())
     charts = {each.title: standalone(histogram(each), 420) for each in contents.distributions if each.bars}
-    charts = {"Funnel": standalone(funnel_chart(contents.funnel), 640), **charts}
     return Report(tables.storage.uri(REPORT_PATH), contents, charts)
+
+
+def write_calibration(tables: Tables, calibration: Calibration) -> str:
+    """Write the page of a calibration; returns its URI."""
+    tables.storage.write(CALIBRATION_PATH, render_calibration(tables, calibration).encode())
+    return tables.storage.uri(CALIBRATION_PATH)
 
 
 def samples_in(tables: Tables) -> int | None:

@@ -6,18 +6,20 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.video.clips import CLIPS
+from curate_assets.video.measures import rejections
 from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.clips import SECOND
-from gpu_kernels.selection import rejection_reasons
+from gpu_kernels.selection import Measured, rejection_reasons
 
 CLIP_SELECTION = Table(
     name="clip_selection",
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_selection",),
+    measures=rejections,
     identity=("selected",),
     columns=pa.schema(
         [
@@ -34,6 +36,17 @@ CLIP_SELECTION = Table(
 )
 
 
+def measured(clip: Row, video: Row, motion: Row | None) -> Measured:
+    """What thresholds are compared with: of a clip's row, its video's, and its motion scores where it has any."""
+    return {
+        "motion_global_mean": motion["global_mean"] if motion else None,
+        "motion_per_patch": motion["per_patch_min_256"] if motion else None,
+        "short_side": min(video["width"], video["height"]),
+        "seconds": (clip["end_ns"] - clip["start_ns"]) / SECOND,
+        "frame_rate": video["average_rate"],
+    }
+
+
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
 
@@ -42,15 +55,8 @@ def open_selector(config: Any, storage: Storage) -> Worker:
         videos = {video["video_id"]: video for video in work.inputs[SOURCE_VIDEOS.name].to_pylist()}
         rows: list[Row] = []
         for clip in work.items.to_pylist():
-            video, moving = videos[clip["video_id"]], motion.get(clip["clip_id"])
-            measured = {
-                "motion_global_mean": moving["global_mean"] if moving else None,
-                "motion_per_patch": moving["per_patch_min_256"] if moving else None,
-                "short_side": min(video["width"], video["height"]),
-                "seconds": (clip["end_ns"] - clip["start_ns"]) / SECOND,
-                "frame_rate": video["average_rate"],
-            }
-            reasons = rejection_reasons(measured, config.clip_selection)
+            found = measured(clip, videos[clip["video_id"]], motion.get(clip["clip_id"]))
+            reasons = rejection_reasons(found, config.clip_selection)
             rows.append(
                 {
                     "video_id": clip["video_id"],

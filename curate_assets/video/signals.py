@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from curate_assets.video.measures import damage
 from curate_assets.video.segments import appended, overlapping, segment_of, segments_of, with_values
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
@@ -28,6 +29,7 @@ SHOT_SIGNALS = Table(
     keys=("video_id",),
     version="3",
     sections=("shot_signals",),
+    measures=damage,
     model=lambda config: model_identity(config.shot_signals),
     columns=pa.schema(
         [

@@ -62,10 +62,25 @@ def test_one_partition_runs_through_the_whole_graph(copy, instance):
     for name in asset_names():
         assert materializations(instance, name), name
     metadata = materializations(instance, "clips")["b-000000"].metadata
-    assert {"failures", "seconds", "bytes", "table_version", "dagster/row_count"} <= set(metadata)
+    assert {"failures", "seconds", "bytes", "table_version", "dagster/row_count", "shots"} <= set(metadata)
     assert "data:image/jpeg;base64," in str(
         materializations(instance, "storyboards")["b-000000"].metadata["preview"].value
     )
+    funnel = str(materializations(instance, "clip_selection")["b-000000"].metadata["preview"].value)
+    assert "data:image/svg+xml;base64," in funnel and "| selected |" in funnel
+
+
+def test_what_was_computed_has_its_time_its_rate_and_its_cost(copy, instance):
+    prices = {"cpu_hour": 3600.0, "currency": "EUR"}
+    run(copy, instance, "motion_scores", ["b-000000"], prices=prices, force=True)
+    metadata = {
+        name: each.value
+        for name, each in materializations(instance, "motion_scores")["b-000000"].metadata.items()
+        if isinstance(each, dg.IntMetadataValue | dg.FloatMetadataValue | dg.TextMetadataValue)
+    }
+    assert metadata["cpu_seconds"] > 0 and metadata["gpu_seconds"] == 0
+    assert metadata["compute_cost"] == pytest.approx(metadata["cpu_seconds"]) and metadata["currency"] == "EUR"
+    assert metadata["clips_per_second"] == pytest.approx(metadata["computed"] / metadata["seconds"])
 
 
 def test_several_partitions_of_one_run_each_have_their_own_materialization(copy, instance):
@@ -78,6 +93,38 @@ def test_several_partitions_of_one_run_each_have_their_own_materialization(copy,
     assert rows == {shard: copy.tables.read(_table("clips"), shard).num_rows for shard in copy.shards}
     versions = {shard: (found[shard].tags or {})["dagster/data_version"] for shard in found}
     assert len(set(versions.values())) == 2
+
+
+def test_dagster_marks_what_was_made_from_other_rows_and_nothing_else(copy, instance):
+    """Also for a run of several shards, whose events are not results of a step."""
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.workspace.context import LoadingContext
+
+    class Loading(LoadingContext):
+        def __init__(self):
+            self._loaders = {}
+
+        @property
+        def instance(self):
+            return instance
+
+        @property
+        def loaders(self):
+            return self._loaders
+
+    def causes(asset: str) -> list[list[str]]:
+        graph = defs.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(instance, graph, Loading())
+        return [[why.reason for why in resolver.get_stale_causes(dg.AssetKey(asset), shard)] for shard in copy.shards]
+
+    chosen = "source_videos,shot_signals,motion_signals,storyboards,clips,motion_scores,clip_selection"
+    run(copy, instance, chosen, copy.shards)
+    assert causes("clips") == causes("clip_selection") == [[], []]
+    run(copy, instance, "source_videos", copy.shards)  # again, and nothing changed
+    assert causes("clips") == causes("shot_signals") == [[], []]
+    run(copy, instance, "clips", copy.shards, clips={**CHEAP["clips"], "transition_threshold": 0.99})
+    assert causes("shot_signals") == [[], []]
+    assert causes("motion_scores")[0] == ["has a new dependency data version"]
 
 
 def test_a_run_that_dies_keeps_the_shards_it_finished(instance):

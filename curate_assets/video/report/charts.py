@@ -13,6 +13,8 @@ _FILES = 2
 """The funnel's first steps count files, the others pieces of video: two scales."""
 
 _WIDTH, _TOP, _FLOOR, _BOTTOM = 340.0, 34.0, 140.0, 160.0
+_LABEL = 120.0
+"""Width of a threshold's label: those of nearer ones stand above each other."""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -93,11 +95,13 @@ def histogram(data: Distribution) -> Markup:
                 )
     parts.append(Markup('<line class="axis" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_FLOOR:g}"))
     parts += [_text("tick", x, _FLOOR + 14, text, anchor) for x, text, anchor in _ticks(data, slot)]
-    for x, mark in marks:
+    crowded = any(0 < x - other < _LABEL for x, _ in marks for other, _ in marks)
+    for index, (x, mark) in enumerate(marks):
         line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
         parts.append(line.format(f"{x:.2f}", f"{_TOP - 16:g}", f"{_FLOOR:g}"))
         said = f"{mark.label} {number(mark.value)}"
-        parts.append(_text("mark-label", x, _TOP - 21, said, "end" if x > _WIDTH * 0.6 else "start"))
+        height = _TOP - 21 - (13 * index if crowded else 0)
+        parts.append(_text("mark-label", x, height, said, "end" if x > _WIDTH * 0.6 else "start"))
     said = f"{data.title}: {data.total:,} {data.counted}"
     return _svg("histogram", f"0 0 {_WIDTH:g} {_BOTTOM:g}", said, parts)
 

@@ -50,7 +50,7 @@ class Passage:
     clips: dict[str, frozenset[Key]]
 
 
-def funnel(tables: Tables, samples: int | None = None) -> list[FunnelStep]:
+def funnel(tables: Tables, samples: int | None = None, shard: str | None = None) -> list[FunnelStep]:
     """Count the steps files, readable videos, shots, clips, selected, kept, clip files and samples.
 
     Rows about things that are no longer there, left by a shard that was made again in part, do not count. Reads a few
@@ -58,13 +58,14 @@ def funnel(tables: Tables, samples: int | None = None) -> list[FunnelStep]:
 
     Args:
         samples: samples in the training set; None when there is none.
+        shard: of this one only.
     """
-    return list(passage(tables, samples).steps)
+    return list(passage(tables, samples, shard).steps)
 
 
-def passage(tables: Tables, samples: int | None = None) -> Passage:
+def passage(tables: Tables, samples: int | None = None, shard: str | None = None) -> Passage:
     """As `funnel`, with the clips at each step."""
-    steps, videos = _sources(tables)
+    steps, videos = _sources(tables, shard)
     clips: dict[str, frozenset[Key]] = {}
 
     def arrive(name: str, keys: frozenset[Key] | None, lost: dict[str, int]) -> None:
@@ -72,7 +73,7 @@ def passage(tables: Tables, samples: int | None = None) -> Passage:
         if keys is not None:
             clips[name] = keys
 
-    spans = _read(tables, CLIPS, ["shard", "video_id", "clip_id", "shot", "dropped", "status"])
+    spans = _read(tables, shard, CLIPS, ["shard", "video_id", "clip_id", "shot", "dropped", "status"])
     if spans is None:
         steps.append(FunnelStep("shots", None))
         arrive("clips", None, {})
@@ -88,17 +89,17 @@ def passage(tables: Tables, samples: int | None = None) -> Passage:
         dropped = Counter(str(row["dropped"] or "empty") for row in found if row["status"] == "empty")
         arrive("clips", _keys(row for row in found if row["status"] == "ok"), _counted(dropped))
 
-    verdicts = _read(tables, CLIP_SELECTION, ["shard", "clip_id", "selected", "reasons", "status"])
+    verdicts = _read(tables, shard, CLIP_SELECTION, ["shard", "clip_id", "selected", "reasons", "status"])
     rows, lost = _of(clips.get("clips"), verdicts)
     lost.update(reason for row in rows for reason in row["reasons"] or ())
     arrive("selected", None if verdicts is None else _keys(row for row in rows if row["selected"]), _counted(lost))
 
-    groups = _read(tables, DUPLICATE_GROUPS, ["shard", "clip_id", "keeper", "status"])
+    groups = _read(tables, shard, DUPLICATE_GROUPS, ["shard", "clip_id", "keeper", "status"])
     rows, lost = _of(clips.get("selected"), groups)
     lost["duplicate"] = sum(row["keeper"] is False for row in rows)
     arrive("kept", None if groups is None else _keys(row for row in rows if row["keeper"]), _counted(lost))
 
-    files = _read(tables, CLIP_FILES, ["shard", "clip_id", "status"])
+    files = _read(tables, shard, CLIP_FILES, ["shard", "clip_id", "status"])
     rows, lost = _of(clips.get("kept"), files)
     arrive("clip files", None if files is None else _keys(row for row in rows if row["status"] == "ok"), _counted(lost))
 
@@ -108,8 +109,8 @@ def passage(tables: Tables, samples: int | None = None) -> Passage:
     return Passage(tuple(steps), clips)
 
 
-def _sources(tables: Tables) -> tuple[list[FunnelStep], set[Key] | None]:
-    rows = _read(tables, SOURCE_VIDEOS, ["shard", "video_id", "status", "error"])
+def _sources(tables: Tables, shard: str | None) -> tuple[list[FunnelStep], set[Key] | None]:
+    rows = _read(tables, shard, SOURCE_VIDEOS, ["shard", "video_id", "status", "error"])
     if rows is None:
         return [FunnelStep("files", None), FunnelStep("readable videos", None)], None
     lost: Counter[str] = Counter()
@@ -120,8 +121,8 @@ def _sources(tables: Tables) -> tuple[list[FunnelStep], set[Key] | None]:
     return [FunnelStep("files", len(rows)), FunnelStep("readable videos", len(videos), _counted(lost))], videos
 
 
-def _read(tables: Tables, table: Table, columns: list[str]) -> list[dict[str, Any]] | None:
-    return tables.read(table, columns=columns).to_pylist() if tables.exists(table.name) else None
+def _read(tables: Tables, shard: str | None, table: Table, columns: list[str]) -> list[dict[str, Any]] | None:
+    return tables.read(table, shard, columns).to_pylist() if tables.exists(table.name) else None
 
 
 def _of(

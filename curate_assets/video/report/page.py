@@ -31,14 +31,22 @@ def render(contents: ReportContents) -> str:
 
     Everything that comes from files (names, messages, captions) is escaped.
     """
-    environment = Environment(
+    page = environment()
+    known: dict[str, Any] = page.globals
+    known |= {"share": _share, "losses": _losses, "waiting": WAITING}
+    return page.get_template(_TEMPLATE).render(report=contents)
+
+
+def environment() -> Environment:
+    """What all pages are made with: escaping, formats and charts."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         number=number,
         duration=_duration,
         clock=_clock,
@@ -48,10 +56,9 @@ def render(contents: ReportContents) -> str:
         folder=_folder,
         words=_words,
     )
-    known: dict[str, Any] = environment.globals
-    known |= {"histogram": histogram, "funnel_chart": funnel_chart}
-    known |= {"share": _share, "losses": _losses, "whole": _whole, "waiting": WAITING}
-    return environment.get_template(_TEMPLATE).render(report=contents)
+    known: dict[str, Any] = made.globals
+    known |= {"histogram": histogram, "funnel_chart": funnel_chart, "whole": _whole}
+    return made
 
 
 def _share(steps: tuple[FunnelStep, ...], index: int) -> str:

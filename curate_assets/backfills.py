@@ -1,0 +1,222 @@
+"""Backfills: assets over any set of shards, launched through Dagster's daemon, so that the UI shows them.
+
+What is asked for is written down as the UI does it, for each asset its own shards, neighbours or not. Shards that were
+committed stay whatever becomes of the backfill, and the same call again is about the rest.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.execution.asset_backfill import AssetBackfillData
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus, PartitionBackfill
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+from dagster._core.utils import make_new_backfill_id
+
+from curate_assets.definitions import defs
+from curate_assets.partitions import SHARDS
+
+_DAEMON = "BACKFILL"
+_SILENCE_SECONDS = 120
+"""The daemon tells of itself every half minute."""
+
+_POLL_SECONDS = 2.0
+
+Targets = Mapping[str, Sequence[str]]
+"""By asset, the shards to make; an asset that is made for all shards at once has none."""
+
+
+class NoDaemon(Exception):
+    """Backfills are run by Dagster's daemon, and none is there."""
+
+
+class UnknownBackfill(Exception):
+    """An id that no backfill has, or one that is not as it would have to be."""
+
+
+@dataclass(frozen=True)
+class ShardProgress:
+    """How far a backfill is with one shard (empty: all at once): assets that are done, have failed, and in all."""
+
+    shard: str
+    done: int
+    failed: int
+    total: int
+
+
+@dataclass(frozen=True)
+class BackfillProgress:
+    """How far a backfill is.
+
+    Attributes:
+        status: Dagster's word, such as `requested`, `completed_success`, `completed_failed` or `canceled`.
+        ended: whether nothing more comes.
+        running, failed_runs: of its runs.
+        error: why Dagster could not go on with it; empty if it can.
+    """
+
+    id: str
+    status: str
+    ended: bool
+    shards: tuple[ShardProgress, ...]
+    running: int
+    failed_runs: int
+    error: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is through, and everything was made."""
+        return self.status == BulkActionStatus.COMPLETED_SUCCESS.value.lower()
+
+
+def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[str, Any], description: str) -> str:
+    """Have Dagster make assets; returns the backfill's id.
+
+    Args:
+        curation: config of the `curation` resource.
+        description: what the UI says of it.
+
+    Raises:
+        NoDaemon: there is none that would take it up.
+    """
+    require_daemon(instance)
+    graph = defs.resolve_asset_graph()
+    by_key = {dg.AssetKey(name): list(shards) for name, shards in targets.items()}
+    partitioned = {key for key in by_key if graph.get(key).is_partitioned}
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        backfill_timestamp=time.time(),
+        tags={},
+        dynamic_partitions_store=instance,
+        asset_graph_subset=AssetGraphSubset(
+            partitions_subsets_by_asset_key={
+                key: SHARDS.subset_with_partition_keys(by_key[key]) for key in partitioned
+            },
+            non_partitioned_asset_keys=by_key.keys() - partitioned,
+        ),
+        title="curate backfill",
+        description=description,
+        run_config={"resources": {"curation": {"config": curation}}},
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+def require_daemon(instance: DagsterInstance) -> None:
+    """See that a daemon runs backfills.
+
+    Raises:
+        NoDaemon: none has told of itself lately.
+    """
+    beat = instance.get_daemon_heartbeats().get(_DAEMON)
+    if beat is None or time.time() - beat.timestamp > _SILENCE_SECONDS:
+        raise NoDaemon(
+            f"no Dagster daemon runs for {instance.root_directory}: start one with `make dev`, or with "
+            f"`DAGSTER_HOME={instance.root_directory} dagster-daemon run --workspace workspace.yaml`; "
+            "or use --here to run in this process"
+        )
+
+
+def cancel_backfill(instance: DagsterInstance, backfill_id: str) -> None:
+    """Have the daemon end a backfill and its runs. Shards that were committed stay.
+
+    Raises:
+        UnknownBackfill: there is none of this id, or it has ended.
+        NoDaemon: there is none that would do it.
+    """
+    backfill = _backfill(instance, backfill_id)
+    if backfill.status in BULK_ACTION_TERMINAL_STATUSES:
+        raise UnknownBackfill(f"backfill {backfill_id} has ended already: {backfill.status.value.lower()}")
+    require_daemon(instance)
+    instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELING))
+
+
+def progress_of(instance: DagsterInstance, backfill_id: str) -> BackfillProgress:
+    """How far a backfill is now.
+
+    Raises:
+        UnknownBackfill: there is none of this id.
+    """
+    return next(followed(instance, backfill_id))
+
+
+def followed(instance: DagsterInstance, backfill_id: str) -> Iterator[BackfillProgress]:
+    """How far a backfill is, again and again until it has ended.
+
+    Raises:
+        UnknownBackfill: there is none of this id.
+    """
+    of_ended: dict[str, set[tuple[str, str]]] = {}
+    while True:
+        backfill = _backfill(instance, backfill_id)  # first: its runs cannot be behind it then
+        done: set[tuple[str, str]] = set()
+        running = failed = 0
+        for run in instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: backfill_id})):
+            found = of_ended.get(run.run_id) or _materialized(instance, run.run_id)
+            done |= found
+            if run.status in NOT_FINISHED_STATUSES:
+                running += 1
+            else:
+                of_ended[run.run_id] = found
+            failed += run.status == DagsterRunStatus.FAILURE
+        yield _progress(backfill, done, running, failed)
+        if backfill.status in BULK_ACTION_TERMINAL_STATUSES:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _progress(
+    backfill: PartitionBackfill, done: set[tuple[str, str]], running: int, failed_runs: int
+) -> BackfillProgress:
+    data: AssetBackfillData = backfill.get_asset_backfill_data(defs.resolve_asset_graph())
+    failed = _members(data.failed_and_downstream_subset) - done
+    shards: dict[str, list[tuple[str, str]]] = {}
+    for member in _members(data.target_subset):
+        shards.setdefault(member[1], []).append(member)
+    return BackfillProgress(
+        id=backfill.backfill_id,
+        status=backfill.status.value.lower(),
+        ended=backfill.status in BULK_ACTION_TERMINAL_STATUSES,
+        shards=tuple(
+            ShardProgress(
+                shard,
+                done=sum(member in done for member in members),
+                failed=sum(member in failed for member in members),
+                total=len(members),
+            )
+            for shard, members in sorted(shards.items(), key=lambda each: (not each[0], each[0]))
+        ),
+        running=running,
+        failed_runs=failed_runs,
+        error=backfill.error.message.strip() if backfill.error else "",
+    )
+
+
+def _members(subset: AssetGraphSubset) -> set[tuple[str, str]]:
+    """Assets and shards; no shard for an asset that is made for all of them at once."""
+    whole = {(key.to_user_string(), "") for key in subset.non_partitioned_asset_keys}
+    parts = subset.partitions_subsets_by_asset_key.items()
+    return whole | {(key.to_user_string(), shard) for key, part in parts for shard in part.get_partition_keys()}
+
+
+def _materialized(instance: DagsterInstance, run_id: str) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for entry in instance.all_logs(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.get_dagster_event()
+        if event.asset_key is not None:
+            found.add((event.asset_key.to_user_string(), event.partition or ""))
+    return found
+
+
+def _backfill(instance: DagsterInstance, backfill_id: str) -> PartitionBackfill:
+    backfill = instance.get_backfill(backfill_id)
+    if backfill is None or not backfill.is_asset_backfill:
+        raise UnknownBackfill(
+            f"there is no backfill {backfill_id!r} of assets: the UI lists them under Runs, Backfills"
+        )
+    return backfill

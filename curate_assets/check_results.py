@@ -1,0 +1,91 @@
+"""Checks as Dagster sees them: what it lists, and verdicts that lead to the rows that they are about."""
+
+import re
+import shlex
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from curate_assets.partitions import SHARDS
+from curate_assets.video.checks import CHECKS
+from curate_assets.video.shard_checks import Check, Finding, Shard
+from curate_resources.stage import Table
+
+_SHOWN_PROBLEMS = 20
+
+
+def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
+    """The checks of some tables, as Dagster lists them; each is judged for every shard by itself."""
+    names = {table.name for table in tables}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # `partitions_def` is new
+        return [
+            dg.AssetCheckSpec(
+                check.name,
+                asset=check.table.name,
+                description=check.description,
+                blocking=check.blocking,
+                partitions_def=SHARDS,
+            )
+            for check in CHECKS
+            if check.table.name in names
+        ]
+
+
+def judged(table: str, shard: Shard, keys: Collection[dg.AssetCheckKey]) -> Iterator[tuple[Check, Finding]]:
+    """The checks of a table that were selected, with what they find in a shard."""
+    selected = {key.name for key in keys if key.asset_key == dg.AssetKey(table)}
+    for check in CHECKS:
+        if check.table.name == table and check.name in selected:
+            yield check, check.judge(shard)
+
+
+def check_result(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckResult:
+    """A verdict on the only partition of a step."""
+    sql = check.sql_of(shard.key)
+    return dg.AssetCheckResult(
+        passed=not found.problems,
+        asset_key=check.table.name,
+        check_name=check.name,
+        severity=_severity(check),
+        metadata=verdict_metadata(found, shard.tables.storage.root, sql),
+    )
+
+
+def check_evaluation(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckEvaluation:
+    """A verdict on one of several partitions of a step: a result would count for none of them."""
+    sql = check.sql_of(shard.key)
+    return dg.AssetCheckEvaluation(
+        passed=not found.problems,
+        asset_key=dg.AssetKey(check.table.name),
+        check_name=check.name,
+        severity=_severity(check),
+        metadata=verdict_metadata(found, shard.tables.storage.root, sql),
+        blocking=check.blocking,
+        partition=shard.key,
+    )
+
+
+def verdict_metadata(found: Finding, root: str, sql: str) -> dict[str, Any]:
+    """The first problems, the numbers, and the command that shows the rows."""
+    said: dict[str, Any] = {"problems": len(found.problems), **found.numbers}
+    if found.note:
+        said["note"] = found.note
+    if found.problems:
+        first = [f"- {problem}" for problem in found.problems[:_SHOWN_PROBLEMS]]
+        said["first"] = dg.MetadataValue.md("\n".join(first))
+        said["rows"] = dg.MetadataValue.md(f"```sh\n{_query(root, sql)}\n```")
+        said["sql"] = sql
+    return said
+
+
+def _severity(check: Check) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.WARN if check.warns else dg.AssetCheckSeverity.ERROR
+
+
+def _query(root: str, sql: str) -> str:
+    """The command that shows the rows. In double quotes, because SQL has single ones."""
+    escaped = re.sub(r'(["$`\\])', r"\\\1", sql)
+    return f'curate query --root {shlex.quote(root)} "{escaped}"'

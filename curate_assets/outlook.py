@@ -1,0 +1,243 @@
+"""What materializing assets would do, and how long it would take: what `curate plan` shows, from the tables alone.
+
+The assets are gone through in the order in which they would run. Nothing is written, and no model or cluster starts.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from curate_assets.config import CurationConfig
+from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
+from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
+from curate_resources.forecast import FORCED, Expected, differences, forecast
+from curate_resources.history import ALL_SHARDS, History
+from curate_resources.stage import Stage
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+
+_RECIPES = 3
+"""So many of the last records of a shard are looked at for what its rows were made with."""
+
+_PAST = 50
+"""So many of the last records of a table are looked at for how long it takes."""
+
+
+@dataclass(frozen=True)
+class AssetOutlook:
+    """What would be done to one asset. Counts are of items: files, clips, windows; of a `whole` asset, its rows.
+
+    Attributes:
+        whole: it is made at once from tables as they stand, and anew whenever it is asked for.
+        absent: the shards whose rows are not all there.
+        stale: those with rows that do not hold any more, or may not when what they depend on is made.
+        retried: those with failed rows, which a run tries again, and what could not be made because of them.
+        compute, missing, failed, reuse, maybe, uncounted, dropped, reasons, depends_on: see `Expected`.
+        blocked: by shard, why it cannot be made.
+        seconds: of `compute`, by past throughput; None: there is no past.
+        most_seconds: of `compute` and `maybe`.
+    """
+
+    name: str
+    whole: bool
+    absent: tuple[str, ...]
+    stale: tuple[str, ...]
+    retried: tuple[str, ...]
+    compute: int
+    missing: int
+    failed: int
+    reuse: int
+    maybe: int
+    uncounted: int
+    dropped: int
+    reasons: Mapping[str, int]
+    depends_on: tuple[str, ...]
+    blocked: Mapping[str, str]
+    seconds: float | None
+    most_seconds: float | None
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Those that need to be made again; failed rows alone are no need."""
+        return tuple(sorted({*self.absent, *self.stale}))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be done."""
+        return not (self.shards or self.compute or self.maybe or self.uncounted or self.blocked)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What would be done.
+
+    Attributes:
+        seconds, most_seconds: of the assets whose times are known; `unknown` names the others.
+    """
+
+    root: str
+    shards: tuple[str, ...]
+    assets: tuple[AssetOutlook, ...]
+    compute: int
+    reuse: int
+    maybe: int
+    seconds: float
+    most_seconds: float
+    unknown: tuple[str, ...]
+
+    def targets(self, missing: bool, stale: bool, failed: bool) -> dict[str, tuple[str, ...]]:
+        """By asset, the shards that are in need of some kind; assets without any are left out."""
+        found: dict[str, tuple[str, ...]] = {}
+        for asset in self.assets:
+            kinds = ((missing, asset.absent), (stale, asset.stale), (failed, asset.retried))
+            if shards := tuple(sorted({shard for asked, shards in kinds if asked for shard in shards})):
+                found[asset.name] = shards
+        return found
+
+
+def outlook(
+    storage: Storage, config: CurationConfig, wanted: Collection[str], shards: Sequence[str], force: bool = False
+) -> Outlook:
+    """Look ahead at a run of assets on shards."""
+    look = _Look(storage, config, frozenset(wanted), tuple(shards), force)
+    assets = [
+        *look.stages(CURATION_STAGES),
+        *look.gathered(PAIRS),
+        *look.gathered(GROUPS),
+        *look.stages(DELIVERY_STAGES),
+        *look.gathered(DATASET),
+        *look.gathered(REPORT),
+    ]
+    return Outlook(
+        root=storage.root,
+        shards=look.shards,
+        assets=tuple(assets),
+        compute=sum(asset.compute for asset in assets),
+        reuse=sum(asset.reuse for asset in assets),
+        maybe=sum(asset.maybe for asset in assets),
+        seconds=sum(asset.seconds or 0.0 for asset in assets),
+        most_seconds=sum(asset.most_seconds or 0.0 for asset in assets),
+        unknown=tuple(asset.name for asset in assets if asset.seconds is None),
+    )
+
+
+class _Look:
+    def __init__(
+        self, storage: Storage, config: CurationConfig, wanted: frozenset[str], shards: tuple[str, ...], force: bool
+    ) -> None:
+        self.shards = shards
+        self._storage, self._config, self._wanted, self._force = storage, config, wanted, force
+        self._history = History(storage)
+        self._changing: dict[str, set[str]] = {shard: set() for shard in shards}
+
+    def stages(self, stages: Sequence[Stage]) -> list[AssetOutlook]:
+        """The assets of one streaming plan."""
+        own = frozenset(table.name for stage in stages for table in stage.writes) & self._wanted
+        plan = plan_for(own, self._config, self._storage.root, self._force, stages)
+        records = self._history.recent(own, self.shards, _RECIPES)
+        found: dict[str, list[Expected]] = {name: [] for name in own}
+        for shard in self.shards:
+            looked = forecast(plan, shard, self._changing[shard], records)
+            self._changing[shard] |= looked.changes
+            for name, expected in looked.expected.items():
+                found[name].append(expected)
+        assets: list[AssetOutlook] = []
+        for stage in plan.stages:
+            names = [table.name for table in stage.writes if table.name in own]
+            per_item = self._seconds_per_item(names[0])
+            # The tables of one stage are made in one pass: its time is that of the one with most to do.
+            busiest = max(names, key=lambda name: sum(each.compute + each.maybe for each in found[name]))
+            rate = per_item / _workers(self._config, stage) if per_item is not None else None
+            assets += [_summed(name, found[name], rate if name == busiest else 0.0) for name in names]
+        return assets
+
+    def gathered(self, asset: Gathered) -> list[AssetOutlook]:
+        """An asset that is made at once, if it is wanted."""
+        name = asset.table.name
+        if name not in self._wanted:
+            return []
+        shards = self.shards if asset.per_shard else (ALL_SHARDS,)
+        found = [self._of_gathered(asset, shard) for shard in shards]
+        for expected in found:
+            if expected.needed:
+                for shard in [expected.shard] if asset.per_shard else self.shards:
+                    self._changing[shard].add(name)
+        past = [record.seconds for record in self._history.last(name, _PAST)]
+        needed = sum(expected.needed for expected in found)
+        seconds = needed * sum(past) / len(past) if past else 0.0 if not needed else None
+        return [_summed(name, found, None, seconds)]
+
+    def _of_gathered(self, asset: Gathered, shard: str) -> Expected:
+        tables, name = Tables(self._storage), asset.table.name
+        expected = Expected(name, shard)
+        reads = {table.name for table in asset.reads}
+        changing = self._changing[shard] if shard != ALL_SHARDS else set[str]().union(*self._changing.values())
+        record = self._history.latest([name], [shard]).get((name, shard))
+        rows = tables.read(asset.table, shard or None, columns=["shard"]).num_rows
+        expected.depends_on |= reads & changing
+        reasons: list[str] = [FORCED] if self._force else []
+        if record is None:
+            reasons += ["no record says how it was made" if rows else "not made yet"]
+        else:
+            reasons += differences(record.recipe, asset.table.recipe(self._config))
+            inputs = asset.inputs(tables, shard)
+            reasons += [f"{other} changed" for other in inputs if record.inputs.get(other) != inputs[other]]
+        if reasons:
+            expected.compute = rows
+            expected.reasons[", ".join(reasons)] = rows
+        elif expected.depends_on:
+            expected.maybe = rows
+        else:
+            expected.reuse = rows
+        expected.absent = record is None and not rows
+        expected.stale = not expected.absent and bool(reasons or expected.depends_on)
+        return expected
+
+    def _seconds_per_item(self, table: str) -> float | None:
+        """Worker seconds per item of the stage that fills a table, by what it took last."""
+        past = [record for record in self._history.last(table, _PAST) if record.computed]
+        return sum(record.seconds for record in past) / sum(record.computed for record in past) if past else None
+
+
+def _summed(name: str, found: Sequence[Expected], rate: float | None, seconds: float | None = None) -> AssetOutlook:
+    compute, maybe = sum(each.compute for each in found), sum(each.maybe for each in found)
+    whole = name in GATHERED
+    reasons = Counter[str]()
+    for each in found:
+        reasons.update(each.reasons)
+    timed = seconds if whole else _product(compute, rate)
+    most = seconds if whole else _product(compute + maybe, rate)
+    return AssetOutlook(
+        name=name,
+        whole=whole,
+        absent=tuple(each.shard for each in found if each.absent),
+        stale=tuple(each.shard for each in found if each.stale),
+        retried=tuple(each.shard for each in found if each.again),
+        compute=compute,
+        missing=sum(each.missing for each in found),
+        failed=sum(each.failed for each in found),
+        reuse=sum(each.reuse for each in found),
+        maybe=maybe,
+        uncounted=sum(each.uncounted for each in found),
+        dropped=sum(each.dropped for each in found),
+        reasons=dict(reasons.most_common()),
+        depends_on=tuple(sorted({cause for each in found for cause in each.depends_on})),
+        blocked={each.shard: each.blocked for each in found if each.blocked},
+        seconds=timed,
+        most_seconds=most,
+    )
+
+
+def _product(count: int, rate: float | None) -> float | None:
+    return 0.0 if count == 0 else count * rate if rate is not None else None
+
+
+def _workers(config: CurationConfig, stage: Stage) -> float:
+    """How many workers of a stage there can be at the same time, as far as the configuration says."""
+    if config.engine.kind == "in_process":
+        return 1.0
+    local = config.cluster.mode == "local"
+    cpus = config.engine.cpus or os.cpu_count() or 1 if local else config.cluster.capacity_cpus or 1.0
+    most = stage.needs.max_workers or cpus
+    return max(1.0, min(cpus / max(stage.needs.cpus, 1e-9), most))

@@ -1,0 +1,74 @@
+"""The assets that are made at once from tables as they stand, and not by stages: what each of them is made from."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.video.captions import CAPTIONS
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
+from curate_assets.video.embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report_file import DATASET_REPORT
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.history import ALL_SHARDS, identity_digest
+from curate_resources.plan import Materialized, committed, remember
+from curate_resources.stage import Table
+from curate_resources.tables import Tables
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """An asset that is made anew whenever it is asked for.
+
+    Attributes:
+        reads: the tables that make a difference to it.
+        per_shard: whether it is made shard by shard, from rows of that shard; else from those of all shards.
+    """
+
+    table: Table
+    reads: tuple[Table, ...]
+    per_shard: bool = False
+
+    def inputs(self, tables: Tables, shard: str = ALL_SHARDS) -> dict[str, str]:
+        """By table that it reads, a digest of its rows as they stand."""
+        digests: dict[str, str] = {}
+        for table in self.reads:
+            columns = ["shard", *dict.fromkeys((*table.links, *table.identity, "status"))]
+            digests[table.name] = identity_digest(table, [tables.read(table, shard or None, columns)])
+        return digests
+
+    def begin(self, tables: Tables, shard: str = ALL_SHARDS) -> "Making":
+        """Note what it is made from, before it is."""
+        return Making(self, tables, shard, self.inputs(tables, shard), time.perf_counter())
+
+
+@dataclass(frozen=True)
+class Making:
+    """A gathered asset that is being made; `inputs` are those that it began with."""
+
+    asset: Gathered
+    tables: Tables
+    shard: str
+    inputs: Mapping[str, str]
+    started: float
+
+    def done(self, config: Any, version: int = 0, rows: pa.Table | None = None) -> Materialized:
+        """Add it to the history, now that its rows are committed."""
+        rows = rows if rows is not None else self.asset.table.empty()
+        seconds = time.perf_counter() - self.started
+        done = committed(self.asset.table, self.shard, version, rows, seconds=seconds)
+        remember(self.tables.storage, self.asset.table, config, done, rows, self.inputs)
+        return done
+
+
+PAIRS = Gathered(DUPLICATE_PAIRS, (CLIP_EMBEDDINGS, CLIP_SELECTION), per_shard=True)
+GROUPS = Gathered(DUPLICATE_GROUPS, (DUPLICATE_PAIRS, CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SCORES))
+DATASET = Gathered(TRAINING_DATASET, (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION))
+REPORT = Gathered(DATASET_REPORT, (*DATASET.reads, TRAINING_DATASET))
+
+GATHERED: Mapping[str, Gathered] = {each.table.name: each for each in (PAIRS, GROUPS, DATASET, REPORT)}

@@ -1,0 +1,97 @@
+"""The page of a calibration: what each proposed threshold rejects, and the clips on both sides of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curate_assets.video.calibration import Calibration, Proposal, SampledClip
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report.distributions import Distribution, Mark, Scale, distribution
+from curate_assets.video.report.page import environment
+from curate_assets.video.report.thumbnails import Place, thumbnails
+from curate_resources.tables import Tables
+from gpu_kernels.selection import rejection_reasons
+
+_TEMPLATE = "calibration.html.jinja"
+
+NEIGHBOURS = 12
+"""Clips shown on each side of a threshold."""
+_FRAMES = 3
+"""Pictures of each: one alone says nothing of motion."""
+
+_SCALES: dict[str, Scale] = {"motion_global_mean": "log", "motion_per_patch": "log"}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A clip near a threshold, its score, and pictures of it from its beginning to its end."""
+
+    clip: SampledClip
+    score: float
+    pictures: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Border:
+    """A proposed threshold: how the score is distributed, and the nearest clips on both sides, the nearest first."""
+
+    proposal: Proposal
+    distribution: Distribution
+    rejected: tuple[Neighbour, ...]
+    kept: tuple[Neighbour, ...]
+
+
+def render_calibration(tables: Tables, calibration: Calibration) -> str:
+    """The page: as the report, HTML that holds its style and pictures, loads nothing and runs no script."""
+    return environment().get_template(_TEMPLATE).render(calibration=calibration, borders=borders(tables, calibration))
+
+
+def borders(tables: Tables, calibration: Calibration) -> list[Border]:
+    """What is to be seen of every proposal."""
+    sides = [_sides(calibration.sample, each) for each in calibration.proposals]
+    pictures = _pictures(tables, [clip for both in sides for side in both for clip in side])
+
+    def shown(proposal: Proposal, clips: Sequence[SampledClip]) -> tuple[Neighbour, ...]:
+        return tuple(Neighbour(clip, clip.scores[proposal.score] or 0.0, pictures[clip]) for clip in clips)
+
+    return [
+        Border(proposal, _distribution(calibration, proposal), shown(proposal, rejected), shown(proposal, kept))
+        for proposal, (rejected, kept) in zip(calibration.proposals, sides, strict=True)
+    ]
+
+
+def _sides(sample: Sequence[SampledClip], proposal: Proposal) -> tuple[list[SampledClip], list[SampledClip]]:
+    rejected: list[tuple[float, str, SampledClip]] = []
+    kept: list[tuple[float, str, SampledClip]] = []
+    for clip in sample:
+        score = clip.scores[proposal.score]
+        if score is not None:
+            beyond = proposal.proposed - score if proposal.rejects == "low" else score - proposal.proposed
+            (rejected if beyond > 0 else kept).append((abs(beyond), clip.clip_id, clip))
+    nearest = [sorted(side, key=lambda each: each[:2])[:NEIGHBOURS] for side in (rejected, kept)]
+    return [clip for _, _, clip in nearest[0]], [clip for _, _, clip in nearest[1]]
+
+
+def _pictures(tables: Tables, clips: Sequence[SampledClip]) -> dict["SampledClip", tuple[bytes, ...]]:
+    places = {clip: [_moment(clip, (2 * part + 1) / (2 * _FRAMES)) for part in range(_FRAMES)] for clip in clips}
+    found = thumbnails(tables, [place for each in places.values() for place in each])
+    return {clip: tuple(found[place] for place in each if place in found) for clip, each in places.items()}
+
+
+def _moment(clip: SampledClip, part: float) -> Place:
+    frame = clip.start_frame + int((clip.end_frame - clip.start_frame) * part)
+    return Place(clip.shard, clip.video_id, clip.clip_id, frame, frame)
+
+
+def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
+    verdicts = {"selected": [0.0][:0], "rejected": [0.0][:0]}
+    for clip in calibration.sample:
+        score = clip.scores[proposal.score]
+        if score is not None:
+            rejected = rejection_reasons(clip.scores, calibration.config.clip_selection)
+            verdicts["rejected" if rejected else "selected"].append(score)
+    marks = [Mark(proposal.proposed, "proposed")]
+    if proposal.current is not None and proposal.current != proposal.proposed:
+        marks.append(Mark(proposal.current, "now"))
+    scale = _SCALES.get(proposal.score, "values")
+    title = proposal.score.replace("_", " ").capitalize()
+    return distribution(title, "", "clips", MOTION_SCORES.name, True, verdicts, scale, marks=marks)

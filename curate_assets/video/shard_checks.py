@@ -1,0 +1,107 @@
+"""What a check is: a question about a table's rows of one shard, and the SQL of the rows to look at when it fails."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.config import CurationConfig
+from curate_assets.video.clips import CLIPS
+from curate_resources.history import History, Record
+from curate_resources.stage import Table
+from curate_resources.tables import Tables, quoted
+
+Rows = list[dict[str, Any]]
+Problems = list[str]
+
+_LOOKED_AT = 8
+"""Records that are read for each one that is wanted: of other settings, or of the same shard, are some."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The stored rows of one shard, as checks read them, and what the history knows of others."""
+
+    key: str
+    tables: Tables
+    config: CurationConfig
+    _stored: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
+
+    def rows(self, table: Table) -> Rows:
+        """All rows of a table, read once."""
+        if table.name not in self._read:
+            self._read[table.name] = self._table(table).to_pylist()
+        return self._read[table.name]
+
+    def good(self, table: Table) -> Rows:
+        """Rows with status ok."""
+        return [row for row in self.rows(table) if row["status"] == "ok"]
+
+    @cached_property
+    def clips(self) -> dict[str, dict[str, Any]]:
+        """Clips by id."""
+        return {row["clip_id"]: row for row in self.good(CLIPS)}
+
+    def measures(self, table: Table) -> Mapping[str, list[float]]:
+        """The table's measures."""
+        return table.measures(self._table(table)) if table.measures else {}
+
+    def others(self, table: Table) -> list[Record]:
+        """The last records of other shards that were made with the same recipe: at most `checks.history_shards`."""
+        recipe, most = table.recipe(self.config), self.config.checks.history_shards
+        found: dict[str, Record] = {}
+        for record in History(self.tables.storage).last(table.name, most * _LOOKED_AT):
+            if record.shard != self.key and record.recipe == recipe and len(found) < most:
+                found.setdefault(record.shard, record)
+        return list(found.values())
+
+    def _table(self, table: Table) -> pa.Table:
+        if table.name not in self._stored:
+            self._stored[table.name] = self.tables.read(table, self.key)
+        return self._stored[table.name]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        problems: what is wrong; nothing when all is well.
+        numbers: what was compared, to be followed over time.
+        note: why nothing could be said.
+    """
+
+    problems: Problems
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one table.
+
+    Attributes:
+        sql: the rows to look at when it fails, in DuckDB's SQL; `$shard` stands for the shard.
+        blocking: whether nothing that comes after may be made of these rows in the same run.
+        warns: whether a failure is worth a look only, and no error.
+    """
+
+    table: Table
+    name: str
+    description: str
+    judge: Callable[[Shard], Finding]
+    sql: str
+    blocking: bool = False
+    warns: bool = False
+
+    def sql_of(self, shard: str) -> str:
+        """Its SQL for a shard."""
+        return self.sql.replace("$shard", quoted(shard))
+
+
+def nothing_wrong(problems: Callable[[Shard], Problems]) -> Callable[[Shard], Finding]:
+    """The judgement of a check that only names what is wrong."""
+    return lambda shard: Finding(problems(shard))

@@ -1,0 +1,229 @@
+"""Finding new video at a source, a bounded piece at a time: from listings to shard manifests.
+
+A *look* lists on from where the last one stopped and closes shards in the order of the listing. Its place is kept in
+`<root>/sources/<name>.json`, written after the manifests of the shards that it closed. A look that dies in between
+leaves manifests that the place does not know of yet; the next one finds the same files again and skips those that are
+in them. So no file is missed or in two shards, whenever it dies.
+
+Files that are added behind the place, in alphabetical order, are not seen by looks; the audit finds them
+(curate_resources.audit).
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from curate_resources.listing import below, folders, listed_in, stat_in, uri_of
+from curate_resources.manifests import Entry, Manifest, Manifests
+from curate_resources.object_stores import StoredObject
+from curate_resources.sources import Source
+from curate_resources.storage import Storage
+
+_MOST_UNSETTLED = 1000
+"""So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""
+
+_GONE = ""
+
+
+class Place(BaseModel):
+    """How far one folder is listed: everything up to the path `after`, but for what is `unsettled`."""
+
+    model_config = ConfigDict(extra="forbid")
+    after: str = ""
+    unsettled: list[str] = Field(default_factory=list)
+
+
+class Progress(BaseModel):
+    """How far a source is discovered: places by folder, and the number of the next shard."""
+
+    model_config = ConfigDict(extra="forbid")
+    next_shard: int = 0
+    places: dict[str, Place] = Field(default_factory=dict)
+    turn: str = ""
+    """The folder that the last look stopped in: the next one begins there."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look did.
+
+    Attributes:
+        shards: keys of the shards that were closed.
+        files: videos in them.
+        waiting: videos that are settled, but in no full shard yet.
+        unsettled: videos that may still be written.
+        done: whether it came to the end of every folder.
+        problems: what could not be listed, and why; everything else was.
+    """
+
+    shards: tuple[str, ...]
+    files: int
+    waiting: int
+    unsettled: int
+    done: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """One source under one root."""
+
+    storage: Storage
+    name: str
+    source: Source
+
+    @property
+    def _path(self) -> str:
+        return f"sources/{self.name}.json"
+
+    def progress(self) -> Progress:
+        """How far it is; the beginning where it never looked."""
+        if not self.storage.exists(self._path):
+            return Progress()
+        return Progress.model_validate_json(self.storage.read(self._path))
+
+    def shard(self, number: int) -> str:
+        """The key of a shard; keys sort by number."""
+        return f"{self.name}-{number:06d}"
+
+    def look(self, now: float | None = None) -> Look:
+        """List on, for at most `source.tick_seconds`, and close the shards that are full or have waited long enough.
+
+        Args:
+            now: seconds since 1970.
+        """
+        progress = self.progress()
+        looking = _Looking(self, progress, time.time() if now is None else now)
+        looking.run()
+        self.storage.write(self._path, json.dumps(progress.model_dump(), indent=1).encode())
+        return Look(
+            tuple(looking.shards),
+            looking.files,
+            looking.waiting,
+            sum(len(place.unsettled) for place in progress.places.values()),
+            looking.done,
+            tuple(looking.problems),
+        )
+
+    def left_over(self, progress: Progress) -> Iterator[Manifest]:
+        """Manifests of shards that were closed by looks that died before they noted it."""
+        number, manifests = progress.next_shard, Manifests(self.storage)
+        while self.storage.exists(f"manifests/{self.shard(number)}.json"):
+            yield manifests.load(self.shard(number))
+            number += 1
+
+
+class _Looking:
+    """One look under way."""
+
+    def __init__(self, discovery: Discovery, progress: Progress, now: float) -> None:
+        self._discovery, self._source, self._progress, self._now = discovery, discovery.source, progress, now
+        self._deadline = time.monotonic() + discovery.source.tick_seconds
+        self._manifests = Manifests(discovery.storage)
+        self.shards: list[str] = []
+        self.files = self.waiting = 0
+        self.done = False
+        self.problems: list[str] = []
+        left_over = list(discovery.left_over(progress))
+        self._taken = {entry.uri for manifest in left_over for entry in manifest.entries}
+        self.shards += [manifest.shard for manifest in left_over]
+        progress.next_shard += len(left_over)
+
+    def run(self) -> None:
+        found = folders(self._source.uri)
+        # Begin with the folder where the last look stopped, so that none starves.
+        start = next((index for index, folder in enumerate(found) if folder >= self._progress.turn), 0)
+        for folder in found[start:] + found[:start]:
+            if time.monotonic() > self._deadline:
+                self._progress.turn = folder
+                return
+            self._through(folder, self._progress.places.setdefault(folder, Place()))
+        self._progress.turn = ""
+        self.done = not self.problems and time.monotonic() <= self._deadline
+
+    def _through(self, folder: str, place: Place) -> None:
+        """Look through one folder, as far as there is time, and note the place that was reached."""
+        again, shard = dict.fromkeys(place.unsettled), _OpenShard(self._source)
+        ended = False
+        try:
+            for found, known in self._files(folder, place):
+                if time.monotonic() > self._deadline or len(again) >= _MOST_UNSETTLED:
+                    break
+                if known:
+                    del again[found.path]
+                else:
+                    place.after = found.path
+                uri = uri_of(folder, found.path)
+                if found.version == _GONE or uri in self._taken or not self._source.takes(below(folder, found.path)):
+                    continue
+                if found.modified > self._now - self._source.settle_seconds:
+                    again[found.path] = None
+                    continue
+                if not shard.has_room(found.bytes):
+                    self._close(shard)
+                shard.add(uri, found)
+            else:
+                ended = True
+        except OSError as error:
+            self.problems.append(str(error))
+        if shard.is_full or (ended and shard.oldest <= self._now - self._source.close_after_seconds):
+            self._close(shard)
+        # What is in no shard yet is met again by the next look.
+        self.waiting += len(shard.found)
+        place.unsettled = sorted({*again, *(found.path for _, found in shard.found)})
+
+    def _files(self, folder: str, place: Place) -> Iterator[tuple[StoredObject, bool]]:
+        """Files that were not settled, as they are now, and then those after the place; each with whether it is one of
+        the first."""
+        for path in list(place.unsettled):
+            try:
+                yield stat_in(folder, path), True
+            except FileNotFoundError:  # it had a temporary name
+                yield StoredObject(path, 0, 0.0, _GONE), True
+        for found in listed_in(folder, place.after):
+            yield found, False
+
+    def _close(self, shard: "_OpenShard") -> None:
+        if not shard.found:
+            return
+        key = self._discovery.shard(self._progress.next_shard)
+        entries = sorted(
+            (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
+            key=lambda entry: entry.uri,
+        )
+        self._manifests.write(Manifest(shard=key, entries=tuple(entries), preset=self._source.preset))
+        self._progress.next_shard += 1
+        self.shards.append(key)
+        self.files += len(entries)
+        shard.clear()
+
+
+class _OpenShard:
+    """The files of a shard that is not closed yet."""
+
+    def __init__(self, source: Source) -> None:
+        self._most_files, self._most_bytes = source.videos_per_shard, source.gib_per_shard * (1 << 30)
+        self.found: list[tuple[str, StoredObject]] = []
+        self._bytes = 0
+
+    def add(self, uri: str, found: StoredObject) -> None:
+        self.found.append((uri, found))
+        self._bytes += found.bytes
+
+    def has_room(self, size: int) -> bool:
+        return not self.found or (not self.is_full and self._bytes + size <= self._most_bytes)
+
+    def clear(self) -> None:
+        self.found, self._bytes = [], 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.found) == self._most_files
+
+    @property
+    def oldest(self) -> float:
+        """When its oldest file was written, in seconds since 1970; of none, the end of days."""
+        return min((found.modified for _, found in self.found), default=float("inf"))

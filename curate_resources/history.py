@@ -1,0 +1,226 @@
+"""What every committed shard was made with, and what it took: a Lance table at `<root>/history/materializations.lance`.
+
+One record per materialization, appended right after the rows were swapped in. The tables alone decide what is computed;
+the history says why, and how long it took. Appends of several processes never conflict.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate_resources.stage import Recipe, Table
+from curate_resources.storage import Storage, is_local
+
+if TYPE_CHECKING:
+    import lance
+
+HISTORY = "history"
+"""The folder below the root."""
+
+ALL_SHARDS = ""
+"""The shard of records of assets that are made for all shards at once."""
+
+_SCHEMA = pa.schema(
+    [
+        ("table", pa.string()),
+        ("shard", pa.string()),
+        ("at", pa.timestamp("ns", "UTC")),
+        ("code_version", pa.string()),
+        ("model", pa.string()),
+        ("model_revision", pa.string()),
+        ("settings", pa.string()),
+        ("inputs", pa.map_(pa.string(), pa.string())),
+        ("rows", pa.int64()),
+        ("statuses", pa.map_(pa.string(), pa.int64())),
+        ("computed", pa.int64()),
+        ("reused", pa.int64()),
+        ("seconds", pa.float64()),
+        ("bytes", pa.int64()),
+        ("table_version", pa.int64()),
+        ("digest", pa.string()),
+        ("measures", pa.map_(pa.string(), pa.list_(pa.float64()))),
+    ]
+)
+
+_READ_SCHEMA = pa.schema([field.with_type(pa.int64()) if field.name == "at" else field for field in _SCHEMA])
+"""Python's own times have no nanoseconds."""
+
+_COMMIT_ATTEMPTS = 30
+_COMPACT_EVERY = 256
+"""Versions: each lists all fragments, so many small ones make every append dearer."""
+
+_ROWS_PER_FRAGMENT = 1 << 16
+_READERS_AGE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One materialization of a table's shard.
+
+    Attributes:
+        shard: ALL_SHARDS for an asset that is made for all of them at once.
+        at: when it was committed, in nanoseconds since 1970.
+        recipe: what the rows were made with.
+        inputs: by table that the rows are made from, `identity_digest` of its rows.
+        rows, statuses, computed, reused, seconds, bytes, digest: as of `Materialized`.
+        table_version: the table's version after the commit.
+        measures: numbers of the rows, by name: see `Table.measures`.
+    """
+
+    table: str
+    shard: str
+    at: int
+    recipe: Recipe
+    inputs: Mapping[str, str]
+    rows: int
+    statuses: Mapping[str, int]
+    computed: int
+    reused: int
+    seconds: float
+    bytes: int
+    table_version: int
+    digest: str
+    measures: Mapping[str, list[float]]
+
+
+def identity_digest(table: Table, parts: Sequence[pa.Table]) -> str:
+    """A digest of rows as far as they matter to what is made from them; their order does not."""
+    columns = list(dict.fromkeys((*table.links, *table.identity, "status")))
+    found = {key for rows in parts for key in zip(*(rows[name].to_pylist() for name in columns), strict=True)}
+    return hashlib.sha256("\n".join(sorted(map(repr, found))).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class History:
+    """The history under a root."""
+
+    storage: Storage
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.storage.uri(f"{HISTORY}/materializations.lance")
+
+    def append(self, record: Record) -> None:
+        """Add a record, in one commit."""
+        import lance
+
+        row = pa.Table.from_pylist([_row(record)], schema=_SCHEMA)
+        dataset = self._open() or self._create()
+        for attempt in range(_COMMIT_ATTEMPTS):
+            try:
+                dataset = lance.write_dataset(row, dataset, mode="append")
+                break
+            except OSError as error:
+                # Nothing conflicts with an append; but many at once run out of the tries that Lance has by itself.
+                if attempt + 1 == _COMMIT_ATTEMPTS or "conflict" not in str(error).lower():
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
+                dataset = self._open() or self._create()
+        if dataset.version % _COMPACT_EVERY == 0:
+            self.compact(_READERS_AGE)
+
+    def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
+        """The last record of every one of some tables and shards that has any."""
+        return {key: records[0] for key, records in self.recent(tables, shards, 1).items()}
+
+    def recent(
+        self, tables: Collection[str], shards: Collection[str], count: int
+    ) -> dict[tuple[str, str], list[Record]]:
+        """The last `count` records of every one of some tables and shards that has any, the newest first."""
+        newest: dict[tuple[str, str], list[int]] = {}
+        dataset, keys = self._newest_first(tables, shards)
+        for row in keys.to_pylist():
+            places = newest.setdefault((row["table"], row["shard"]), [])
+            if len(places) < count:
+                places.append(row["position"])
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self._records(dataset, [place for places in newest.values() for place in places]):
+            found.setdefault((record.table, record.shard), []).append(record)
+        return found
+
+    def last(self, table: str, count: int, shard: str | None = None) -> list[Record]:
+        """The last `count` records of a table, or of a shard of it, the newest first."""
+        dataset, keys = self._newest_first([table], None if shard is None else [shard])
+        return self._records(dataset, keys["position"].slice(0, count).to_pylist())
+
+    def compact(self, older_than: timedelta, delete_unverified: bool = False) -> int:
+        """Make one file of many small ones, and drop versions of that age; returns bytes freed."""
+        dataset = self._open()
+        if dataset is None:
+            return 0
+        try:
+            dataset.optimize.compact_files(target_rows_per_fragment=_ROWS_PER_FRAGMENT)
+        except OSError as error:
+            if "conflict" not in str(error).lower():
+                raise  # else another process compacts it now
+        return dataset.cleanup_old_versions(older_than=older_than, delete_unverified=delete_unverified).bytes_removed
+
+    def _newest_first(
+        self, tables: Collection[str], shards: Collection[str] | None
+    ) -> "tuple[lance.LanceDataset | None, pa.Table]":
+        """Which records there are, and where. Of the whole history, only these narrow columns are read."""
+        dataset = self._open()
+        narrow = ["table", "shard", "at"]
+        keys = dataset.to_table(columns=narrow) if dataset is not None else _SCHEMA.empty_table().select(narrow)
+        keys = keys.append_column("position", pa.array(range(keys.num_rows), pa.int64()))
+        for column, values in (("table", tables), ("shard", shards)):
+            if values is not None:
+                keys = keys.filter(pc.field(column).isin(pa.array(sorted(set(values)), pa.string())))
+        return dataset, keys.sort_by([("at", "descending")])
+
+    def _records(self, dataset: "lance.LanceDataset | None", positions: Sequence[int]) -> list[Record]:
+        if dataset is None or not positions:
+            return []
+        rows = dataset.take(list(positions)).cast(_READ_SCHEMA)
+        return [_record(row) for row in rows.to_pylist(maps_as_pydicts="strict")]
+
+    def _open(self) -> "lance.LanceDataset | None":
+        import lance
+
+        try:
+            return lance.dataset(self.uri)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error).lower():
+                return None
+            raise
+
+    def _create(self) -> "lance.LanceDataset":
+        import lance
+
+        if is_local(self.storage.root):
+            from pathlib import Path
+
+            Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return lance.write_dataset(_SCHEMA.empty_table(), self.uri, mode="create")
+        except OSError as error:
+            if "already exists" not in str(error).lower():
+                raise
+            return lance.dataset(self.uri)  # another writer was first
+
+
+def _row(record: Record) -> dict[str, Any]:
+    model, revision = record.recipe.model or (None, None)
+    return {
+        **{name: getattr(record, name) for name in _SCHEMA.names if hasattr(record, name)},
+        "code_version": record.recipe.version,
+        "model": model,
+        "model_revision": revision,
+        "settings": json.dumps(record.recipe.settings, sort_keys=True),
+        **{name: list(getattr(record, name).items()) for name in ("inputs", "statuses", "measures")},
+    }
+
+
+def _record(row: dict[str, Any]) -> Record:
+    model, revision = row.pop("model"), row.pop("model_revision")
+    made = Recipe(row.pop("code_version"), json.loads(row.pop("settings")), (model, revision) if model else None)
+    return Record(**row, recipe=made)

@@ -1,0 +1,90 @@
+"""Folders and files of a disk or a bucket, in one order that a later listing can go on from."""
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from curate_resources import object_stores
+from curate_resources.object_stores import StoredObject
+from curate_resources.storage import is_local, local_path
+
+_WILD = "*?["
+
+
+def folders(uri: str) -> list[str]:
+    """The folders that a URI stands for, sorted: one, or all whose buckets and names match its patterns.
+
+    Raises:
+        StorageUnavailable, FileNotFoundError: what has to be listed for that cannot be.
+    """
+    scheme, _, rest = ("", "", local_path(uri)) if is_local(uri) else uri.partition("://")
+    first, *names = rest.split("/")
+    if scheme:
+        wild = any(character in first for character in _WILD)
+        buckets = [name for name in object_stores.buckets(uri) if fnmatchcase(name, first)] if wild else [first]
+        found = [f"{scheme}://{bucket}" for bucket in buckets]
+    else:
+        found = [""]
+    for name in filter(None, names):
+        if any(character in name for character in _WILD):
+            found = [
+                f"{above}/{below}" for above in found for below in _children(above or "/") if fnmatchcase(below, name)
+            ]
+        else:
+            found = [f"{above}/{name}" for above in found]
+    return sorted(found)
+
+
+def _children(folder: str) -> list[str]:
+    if not is_local(folder):
+        return object_stores.children(folder)[0]
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def listed_in(folder: str, after: str = "") -> Iterator[StoredObject]:
+    """The files below a folder whose path comes after `after`, in order. Paths are those in the bucket, or of the disk.
+
+    Raises:
+        FileNotFoundError: there is no such folder of the disk; a bucket has no empty folders to be missed.
+    """
+    if not is_local(folder):
+        yield from object_stores.listed(folder, after or None)
+        return
+    yield from _walked(folder, after.split("/") if after else [])
+
+
+def _walked(folder: str, after: list[str]) -> Iterator[StoredObject]:
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        parts = entry.path.split("/")
+        if entry.is_dir():
+            if not entry.is_symlink() and parts >= after[: len(parts)]:
+                yield from _walked(entry.path, after)
+        elif parts > after and entry.is_file():
+            yield _on_disk(entry.path)
+
+
+def stat_in(folder: str, path: str) -> StoredObject:
+    """What is known of a file now.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    return _on_disk(path) if is_local(folder) else object_stores.stat(uri_of(folder, path))
+
+
+def _on_disk(path: str) -> StoredObject:
+    about = os.stat(path)
+    return StoredObject(path, about.st_size, about.st_mtime, str(about.st_mtime_ns))
+
+
+def uri_of(folder: str, path: str) -> str:
+    """The URI of a file that was listed in a folder."""
+    return path if is_local(folder) else f"{'/'.join(folder.split('/', 3)[:3])}/{path}"
+
+
+def below(folder: str, path: str) -> str:
+    """The path of a file below the folder that it was listed in."""
+    return uri_of(folder, path).removeprefix(folder).lstrip("/")

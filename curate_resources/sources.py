@@ -1,0 +1,126 @@
+"""Where new video comes from: buckets and prefixes that are watched, declared in one strict YAML file.
+
+    sources:
+      studio:
+        uri: s3://studio-*/takes/*/raw
+        exclude: ["**/proxies/**"]
+        settle_seconds: 300
+
+The file is `<root>/sources.yaml`, or what `CURATE_SOURCES` names.
+"""
+
+import os
+import re
+from functools import cache
+from pathlib import PurePosixPath
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from curate_resources.manifests import VIDEO_SUFFIXES
+from curate_resources.storage import Storage
+from gpu_kernels.strict import StrictModel
+
+SOURCES_FILE = "sources.yaml"
+VARIABLE = "CURATE_SOURCES"
+
+
+class Source(StrictModel):
+    """Buckets or folders that are watched for new video."""
+
+    uri: str
+    """Where to look: a bucket and a folder in it, or a folder of a disk. `*` and `?` in a bucket's or folder's name
+    stand for many: new ones that match are found by themselves."""
+    include: list[str] = Field(default_factory=list)
+    """Patterns of paths below the URI, `**` for any folders; where none is said, all files with a video's suffix."""
+    exclude: list[str] = Field(default_factory=list)
+    """Likewise, of paths that are left out."""
+    videos_per_shard: int = Field(default=100, ge=1)
+    """Most videos in a shard."""
+    gib_per_shard: float = Field(default=50.0, gt=0)
+    """Most GiB in a shard; a single larger file is a shard of its own."""
+    settle_seconds: float = Field(default=120.0, ge=0)
+    """Files that changed within so long may still be written, and wait."""
+    close_after_seconds: float = Field(default=3600.0, ge=0)
+    """A shard that is not full is closed when its oldest file has waited so long; until then it may still grow."""
+    every_seconds: int = Field(default=30, ge=5)
+    """How often the sensor looks."""
+    tick_seconds: float = Field(default=20.0, gt=0)
+    """So long one look may take; the next one goes on where it stopped."""
+    preset: str | None = None
+    """Name of `<root>/presets/<name>.yaml`, whose settings hold for its shards, before `curate.yaml`'s."""
+    launch: bool = False
+    """Whether each new shard gets a run at once; else its partition waits for the automation or for a backfill."""
+    priority: int = 0
+    """Of those runs in the queue, higher first."""
+    queue: str | None = None
+    """URL of an SQS queue that gets the bucket's events; new files are then known without listing."""
+
+    @field_validator("uri")
+    @classmethod
+    def _no_pattern_across_folders(cls, uri: str) -> str:
+        if "**" in uri:
+            raise ValueError("`**` belongs into include; in a URI, `*` stands for one folder or part of its name")
+        return uri.rstrip("/")
+
+    def takes(self, path: str) -> bool:
+        """Whether a file is one of its videos, by its path below the folder that was found."""
+        suffix = PurePosixPath(path).suffix.lower()
+        wanted = _matches(path, self.include) if self.include else suffix in VIDEO_SUFFIXES
+        return wanted and not _matches(path, self.exclude)
+
+
+class Sources(StrictModel):
+    """The whole file."""
+
+    sources: dict[str, Source] = Field(default_factory=dict)
+
+    @field_validator("sources")
+    @classmethod
+    def _names_are_parts_of_keys(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        for name in sources:
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+                raise ValueError(f"{name!r}: a name has lower-case letters, digits and single dashes")
+        return sources
+
+
+class SourcesError(ValueError):
+    """The file is not valid; the message names every key."""
+
+
+def declared_sources(storage: Storage) -> dict[str, Source]:
+    """The sources by name; none where there is no file.
+
+    Raises:
+        SourcesError: the file that is named is not there, no YAML, or not valid.
+    """
+    named = os.environ.get(VARIABLE)
+    if named:
+        folder, _, file = named.rpartition("/")
+        storage, path = Storage(folder or "."), file
+    else:
+        path = SOURCES_FILE
+    if not storage.exists(path):
+        if named:
+            raise SourcesError(f"{VARIABLE} names {named}, which is not there")
+        return {}
+    name = storage.uri(path)
+    try:
+        return Sources.model_validate(yaml.safe_load(storage.read(path)) or {}).sources
+    except yaml.YAMLError as error:
+        raise SourcesError(f"{name} is no YAML: {error}") from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
+        raise SourcesError(f"{name} is not valid:\n  " + "\n  ".join(lines)) from error
+
+
+def _matches(path: str, globs: list[str]) -> bool:
+    return any(_pattern(glob).fullmatch(path) for glob in globs)
+
+
+@cache
+def _pattern(glob: str) -> re.Pattern[str]:
+    """`**/` any folders or none, `*` and `?` within one name."""
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    meaning = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part, re.escape(part)) for part in parts), re.DOTALL)

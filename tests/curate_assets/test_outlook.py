@@ -1,0 +1,206 @@
+"""What `curate plan` says before a run is what the run then does."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate_assets import outlook as looking
+from curate_assets.config import validated
+from curate_assets.outlook import AssetOutlook, outlook
+from curate_assets.runs import register_shards, run_assets
+from curate_assets.video.stages import CURATION_STAGES
+from curate_resources.history import ALL_SHARDS, History
+
+SETTINGS: dict[str, Any] = {
+    "engine": {"kind": "in_process"},
+    "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
+}
+CURATED = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+EVERYTHING = CURATED | {
+    "duplicate_pairs",
+    "duplicate_groups",
+    "captions",
+    "clip_files",
+    "training_dataset",
+    "dataset_report",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(finished, tmp_path_factory):
+    """A root where every asset was materialized by Dagster. Not to be changed: copy it."""
+    root = finished.copy_to(tmp_path_factory.mktemp("whole") / "data")
+    materialized(root, EVERYTHING)
+    return root
+
+
+@pytest.fixture
+def root(whole, tmp_path):
+    return whole.copy_to(tmp_path / "data")
+
+
+def materialized(root, assets=EVERYTHING, settings: dict[str, Any] | None = None) -> None:
+    from dagster import DagsterInstance
+
+    with DagsterInstance.ephemeral() as instance:
+        register_shards(instance, root.shards)
+        curation = {"root": str(root.path), **merged(settings)}
+        for outcome in run_assets(instance, frozenset(assets), root.shards, curation):
+            assert outcome.error is None, outcome
+
+
+def merged(settings: dict[str, Any] | None) -> dict[str, Any]:
+    sections = {*SETTINGS, *(settings or {})}
+    return {name: {**SETTINGS.get(name, {}), **(settings or {}).get(name, {})} for name in sections}
+
+
+def look(root, settings: dict[str, Any] | None = None, assets=EVERYTHING) -> dict[str, AssetOutlook]:
+    ahead = outlook(root.storage, validated(merged(settings)), assets, root.shards)
+    return {asset.name: asset for asset in ahead.assets}
+
+
+def concerned(ahead: dict[str, AssetOutlook]) -> set[str]:
+    return {name for name, asset in ahead.items() if asset.shards}
+
+
+def agrees(root, ahead: dict[str, AssetOutlook], settings: dict[str, Any] | None = None) -> None:
+    """Run, and compare with what was said: exactly, or within bounds where these were all that could be said."""
+    done = root.run(CURATED, merged(settings))
+    for name in CURATED - {"shot_signals", "motion_signals", "storyboards"}:
+        computed = sum(each.computed for each in done.values() if each.table == name)
+        said = ahead[name]
+        assert said.compute <= computed, name
+        if not said.uncounted:
+            assert computed <= said.compute + said.maybe, name
+    scanned = max(done[f"shot_signals/{shard}"].computed for shard in root.shards)
+    said = [ahead[name] for name in ("shot_signals", "motion_signals", "storyboards")]
+    assert max(each.compute for each in said) <= scanned * len(root.shards)
+
+
+def test_nothing_changed_and_nothing_is_to_be_done(root):
+    before = sorted((path, path.stat().st_mtime_ns) for path in root.path.rglob("*"))
+    ahead = look(root)
+    assert concerned(ahead) == set()
+    assert {name: asset.compute for name, asset in ahead.items() if asset.compute} == {"source_videos": 1}
+    assert ahead["source_videos"].reasons == {"failed before": 1}
+    assert ahead["source_videos"].retried == ("a-000000",)
+    assert ahead["clips"].reuse == 4
+    assert sorted((path, path.stat().st_mtime_ns) for path in root.path.rglob("*")) == before
+    agrees(root, ahead)
+
+
+def test_a_threshold_concerns_the_selection_and_what_depends_on_its_verdicts(root):
+    settings = {"clip_selection": {"motion_global_mean_min": 0.5}}
+    ahead = look(root, settings)
+    clips = root.contents()["clip_selection"].num_rows
+    assert ahead["clip_selection"].compute == clips
+    (reason,) = ahead["clip_selection"].reasons
+    assert reason.startswith("clip_selection.motion_global_mean_min ") and reason.endswith(" -> 0.5")
+    assert concerned(ahead) == {
+        "clip_selection",
+        "duplicate_pairs",
+        "duplicate_groups",
+        "captions",
+        "clip_files",
+        "training_dataset",
+        "dataset_report",
+    }
+    assert "clip_selection" in ahead["captions"].depends_on
+    agrees(root, ahead, settings)
+    # A threshold that no clip meets differently is evaluated, and makes no difference to anything else.
+    materialized(root, settings=settings)
+    assert concerned(look(root, {"clip_selection": {"motion_global_mean_min": 0.51}})) == {"clip_selection"}
+
+
+def test_another_cut_is_foreseen_to_the_clip(root):
+    settings = {"clips": {"transition_threshold": 0.99}}
+    ahead = look(root, settings)
+    assert ahead["shot_signals"].compute == ahead["storyboards"].compute == 0
+    assert ahead["clips"].compute == 4 and ahead["motion_scores"].reasons.keys() == {"new in clips"}
+    done = root.run(CURATED, merged(settings))
+    for name in ("clips", "motion_scores", "clip_embeddings", "clip_selection"):
+        assert ahead[name].compute == sum(each.computed for each in done.values() if each.table == name) > 0
+        assert ahead[name].maybe == (0 if name != "clips" else ahead[name].maybe)
+
+
+def test_a_code_version_concerns_its_asset(root, monkeypatch):
+    stages = tuple(
+        replace(stage, writes=tuple(replace(table, version="next") for table in stage.writes))
+        if stage.name == "score_motion"
+        else stage
+        for stage in CURATION_STAGES
+    )
+    monkeypatch.setattr(looking, "CURATION_STAGES", stages)
+    ahead = look(root)
+    rows = root.contents()["motion_scores"].num_rows
+    assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 3 -> next": rows})
+    assert ahead["clip_embeddings"].compute == ahead["clips"].compute == 0
+    done = root.run(CURATED, merged(None), stages=stages)
+    for name in ("motion_scores", "clip_selection", "clips"):
+        assert ahead[name].compute == sum(each.computed for each in done.values() if each.table == name)
+
+
+@pytest.fixture
+def changed_phone(root, tmp_path) -> Iterator[Path]:
+    """One file of shard b has other content."""
+    target = root.library / "b" / "phone.mp4"
+    before, stat = target.read_bytes(), target.stat()
+    target.write_bytes((root.library / "b" / "bunny.mp4").read_bytes()[:-10])
+    root.add()
+    yield target
+    target.write_bytes(before)
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_changed_file_concerns_its_shard_as_far_as_its_content_goes(root, changed_phone):
+    ahead = look(root)
+    assert ahead["source_videos"].reasons == {"failed before": 1, "changed file": 1}
+    assert ahead["shot_signals"].compute == 0
+    assert ahead["shot_signals"].maybe == 2  # the changed file, and the one that failed
+    assert "source_videos" in ahead["shot_signals"].depends_on
+    assert set(ahead["clips"].shards) == {"b-000000"}
+    agrees(root, ahead)
+
+
+def test_a_new_shard_is_counted_as_far_as_its_files_go(root, tmp_path, encode, footage):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    encode(footage("carphone_pristine.mp4"), folder / "new.mp4", "-frames:v", "60", "-c:v", "libx264")
+    from curate_resources.manifests import Manifests
+
+    Manifests(root.storage).add(str(folder), "c", 100, 1 << 40)
+    ahead = look(root)
+    assert ahead["source_videos"].reasons == {"failed before": 1, "new shard": 1}
+    assert ahead["source_videos"].shards == ("c-000000",)
+    assert ahead["storyboards"].maybe == 2 and ahead["clip_embeddings"].uncounted == 2
+    assert {"duplicate_pairs", "duplicate_groups", "clip_files", "training_dataset"} <= concerned(ahead)
+    assert ahead["source_videos"].seconds is not None and ahead["source_videos"].seconds > 0
+    agrees(root, ahead)
+
+
+def test_what_has_no_past_has_no_estimate_and_what_has_no_input_says_so(new_root):
+    fresh = new_root()
+    ahead = look(fresh, assets={"source_videos", "clip_selection"})
+    assert ahead["source_videos"].compute == 6 and ahead["source_videos"].seconds is None
+    assert "clips" in ahead["clip_selection"].blocked["a-000000"]
+
+
+def test_every_asset_has_its_records(whole):
+    """Also those that Dagster's assets commit themselves."""
+    history = History(whole.storage)
+    for name in EVERYTHING:
+        (record, *_) = history.last(name, 1)
+        assert record.inputs
+        if record.shard != ALL_SHARDS:
+            assert record.table_version == whole.tables.version(name)
+            assert record.rows == whole.tables.read(_table(name), record.shard).num_rows
+
+
+def _table(name: str):
+    from curate_assets.video.stages import TABLES
+
+    return TABLES[name]

@@ -1,0 +1,156 @@
+"""Thresholds from planted scores: the percentile is right, what is written is read again, and the selection follows."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from curate_assets.config import CONFIG_FILE, ConfigError, parse_config, resolve_config
+from curate_assets.config_file import write_settings
+from curate_assets.video.calibration import calibrate
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.stages import plan_for
+from curate_cli.main import app
+from curate_resources.in_process import InProcessEngine
+from curate_resources.manifests import Manifests
+from curate_resources.plan import MissingInput, materialize
+from curate_resources.stage import Row, Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.clips import SECOND
+
+CLIPS_PER_SHARD = 100
+
+SETTINGS = """\
+# My library.
+clip_selection:
+  motion_global_mean_min: 0.0095  # a guess
+  motion_per_patch_min: null
+engine: {kind: in_process}
+"""
+
+
+def swap(tables: Tables, table: Table, shard: str, rows: list[Row]) -> None:
+    filled = [{"shard": shard, "status": "ok", "fingerprint": "f", **row} for row in rows]
+    tables.swap(table, shard, pa.Table.from_pylist(filled, schema=table.rows_schema))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Tables:
+    """Two shards of a video each; over both, clip i of 200 has motion i/1000 and a length of 2 + i/100 seconds."""
+    tables = Tables(Storage(str(tmp_path / "data")))
+    tables.storage.write(CONFIG_FILE, SETTINGS.encode())
+    for number, name in enumerate(("a", "b")):
+        file = tmp_path / name / "film.mp4"
+        file.parent.mkdir()
+        file.write_text(name)
+        Manifests(tables.storage).add(str(file.parent), name, 10, 1 << 30)
+        shard, video = f"{name}-000000", f"video-{name}"
+        facts = {"width": 1280, "height": 720 if name == "a" else 360, "average_rate": 25.0}
+        swap(tables, SOURCE_VIDEOS, shard, [{"uri": str(file), "video_id": video, "bytes": 1, **facts}])
+        clips: list[Row] = []
+        scores: list[Row] = []
+        for place in range(CLIPS_PER_SHARD):
+            index = number * CLIPS_PER_SHARD + place
+            start, end = place * 10 * SECOND, (place * 10 + 2) * SECOND + index * SECOND // 100
+            key = {"video_id": video, "clip_id": f"{video}-{place:03d}"}
+            frames = {"start_frame": place * 250, "end_frame": place * 250 + 50}
+            clips.append({**key, "shot": place, "start_ns": start, "end_ns": end, **frames})
+            scores.append({**key, "global_mean": index / 1000, "per_patch_min_256": 0.0})
+        swap(tables, CLIPS, shard, clips)
+        swap(tables, MOTION_SCORES, shard, scores)
+    return tables
+
+
+def selected(tables: Tables) -> set[str]:
+    """The clips that the selection keeps when it is made with the root's own configuration."""
+    plan = plan_for(frozenset({CLIP_SELECTION.name}), resolve_config(tables.storage), tables.storage.root)
+    list(materialize(plan, Manifests(tables.storage).shards(), InProcessEngine()))
+    return set(tables.read(CLIP_SELECTION, columns=["clip_id"], where="selected")["clip_id"].to_pylist())
+
+
+def test_thresholds_are_percentiles_and_selection_follows_what_is_written(root: Tables) -> None:
+    before = selected(root)
+    assert len(before) == 190  # motion from 0.010 on
+    arguments = ["calibrate", "--root", root.storage.root, "--json", "--no-open", "--percentile", "20"]
+    arguments += ["--score", "motion_global_mean", "--score", "seconds"]
+
+    shown = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert root.storage.read(CONFIG_FILE).decode() == SETTINGS
+    assert shown["written"] is None
+    found = {each["setting"]: each for each in shown["proposals"]}
+    assert {name: each["proposed"] for name, each in found.items()} == {
+        "motion_global_mean_min": 0.0398,  # numpy's percentile of 0 to 0.199
+        "seconds_min": pytest.approx(2.398),
+        "seconds_max": pytest.approx(3.592),
+    }
+    # Motion and length grow together: the shortest clips are the stillest, the longest are no others' concern.
+    rejected = {name: (each["rejected_now"], each["rejected"], each["rejected_alone"]) for name, each in found.items()}
+    assert rejected == {
+        "motion_global_mean_min": (10, 40, 0),
+        "seconds_min": (0, 40, 0),
+        "seconds_max": (0, 40, 40),
+    }
+    assert (shown["rejected_now"], shown["rejected"]) == (10, 80)
+
+    written = CliRunner().invoke(app, [*arguments, "--write"])
+    assert json.loads(written.stdout)["proposals"] == shown["proposals"]
+    text = root.storage.read(CONFIG_FILE).decode()
+    assert "# My library." in text and "motion_global_mean_min: 0.0398  # a guess" in text
+    assert len(selected(root)) == 120
+
+
+def test_the_sample_is_the_same_every_time_and_stands_for_the_whole(root: Tables) -> None:
+    config = resolve_config(root.storage)
+    some = calibrate(root, config, [], 120, 50.0)
+    assert len(some.sample) == 120
+    assert some == calibrate(root, config, [], 120, 50.0)
+    assert some.sample != calibrate(root, config, [], 120, 50.0, seed=1).sample
+    assert 0.07 < some.settings["motion_global_mean_min"] < 0.13
+
+
+def test_what_cannot_be_calibrated_is_said(root: Tables, tmp_path: Path) -> None:
+    config = resolve_config(root.storage)
+    with pytest.raises(ValueError, match="choose from motion_global_mean, "):
+        calibrate(root, config, ["beauty"], 10, 5.0)
+    with pytest.raises(MissingInput, match="curate materialize --select motion_scores"):
+        calibrate(Tables(Storage(str(tmp_path / "none"))), config, [], 10, 5.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "clips:\n  min_seconds: 3 # keep\n",
+        "clip_selection: # mine\nclips: {min_seconds: 3}",
+        "clip_selection: ~\n",
+        "clip_selection:\n    # why\n    seconds_min: 2",
+        '{"clips": {"min_seconds": 3}, "clip_selection": {"seconds_min": 2}}',
+    ],
+)
+def test_settings_are_written_into_any_ordinary_file(tmp_path: Path, text: str) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write(CONFIG_FILE, text.encode())
+    write_settings(storage, "clip_selection", {"motion_per_patch_min": 1e-06, "seconds_min": 1.5})
+    before, after = parse_config(text, "before"), parse_config(storage.read(CONFIG_FILE).decode(), "after")
+    assert after == {
+        **before,
+        "clip_selection": {**(before.get("clip_selection") or {}), "motion_per_patch_min": 1e-06, "seconds_min": 1.5},
+    }
+    assert all(
+        comment in storage.read(CONFIG_FILE).decode() for comment in ("# keep", "# mine", "# why") if comment in text
+    )
+
+
+@pytest.mark.parametrize("text", ["clips: {min_second: 3}", "clips: &same {min_seconds: 3}\nclip_selection: *same\n"])
+def test_a_file_that_cannot_be_changed_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write(CONFIG_FILE, text.encode())
+    with pytest.raises(ConfigError):
+        write_settings(storage, "clip_selection", {"seconds_min": 1.5})
+    assert storage.read(CONFIG_FILE).decode() == text

@@ -1,0 +1,174 @@
+"""Checks that compare a shard with others, on planted rows; and what a check that blocks stops, in real runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pytest
+from dagster import DagsterInstance
+
+from curate_assets.config import CurationConfig
+from curate_assets.definitions import defs
+from curate_assets.query import run_query
+from curate_assets.runs import register_shards, run_assets, selected
+from curate_assets.video.checks import CHECKS
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.shard_checks import Finding, Shard
+from curate_resources.manifests import Manifests
+from curate_resources.plan import committed, remember
+from curate_resources.stage import Row, Table
+from curate_resources.storage import Storage
+from curate_resources.tables import Tables
+from gpu_kernels.clips import SECOND
+
+ORDINARY = [f"ordinary-{number}" for number in range(4)]
+CLIPS_PER_SHARD = 40
+CONFIG = CurationConfig()
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    """Four ordinary shards, with their history."""
+    made = Tables(Storage(str(tmp_path)))
+    for seed, shard in enumerate(ORDINARY):
+        materialized(made, shard, shots(seed), vectors(seed), rejected(seed, 0.2))
+    return made
+
+
+def materialized(tables: Tables, shard: str, *parts: tuple[Table, list[Row]]) -> None:
+    for table, rows in parts:
+        filled = [{"shard": shard, "status": "ok", "fingerprint": f"{shard}{row}", **row} for row in rows]
+        stored = pa.Table.from_pylist(filled, schema=table.rows_schema)
+        version = tables.swap(table, shard, stored)
+        remember(tables.storage, table, CONFIG, committed(table, shard, version, stored), stored, {})
+
+
+def key(number: int) -> Row:
+    return {"video_id": "video", "clip_id": f"video-{number:03d}"}
+
+
+def shots(seed: int, scale: float = 1.0) -> tuple[Table, list[Row]]:
+    """Shots with lengths around 5 s."""
+    lengths = np.random.default_rng(seed).lognormal(np.log(5 * scale), 0.6, CLIPS_PER_SHARD)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    return CLIPS, [
+        {**key(n), "shot": n, "start_ns": round(start * SECOND), "end_ns": round((start + length) * SECOND)}
+        for n, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
+    ]
+
+
+def vectors(seed: int, direction: int = 0) -> tuple[Table, list[Row]]:
+    """Unit vectors about one axis."""
+    values = np.random.default_rng(seed).normal(0, 0.1, (CLIPS_PER_SHARD, 16))
+    values[:, direction] += 1
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    return CLIP_EMBEDDINGS, [{**key(n), "vector": vector} for n, vector in enumerate(values.tolist())]
+
+
+def rejected(seed: int, share: float) -> tuple[Table, list[Row]]:
+    against = np.random.default_rng(seed).random(CLIPS_PER_SHARD) < share
+    return CLIP_SELECTION, [
+        {**key(n), "selected": not no, "reasons": ["seconds_low"] if no else []}
+        for n, no in enumerate(against.tolist())
+    ]
+
+
+def found(tables: Tables, shard: str) -> Mapping[str, Finding]:
+    """What the checks that compare shards say of one."""
+    about = Shard(shard, tables, CONFIG)
+    return {check.name: check.judge(about) for check in CHECKS if check.name.endswith("_steady")}
+
+
+def test_an_ordinary_shard_passes_and_is_compared_with_the_others(tables: Tables) -> None:
+    materialized(tables, "new", shots(9), vectors(9), rejected(9, 0.2))
+    for name, finding in found(tables, "new").items():
+        assert finding.problems == [] and finding.note == "", name
+        assert finding.numbers["shards_compared"] == len(ORDINARY)
+
+
+@pytest.mark.parametrize(
+    ("check", "strange"),
+    [
+        ("shot_lengths_steady", shots(9, scale=0.2)),
+        ("shot_lengths_steady", shots(9, scale=5)),
+        ("embeddings_steady", vectors(9, direction=3)),
+        ("rejections_steady", rejected(9, 0.9)),
+    ],
+)
+def test_a_strange_shard_fails_its_check_and_no_other(
+    tables: Tables, check: str, strange: tuple[Table, list[Row]]
+) -> None:
+    materialized(tables, "new", shots(9), vectors(9), rejected(9, 0.2))
+    materialized(tables, "new", strange)
+    assert [name for name, finding in found(tables, "new").items() if finding.problems] == [check]
+    # Those before it are not thrown by it.
+    assert all(finding.problems == [] for finding in found(tables, ORDINARY[0]).values())
+
+
+def test_a_shard_without_others_or_with_few_rows_is_not_judged(tables: Tables, tmp_path: Path) -> None:
+    alone = Tables(Storage(str(tmp_path / "alone")))
+    materialized(alone, "new", shots(9), vectors(9), rejected(9, 0.2))
+    assert all("checks.min_history" in finding.note for finding in found(alone, "new").values())
+    few = [(table, rows[:5]) for table, rows in (shots(9, 9), vectors(9, 3), rejected(9, 1.0))]
+    materialized(tables, "few", *few)
+    assert all("checks.min_rows" in finding.note and not finding.problems for finding in found(tables, "few").values())
+
+
+def test_other_settings_are_not_compared(tables: Tables) -> None:
+    materialized(tables, "new", shots(9, 0.2))
+    other = CurationConfig.model_validate({"clips": {"transition_threshold": 0.9}})
+    (check,) = (check for check in CHECKS if check.name == "shot_lengths_steady")
+    assert check.judge(Shard("new", tables, other)).note.startswith("not judged: 0 other shards")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.table.name}-{check.name}")
+def test_the_rows_of_every_check_can_be_queried(finished, check) -> None:
+    run_query(finished.storage, check.sql_of("a-000000"))
+
+
+def broken(root: Path) -> list[str]:
+    """Two shards, of one file each that is no video."""
+    for name in ("a", "b"):
+        folder = root.parent / name
+        folder.mkdir()
+        (folder / "broken.mp4").write_text("no video")
+        Manifests(Storage(str(root))).add(str(folder), name, 10, 1 << 30)
+    return Manifests(Storage(str(root))).shards()
+
+
+def test_a_blocking_check_stops_what_comes_after(tmp_path: Path) -> None:
+    shards = broken(tmp_path / "data")
+    curation = {"root": str(tmp_path / "data"), "engine": {"kind": "in_process"}}
+    config = {"resources": {"curation": {"config": curation}}}
+    with DagsterInstance.ephemeral() as instance:
+        register_shards(instance, shards)
+        result = dg.materialize(
+            [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)],
+            instance=instance,
+            resources=defs.resources,
+            partition_key=shards[0],
+            run_config=config,
+            raise_on_error=False,
+        )
+        assert not result.success
+        failed = [each for each in result.get_asset_check_evaluations() if not each.passed]
+        assert [(each.check_name, each.partition, each.blocking) for each in failed] == [
+            ("failures_few", shards[0], True)
+        ]
+        assert f"source_videos where shard = '{shards[0]}'" in str(failed[0].metadata["rows"].value)
+        # All of its own step, which streams; and none of the steps after it.
+        step = {key.to_user_string() for key in defs.resolve_assets_def("source_videos").keys}
+        made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+        assert made == step
+
+        outcomes = list(run_assets(instance, selected("*"), shards, curation))
+        assert [outcome.shards for outcome in outcomes] == [tuple(shards)]
+        assert "blocking asset check" in (outcomes[0].error or "")
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey("source_videos"), "failures_few"), limit=10
+        )
+        assert {record.partition for record in history} == set(shards)

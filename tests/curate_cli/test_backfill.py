@@ -1,0 +1,123 @@
+"""`curate plan` and `curate backfill` as a user calls them, with a daemon of Dagster's own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance
+
+from curate_resources.history import History
+from curate_resources.storage import Storage
+from gpu_kernels.ffmpeg import ffmpeg_executable
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SETTINGS = """
+clips: {splitter: fixed_stride, min_seconds: 0.6, min_frames: 15}
+shot_signals: {network: none}
+engine: {kind: in_process}
+"""
+CHEAP = "source_videos,shot_signals,motion_signals,storyboards,clips,motion_scores,clip_selection"
+
+
+def environment(root: Path) -> dict[str, str]:
+    others = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    paths = f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}"
+    return others | {"CURATE_ROOT": str(root), "DAGSTER_HOME": str(root / "dagster"), "PYTHONPATH": paths}
+
+
+def curate(root: Path, *arguments: str, code: int = 0) -> Any:
+    command = [sys.executable, "-m", "curate_cli.main", *arguments, "--json"]
+    done = subprocess.run(command, env=environment(root), capture_output=True, text=True)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Three shards of one video each, materialized up to the selection."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in ("one", "three", "two"):
+        command = [ffmpeg_executable(), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=25"]
+        length = ["-t", str(1 + len(name) / 5)]
+        subprocess.run([*command, *length, "-pix_fmt", "yuv420p", str(folder / f"{name}.mp4")], check=True)
+    root = tmp_path_factory.mktemp("root") / "data"
+    root.mkdir()
+    (root / "curate.yaml").write_text(SETTINGS)
+    curate(root, "add", str(folder), "--name", "s", "--videos-per-shard", "1")
+    assert curate(root, "backfill", "--select", CHEAP, code=1)["error"]["type"] == "NoDaemon"
+    (outcome,) = curate(root, "backfill", "--select", CHEAP, "--here")
+    assert outcome["shards"] == ["s-000000", "s-000001", "s-000002"] and outcome["error"] is None
+    assert curate(root, "backfill", "--select", CHEAP, "--here") == []
+    return root
+
+
+_DAEMON = """
+import dagster._daemon.controller as controller
+from dagster._daemon.cli import main
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+main()
+"""
+
+
+@contextmanager
+def daemon(root: Path) -> Iterator[None]:
+    """Dagster's daemon, which looks for something to do every second instead of every half minute."""
+    command = [sys.executable, "-c", _DAEMON, "run", "-w", "workspace.yaml"]
+    with (root / "daemon.log").open("wb") as log:
+        running = subprocess.Popen(command, env=environment(root), cwd=REPOSITORY, stdout=log, stderr=log)
+    try:
+        with DagsterInstance.from_config(str(root / "dagster")) as instance:
+            while "BACKFILL" not in instance.get_daemon_heartbeats():
+                assert running.poll() is None, (root / "daemon.log").read_text()
+                time.sleep(0.2)
+        yield
+    finally:
+        running.terminate()
+        running.wait(60)
+
+
+def needing(root: Path, *arguments: str) -> dict[str, set[str]]:
+    """By asset, the shards that a plan says are missing or stale."""
+    ahead = curate(root, "plan", "--select", CHEAP, *arguments)
+    found = {asset["name"]: {*asset["absent"], *asset["stale"]} for asset in ahead["assets"]}
+    return {name: shards for name, shards in found.items() if shards}
+
+
+def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("clip_selection: {short_side_min: 90}\n")
+    changed = ("--config", str(settings))
+    assert needing(root) == {}
+    assert needing(root, *changed) == {"clip_selection": {"s-000000", "s-000001", "s-000002"}}
+    ends = ("--shard", "s-000000", "--shard", "s-*2")
+    with daemon(root):
+        done = curate(root, "backfill", "--select", CHEAP, *ends, *changed, "--watch")
+        assert done["status"] == "completed_success"
+        assert {each["shard"]: (each["done"], each["total"]) for each in done["shards"]} == {
+            "s-000000": (1, 1),
+            "s-000002": (1, 1),
+        }
+        assert needing(root, *changed) == {"clip_selection": {"s-000001"}}
+        assert curate(root, "backfill", "--status", done["id"]) == done
+
+        asked = curate(root, "backfill", "--select", CHEAP, *changed)
+        assert [each["shard"] for each in asked["shards"]] == ["s-000001"] and not asked["ended"]
+        ended = curate(root, "backfill", "--cancel", asked["id"], "--watch", code=1)
+        assert ended["status"] == "canceled"
+        assert curate(root, "backfill", "--cancel", asked["id"], code=2)["error"]["type"] == "UnknownBackfill"
+    (record,) = History(Storage(str(root))).last("clip_selection", 1, "s-000002")
+    assert (record.computed, record.reused) == (1, 0)
+
+
+def test_what_there_is_none_of_is_said(root):
+    assert "there is no shard 'x-*'" in curate(root, "plan", "--shard", "x-*", code=2)["error"]["message"]
+    assert curate(root, "backfill", "--failed", "--select", CHEAP) == []
+    assert curate(root, "plan", "--shard", "s-000001..s-000002")["shards"] == ["s-000001", "s-000002"]
+    assert "no backfill 'none'" in curate(root, "backfill", "--status", "none", code=2)["error"]["message"]
