@@ -11,11 +11,11 @@ from curate_resources.storage import is_local, local_path
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_BLOCK = 1 << 20
+_BLOCK = 4 << 20
 
 
 def range_file(uri: str) -> io.BufferedReader:
-    """The content of a local file, an object or a URL, opened for reading and seeking; a MiB of it is in memory.
+    """The content of a local file, an object or a URL, opened for reading and seeking; 4 MiB of it are in memory.
 
     Raises:
         FileNotFoundError: there is no such file.

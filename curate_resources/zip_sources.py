@@ -1,4 +1,4 @@
-"""A ZIP of videos as a source: each video in it is unpacked once, to `<root>/sources/<id of the ZIP>/<its name>`.
+"""A ZIP of videos as a source: each video in it is unpacked once, to `<root>/unpacked/<id of the ZIP>/<its name>`.
 
 The id is the digest of its videos' names, sizes and checksums, which the ZIP's directory has: the same ZIP under
 another name or signature is the same, and adding it again reads no more than that directory. A ZIP is a stranger's:
@@ -24,7 +24,7 @@ from curate_resources.object_stores import is_web
 from curate_resources.range_file import range_file
 from curate_resources.storage import Storage, is_local, local_path
 
-FOLDER = "sources"
+FOLDER = "unpacked"
 
 _BLOCK = 1 << 20
 _MOST_MEMBERS = 100_000

@@ -17,6 +17,7 @@ CHECKS = (
     settings.STORAGE,
     *root.CHECKS,
     settings.CONFIGURATION,
+    settings.WATCHED,
     *installation.CHECKS,
     *media_programs.CHECKS,
     *models.CHECKS,

@@ -1,7 +1,8 @@
-"""The two files of settings: the storage settings of this machine, and the root's configuration."""
+"""The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
 from curate_assets.config import CONFIG_FILE
 from curate_assets.doctor.check import Check, Deployment, Finding, ok
+from curate_resources.sources import SOURCES_FILE, declared_sources
 from curate_resources.storage_profiles import VARIABLE, storage_settings
 
 
@@ -20,10 +21,24 @@ def configuration(deployment: Deployment) -> Finding:
     return ok(f"{CONFIG_FILE} sets {', '.join(said)}" if said else f"all defaults; there is no {CONFIG_FILE}")
 
 
+def watched(deployment: Deployment) -> Finding:
+    """The declaration of watched sources is valid; an error names every key that is wrong."""
+    declared = declared_sources(deployment.storage)
+    if not declared:
+        return ok(f"none; there is no {SOURCES_FILE}")
+    return ok(", ".join(f"{name} at {source.uri}" for name, source in declared.items()))
+
+
 STORAGE = Check("storage settings", storage, f"mend the file that {VARIABLE} names: docs/storage.md")
 CONFIGURATION = Check(
     "configuration",
     configuration,
     f"mend <root>/{CONFIG_FILE}: docs/configuration.md has every key",
+    needs=("root",),
+)
+WATCHED = Check(
+    "watched sources",
+    watched,
+    f"mend <root>/{SOURCES_FILE}, or the file that CURATE_SOURCES names",
     needs=("root",),
 )

@@ -31,6 +31,7 @@ NAMES = [
     "conditional writes",
     "clock",
     "configuration",
+    "watched sources",
     "packages",
     "media libraries",
     "GPU",
@@ -145,6 +146,10 @@ def unknown_setting(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write("curate.yaml", b"clips: {min_second: 1.0}\n")
 
 
+def unknown_source(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, url: s3://b}}\n")
+
+
 def poor_ffmpeg(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     program = Path(storage.root).parent / "ffmpeg"
     program.write_text("#!/bin/sh\necho ffmpeg version 0.1\n")
@@ -164,6 +169,7 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         (other_columns, "tables", "motion_scores (lacks ['clip_id'", "materialize the asset again"),
         (broken_table, "tables", "clips does not open", "materialize the asset again"),
         (unknown_setting, "configuration", "clips.min_second: unknown key", "docs/configuration.md"),
+        (unknown_source, "watched sources", "sources.studio.url: Extra", "sources.yaml"),
         (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
         (silent_cluster, "Ray", "no job server answers", "cluster.address"),
     ],

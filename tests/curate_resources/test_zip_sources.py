@@ -40,7 +40,7 @@ def contents(manifests: Manifests) -> dict[str, bytes]:
     for shard in manifests.shards():
         for entry in manifests.load(shard).entries:
             with local_copy(entry.uri) as path:
-                found[entry.uri.split("/sources/")[1].split("/", 1)[1]] = Path(path).read_bytes()
+                found[entry.uri.split("/unpacked/")[1].split("/", 1)[1]] = Path(path).read_bytes()
     return found
 
 
