@@ -67,7 +67,8 @@ class S3Server:
 
 
 class FaultyProxy:
-    """Passes requests on to a server, and does to a share of them one of the things in FAULTS, or refuses them.
+    """Passes requests on to a server, and does to a share of them one of the things in FAULTS; or, when
+    asked, `denied` refuses them, and `unconditional` forgets on what condition they are to be met.
 
     Attributes:
         share: of requests that meet a fault.
@@ -106,6 +107,8 @@ class FaultyProxy:
                     return self.reset()
                 if fault == "slow":
                     time.sleep(0.3)
+                if fault == "unconditional":
+                    del self.headers["If-None-Match"]
                 status, headers, content = proxy.passed_on(self.command, self.path, self.headers, body)
                 if fault == "reset_after":  # what was asked for is done, and nobody hears of it
                     return self.reset()

@@ -190,6 +190,16 @@ def test_keys_that_are_refused(s3, environment, tmp_path):
     assert [name for name, status in not_ok(checks).items() if status == "failed"] == ["root"]
 
 
+def test_a_store_that_knows_no_conditional_writes(s3, environment, tmp_path):
+    storage = made(s3.bucket("unconditional") + "/root", tmp_path)
+    before = files(storage)
+    s3.proxy.share, s3.proxy.faults = 1.0, ("unconditional",)
+    checks = examined_here(storage)
+    assert not_ok(checks) == {"conditional writes": "failed", **ALWAYS}
+    assert "3 of three creations" in checks["conditional writes"]["found"]
+    assert files(storage) == before
+
+
 def test_what_raises_or_hangs_is_a_line_and_stops_no_other(tmp_path):
     def raises(_: Deployment) -> Any:
         raise KeyError("no such thing")
