@@ -12,13 +12,16 @@ from curate_assets.config import CurationConfig
 from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
 from curate_resources.forecast import FORCED, Expected, differences, forecast
-from curate_resources.history import ALL_SHARDS, History
+from curate_resources.history import ALL_SHARDS, History, Record
 from curate_resources.stage import Stage
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 
 _RECIPES = 3
 """So many of the last records of a shard are looked at for what its rows were made with."""
+
+_SHARDS_AT_ONCE = 256
+"""So many shards' records are held at the same time."""
 
 _PAST = 50
 """So many of the last records of a table are looked at for how long it takes."""
@@ -135,13 +138,15 @@ class _Look:
         """The assets of one streaming plan."""
         own = frozenset(table.name for stage in stages for table in stage.writes) & self._wanted
         plan = plan_for(own, self._config, self._storage.root, self._force, stages)
-        records = self._history.recent(own, self.shards, _RECIPES)
         found: dict[str, list[Expected]] = {name: [] for name in own}
-        for shard in self.shards:
-            looked = forecast(plan, shard, self._changing[shard], records)
-            self._changing[shard] |= looked.changes
-            for name, expected in looked.expected.items():
-                found[name].append(expected)
+        for first in range(0, len(self.shards), _SHARDS_AT_ONCE):
+            some = self.shards[first : first + _SHARDS_AT_ONCE]
+            records = self._history.recent(own, some, _RECIPES)
+            for shard in some:
+                looked = forecast(plan, shard, self._changing[shard], records)
+                self._changing[shard] |= looked.changes
+                for name, expected in looked.expected.items():
+                    found[name].append(expected)
         assets: list[AssetOutlook] = []
         for stage in plan.stages:
             names = [table.name for table in stage.writes if table.name in own]
@@ -158,7 +163,8 @@ class _Look:
         if name not in self._wanted:
             return []
         shards = self.shards if asset.per_shard else (ALL_SHARDS,)
-        found = [self._of_gathered(asset, shard) for shard in shards]
+        records = self._history.latest([name], shards)
+        found = [self._of_gathered(asset, shard, records.get((name, shard))) for shard in shards]
         for expected in found:
             if expected.needed:
                 for shard in [expected.shard] if asset.per_shard else self.shards:
@@ -168,12 +174,11 @@ class _Look:
         seconds = needed * sum(past) / len(past) if past else 0.0 if not needed else None
         return [_summed(name, found, None, seconds)]
 
-    def _of_gathered(self, asset: Gathered, shard: str) -> Expected:
+    def _of_gathered(self, asset: Gathered, shard: str, record: Record | None) -> Expected:
         tables, name = Tables(self._storage), asset.table.name
         expected = Expected(name, shard)
         reads = {table.name for table in asset.reads}
         changing = self._changing[shard] if shard != ALL_SHARDS else set[str]().union(*self._changing.values())
-        record = self._history.latest([name], [shard]).get((name, shard))
         rows = tables.read(asset.table, shard or None, columns=["shard"]).num_rows
         expected.depends_on |= reads & changing
         reasons: list[str] = [FORCED] if self._force else []

@@ -134,13 +134,15 @@ class _Shard:
             for expected in self._expected.values():
                 expected.blocked = str(error)
             return Forecast(self._expected, frozenset())
-        stored = {name: [unit.kept.get(name, self._plan.tables[name].empty()) for unit in units] for name in self._made}
+        stored = {
+            name: [unit.kept.get(name, self._plan.tables[name].empty()) for unit in units] for name in self._expected
+        }
         for unit in units:
             loose: dict[str, _Loose] = {}
             for number in range(len(self._treatments)):
                 self._pass(number, unit, loose)
         changes = set(self._loose)
-        for name in self._made:
+        for name in self._expected:
             table = self._plan.tables[name]
             if identity_digest(table, stored[name]) != identity_digest(table, [unit.rows[name] for unit in units]):
                 changes.add(name)
@@ -149,10 +151,6 @@ class _Shard:
             for name in treatment.writes:
                 self._explain(name, treatment, digests, stored[name])
         return Forecast(self._expected, frozenset(changes))
-
-    @property
-    def _made(self) -> list[str]:
-        return list(self._expected)
 
     # ---------------------------------------------------------------- one stage of one video
 
@@ -258,10 +256,13 @@ class _Shard:
     def _count(self, name: str, found: Mapping[int, Doubt]) -> None:
         expected = self._expected[name]
         expected.compute += len(found)
-        expected.missing += sum(doubt == "missing" for doubt in found.values())
-        expected.failed += sum(doubt == "failed" for doubt in found.values())
-        expected.absent = expected.absent or "missing" in found.values()
-        expected.stale = expected.stale or any(doubt not in ("missing", "failed") for doubt in found.values())
+        if self._plan.force:
+            expected.stale = expected.stale or bool(found)
+        else:
+            expected.missing += sum(doubt == "missing" for doubt in found.values())
+            expected.failed += sum(doubt == "failed" for doubt in found.values())
+            expected.absent = expected.absent or "missing" in found.values()
+            expected.stale = expected.stale or any(doubt not in ("missing", "failed") for doubt in found.values())
         self._doubts[name].update(found.values())
 
     # ---------------------------------------------------------------- reasons

@@ -6,8 +6,6 @@ the history says why, and how long it took. Appends of several processes never c
 
 import hashlib
 import json
-import random
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate_resources.commits import patiently
 from curate_resources.stage import Recipe, Table
 from curate_resources.storage import Storage, is_local
 
@@ -53,7 +52,6 @@ _SCHEMA = pa.schema(
 _READ_SCHEMA = pa.schema([field.with_type(pa.int64()) if field.name == "at" else field for field in _SCHEMA])
 """Python's own times have no nanoseconds."""
 
-_COMMIT_ATTEMPTS = 30
 _COMPACT_EVERY = 256
 """Versions: each lists all fragments, so many small ones make every append dearer."""
 
@@ -114,17 +112,11 @@ class History:
         import lance
 
         row = pa.Table.from_pylist([_row(record)], schema=_SCHEMA)
-        dataset = self._open() or self._create()
-        for attempt in range(_COMMIT_ATTEMPTS):
-            try:
-                dataset = lance.write_dataset(row, dataset, mode="append")
-                break
-            except OSError as error:
-                # Nothing conflicts with an append; but many at once run out of the tries that Lance has by itself.
-                if attempt + 1 == _COMMIT_ATTEMPTS or "conflict" not in str(error).lower():
-                    raise
-                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
-                dataset = self._open() or self._create()
+
+        def append() -> "lance.LanceDataset":
+            return lance.write_dataset(row, self._open() or self._create(), mode="append")
+
+        dataset = patiently(append, is_local(self.storage.root))
         if dataset.version % _COMPACT_EVERY == 0:
             self.compact(_READERS_AGE)
 
@@ -187,7 +179,7 @@ class History:
         import lance
 
         try:
-            return lance.dataset(self.uri)
+            return lance.dataset(self.uri, storage_options=self.storage.lance_options)
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -201,11 +193,13 @@ class History:
 
             Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
         try:
-            return lance.write_dataset(_SCHEMA.empty_table(), self.uri, mode="create")
+            return lance.write_dataset(
+                _SCHEMA.empty_table(), self.uri, mode="create", storage_options=self.storage.lance_options
+            )
         except OSError as error:
             if "already exists" not in str(error).lower():
                 raise
-            return lance.dataset(self.uri)  # another writer was first
+            return lance.dataset(self.uri, storage_options=self.storage.lance_options)  # another writer was first
 
 
 def _row(record: Record) -> dict[str, Any]:

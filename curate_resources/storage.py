@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from curate_resources import object_stores
 from curate_resources.scratch import Scratch
+from curate_resources.storage_profiles import store_options
 
 DEFAULT_ROOT = "./curate-data"
 
@@ -53,6 +54,11 @@ class Storage:
     def uri(self, path: str) -> str:
         """The absolute URI of a path under the root."""
         return f"{self.root}/{path}"
+
+    @property
+    def lance_options(self) -> dict[str, str]:
+        """How Lance reaches what lies under the root."""
+        return {} if is_local(self.root) else store_options(self.root)
 
     def exists(self, path: str) -> bool:
         """Whether there is a file at `path`."""

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local
-from curate_resources.storage_profiles import store_options
 
 if TYPE_CHECKING:
     import lance
@@ -43,10 +42,6 @@ class Tables:
     def uri(self, name: str) -> str:
         """Where the table of an asset lies."""
         return self.storage.uri(f"tables/{name}.lance")
-
-    @property
-    def _options(self) -> dict[str, str]:
-        return {} if is_local(self.storage.root) else store_options(self.storage.root)
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -154,7 +149,7 @@ class Tables:
         import lance
 
         try:
-            return lance.dataset(self.uri(name), storage_options=self._options)
+            return lance.dataset(self.uri(name), storage_options=self.storage.lance_options)
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -169,9 +164,13 @@ class Tables:
             Path(self.uri(table.name)).parent.mkdir(parents=True, exist_ok=True)
         try:
             return lance.write_dataset(
-                table.schema.empty_table(), self.uri(table.name), mode="create", storage_options=self._options
+                table.schema.empty_table(),
+                self.uri(table.name),
+                mode="create",
+                storage_options=self.storage.lance_options,
             )
         except OSError as error:
             if "already exists" not in str(error).lower():
                 raise
-            return lance.dataset(self.uri(table.name), storage_options=self._options)  # another writer was first
+            # Another writer was first.
+            return lance.dataset(self.uri(table.name), storage_options=self.storage.lance_options)

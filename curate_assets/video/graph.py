@@ -47,6 +47,7 @@ curation_assets = streamed_assets(
         )
     ],
     check_specs=check_specs([DUPLICATE_PAIRS]),
+    can_subset=True,  # else a step of several shards would have to give verdicts for all of them at once
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     required_resource_keys={"curation"},
 )

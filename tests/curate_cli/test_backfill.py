@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance
+from typer.testing import CliRunner
 
+from curate_cli.main import app
 from curate_resources.history import History
 from curate_resources.storage import Storage
 from gpu_kernels.ffmpeg import ffmpeg_executable
@@ -33,9 +35,9 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def curate(root: Path, *arguments: str, code: int = 0) -> Any:
-    command = [sys.executable, "-m", "curate_cli.main", *arguments, "--json"]
-    done = subprocess.run(command, env=environment(root), capture_output=True, text=True)
-    assert done.returncode == code, (done.stdout, done.stderr)
+    """The command in this process, which has imported Dagster already."""
+    done = CliRunner().invoke(app, [*arguments, "--root", str(root), "--json"], env=environment(root))
+    assert done.exit_code == code, (done.stdout, done.stderr, done.exception)
     return json.loads(done.stdout)
 
 
