@@ -14,6 +14,7 @@ from curate_assets.config import ConfigError
 from curate_cli import present
 from curate_resources.jobs import ClusterUnreachable, JobFailed
 from curate_resources.manifests import ManifestError, Manifests, shard_name
+from curate_resources.object_stores import StorageUnavailable
 from curate_resources.plan import LostUnits, MissingInput, Mode
 from curate_resources.pools import PlanDoesNotFit
 from curate_resources.storage import Storage, root_uri
@@ -38,6 +39,15 @@ _SHARDS = (
 
 _USAGE_ERRORS = (ConfigError, ManifestError, MissingInput, FileNotFoundError, ValueError)
 
+_FAILURES = (
+    LostUnits,
+    JobFailed,
+    ClusterUnreachable,
+    PlanDoesNotFit,
+    ClusterDidNotStart,
+    StorageUnavailable,
+)
+
 
 def _told(command: Callable[..., int]) -> Callable[..., None]:
     """Errors that a user can mend become one line on standard error and an exit code."""
@@ -53,7 +63,7 @@ def _told(command: Callable[..., int]) -> Callable[..., None]:
         except (*_USAGE_ERRORS, QueryError, UnknownAsset, UnknownBackfill) as error:
             _fail(error, bool(options.get("as_json")))
             code = USAGE
-        except (LostUnits, JobFailed, ClusterUnreachable, PlanDoesNotFit, ClusterDidNotStart, NoDaemon) as error:
+        except (*_FAILURES, NoDaemon) as error:
             _fail(error, bool(options.get("as_json")))
             code = FAILED
         raise typer.Exit(code)
@@ -71,7 +81,9 @@ def _fail(error: Exception, as_json: bool) -> None:
 @app.command()
 @_told
 def add(
-    source: Annotated[str, typer.Argument(help="A folder, a file, or a URI such as s3://bucket/prefix.")],
+    source: Annotated[
+        str, typer.Argument(help="A folder, a file, a ZIP of videos, or a URI such as s3://bucket/prefix.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="First part of the shards' names. Default: the folder's name.")
     ] = None,
@@ -348,6 +360,26 @@ def report(
 
 @app.command()
 @_told
+def export(
+    to: Annotated[str, typer.Option(help="A file, a URI such as s3://bucket/set.zip, or a URL presigned for PUT.")],
+    shard: Annotated[list[str] | None, typer.Option(help=_SHARDS)] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Write the training set and its tables as one ZIP, whole or not at all; the same set gives the same bytes."""
+    from curate_assets.config import resolve_config
+    from curate_assets.video.export import export_dataset
+    from curate_resources.tables import Tables
+
+    storage = Storage(root_uri(root))
+    shards = frozenset(_chosen_shards(Manifests(storage), shard)) if shard else None
+    version = resolve_config(storage).training_dataset.version
+    present.exported(export_dataset(Tables(storage), version, to, shards), as_json)
+    return OK
+
+
+@app.command()
+@_told
 def calibrate(
     score: Annotated[
         list[str] | None,
@@ -380,6 +412,21 @@ def calibrate(
     written = write_settings(storage, SECTION, found.settings) if write else None
     present.calibration(found, page, written, show and not as_json, as_json)
     return OK
+
+
+@app.command()
+@_told
+def doctor(
+    network: Annotated[bool, typer.Option("--network", help="Also ask model hubs and model servers.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
+    from curate_assets.doctor import CHECKS
+    from curate_assets.doctor.check import Deployment, examined
+
+    lines = present.examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
+    return FAILED if any(line.finding.status == "failed" for line in lines) else OK
 
 
 @app.command()

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +29,9 @@ from curate_resources.storage import is_local
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from curate_assets.doctor.check import Line
+    from curate_assets.video.export import Exported
 
 _SHOWN_ROWS = 200
 
@@ -398,3 +401,40 @@ def cluster(address: str | None, state: str, as_json: bool) -> None:
         _document({"address": address, "state": state})
         return
     Console(highlight=False).print(f"cluster {address}: {state}" if address else f"cluster: {state}")
+
+
+def exported(result: "Exported", as_json: bool) -> None:
+    """What `curate export` wrote."""
+    if as_json:
+        _document(asdict(result))
+        return
+    Console(highlight=False).print(
+        f"{escaped(result.to)}: {result.samples} samples in {result.tars} tars, {len(result.tables)} tables, "
+        f"{result.bytes / (1 << 20):.1f} MiB",
+        soft_wrap=True,
+    )
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+def examined(lines: "Iterable[Line]", as_json: bool) -> "list[Line]":
+    """What `curate doctor` finds, line by line as it comes; returns all of it."""
+    console = Console(highlight=False, quiet=as_json)
+    seen: list[Line] = []
+    for line in lines:
+        seen.append(line)
+        finding, colour = line.finding, _COLOURS[line.finding.status]
+        console.print(
+            f"[{colour}]{finding.status:<8}[/{colour}][bold]{line.name}[/bold]: {escaped(finding.found)}",
+            soft_wrap=True,
+        )
+        if finding.remedy:
+            console.print(f"        [dim]remedy:[/dim] {escaped(finding.remedy)}", soft_wrap=True)
+    counts = {status: sum(line.finding.status == status for line in seen) for status in _COLOURS}
+    if as_json:
+        checks = [{"name": line.name, **asdict(line.finding), "seconds": round(line.seconds, 3)} for line in seen]
+        _document({**counts, "checks": checks})
+    else:
+        console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    return seen

@@ -64,7 +64,7 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
         _insert(database, "there", _THERE, _there(discovery, settled))
         _insert(database, "known", _KNOWN, _known(discovery, manifests))
         late = _late(discovery, manifests, database)
-        changed = database.sql(
+        changed = database.execute(
             "SELECT k.shard, t.uri, t.bytes, t.version FROM there t JOIN known k USING (uri) "
             "WHERE t.version <> k.version ORDER BY k.shard"
         ).fetchall()
@@ -73,7 +73,9 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
             manifest = manifests.load(shard)
             entries = tuple(fresh.get(entry.uri, entry) for entry in manifest.entries)
             manifests.write(manifest.model_copy(update={"entries": entries}))
-        gone = database.sql(f"SELECT uri FROM known ANTI JOIN there USING (uri) ORDER BY uri LIMIT {_SHOWN}").fetchall()
+        gone = database.execute(
+            f"SELECT uri FROM known ANTI JOIN there USING (uri) ORDER BY uri LIMIT {_SHOWN}"
+        ).fetchall()
         return Audit(
             files=_count(database, "SELECT count(*) FROM there WHERE wanted"),
             late=sum(late.values()),
@@ -142,5 +144,5 @@ def _late(discovery: Discovery, manifests: Manifests, database: "duckdb.DuckDBPy
 
 
 def _count(database: "duckdb.DuckDBPyConnection", sql: str) -> int:
-    row = database.sql(sql).fetchone()
+    row = database.execute(sql).fetchone()
     return int(row[0]) if row else 0

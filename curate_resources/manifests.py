@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from curate_resources import object_stores
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.zip_sources import is_zip, unpack
 
 _log = logging.getLogger("curate.manifests")
 
@@ -45,6 +46,11 @@ class Entry(BaseModel):
     uri: str
     bytes: int = Field(ge=0)
     version: str
+
+    @property
+    def place(self) -> str:
+        """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
+        return self.uri.partition("?")[0] if object_stores.is_web(self.uri) else self.uri
 
 
 class Manifest(BaseModel):
@@ -121,20 +127,21 @@ class Manifests:
         return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
 
     def add(self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int) -> Added:
-        """Put the videos under a folder or URI into shards; only new and changed files make a difference.
+        """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
 
         Raises:
             FileNotFoundError: there is nothing at `source`.
+            ZipRefused: it is a ZIP that is damaged or hostile.
         """
-        found, ignored = _videos(source)
-        where = {entry.uri: shard for shard in self.shards() for entry in self.load(shard).entries}
-        known = {entry.uri: entry for shard in self.shards() for entry in self.load(shard).entries}
-        changed = [entry for entry in found if entry.uri in known and known[entry.uri] != entry]
-        new = [entry for entry in found if entry.uri not in known]
-        changed_shards = sorted({where[entry.uri] for entry in changed})
+        found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
+        where = {entry.place: shard for shard in self.shards() for entry in self.load(shard).entries}
+        known = {entry.place: entry for shard in self.shards() for entry in self.load(shard).entries}
+        changed = [entry for entry in found if entry.place in known and known[entry.place] != entry]
+        new = [entry for entry in found if entry.place not in known]
+        changed_shards = sorted({where[entry.place] for entry in changed})
         for shard in changed_shards:
-            fresh = {entry.uri: entry for entry in changed}
-            entries = tuple(fresh.get(entry.uri, entry) for entry in self.load(shard).entries)
+            fresh = {entry.place: entry for entry in changed}
+            entries = tuple(fresh.get(entry.place, entry) for entry in self.load(shard).entries)
             self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
         ordinal = self.next_ordinal(name)
@@ -150,6 +157,14 @@ class Manifests:
             len(found) - len(new) - len(changed),
             ignored,
         )
+
+    def _zipped_videos(self, source: str) -> tuple[list[Entry], int]:
+        unpacked = unpack(self.storage, source, VIDEO_SUFFIXES)
+        entries = [
+            Entry(uri=self.storage.uri(video.path), bytes=video.bytes, version=f"crc32 {video.crc:08x}")
+            for video in unpacked.videos
+        ]
+        return entries, unpacked.others
 
     def next_ordinal(self, name: str) -> int:
         """The number of the next shard of a series."""
@@ -169,7 +184,8 @@ def _some(shards: Sequence[str]) -> str:
 
 def shard_name(source: str) -> str:
     """A shard name from the last part of a folder's path: lower case, letters, digits and dashes."""
-    last = PurePosixPath(source.rstrip("/").split("://")[-1]).name
+    path = source.partition("?")[0] if object_stores.is_web(source) else source
+    last = PurePosixPath(path.rstrip("/").split("://")[-1]).name.removesuffix(".zip")
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
 
 

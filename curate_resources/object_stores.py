@@ -1,10 +1,11 @@
-"""Objects of a bucket by their URI: s3://, gs://, az://, and http(s):// for reading, presigned URLs among them.
+"""Objects of a bucket by their URI: s3://, gs://, az://, and http(s)://, presigned URLs among them, one file each.
 
 The one module that talks to object stores, through obstore, which is the same Rust code that Lance commits with.
 Requests that meet throttling, a server's error or a broken connection are repeated with growing pauses, and what is
 read is compared in length; the error at the end names the object and the cause.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -85,7 +86,13 @@ def read_range(uri: str, start: int, length: int) -> bytes:
 
 
 def write(uri: str, content: IO[bytes]) -> None:
-    """Store what can be read from `content` from where it stands; readers see all of it or nothing."""
+    """Store what can be read from `content` from where it stands; readers see all of it or nothing.
+
+    A URL is written to by PUT, which a presigned one must be made for.
+    """
+    if is_web(uri):
+        _web_write(uri, content)
+        return
     import obstore
 
     store, path = opened(uri)
@@ -197,7 +204,7 @@ def signed(uri: str, seconds: float, method: str = "GET") -> str:
 
 
 def is_web(uri: str) -> bool:
-    """Whether a URI is a URL, of which nothing can be listed or written."""
+    """Whether a URI is a URL, which names one file: nothing can be listed there."""
     return uri.startswith(("http://", "https://"))
 
 
@@ -241,13 +248,14 @@ def told(uri: str) -> Generator[None, None, None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no {uri}") from error
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise StorageUnavailable(
-            f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
-        ) from error
     except exceptions.BaseError as error:
         if "NoSuchBucket" in str(error):
             raise FileNotFoundError(f"there is no bucket for {uri}") from error
+        refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+        if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
+            raise StorageUnavailable(
+                f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
+            ) from error
         raise StorageUnavailable(f"{uri}: {_cause(error)}") from error
 
 
@@ -335,12 +343,32 @@ def _asked(url: str, start: int, length: int) -> "requests.Response":
     return response
 
 
+def _web_write(url: str, content: IO[bytes]) -> None:
+    import requests
+
+    start = content.tell()
+
+    def put() -> "requests.Response":
+        content.seek(start)
+        try:
+            # Of a file, `requests` says the length, without which stores refuse it, and sends it in small blocks.
+            return _session().put(url, data=content, timeout=(10, _TIMEOUT.total_seconds()))
+        except requests.RequestException as error:
+            raise StorageUnavailable(f"{_shown(url)}: {type(error).__name__} while writing") from error
+
+    answer = _repeated(put)
+    if not answer.ok:
+        hint = "; a presigned URL may have expired, or be for reading" if answer.status_code == 403 else ""
+        raise StorageUnavailable(f"{_shown(url)}: the server answers {answer.status_code}{hint}")
+
+
 @cache
 def _session() -> "requests.Session":
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
 
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # its warnings show signatures
     session = requests.Session()
     retry = Retry(
         total=_RETRIES,

@@ -172,6 +172,21 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 @contextmanager
+def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
+    """A single file anywhere to write to: on a disk, in a bucket, or at a URL that takes a PUT. As `Storage.writer`.
+
+    Raises:
+        ValueError: `uri` names a folder.
+    """
+    path, question, query = (local_path(uri), "", "") if is_local(uri) else uri.partition("?")
+    folder, _, name = path.rpartition("/")
+    if uri.endswith("/") or not name or (is_local(uri) and os.path.isdir(path)):
+        raise ValueError(f"{uri} is a folder: name a file in it")
+    with Storage(folder).writer(f"{name}{question}{query}") as file:
+        yield file
+
+
+@contextmanager
 def local_copy(uri: str) -> Generator[str, None, None]:
     """A path of this machine with the content of `uri`: the file itself when it is local, else a copy that all
     processes of the machine share (curate_resources.scratch).

@@ -17,6 +17,7 @@ from typing import Any
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 )
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
 
 
@@ -66,7 +67,8 @@ class S3Server:
 
 
 class FaultyProxy:
-    """Passes requests on to a server, and does to a share of them one of the things in FAULTS.
+    """Passes requests on to a server, and does to a share of them one of the things in FAULTS; or, when
+    asked, `denied` refuses them, and `unconditional` forgets on what condition they are to be met.
 
     Attributes:
         share: of requests that meet a fault.
@@ -99,10 +101,14 @@ class FaultyProxy:
                 fault = proxy.chosen(self.command)
                 if fault == "slow_down":
                     return self.send(503, {}, SLOW_DOWN)
+                if fault == "denied":
+                    return self.send(403, {}, DENIED)
                 if fault == "reset":
                     return self.reset()
                 if fault == "slow":
                     time.sleep(0.3)
+                if fault == "unconditional":
+                    del self.headers["If-None-Match"]
                 status, headers, content = proxy.passed_on(self.command, self.path, self.headers, body)
                 if fault == "reset_after":  # what was asked for is done, and nobody hears of it
                     return self.reset()

@@ -1,17 +1,16 @@
 """`training_dataset`: the kept clips as WebDataset tars, binned by resolution, aspect ratio and duration.
 
-The bins are those of the reference pipeline. A tar holds, per sample, `<clip_id>.mp4` and `<clip_id>.json`, and
-depends on nothing but its samples: the same samples give the same bytes. Next to each tar lies a record with its
-checksum, written after it, so that a run that was cut short goes on where it stopped.
+The bins are those of the reference pipeline. A tar depends on nothing but its samples: the same samples give the same
+bytes. Next to each tar lies a record with its checksum, written after it, so that a run that was cut short goes on
+where it stopped.
 """
 
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import DUPLICATE_GROUPS
 from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.sample_tars import SampleTar, samples_digest
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import in_order
@@ -141,13 +141,18 @@ def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
     _delete_stale(storage, base, {record["path"] for record in records})
     manifest = f"{base}/manifest.json"
     total = sum(record["bytes"] for record in records)
-    summary = {"version": config.version, "samples": len(samples), "bytes": total, "tars": records}
-    storage.write(manifest, json.dumps(summary, indent=1, sort_keys=True).encode())
+    storage.write(manifest, manifest_text(config.version, records))
     made = {
         shard: in_order(TRAINING_DATASET, [pa.Table.from_pylist(part, schema=TRAINING_DATASET.rows_schema)])
         for shard, part in rows.items()
     }
     return Written(made, len(records), resumed, len(samples), total, storage.uri(manifest))
+
+
+def manifest_text(version: str, records: Sequence[Mapping[str, Any]]) -> bytes:
+    """The manifest of a dataset with these tars, given by their records and paths."""
+    counts = {key: sum(record[key] for record in records) for key in ("samples", "bytes")}
+    return json.dumps({"version": version, **counts, "tars": list(records)}, indent=1, sort_keys=True).encode()
 
 
 def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample], list[Row]]:
@@ -239,8 +244,7 @@ def _tars(samples: Sequence[Sample], config: TrainingDatasetConfig) -> Iterator[
         for number, chosen in enumerate(_filled(members, config.tar_mib << 20)):
             part = number // config.tars_per_part
             path = f"{place.folder}/part_{part:06d}/{number % config.tars_per_part:06d}.tar"
-            content = [[sample.clip_id, sample.sha256, sample.about] for sample in chosen]
-            digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            digest = samples_digest((sample.clip_id, sample.sha256, sample.about) for sample in chosen)
             yield Tar(path, tuple(chosen), digest)
 
 
@@ -265,51 +269,15 @@ def _record(storage: Storage, path: str) -> dict[str, Any] | None:
 
 def _write_tar(storage: Storage, path: str, tar: Tar) -> dict[str, Any]:
     with storage.writer(path) as file:
-        counted = _Hashed(file)
-        with tarfile.open(fileobj=counted, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
-            for sample in tar.samples:
-                data = storage.read(sample.path)
-                if hashlib.sha256(data).hexdigest() != sample.sha256:
-                    raise ValueError(
-                        f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again"
-                    )
-                _add(archive, f"{sample.clip_id}.mp4", data)
-                _add(
-                    archive,
-                    f"{sample.clip_id}.json",
-                    json.dumps(sample.about, sort_keys=True, ensure_ascii=False).encode(),
-                )
-    record = {
-        "digest": tar.digest,
-        "sha256": counted.digest.hexdigest(),
-        "bytes": counted.size,
-        "samples": len(tar.samples),
-    }
+        written = SampleTar(file)
+        for sample in tar.samples:
+            data = storage.read(sample.path)
+            if hashlib.sha256(data).hexdigest() != sample.sha256:
+                raise ValueError(f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again")
+            written.add(sample.clip_id, io.BytesIO(data), len(data), sample.about)
+        record = written.finished()
     storage.write(f"{path}.json", json.dumps(record, sort_keys=True).encode())
     return record
-
-
-class _Hashed(io.RawIOBase):
-    """Passes bytes on and hashes them."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, io.BytesIO(data))
 
 
 def _delete_stale(storage: Storage, base: str, current: set[str]) -> None:

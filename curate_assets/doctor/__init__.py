@@ -1,0 +1,29 @@
+"""Whether a deployment is fit to run: every check of `curate doctor`, in the order in which they are gone through."""
+
+from curate_assets.doctor import (
+    clusters,
+    dagster_state,
+    installation,
+    media_programs,
+    models,
+    root,
+    scratch_folder,
+    settings,
+    sources,
+    stored_tables,
+)
+
+CHECKS = (
+    settings.STORAGE,
+    *root.CHECKS,
+    settings.CONFIGURATION,
+    settings.WATCHED,
+    *installation.CHECKS,
+    *media_programs.CHECKS,
+    *models.CHECKS,
+    *scratch_folder.CHECKS,
+    *sources.CHECKS,
+    *clusters.CHECKS,
+    *dagster_state.CHECKS,
+    *stored_tables.CHECKS,
+)

@@ -1,0 +1,44 @@
+"""The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
+
+from curate_assets.config import CONFIG_FILE
+from curate_assets.doctor.check import Check, Deployment, Finding, ok
+from curate_resources.sources import SOURCES_FILE, declared_sources
+from curate_resources.storage_profiles import VARIABLE, storage_settings
+
+
+def storage(_: Deployment) -> Finding:
+    """The storage settings can be read; an error names every key that is wrong."""
+    profiles = storage_settings().profiles
+    if not profiles:
+        return ok("no profiles: buckets are reached as the environment says")
+    patterns = [f"{name} for {' '.join(profile.uris)}" for name, profile in profiles.items()]
+    return ok(f"{len(profiles)} profiles: {', '.join(patterns)}")
+
+
+def configuration(deployment: Deployment) -> Finding:
+    """The configuration is valid; an error names every key that is wrong."""
+    said = sorted(deployment.config.model_fields_set)
+    return ok(f"{CONFIG_FILE} sets {', '.join(said)}" if said else f"all defaults; there is no {CONFIG_FILE}")
+
+
+def watched(deployment: Deployment) -> Finding:
+    """The declaration of watched sources is valid; an error names every key that is wrong."""
+    declared = declared_sources(deployment.storage)
+    if not declared:
+        return ok(f"none; there is no {SOURCES_FILE}")
+    return ok(", ".join(f"{name} at {source.uri}" for name, source in declared.items()))
+
+
+STORAGE = Check("storage settings", storage, f"mend the file that {VARIABLE} names: docs/storage.md")
+CONFIGURATION = Check(
+    "configuration",
+    configuration,
+    f"mend <root>/{CONFIG_FILE}: docs/configuration.md has every key",
+    needs=("root",),
+)
+WATCHED = Check(
+    "watched sources",
+    watched,
+    f"mend <root>/{SOURCES_FILE}, or the file that CURATE_SOURCES names",
+    needs=("root",),
+)

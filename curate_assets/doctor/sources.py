@@ -1,0 +1,62 @@
+"""The source videos: one of every bucket, folder or server that manifests name is looked at."""
+
+from itertools import islice
+
+from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
+from curate_resources import object_stores
+from curate_resources.manifests import Manifests
+from curate_resources.storage import is_local, local_path
+
+_MOST_SHARDS, _MOST_PLACES = 500, 50
+
+
+def reachable(deployment: Deployment) -> Finding:
+    """One stat per place; what is in the shards beyond the first few hundred is not looked at."""
+    manifests = Manifests(deployment.storage)
+    shards = manifests.shards()
+    places: dict[str, str] = {}
+    for shard in shards[:_MOST_SHARDS]:
+        for entry in manifests.load(shard).entries:
+            places.setdefault(_place(entry.uri), entry.uri)
+    gone: list[str] = []
+    refused: list[str] = []
+    for uri in islice(places.values(), _MOST_PLACES):
+        try:
+            if is_local(uri):
+                open(local_path(uri), "rb").close()
+            else:
+                object_stores.stat(uri)
+        except FileNotFoundError:
+            gone.append(uri.partition("?")[0])
+        except OSError as error:
+            refused.append(str(error))
+    if refused:
+        return failed(
+            "; ".join(refused),
+            "check credentials and endpoint (docs/storage.md); add a presigned URL again, signed anew",
+        )
+    if gone:
+        return warning(f"gone: {', '.join(gone)}", "put these files back, or add their folder where it is now")
+    if not places:
+        return ok("there are no videos yet")
+    looked = min(len(places), _MOST_PLACES)
+    rest = "" if looked == len(places) and len(shards) <= _MOST_SHARDS else ", of more that were not looked at"
+    return ok(f"a file in each of {looked} places can be read{rest}")
+
+
+def _place(uri: str) -> str:
+    """A bucket, a server, or a folder of this machine."""
+    if is_local(uri):
+        return local_path(uri).rpartition("/")[0]
+    return "/".join(uri.split("/", 3)[:3])
+
+
+CHECKS = (
+    Check(
+        "sources",
+        reachable,
+        "check the credentials for the bucket that is named: docs/storage.md",
+        needs=("root",),
+        seconds=120,
+    ),
+)
