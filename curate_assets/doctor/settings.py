@@ -23,7 +23,7 @@ def configuration(deployment: Deployment) -> Finding:
 
 def watched(deployment: Deployment) -> Finding:
     """The declaration of watched sources is valid; an error names every key that is wrong."""
-    declared = declared_sources(deployment.storage)
+    declared = declared_sources(deployment.storage).sources
     if not declared:
         return ok(f"none; there is no {SOURCES_FILE}")
     return ok(", ".join(f"{name} at {source.uri}" for name, source in declared.items()))

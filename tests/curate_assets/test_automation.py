@@ -1,0 +1,181 @@
+"""New video becomes partitions and runs by itself, and what goes wrong is told; all of it by real Dagster instances."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from curate_assets.automation import audit_job, schedules, upkeep_job
+from curate_assets.definitions import defs
+from curate_assets.partitions import SHARDS
+from curate_assets.resource import curation
+from curate_assets.sensors import failure_alert, source_sensor
+from curate_resources.discovery import Discovery
+from curate_resources.manifests import Manifests
+from curate_resources.sources import Source, Sources
+from curate_resources.storage import Storage
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def storage(tmp_path) -> Storage:
+    return Storage(str(tmp_path / "root"))
+
+
+def put(folder: Path, *names: str, modified: float = 1e9) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (modified, modified))
+
+
+def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+    context = dg.build_sensor_context(instance, cursor=cursor, definitions=defs)
+    result = sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def registered(instance: dg.DagsterInstance) -> list[str]:
+    return sorted(instance.get_dynamic_partitions(SHARDS.name or ""))
+
+
+def test_a_sensor_registers_every_shard_once_whatever_is_lost(storage, instance, tmp_path):
+    put(tmp_path / "in", *(f"{number}.mp4" for number in range(5)))
+    source = Source(uri=str(tmp_path / "in"), videos_per_shard=2, launch=True, priority=7)
+    sensor = source_sensor(storage, "in", source, ["source_videos", "clips"], on=False)
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    first = tick(sensor, instance, None)
+    assert registered(instance) == ["in-000000", "in-000001", "in-000002"]
+    assert [(request.partition_key, request.run_key) for request in first.run_requests or ()] == [
+        (key, key) for key in registered(instance)
+    ]
+    assert {request.tags["dagster/priority"] for request in first.run_requests or ()} == {"7"}
+    again = tick(sensor, instance, first.cursor)
+    assert not again.run_requests and again.skip_reason
+    # The manifests of two more shards are written, and then Dagster hears nothing of it.
+    put(tmp_path / "in", "6.mp4", "7.mp4", "8.mp4")
+    Discovery(storage, "in", source).look()
+    late = tick(sensor, instance, again.cursor)
+    assert registered(instance) == [f"in-{number:06d}" for number in range(5)]
+    assert [request.partition_key for request in late.run_requests or ()] == ["in-000003", "in-000004"]
+    assert tick(sensor, instance, None).run_requests  # a cursor that was reset; the run keys are the same as before
+    assert registered(instance) == [f"in-{number:06d}" for number in range(5)]
+
+
+def test_the_audit_finds_what_came_late_changed_or_is_gone(storage, instance, tmp_path):
+    put(tmp_path / "in", "b.mp4", "d.mp4", "e.mp4", "f.txt")
+    source = Source(uri=str(tmp_path / "in"), videos_per_shard=2)
+    Discovery(storage, "in", source).look()
+    put(tmp_path / "in", "a.mp4", "c.mp4", "g.mp4")  # g is the looks', the others are behind them
+    put(tmp_path / "in", "d.mp4", modified=1.1e9)
+    (tmp_path / "in" / "e.mp4").unlink()
+    job = audit_job(Sources(sources={"in": source, "lost": Source(uri=str(tmp_path / "nowhere"))}))
+    config = {"resources": {"curation": {"config": {"root": storage.root}}}}
+    for expected in ({"late": 2, "changed": 1, "gone": 1}, {"late": 0, "changed": 0, "gone": 1}):
+        result = job.execute_in_process(
+            config, instance=instance, resources={"curation": curation}, raise_on_error=False
+        )
+        assert result.success
+        (found,) = [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"][:1]
+        metadata = found.asset_observation_data.asset_observation.metadata
+        assert {name: metadata[name].value for name in expected} == expected
+        assert metadata["first_gone"].value == [str(tmp_path / "in" / "e.mp4")]
+    assert registered(instance) == ["in-late-000000"]
+    manifests = Manifests(storage)
+    entries = {entry.uri[-5:]: entry for shard in manifests.shards() for entry in manifests.load(shard).entries}
+    assert sorted(entries) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"]
+    assert entries["d.mp4"].version == str(int(1.1e9 * 1e9))
+    Discovery(storage, "in", source).look()
+    assert [Path(entry.uri).name for entry in manifests.load("in-000002").entries] == ["g.mp4"]
+
+
+def test_new_shards_are_requested_and_old_ones_are_not(instance):
+    """One run for all that is made of a shard's own videos; files only once duplicates were grouped."""
+    assert SHARDS.name is not None
+    instance.add_dynamic_partitions(SHARDS.name, ["old"])
+    first = dg.evaluate_automation_conditions(defs, instance)
+    assert first.total_requested == 0
+    instance.add_dynamic_partitions(SHARDS.name, ["new"])
+    second = dg.evaluate_automation_conditions(defs, instance, cursor=first.cursor)
+    for asset in ("source_videos", "storyboards", "clips", "clip_selection", "duplicate_pairs"):
+        assert second.get_requested_partitions(dg.AssetKey(asset)) == {"new"}, asset
+    assert second.get_requested_partitions(dg.AssetKey("clip_files")) == set()
+    for asset in ("clip_selection", "source_videos"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="new"))
+    third = dg.evaluate_automation_conditions(defs, instance, cursor=second.cursor)
+    assert third.get_requested_partitions(dg.AssetKey("clip_files")) == set()
+    instance.report_runless_asset_event(dg.AssetMaterialization("duplicate_groups"))
+    fourth = dg.evaluate_automation_conditions(defs, instance, cursor=third.cursor)
+    assert fourth.get_requested_partitions(dg.AssetKey("clip_files")) == {"new"}
+    assert fourth.get_requested_partitions(dg.AssetKey("clips")) == set()
+
+
+def test_one_setting_turns_everything_on(storage):
+    for on in (False, True):
+        declared = Sources.model_validate({"automation": {"enabled": on}, "sources": {"in": {"uri": "/in"}}})
+        states = [each.default_status.value for each in schedules(storage, declared)]
+        assert len(states) == 4 and set(states) == {"RUNNING" if on else "STOPPED"}
+
+
+def test_upkeep_leaves_the_rows_alone(storage, instance):
+    result = upkeep_job(24.0).execute_in_process(
+        {"resources": {"curation": {"config": {"root": storage.root}}}},
+        instance=instance,
+        resources={"curation": curation},
+    )
+    assert result.success
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, object]]]]:
+    told: list[dict[str, object]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", told
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_failed_run_is_told_to_the_webhook(instance):
+    @dg.op
+    def breaks() -> None:
+        raise ValueError("the disk is full")
+
+    @dg.job
+    def broken() -> None:
+        breaks()
+
+    with webhook() as (url, told):
+        result = broken.execute_in_process(
+            instance=instance, raise_on_error=False, tags={"dagster/partition": "a-000000"}
+        )
+        failure = result.get_run_failure_event()
+        context = dg.build_run_status_sensor_context("alert", failure, instance, result.dagster_run).for_run_failure()
+        failure_alert(url, on=True)(context)
+    (message,) = told
+    assert (message["run_id"], message["job"], message["shards"]) == (result.run_id, "broken", ["a-000000"])
+    assert result.run_id in str(message["text"])
