@@ -17,6 +17,7 @@ from curate_assets.query import run_query
 from curate_assets.runs import selected
 from curate_cli.main import app
 from curate_resources.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.sources import Sources
 from curate_resources.storage_profiles import StorageSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +114,8 @@ def test_documented_settings_exist():
         for written in map(yaml.safe_load, blocks(page, "yaml")):
             if page.name == "storage.md":
                 StorageSettings.model_validate(written)
+            elif "sources" in written:
+                Sources.model_validate(written)
             elif "kind" not in written:  # else it is an object for Kubernetes
                 validated(written)
     assert mentioned > 50
