@@ -18,7 +18,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_backfill_id
 
-from curate_assets.definitions import defs
+from curate_assets.asset_graph import defs
 from curate_assets.partitions import SHARDS
 
 _DAEMON = "BACKFILL"

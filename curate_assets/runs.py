@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from curate_assets.definitions import defs
+from curate_assets.asset_graph import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.streamed import SHARDS_PER_RUN
 from curate_resources.storage import is_local
