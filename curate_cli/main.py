@@ -14,10 +14,10 @@ from curate_assets.config import ConfigError
 from curate_cli import present
 from curate_resources.jobs import ClusterUnreachable, JobFailed
 from curate_resources.manifests import ManifestError, Manifests, shard_name
-from curate_resources.object_stores import StorageUnavailable
 from curate_resources.plan import LostUnits, MissingInput, Mode
 from curate_resources.pools import PlanDoesNotFit
 from curate_resources.storage import Storage, root_uri
+from curate_resources.stored_object import StorageUnavailable
 from curate_resources.warm_cluster import ClusterDidNotStart
 
 app = typer.Typer(

@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curate_resources.listing import below, folders, listed_in, stat_in, uri_of
 from curate_resources.manifests import Entry, Manifest, Manifests
-from curate_resources.object_stores import StoredObject
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
+from curate_resources.stored_object import StoredObject
 
 _MOST_UNSETTLED = 1000
 """So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from curate_resources import object_stores
-from curate_resources.object_stores import StoredObject
 from curate_resources.storage import is_local, local_path
+from curate_resources.stored_object import StoredObject
 
 _WILD = "*?["
 

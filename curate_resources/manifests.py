@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curate_resources import object_stores
+from curate_resources import object_stores, web_files
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.zip_sources import is_zip, unpack
@@ -50,7 +50,7 @@ class Entry(BaseModel):
     @property
     def place(self) -> str:
         """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
-        return self.uri.partition("?")[0] if object_stores.is_web(self.uri) else self.uri
+        return self.uri.partition("?")[0] if web_files.is_web(self.uri) else self.uri
 
 
 class Manifest(BaseModel):
@@ -184,7 +184,7 @@ def _some(shards: Sequence[str]) -> str:
 
 def shard_name(source: str) -> str:
     """A shard name from the last part of a folder's path: lower case, letters, digits and dashes."""
-    path = source.partition("?")[0] if object_stores.is_web(source) else source
+    path = source.partition("?")[0] if web_files.is_web(source) else source
     last = PurePosixPath(path.rstrip("/").split("://")[-1]).name.removesuffix(".zip")
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
 
@@ -235,7 +235,7 @@ def _raised(error: OSError) -> None:
 
 
 def _remote_files(source: str) -> Iterator[_File]:
-    if object_stores.is_web(source):
+    if web_files.is_web(source):
         about = object_stores.stat(source)
         yield _File(source, about.bytes, about.version)
         return

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from curate_resources.object_stores import StoredObject, read_range, stat
+from curate_resources.object_stores import read_range, stat
 from curate_resources.storage_profiles import storage_settings
+from curate_resources.stored_object import StoredObject
 
 _BLOCK = 8 << 20
 _COMPLETE = ".complete"

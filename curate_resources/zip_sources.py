@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
-from curate_resources.object_stores import is_web
 from curate_resources.range_file import range_file
 from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.web_files import is_web
 
 FOLDER = "unpacked"
 

@@ -24,12 +24,12 @@ from curate_assets.video.sample_tars import SampleTar
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.training_dataset import TRAINING_DATASET, manifest_text
-from curate_resources.object_stores import is_web
 from curate_resources.range_file import range_file
 from curate_resources.stage import Table
 from curate_resources.storage import file_writer
 from curate_resources.stored_zip import StoredZip
 from curate_resources.tables import Tables, quoted
+from curate_resources.web_files import is_web
 
 EXPORTED = (
     SOURCE_VIDEOS,

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from curate_resources import object_stores
-from curate_resources.object_stores import StorageUnavailable
+from curate_resources import object_stores, stored_object
 from curate_resources.storage import Storage
 from curate_resources.storage_profiles import StorageSettingsError, storage_settings, store_options
+from curate_resources.stored_object import StorageUnavailable
 
 
 @pytest.fixture
 def impatient(monkeypatch):
     """One repetition instead of several; stores that are open already are opened again."""
-    monkeypatch.setattr(object_stores, "_RETRIES", 1)
-    monkeypatch.setattr(object_stores, "_BODY_ATTEMPTS", 1)
+    monkeypatch.setattr(object_stores, "RETRIES", 1)
+    monkeypatch.setattr(stored_object, "BODY_ATTEMPTS", 1)
     object_stores._store.cache_clear()
     yield
     object_stores._store.cache_clear()

@@ -15,7 +15,7 @@ from curate_assets.video import export
 from curate_assets.video.export import EXPORTED, export_dataset
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
 from curate_resources import object_stores
-from curate_resources.object_stores import StorageUnavailable
+from curate_resources.stored_object import StorageUnavailable
 
 SMALL_TARS = TrainingDatasetConfig(min_seconds=0.1, tar_mib=1)
 

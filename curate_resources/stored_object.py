@@ -1,0 +1,41 @@
+"""What stores and servers have in common: what is known of an object, and patience with them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+RETRIES = 6
+LONGEST_PAUSE = timedelta(seconds=10)
+TIMEOUT = timedelta(seconds=60)
+"""Of one request, which is for a few MiB at most; a whole upload has as many requests as it needs."""
+
+BODY_ATTEMPTS = 4
+
+_T = TypeVar("_T")
+
+
+class StorageUnavailable(OSError):
+    """A store did not do what it was asked, after all attempts; the message names the object and the cause."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object: its path in the bucket, bytes, time of its last change in seconds since 1970, and what changes with
+    its content, which is its ETag where there is one."""
+
+    path: str
+    bytes: int
+    modified: float
+    version: str
+
+
+def repeated(attempt: Callable[[], _T]) -> _T:
+    """Once more where a body broke off: the client repeats requests, not what comes after their headers."""
+    for pause in (0.5 * 2**number for number in range(BODY_ATTEMPTS - 1)):
+        try:
+            return attempt()
+        except StorageUnavailable:
+            time.sleep(pause)
+    return attempt()
