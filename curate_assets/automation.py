@@ -110,7 +110,7 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
         if failed:
             raise dg.Failure("; ".join(failed))
 
-    @dg.job(name="audit_sources")
+    @dg.job(name="source_audit")
     def job() -> None:
         audit_sources()
 
@@ -132,7 +132,7 @@ def upkeep_job(keep_hours: float) -> dg.JobDefinition:
         }
         yield dg.Output(None, metadata=metadata)
 
-    @dg.job(name="keep_tables")
+    @dg.job(name="table_upkeep")
     def job() -> None:
         keep_tables()
 

@@ -6,8 +6,7 @@ the location when they change.
 
 import dagster as dg
 
-from curate_assets.asset_graph import CONDITIONS, CURATED
-from curate_assets.asset_graph import defs as graph
+from curate_assets import asset_graph  # Dagster wants one Definitions in a module
 from curate_assets.automation import schedules, sensors
 from curate_resources.sources import declared_sources
 from curate_resources.storage import Storage, root_uri
@@ -16,8 +15,9 @@ _STORAGE = Storage(root_uri())
 _DECLARED = declared_sources(_STORAGE)
 
 defs = dg.Definitions.merge(
-    graph,
+    asset_graph.defs,
     dg.Definitions(
-        sensors=sensors(_STORAGE, _DECLARED, list(CONDITIONS), CURATED), schedules=schedules(_STORAGE, _DECLARED)
+        sensors=sensors(_STORAGE, _DECLARED, list(asset_graph.CONDITIONS), asset_graph.CURATED),
+        schedules=schedules(_STORAGE, _DECLARED),
     ),
 )

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,6 +122,25 @@ def test_new_shards_are_requested_and_old_ones_are_not(instance):
     fourth = dg.evaluate_automation_conditions(defs, instance, cursor=third.cursor)
     assert fourth.get_requested_partitions(dg.AssetKey("clip_files")) == {"new"}
     assert fourth.get_requested_partitions(dg.AssetKey("clips")) == set()
+
+
+def test_the_code_location_loads_with_sources(tmp_path):
+    sources = {"studio-a": {"uri": "s3://studio-*/takes"}, "disk": {"uri": str(tmp_path)}}
+    (tmp_path / "sources.yaml").write_text(json.dumps({"automation": {"enabled": True}, "sources": sources}))
+    settings = {"CURATE_SOURCES": str(tmp_path / "sources.yaml"), "DAGSTER_HOME": str(tmp_path)}
+    script = (
+        "from curate_assets.definitions import defs; repository = defs.get_repository_def(); "
+        "print(sorted((each.name, each.default_status.value) for each in repository.sensor_defs))"
+    )
+    loading = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "curate_assets.definitions"]
+    done = [
+        subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True)
+        for command in (loading, [sys.executable, "-c", script])
+    ]
+    assert done[0].returncode == 0, done[0].stderr
+    assert done[1].stdout.strip() == str(
+        [("alert", "STOPPED"), ("new_shards", "RUNNING"), ("watch_disk", "RUNNING"), ("watch_studio_a", "RUNNING")]
+    )
 
 
 def test_one_setting_turns_everything_on(storage):
