@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,11 @@ class StageActor:
         one_thread_per_process()
         self._plan, self._until = plan, until
         self._runner = StageRunner(plan)
+        # One thread for all calls: the C library keeps a heap for every thread, and what is freed in one is not used in
+        # another. With a thread for each call a worker held half a gigabyte more.
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=_run, args=(self._jobs,), daemon=True).start()
+        weakref.finalize(self, self._jobs.put, None)
 
     def ready(self) -> None:
         """Answers once the process is there."""
@@ -109,7 +115,7 @@ class StageActor:
                 events.put(error)
 
         # In a thread, because what is settled is to be told in the middle of the work.
-        threading.Thread(target=work, daemon=True).start()
+        self._jobs.put(work)
         while True:
             event = events.get()
             if isinstance(event, BaseException):
@@ -171,3 +177,9 @@ class StageActor:
             for name, rows in each.kept.items():
                 unit.keep(self._plan.tables[name], rows)
         computation.finish([(part, each.rows) for part, each in parts], self._runner.worker(stage))
+
+
+def _run(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        del job  # which holds on to the actor
