@@ -3,8 +3,8 @@
     python benchmarks/discovery.py [--keys 1000000] [--per-shard 100]
 
 A server on loopback answers ListObjectsV2 as S3 does, in pages of a thousand, for keys that exist in name only; while
-it is listed, one key in a hundred is added at its end. Looks of at most twenty seconds follow one another, as those of a
-sensor do, until one comes to the end; then the audit compares everything once more, with one key in a thousand added
+it is listed, one key in a hundred is added at its end. Looks of at most twenty seconds follow one another, as those of
+a sensor do, until one comes to the end; then the audit compares everything once more, with one key in a thousand added
 behind the looks. Says if any key was missed or is in two shards. Prints Markdown.
 """
 
