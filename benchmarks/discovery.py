@@ -93,6 +93,14 @@ def serve(bucket: Bucket) -> str:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_HEAD(self) -> None:
+            number = number_of(urlsplit(self.path).path.partition("/many/")[2])
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.send_header("ETag", f'"{number}"')
+            self.send_header("Last-Modified", "Wed, 01 Jan 2020 00:00:00 GMT")
+            self.end_headers()
+
         def log_message(self, *_: Any) -> None:
             pass
 
