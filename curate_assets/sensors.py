@@ -49,12 +49,13 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
             numbers = range(cursor["launched"], min(upto, cursor["launched"] + _RUNS_PER_TICK))
             requests = [_request(discovery.shard(number), source.priority) for number in numbers]
             cursor["launched"] = numbers.stop
-        elsewhere = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
-        context.log.info(f"{len(keys)} new shards; {elsewhere}")
+        rest = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
+        said = f"{len(keys)} new shards; {rest}"
+        context.log.info(said)
         return dg.SensorResult(
             run_requests=requests,
             cursor=json.dumps(cursor),
-            skip_reason=None if requests else dg.SkipReason(f"{len(keys)} new shards; {elsewhere}"),
+            skip_reason=None if requests else dg.SkipReason(said),
         )
 
     return watch
