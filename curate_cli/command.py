@@ -1,0 +1,99 @@
+"""What all commands share: their common options, and errors as one line and an exit code."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from curate_assets.backfills import NoDaemon, UnknownBackfill
+from curate_assets.config import ConfigError, parse_config
+from curate_assets.query import QueryError
+from curate_assets.runs import UnknownAsset
+from curate_cli.printing import escaped
+from curate_resources.jobs import ClusterUnreachable, JobFailed
+from curate_resources.manifests import ManifestError, Manifests
+from curate_resources.plan import LostUnits, MissingInput
+from curate_resources.pools import PlanDoesNotFit
+from curate_resources.stored_object import StorageUnavailable
+from curate_resources.warm_cluster import ClusterDidNotStart
+
+OK, FAILED, USAGE = 0, 1, 2
+"""Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong."""
+
+Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Select = Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")]
+Shards = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A shard, a range such as a-000000..a-000004, or a pattern such as 'a-*'; may be repeated. "
+        "Default: all shards."
+    ),
+]
+
+_USAGE_ERRORS = (
+    ConfigError,
+    ManifestError,
+    MissingInput,
+    QueryError,
+    UnknownAsset,
+    UnknownBackfill,
+    FileNotFoundError,
+    ValueError,
+)
+
+_FAILURES = (
+    LostUnits,
+    JobFailed,
+    ClusterUnreachable,
+    PlanDoesNotFit,
+    ClusterDidNotStart,
+    StorageUnavailable,
+    NoDaemon,
+)
+
+
+def told(command: Callable[..., int]) -> Callable[..., None]:
+    """The command with an exit code; errors that a user can mend become one line on standard error."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            code = command(*arguments, **options)
+        except _USAGE_ERRORS as error:
+            _fail(error, bool(options.get("as_json")))
+            code = USAGE
+        except _FAILURES as error:
+            _fail(error, bool(options.get("as_json")))
+            code = FAILED
+        raise typer.Exit(code)
+
+    return run
+
+
+def _fail(error: Exception, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+    else:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escaped(str(error))}")
+
+
+def given_settings(config: Path | None) -> dict[str, Any]:
+    """The settings of the file that was named, if one was."""
+    return parse_config(config.read_text(), str(config)) if config else {}
+
+
+def chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
+    """The shards that were named, else all.
+
+    Raises:
+        ManifestError: there are none, or none of a name.
+    """
+    if not manifests.shards():
+        raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
+    return manifests.matching(chosen) if chosen else manifests.shards()

@@ -1,0 +1,53 @@
+"""`curate add`: videos into shards."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from curate_assets.runs import dagster_instance, register_shards
+from curate_cli.command import OK, Json, Root
+from curate_cli.printing import print_document
+from curate_resources.manifests import Added, Manifests, shard_name
+from curate_resources.storage import Storage, root_uri
+
+
+def add(
+    source: Annotated[
+        str, typer.Argument(help="A folder, a file, a ZIP of videos, or a URI such as s3://bucket/prefix.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="First part of the shards' names. Default: the folder's name.")
+    ] = None,
+    videos_per_shard: Annotated[int, typer.Option(min=1, help="Most videos in a shard.")] = 100,
+    gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
+    storage = Storage(root_uri(root))
+    manifests = Manifests(storage)
+    added = manifests.add(source, shard_name(name or source), videos_per_shard, int(gib_per_shard * (1 << 30)))
+    with dagster_instance(storage.root) as instance:
+        register_shards(instance, manifests.shards())
+    _print_added(added, storage.root, as_json)
+    return OK
+
+
+def _print_added(result: Added, root: str, as_json: bool) -> None:
+    """What `curate add` did."""
+    if as_json:
+        print_document({"root": root, **asdict(result)})
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
+        f"{result.changed_files} changed, {result.known_files} known before, {result.ignored_files} other files ignored"
+    )
+    for shard in result.new_shards:
+        console.print(f"  [green]+[/green] {shard}")
+    for shard in result.changed_shards:
+        console.print(f"  [yellow]~[/yellow] {shard}")
+    if result.new_shards or result.changed_shards:
+        console.print("Next: [bold]curate materialize[/bold], or backfill in the Dagster UI.")

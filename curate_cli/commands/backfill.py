@@ -1,0 +1,116 @@
+"""`curate backfill`: what is missing, stale or failed, made by Dagster's daemon or here."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from dagster import DagsterInstance
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from curate_assets.backfills import BackfillProgress, Targets, cancel_backfill, followed, launch_backfill, progress_of
+from curate_assets.config import resolve_config
+from curate_assets.outlook import outlook
+from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
+from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
+from curate_cli.outcomes import exit_code, print_outcomes
+from curate_cli.printing import escaped, print_document, print_nothing
+from curate_cli.progress import live_progress
+from curate_resources.manifests import Manifests
+from curate_resources.storage import Storage, root_uri
+
+
+def backfill(
+    select: Select = "*",
+    shard: Shards = None,
+    failed: Annotated[bool, typer.Option(help="Shards with failed rows, and what could not be made of them.")] = False,
+    missing: Annotated[bool, typer.Option(help="Shards with rows that are not there yet.")] = False,
+    stale: Annotated[bool, typer.Option(help="Shards with rows that do not hold any more.")] = False,
+    config: ConfigFile = None,
+    here: Annotated[bool, typer.Option(help="Run in this process, without Dagster's daemon.")] = False,
+    watch: Annotated[bool, typer.Option(help="Show the progress of every shard until the end.")] = False,
+    status_of: Annotated[str | None, typer.Option("--status", metavar="ID", help="Show how far one is.")] = None,
+    cancel: Annotated[str | None, typer.Option(metavar="ID", help="End one; committed shards stay.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Make what `curate plan` says is missing or stale, as a backfill of Dagster. Only shards that need it are made.
+
+    With --failed, --missing or --stale: only those that they name. With --status or --cancel: see to one that there is.
+    """
+    storage = Storage(root_uri(root))
+    if (known := cancel or status_of) is not None:
+        with dagster_instance(storage.root) as instance:
+            if cancel is not None:
+                cancel_backfill(instance, cancel)
+            return _watched(instance, known, as_json) if watch else _shown(progress_of(instance, known), as_json)
+    given = given_settings(config)
+    settings = resolve_config(storage, given)
+    shards = chosen_shards(Manifests(storage), shard)
+    ahead = outlook(storage, settings, selected(select), shards)
+    targets: Targets = ahead.targets(
+        missing=missing or not (failed or stale), stale=stale or not (failed or missing), failed=failed
+    )
+    if not targets:
+        print_nothing("nothing is missing or stale" if not failed else "there is nothing of that kind", as_json)
+        return OK
+    curation = {"root": storage.root, **given}
+    with dagster_instance(storage.root) as instance:
+        register_shards(instance, Manifests(storage).shards())
+        if here:
+            with live_progress(storage.root, as_json):
+                outcomes = list(run_targets(instance, targets, curation))
+            print_outcomes(outcomes, as_json)
+            return exit_code(outcomes)
+        launched = launch_backfill(instance, targets, curation, f"{select} of {len(shards)} shards")
+        return _watched(instance, launched, as_json) if watch else _shown(progress_of(instance, launched), as_json)
+
+
+def _watched(instance: DagsterInstance, backfill_id: str, as_json: bool) -> int:
+    *_, last = _bars(followed(instance, backfill_id), as_json)
+    return _shown(last, as_json)
+
+
+def _shown(progress: BackfillProgress, as_json: bool) -> int:
+    _print_progress(progress, as_json)
+    return FAILED if progress.ended and not progress.succeeded else OK
+
+
+def _print_progress(progress: BackfillProgress, as_json: bool) -> None:
+    """How far a backfill is, shard by shard."""
+    if as_json:
+        print_document({**asdict(progress), "succeeded": progress.succeeded})
+        return
+    console = Console(highlight=False)
+    color = "green" if progress.succeeded else "red" if progress.ended else "yellow"
+    console.print(
+        f"backfill [bold]{progress.id}[/bold]: [{color}]{progress.status}[/{color}], {progress.running} runs going on, "
+        f"{progress.failed_runs} failed"
+    )
+    for shard in progress.shards:
+        failed = f", [red]{shard.failed} failed[/red]" if shard.failed else ""
+        console.print(f"  {escaped(shard.shard or 'all shards')}: {shard.done} of {shard.total} assets{failed}")
+    if progress.error:
+        console.print(f"[red]{escaped(progress.error)}[/red]")
+    if not progress.ended:
+        console.print(f"`curate backfill --status {progress.id} --watch` follows it, `--cancel {progress.id}` ends it.")
+
+
+def _bars(states: Iterator[BackfillProgress], quiet: bool) -> Iterator[BackfillProgress]:
+    """Show a backfill's shards as bars; passes on what it shows."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} assets"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+        for state in states:
+            for shard in state.shards:
+                name = shard.shard or "all shards"
+                if name not in tasks:
+                    tasks[name] = bars.add_task(f"[bold]{escaped(name)}[/bold]", total=shard.total)
+                bars.update(tasks[name], completed=shard.done + shard.failed)
+            yield state

@@ -1,0 +1,83 @@
+"""`curate calibrate`: thresholds from percentiles of the scores."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from curate_assets.config import resolve_config
+from curate_assets.config_file import write_settings
+from curate_assets.video.calibration import SECTION, Calibration
+from curate_assets.video.calibration import calibrate as calibrated
+from curate_assets.video.report_file import write_calibration
+from curate_cli.command import OK, Json, Root
+from curate_cli.printing import escaped, open_page, print_document
+from curate_resources.storage import Storage, root_uri
+from curate_resources.tables import Tables
+
+
+def calibrate(
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="A score, such as motion_global_mean; may be repeated. Default: those with a threshold."),
+    ] = None,
+    percentile: Annotated[
+        float, typer.Option(min=0, max=50, help="Percent of the sampled clips that each threshold is to reject.")
+    ] = 5.0,
+    sample: Annotated[int, typer.Option(min=1, help="Most clips to look at; drawn by their ids.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    write: Annotated[
+        bool, typer.Option("--write/--dry-run", help="Set the thresholds in <root>/curate.yaml, or only show them.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
+    storage = Storage(root_uri(root))
+    tables = Tables(storage)
+    found = calibrated(tables, resolve_config(storage), score or [], sample, percentile, seed)
+    page = write_calibration(tables, found)
+    written = write_settings(storage, SECTION, found.settings) if write else None
+    _print_calibration(found, page, written, show and not as_json, as_json)
+    return OK
+
+
+def _print_calibration(found: Calibration, page: str, written: str | None, show: bool, as_json: bool) -> None:
+    """The proposed thresholds, what they reject, and where they were written."""
+    sample = len(found.sample)
+    if as_json:
+        print_document(
+            {
+                "clips": found.clips,
+                "sample": sample,
+                "percentile": found.percentile,
+                "rejected_now": found.rejected_now,
+                "rejected": found.rejected,
+                "proposals": [asdict(each) for each in found.proposals],
+                "page": page,
+                "written": written,
+            }
+        )
+        return
+    console = Console(highlight=False)
+    console.print(f"{sample} of {found.clips} clips; each threshold is to reject {found.percentile:g}% of them")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("clip_selection", "now", "proposed", "rejects now", "rejects then", "alone"):
+        table.add_column(column, justify="left" if column == "clip_selection" else "right")
+    for each in found.proposals:
+        shares = [f"{count / sample:.1%}" for count in (each.rejected_now, each.rejected, each.rejected_alone)]
+        now = "off" if each.current is None else f"{each.current:.4g}"
+        table.add_row(each.setting, now, f"[bold]{each.proposed:.4g}[/bold]", *shares)
+    table.add_row("all together", "", "", f"{found.rejected_now / sample:.1%}", f"{found.rejected / sample:.1%}", "")
+    console.print(table)
+    console.print(f"page: {escaped(page)}", soft_wrap=True)
+    if written:
+        console.print(f"written to {escaped(written)}", soft_wrap=True)
+        console.print("Next: [bold]curate materialize --select 'key:clip_selection+'[/bold]")
+    else:
+        console.print("Nothing was set: [bold]--write[/bold] does it.")
+    if show:
+        open_page(page)

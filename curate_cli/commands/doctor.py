@@ -1,0 +1,48 @@
+"""`curate doctor`: checks of this machine and the root."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from curate_assets.doctor import CHECKS
+from curate_assets.doctor.check import Deployment, Line, examined
+from curate_cli.command import FAILED, OK, Json, Root
+from curate_cli.printing import escaped, print_document
+from curate_resources.storage import Storage, root_uri
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+def doctor(
+    network: Annotated[bool, typer.Option("--network", help="Also ask model hubs and model servers.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
+    lines = _print_examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
+    return FAILED if any(line.finding.status == "failed" for line in lines) else OK
+
+
+def _print_examined(lines: Iterable[Line], as_json: bool) -> list[Line]:
+    """What `curate doctor` finds, line by line as it comes; returns all of it."""
+    console = Console(highlight=False, quiet=as_json)
+    seen: list[Line] = []
+    for line in lines:
+        seen.append(line)
+        finding, colour = line.finding, _COLOURS[line.finding.status]
+        console.print(
+            f"[{colour}]{finding.status:<8}[/{colour}][bold]{line.name}[/bold]: {escaped(finding.found)}",
+            soft_wrap=True,
+        )
+        if finding.remedy:
+            console.print(f"        [dim]remedy:[/dim] {escaped(finding.remedy)}", soft_wrap=True)
+    counts = {status: sum(line.finding.status == status for line in seen) for status in _COLOURS}
+    if as_json:
+        checks = [{"name": line.name, **asdict(line.finding), "seconds": round(line.seconds, 3)} for line in seen]
+        print_document({**counts, "checks": checks})
+    else:
+        console.print(", ".join(f"{number} {status}" for status, number in counts.items()))
+    return seen

@@ -1,0 +1,41 @@
+"""`curate export`: the training set and its tables as one ZIP."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from curate_assets.config import resolve_config
+from curate_assets.video.export import Exported, export_dataset
+from curate_cli.command import OK, Json, Root, Shards, chosen_shards
+from curate_cli.printing import escaped, print_document
+from curate_resources.manifests import Manifests
+from curate_resources.storage import Storage, root_uri
+from curate_resources.tables import Tables
+
+
+def export(
+    to: Annotated[str, typer.Option(help="A file, a URI such as s3://bucket/set.zip, or a URL presigned for PUT.")],
+    shard: Shards = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Write the training set and its tables as one ZIP, whole or not at all; the same set gives the same bytes."""
+    storage = Storage(root_uri(root))
+    shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
+    version = resolve_config(storage).training_dataset.version
+    _print_exported(export_dataset(Tables(storage), version, to, shards), as_json)
+    return OK
+
+
+def _print_exported(result: Exported, as_json: bool) -> None:
+    """What `curate export` wrote."""
+    if as_json:
+        print_document(asdict(result))
+        return
+    Console(highlight=False).print(
+        f"{escaped(result.to)}: {result.samples} samples in {result.tars} tars, {len(result.tables)} tables, "
+        f"{result.bytes / (1 << 20):.1f} MiB",
+        soft_wrap=True,
+    )

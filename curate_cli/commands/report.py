@@ -1,0 +1,35 @@
+"""`curate report`: the page of the dataset as it stands."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from curate_assets.config import resolve_config
+from curate_assets.video.report_file import write_report
+from curate_cli.command import OK, Json, Root
+from curate_cli.printing import escaped, open_page, print_document
+from curate_resources.storage import Storage, root_uri
+from curate_resources.tables import Tables
+
+
+def report(
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Write the report of the dataset as it stands, and open it."""
+    storage = Storage(root_uri(root))
+    written = write_report(Tables(storage), resolve_config(storage))
+    _print_report(written.uri, show and not as_json, as_json)
+    return OK
+
+
+def _print_report(uri: str, show: bool, as_json: bool) -> None:
+    """Where the report is."""
+    if as_json:
+        print_document({"report": uri})
+        return
+    Console(highlight=False).print(f"report: {escaped(uri)}")
+    if show:
+        open_page(uri)

@@ -1,0 +1,22 @@
+"""The funnel from files to samples, as a table."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from curate_assets.video.report.funnel import FunnelStep
+from curate_cli.printing import escaped
+
+
+def print_funnel(steps: Sequence[FunnelStep], console: Console) -> None:
+    """The funnel as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("step")
+    table.add_column("count", justify="right")
+    table.add_column("lost")
+    for step in steps:
+        count = "not materialized" if step.count is None else str(step.count)
+        lost = ", ".join(f"{number} {reason}" for reason, number in step.lost.items() if number)
+        table.add_row(step.name, count, escaped(lost))
+    console.print(table)

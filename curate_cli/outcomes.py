@@ -1,0 +1,33 @@
+"""How runs ended, and the exit code that says so."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+
+from curate_assets.runs import RunOutcome
+from curate_cli.command import FAILED, OK
+from curate_cli.printing import escaped, print_document
+
+
+def print_outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
+    """How the runs of `curate materialize` ended."""
+    if as_json:
+        print_document([asdict(result) for result in results])
+        return
+    console = Console(highlight=False)
+    for result in results:
+        where = f" of {', '.join(result.shards)}" if result.shards else ""
+        mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
+        console.print(f"{mark} {', '.join(result.assets)}{where}")
+        if result.error:
+            console.print(f"  [red]{escaped(result.error)}[/red]")
+        for check in result.failed_checks:
+            console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
+        for check in result.check_warnings:
+            console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
+
+
+def exit_code(results: Sequence[RunOutcome]) -> int:
+    """Of a command that made these runs."""
+    return FAILED if any(result.error or result.failed_checks for result in results) else OK
