@@ -116,7 +116,8 @@ class Plan:
     def _require(
         self, shard: str, read: Iterable[str], stored: Mapping[str, pa.Table], sources: pa.Table, store: Tables
     ) -> None:
-        usable = "ok" in sources["status"].to_pylist()
+        new = "source_videos" in self.wanted and sources.num_rows == 0  # of which any may turn out to be usable
+        usable = new or "ok" in sources["status"].to_pylist()
         for name in read:
             if stored[name].num_rows == 0 and (usable or name == "source_videos"):
                 gate_only = all(name not in (stage.item, *stage.reads) for stage in self.stages)

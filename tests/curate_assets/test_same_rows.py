@@ -87,6 +87,8 @@ def test_clips_are_embedded_while_their_video_is_scanned_and_have_the_same_rows(
 def test_an_asset_alone_needs_what_it_is_made_from(new_root):
     with pytest.raises(MissingInput, match=r"split .* needs source_videos"):
         new_root().run(frozenset({"clips"}))
+    with pytest.raises(MissingInput, match=r"select .* needs"):  # though no video is known yet to be usable
+        new_root().run(frozenset({"source_videos", "clip_selection"}))
 
 
 _RUN = """
