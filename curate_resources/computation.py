@@ -4,24 +4,22 @@ An item whose stored rows carry the fingerprint that they would get again is not
 items are tried one by one, and only those that raise alone become failed rows.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
+from curate_resources.fingerprints import Key, fingerprint, holding, joined_on, keys_of, made_by, made_from
 from curate_resources.plan import Plan
-from curate_resources.stage import Recipe, Row, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stage import Row, SegmentsDisagree, Stage, Work, Worker
 from curate_resources.stopwatch import Stopwatch
 from curate_resources.unit import Unit
 
 _log = logging.getLogger("curate.stages")
 _MESSAGE_LIMIT = 2000
 
-Key = tuple[Any, ...]
 Rows = Mapping[str, pa.Table]
 """Rows by table."""
 
@@ -76,16 +74,25 @@ class Computation:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
         self._items = _workable(self._stage, unit)
         self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
-        self._made_from = _made_from(treatment, self._items, unit)
+        self._made_from = made_from(
+            treatment.item, self._items, [treatment.tables[name] for name in self._stage.reads], unit.rows
+        )
         self._fingerprints = {
-            name: [_fingerprint(recipe, each) for each in self._made_from] for name, recipe in treatment.made_by.items()
+            name: [fingerprint(recipe, each) for each in self._made_from] for name, recipe in treatment.made_by.items()
         }
         self._reusable = {
-            name: _reusable(treatment, name, self._items, self._fingerprints[name], unit.kept.get(name))
+            name: holding(
+                self._items,
+                self._fingerprints[name],
+                treatment.links[name],
+                unit.kept.get(name),
+                treatment.force_kept,
+            )
             for name in treatment.writes
         }
-        holding = [set(rows) for rows in self._reusable.values()]
-        self.pending = [i for i in range(self._items.num_rows) if not all(i in rows for rows in holding)]
+        self.pending = [
+            i for i in range(self._items.num_rows) if not all(i in rows for rows in self._reusable.values())
+        ]
         # A table whose rows all hold is not asked for, though another of the same stage is.
         self._wanted = frozenset(
             name for name, rows in self._reusable.items() if any(index not in rows for index in self.pending)
@@ -105,10 +112,10 @@ class Computation:
         kept, links = self._unit.kept.get(table), self._about.links[table]
         stored: dict[Key, set[str]] = {}
         if kept is not None:
-            for key, fingerprint in zip(_keys(kept, links), kept["fingerprint"].to_pylist(), strict=True):
-                stored.setdefault(key, set()).add(fingerprint)
+            for key, its_own in zip(keys_of(kept, links), kept["fingerprint"].to_pylist(), strict=True):
+                stored.setdefault(key, set()).add(its_own)
         found: dict[int, Doubt] = {}
-        for i, key in enumerate(_keys(self._items, links)):
+        for i, key in enumerate(keys_of(self._items, links)):
             if i in self._reusable[table]:
                 continue
             prints = stored.get(key, set[str]())
@@ -119,7 +126,7 @@ class Computation:
             else:
                 found[i] = "inputs"
                 for number, recipe in enumerate(recipes):
-                    if prints == {_fingerprint(recipe, self._made_from[i])}:
+                    if prints == {fingerprint(recipe, self._made_from[i])}:
                         found[i] = number
                         break
         return found
@@ -127,8 +134,8 @@ class Computation:
     def unclaimed(self, table: str) -> int:
         """Stored rows of a table that belong to none of the items any more."""
         kept, links = self._unit.kept.get(table), self._about.links[table]
-        items = set(_keys(self._items, links))
-        return sum(key not in items for key in _keys(kept, links)) if kept is not None else 0
+        items = set(keys_of(self._items, links))
+        return sum(key not in items for key in keys_of(kept, links)) if kept is not None else 0
 
     def parts(self, alone: bool = False) -> list[Part]:
         """What several workers may compute: batches, or every item `alone`, or segments of a single item."""
@@ -217,9 +224,9 @@ class Computation:
             each = rows.nbytes / max(1, rows.num_rows)
             media = rows["bytes"].to_pylist() if "bytes" in rows.column_names else [0] * rows.num_rows
             by_item: dict[Key, float] = {}
-            for key, size in zip(_keys(rows, links), media, strict=True):
+            for key, size in zip(keys_of(rows, links), media, strict=True):
                 by_item[key] = by_item.get(key, 0) + each + (size or 0)
-            keys = _keys(self._items, links)
+            keys = keys_of(self._items, links)
             shared = max(1, len(keys) // max(1, len(set(keys))))  # rows of a video belong to all its clips alike
             for position, index in enumerate(self.pending):
                 sizes[position] += by_item.get(keys[index], 0) / shared
@@ -274,7 +281,7 @@ class Computation:
         typed: dict[str, pa.Table] = {}
         for name in self._wanted:
             links = self._about.links[name]
-            print_of = {key: self._fingerprints[name][i] for key, i in zip(_keys(items, links), indices, strict=True)}
+            print_of = {key: self._fingerprints[name][i] for key, i in zip(keys_of(items, links), indices, strict=True)}
             rows = [
                 {
                     "status": "ok",
@@ -347,11 +354,6 @@ class Computation:
         )
 
 
-def joined_on(item: Table, other: Table) -> list[str]:
-    """The columns by which rows of `other` belong to a row of `item`."""
-    return [name for name in item.links if name in other.columns.names]
-
-
 def _workable(stage: Stage, unit: Unit) -> pa.Table:
     items = unit.rows[stage.item]
     mask = [status == "ok" for status in items["status"].to_pylist()]
@@ -359,54 +361,3 @@ def _workable(stage: Stage, unit: Unit) -> pa.Table:
         items = items.filter(pa.array(mask))
         mask = stage.eligible(items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
     return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
-
-
-def _keys(rows: pa.Table, columns: Sequence[str]) -> list[Key]:
-    return list(zip(*(rows[name].to_pylist() for name in columns), strict=True)) if columns else [()] * rows.num_rows
-
-
-def made_by(table: str, recipe: Recipe) -> str:
-    """A recipe as it goes into the fingerprints of a table's rows."""
-    model = list(recipe.model) if recipe.model else None
-    return json.dumps([table, recipe.version, recipe.settings, model], sort_keys=True)
-
-
-def _made_from(about: Treatment, items: pa.Table, unit: Unit) -> list[str]:
-    """The identities of what each item's rows are made from."""
-    made_from: list[list[list[Key]]] = []
-    for name in about.stage.reads:
-        by_item: dict[Key, set[Key]] = {}
-        rows = unit.rows[name]
-        identities = _keys(rows, [*about.tables[name].identity, "status"])
-        for key, identity in zip(_keys(rows, about.links[name]), identities, strict=True):
-            by_item.setdefault(key, set()).add(identity)
-        in_order = {key: sorted(found, key=repr) for key, found in by_item.items()}
-        made_from.append([in_order.get(key, []) for key in _keys(items, about.links[name])])
-    return [
-        json.dumps([identity, [read[i] for read in made_from]], default=str)
-        for i, identity in enumerate(_keys(items, about.item.identity))
-    ]
-
-
-def _fingerprint(recipe: str, made_from: str) -> str:
-    return hashlib.sha256(f"{recipe}{made_from}".encode()).hexdigest()[:32]
-
-
-def _reusable(
-    about: Treatment, name: str, items: pa.Table, fingerprints: list[str], kept: pa.Table | None
-) -> dict[int, pa.Table]:
-    """Stored rows by item index, for the items all of whose rows hold."""
-    if kept is None or kept.num_rows == 0:
-        return {}
-    links = about.links[name]
-    places: dict[Key, list[int]] = {}
-    for index, key in enumerate(_keys(kept, links)):
-        places.setdefault(key, []).append(index)
-    stored, status = kept["fingerprint"].to_pylist(), kept["status"].to_pylist()
-    found: dict[int, pa.Table] = {}
-    for i, key in enumerate(_keys(items, links)):
-        rows = places.get(key, [])
-        holds = all(status[row] != "failed" and (about.force_kept or stored[row] == fingerprints[i]) for row in rows)
-        if rows and holds:
-            found[i] = kept.slice(rows[0], len(rows)) if rows[-1] - rows[0] + 1 == len(rows) else kept.take(rows)
-    return found

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from curate_resources.computation import Computation, Doubt, Key, Treatment, made_by
+from curate_resources.computation import Computation, Doubt, Treatment
+from curate_resources.fingerprints import Key, made_by
 from curate_resources.history import Record, identity_digest
 from curate_resources.in_process import StageRunner
 from curate_resources.manifests import MANIFEST

@@ -8,6 +8,14 @@ from typing import Any
 
 import pytest
 
+_START_RAY = {"test_chaos", "test_cluster", "test_commands", "test_docs", "test_ray_engine", "test_same_rows"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, a file's stay together, and no two Ray clusters are there at a time."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path.stem in _START_RAY else item.path.stem))
+
 
 def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
