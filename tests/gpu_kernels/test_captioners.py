@@ -19,12 +19,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from gpu_kernels.captioners import (
     CaptionRequest,
     CaptionsConfig,
-    fitted_size,
     load_captioner,
     model_identity,
     prompt_hash,
-    video_patches,
 )
+from gpu_kernels.qwen_captioner import fitted_size, video_patches
 
 
 def jpeg(seed: int, width: int = 160, height: int = 96) -> bytes:
