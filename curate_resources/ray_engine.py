@@ -8,13 +8,13 @@ divide one long video among workers nor say which row ended a worker.
 
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from curate_resources.crew import MOST_PER_CALL, Call, Crew, Worker
 from curate_resources.flow import Ended, Flow, Task
 from curate_resources.in_process import tell_settled
 from curate_resources.plan import Plan
@@ -26,13 +26,6 @@ from curate_resources.unit import Unit, joined
 _log = logging.getLogger("curate.engine")
 _progress = logging.getLogger("curate.progress")
 
-_CALL_SECONDS = 0.1
-"""Small units go into one call until it takes about this long: a call costs one or two milliseconds."""
-_MOST_PER_CALL = 512
-_CALL_BYTES = 16 << 20
-"""Large units go into one call up to about so many bytes, before and after."""
-_PREFETCH_BELOW_SECONDS = 0.25
-"""Workers whose calls are shorter get the next one before they are done with this one."""
 _LULL_SECONDS = 5.0
 _LOOK_AROUND_SECONDS = 2.0
 _PUT_BYTES = 8 << 20
@@ -89,79 +82,6 @@ class RayEngine:
             yield from run.finished_units()
 
 
-@dataclass
-class _Call:
-    """What a worker was asked for and has not answered in full."""
-
-    tasks: list[Task]
-    answers: Any
-    started: float
-    table: Any = None
-
-
-@dataclass
-class _Worker:
-    actor: Any
-    placed: int | None
-    starting: Any = None
-    doubted: bool = False
-    calls: deque[_Call] = field(default_factory=deque)
-    idle_since: float = field(default_factory=time.monotonic)
-
-
-class _Crew:
-    """The workers of one pool."""
-
-    def __init__(self, pool: Pool, number: int, actor_class: Any, arguments: tuple[Any, ...]) -> None:
-        self.pool, self.number = pool, number
-        self.workers: list[_Worker] = []
-        self.busy_seconds = 0.0
-        self.most_workers = 0
-        self.stillborn = 0
-        self._actor_class, self._arguments = actor_class, arguments
-        self._seconds_per_unit: float | None = None
-        self._bytes_per_unit = 0.0
-
-    def hire(self, placed: int | None = None, strategy: Any = None) -> None:
-        """One more worker; `placed` is its place in the group that was reserved."""
-        options = {"scheduling_strategy": strategy} if strategy is not None else {}
-        actor = self._actor_class.options(**options).remote(*self._arguments)
-        self.workers.append(_Worker(actor, placed, actor.ready.remote()))
-        self.most_workers = max(self.most_workers, len(self.workers))
-
-    def depth(self) -> int:
-        """Calls that a worker may have at a time."""
-        seconds = self._seconds_per_unit
-        return 2 if seconds is not None and seconds * self.per_call() < _PREFETCH_BELOW_SECONDS else 1
-
-    def per_call(self) -> int:
-        """Most units of a call."""
-        if self._seconds_per_unit is None:
-            return 1
-        quick = int(_CALL_SECONDS / max(self._seconds_per_unit, 1e-6))
-        small = int(_CALL_BYTES / max(self._bytes_per_unit, 1))
-        return max(1, min(_MOST_PER_CALL, quick, small))
-
-    def learn(self, call: _Call, size: int) -> None:
-        """Note how long a call took, and the bytes that it gave."""
-        now = time.monotonic()
-        self.busy_seconds += now - call.started
-        measured = (now - call.started) / len(call.tasks)
-        before = self._seconds_per_unit
-        self._seconds_per_unit = measured if before is None else (measured + before) / 2
-        self._bytes_per_unit = size / len(call.tasks)
-
-    @property
-    def starting(self) -> int:
-        """Workers whose process is not there yet."""
-        return sum(worker.starting is not None for worker in self.workers)
-
-    @property
-    def idle(self) -> list[_Worker]:
-        """Workers with nothing to do."""
-        return [worker for worker in self.workers if worker.starting is None and not worker.calls]
-
-
 class _Run:
     """One plan on its way; a context that leaves neither actors nor reservations behind."""
 
@@ -175,7 +95,7 @@ class _Run:
         self._most_bytes = ray.cluster_resources().get("object_store_memory", 0) * _STORE_SHARE
         shared = ray.put(plan)
         self._crews = [
-            _Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
+            Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
             for number, pool in enumerate(compiled)
         ]
         self._group: Any = None
@@ -259,7 +179,7 @@ class _Run:
                 crew.hire()
                 wanted -= 1
 
-    def _room(self, crew: _Crew) -> bool:
+    def _room(self, crew: Crew) -> bool:
         if crew.pool.most is not None and len(crew.workers) >= crew.pool.most:
             return False
         free = self._ray.available_resources()
@@ -274,7 +194,7 @@ class _Run:
 
         return any(group["state"] == "PENDING" for group in placement_group_table().values())
 
-    def _died(self, crew: _Crew, worker: _Worker, error: Exception) -> None:
+    def _died(self, crew: Crew, worker: Worker, error: Exception) -> None:
         with_machine = _NODE_DIED in str(error)
         crew.workers.remove(worker)
         if worker.starting is not None and not (with_machine or worker.doubted):
@@ -289,14 +209,14 @@ class _Run:
         if worker.placed is not None:
             crew.hire(worker.placed, self._strategies[worker.placed])
 
-    def _is_there(self, worker: _Worker) -> None:
+    def _is_there(self, worker: Worker) -> None:
         worker.starting, worker.doubted, worker.idle_since = None, False, time.monotonic()
         for call in worker.calls:  # of one that was not heard of for a while: its answers are lost
             for task in call.tasks:
                 self._flow.lost(task, guilty=False)
         worker.calls.clear()
 
-    def _inputs_gone(self, worker: _Worker) -> None:
+    def _inputs_gone(self, worker: Worker) -> None:
         for task in worker.calls.popleft().tasks:
             self._flow.gone(task)
 
@@ -319,13 +239,13 @@ class _Run:
         units.reverse()
         while units:
             tables: list[pa.Table] = []
-            while units and len(tables) < _MOST_PER_CALL and sum(table.nbytes for table in tables) < _PUT_BYTES:
+            while units and len(tables) < MOST_PER_CALL and sum(table.nbytes for table in tables) < _PUT_BYTES:
                 tables.append(units.pop().to_arrow())
             reference = self._ray.put(joined(tables))
             yield from ((reference, row) for row in range(len(tables)))
 
     def _hand_out(self) -> None:
-        few = all(self._flow.waiting(crew.number) <= 2 * _MOST_PER_CALL for crew in self._crews[1:])
+        few = all(self._flow.waiting(crew.number) <= 2 * MOST_PER_CALL for crew in self._crews[1:])
         room = few and self._flow.size <= self._most_bytes
         # Later pools first: what was begun is finished before more is begun.
         for crew in reversed(self._crews):
@@ -338,7 +258,7 @@ class _Run:
                         break
                     self._send(worker, tasks)
 
-    def _send(self, worker: _Worker, tasks: list[Task]) -> None:
+    def _send(self, worker: Worker, tasks: list[Task]) -> None:
         references: dict[Any, int] = {}
 
         def place(handle: Handle) -> Place:
@@ -346,11 +266,11 @@ class _Run:
 
         orders = [Order.of(task, place) for task in tasks]
         answers = worker.actor.call.options(num_returns="streaming").remote(orders, *references)
-        worker.calls.append(_Call(tasks, answers, time.monotonic()))
+        worker.calls.append(Call(tasks, answers, time.monotonic()))
 
     def _collect(self) -> Iterator[Unit]:
         """Wait for something to happen, and see to it."""
-        waits: dict[Any, tuple[_Crew, _Worker]] = {}
+        waits: dict[Any, tuple[Crew, Worker]] = {}
         for crew in self._crews:
             for worker in crew.workers:
                 if worker.starting is not None:
@@ -381,7 +301,7 @@ class _Run:
                     raise
                 self._inputs_gone(worker)
 
-    def _answered(self, crew: _Crew, worker: _Worker, call: _Call) -> Iterator[Unit]:
+    def _answered(self, crew: Crew, worker: Worker, call: Call) -> Iterator[Unit]:
         try:
             reference = next(call.answers)
         except StopIteration:
