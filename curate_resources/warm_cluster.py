@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -63,6 +64,8 @@ def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
     log = folder / "cluster.log"
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
+    # In Ray's usual folder it would be "the current cluster", where jobs of any other one on this machine would go.
+    command += [f"--temp-dir={os.environ.get('RAY_TMPDIR', tempfile.gettempdir())}/curate-ray-{os.getuid()}"]
     command += [f"--num-cpus={cpus}"] if cpus is not None else []
     with log.open("wb") as output:
         keeper = subprocess.Popen(

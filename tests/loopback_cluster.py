@@ -3,10 +3,12 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,8 @@ class LoopbackCluster:
         self.token_path = folder / "token"
         self.token_path.touch(mode=0o600)
         self.token_path.write_text(secrets.token_hex(32))
+        # Not Ray's usual folder: what starts there last gets the jobs of all. And not ours: a socket's path is short.
+        self._ray_folder = tempfile.mkdtemp(prefix="ray-")
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         self._port, self._dashboard_port = _free_port(), _free_port()
         self.address = f"127.0.0.1:{self._port}"
@@ -47,6 +51,7 @@ class LoopbackCluster:
             "--head",
             f"--port={self._port}",
             "--num-cpus=0",
+            f"--temp-dir={self._ray_folder}",
             "--dashboard-host=127.0.0.1",
             f"--dashboard-port={self._dashboard_port}",
             f"--ray-client-server-port={_free_port()}",
@@ -79,6 +84,7 @@ class LoopbackCluster:
         """End everything."""
         for name in list(self._nodes):
             self.kill_node(name)
+        shutil.rmtree(self._ray_folder, ignore_errors=True)
 
     def _start(self, name: str, *options: str) -> None:
         log = self.folder / f"{name}.log"
