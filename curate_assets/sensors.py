@@ -37,7 +37,7 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         for problem in look.problems:
             context.log.warning(problem)
         cursor = {"registered": 0, "launched": 0, **json.loads(context.cursor or "{}")}
-        upto = discovery.progress().next_shard
+        upto = look.next_shard
         keys = [discovery.shard(number) for number in range(cursor["registered"], upto)]
         assert SHARDS.name is not None
         for start in range(0, len(keys), _KEYS_AT_ONCE):

@@ -26,8 +26,6 @@ from curate_resources.stored_object import StoredObject
 _MOST_UNSETTLED = 1000
 """So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""
 
-_GONE = ""
-
 
 class Place(BaseModel):
     """How far one folder is listed: everything up to the path `after`, but for what is `unsettled`."""
@@ -53,14 +51,16 @@ class Look:
 
     Attributes:
         shards: keys of the shards that were closed.
+        next_shard: the number of the next one.
         files: videos in them.
         waiting: videos that are settled, but in no full shard yet.
         unsettled: videos that may still be written.
         done: whether it came to the end of every folder.
-        problems: what could not be listed, and why; everything else was.
+        problems: what could not be listed or looked at, and why; everything else was.
     """
 
     shards: tuple[str, ...]
+    next_shard: int
     files: int
     waiting: int
     unsettled: int
@@ -106,6 +106,7 @@ class Discovery:
         self.storage.write(self._path, json.dumps(progress.model_dump(), indent=1).encode())
         return Look(
             tuple(looking.shards),
+            progress.next_shard,
             looking.files,
             looking.waiting,
             sum(len(place.unsettled) for place in progress.places.values()),
@@ -142,54 +143,67 @@ class _Looking:
         # Begin with the folder where the last look stopped, so that none starves.
         start = next((index for index, folder in enumerate(found) if folder >= self._progress.turn), 0)
         for folder in found[start:] + found[:start]:
-            if time.monotonic() > self._deadline:
+            if self._late:
                 self._progress.turn = folder
                 return
             self._through(folder, self._progress.places.setdefault(folder, Place()))
         self._progress.turn = ""
-        self.done = not self.problems and time.monotonic() <= self._deadline
+        self.done = not self.problems and not self._late
 
     def _through(self, folder: str, place: Place) -> None:
-        """Look through one folder, as far as there is time, and note the place that was reached."""
+        """Look through one folder, as far as there is time, and note the place that was reached: first at the files
+        that were not settled, then on from the place."""
         again, shard = dict.fromkeys(place.unsettled), _OpenShard(self._source)
-        ended = False
+        gone: list[str] = []
+        refused: list[OSError] = []
+        for path in place.unsettled:
+            if self._late:
+                break
+            try:
+                self._meet(folder, stat_in(folder, path), again, shard)
+            except FileNotFoundError:  # it had a temporary name, or all of the folder is away
+                gone.append(path)
+            except OSError as error:  # it stays unsettled, and is looked at by the next look
+                refused.append(error)
+        if refused:
+            self.problems.append(f"{len(refused)} files that wait in {folder} cannot be looked at: {refused[0]}")
+        there = ended = False
         try:
-            for found, known in self._files(folder, place):
-                if time.monotonic() > self._deadline or len(again) >= _MOST_UNSETTLED:
+            for found in listed_in(folder, place.after) if not self._late else ():
+                there = True
+                if self._late or len(again) >= _MOST_UNSETTLED:
                     break
-                if known:
-                    del again[found.path]
-                else:
-                    place.after = found.path
-                uri = uri_of(folder, found.path)
-                if found.version == _GONE or uri in self._taken or not self._source.takes(below(folder, found.path)):
-                    continue
-                if found.modified > self._now - self._source.settle_seconds:
-                    again[found.path] = None
-                    continue
-                if not shard.has_room(found.bytes):
-                    self._close(shard)
-                shard.add(uri, found)
+                place.after = found.path
+                self._meet(folder, found, again, shard)
             else:
-                ended = True
+                there = ended = not self._late
         except OSError as error:
             self.problems.append(str(error))
+        if there:
+            for path in gone:
+                del again[path]
         if shard.is_full or (ended and shard.oldest <= self._now - self._source.close_after_seconds):
             self._close(shard)
         # What is in no shard yet is met again by the next look.
         self.waiting += len(shard.found)
         place.unsettled = sorted({*again, *(found.path for _, found in shard.found)})
 
-    def _files(self, folder: str, place: Place) -> Iterator[tuple[StoredObject, bool]]:
-        """Files that were not settled, as they are now, and then those after the place; each with whether it is one of
-        the first."""
-        for path in list(place.unsettled):
-            try:
-                yield stat_in(folder, path), True
-            except FileNotFoundError:  # it had a temporary name
-                yield StoredObject(path, 0, 0.0, _GONE), True
-        for found in listed_in(folder, place.after):
-            yield found, False
+    def _meet(self, folder: str, found: StoredObject, again: dict[str, None], shard: "_OpenShard") -> None:
+        """Put a file into the shard, or have it met `again` if it may still be written."""
+        again.pop(found.path, None)
+        uri = uri_of(folder, found.path)
+        if uri in self._taken or not self._source.takes(below(folder, found.path)):
+            return
+        if found.modified > self._now - self._source.settle_seconds:
+            again[found.path] = None
+            return
+        if not shard.has_room(found.bytes):
+            self._close(shard)
+        shard.add(uri, found)
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
 
     def _close(self, shard: "_OpenShard") -> None:
         if not shard.found:
