@@ -32,8 +32,8 @@ MANIFEST = Table(
     name="manifest",
     grain="file",
     keys=("uri",),
-    columns=pa.schema([("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
-    identity=("uri", "bytes", "version"),
+    columns=pa.schema([("uri", pa.string()), ("place", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
+    identity=("place", "bytes", "version"),
     description="The files of a shard.",
 )
 """Not a stored table: the rows that a shard's manifest file stands for."""
@@ -49,8 +49,17 @@ class Entry(BaseModel):
 
     @property
     def place(self) -> str:
-        """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
-        return self.uri.partition("?")[0] if web_files.is_web(self.uri) else self.uri
+        """What tells it from other files."""
+        return place_of(self.uri)
+
+    def same_file(self, other: "Entry") -> bool:
+        """Whether nothing changed but the signature of a URL."""
+        return (self.place, self.bytes, self.version) == (other.place, other.bytes, other.version)
+
+
+def place_of(uri: str) -> str:
+    """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
+    return uri.partition("?")[0] if web_files.is_web(uri) else uri
 
 
 class Manifest(BaseModel):
@@ -67,13 +76,15 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True)
 class Added:
-    """What `add` did: shards that are new, shards with a changed file, and counts of files."""
+    """What `add` did: shards that are new, shards with a changed file, and counts of files. `renewed_files` are URLs
+    with another signature; they are among the known ones."""
 
     new_shards: tuple[str, ...]
     changed_shards: tuple[str, ...]
     new_files: int
     changed_files: int
     known_files: int
+    renewed_files: int
     ignored_files: int
 
 
@@ -121,7 +132,7 @@ class Manifests:
     def rows(self, shard: str) -> pa.Table:
         """A shard's entries as rows of MANIFEST."""
         entries = [
-            {**entry.model_dump(), "shard": shard, "status": "ok", "fingerprint": ""}
+            {**entry.model_dump(), "place": entry.place, "shard": shard, "status": "ok", "fingerprint": ""}
             for entry in self.load(shard).entries
         ]
         return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
@@ -136,11 +147,11 @@ class Manifests:
         found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
         where = {entry.place: shard for shard in self.shards() for entry in self.load(shard).entries}
         known = {entry.place: entry for shard in self.shards() for entry in self.load(shard).entries}
-        changed = [entry for entry in found if entry.place in known and known[entry.place] != entry]
         new = [entry for entry in found if entry.place not in known]
+        fresh = {entry.place: entry for entry in found if known.get(entry.place, entry) != entry}
+        changed = [entry for entry in fresh.values() if not entry.same_file(known[entry.place])]
         changed_shards = sorted({where[entry.place] for entry in changed})
-        for shard in changed_shards:
-            fresh = {entry.place: entry for entry in changed}
+        for shard in sorted({where[place] for place in fresh}):
             entries = tuple(fresh.get(entry.place, entry) for entry in self.load(shard).entries)
             self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
@@ -155,6 +166,7 @@ class Manifests:
             len(new),
             len(changed),
             len(found) - len(new) - len(changed),
+            len(fresh) - len(changed),
             ignored,
         )
 

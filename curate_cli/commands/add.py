@@ -41,9 +41,11 @@ def _print_added(result: Added, root: str, as_json: bool) -> None:
         print_document({"root": root, **asdict(result)})
         return
     console = Console(highlight=False)
+    renewed = f" ({result.renewed_files} with a renewed URL)" if result.renewed_files else ""
     console.print(
         f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
-        f"{result.changed_files} changed, {result.known_files} known before, {result.ignored_files} other files ignored"
+        f"{result.changed_files} changed, {result.known_files} known before{renewed}, "
+        f"{result.ignored_files} other files ignored"
     )
     for shard in result.new_shards:
         console.print(f"  [green]+[/green] {shard}")
