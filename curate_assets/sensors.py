@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from curate_assets.partitions import SHARDS
+from curate_assets.presets import preset_errors
 from curate_resources.discovery import Discovery
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
@@ -32,6 +33,9 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         target=dg.AssetSelection.assets(*target),
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if source.preset is not None:
+            for error in preset_errors(storage, [source.preset]):
+                raise error  # before there are shards that cannot be made
         discovery = Discovery(storage, name, source)
         look = discovery.look()
         for problem in look.problems:

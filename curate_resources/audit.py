@@ -137,7 +137,7 @@ def _late(discovery: Discovery, manifests: Manifests, database: "duckdb.DuckDBPy
     source = discovery.source
     for run in bounded(entries, source.videos_per_shard, int(source.gib_per_shard * (1 << 30))):
         shard = f"{series}-{number:06d}"
-        manifests.write(Manifest(shard=shard, entries=tuple(run)))
+        manifests.write(Manifest(shard=shard, preset=source.preset, entries=tuple(run)))
         made[shard] = len(run)
         number += 1
     return made

@@ -213,7 +213,7 @@ class _Looking:
             (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
             key=lambda entry: entry.uri,
         )
-        self._manifests.write(Manifest(shard=key, entries=tuple(entries)))
+        self._manifests.write(Manifest(shard=key, preset=self._source.preset, entries=tuple(entries)))
         self._progress.next_shard += 1
         self.shards.append(key)
         self.files += len(entries)

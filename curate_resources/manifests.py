@@ -63,10 +63,12 @@ def place_of(uri: str) -> str:
 
 
 class Manifest(BaseModel):
-    """The files of one shard, sorted by URI."""
+    """The files of one shard, sorted by URI; `preset` names the settings that its rows are made with, if not all
+    those of the root."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
+    preset: str | None = None
     entries: tuple[Entry, ...]
 
 
@@ -137,8 +139,13 @@ class Manifests:
         ]
         return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
 
-    def add(self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int) -> Added:
+    def add(
+        self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int, preset: str | None = None
+    ) -> Added:
         """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
+
+        Args:
+            preset: of the new shards; those that are there keep their own.
 
         Raises:
             FileNotFoundError: there is nothing at `source`.
@@ -158,7 +165,7 @@ class Manifests:
         ordinal = self.next_ordinal(name)
         for entries in bounded(new, videos_per_shard, bytes_per_shard):
             new_shards.append(f"{name}-{ordinal:06d}")
-            self.write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
+            self.write(Manifest(shard=new_shards[-1], preset=preset, entries=tuple(entries)))
             ordinal += 1
         return Added(
             tuple(new_shards),
@@ -185,7 +192,7 @@ class Manifests:
 
     def write(self, manifest: Manifest) -> None:
         """Store a shard's manifest, whole or not at all."""
-        text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
+        text = json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
         self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
 
 

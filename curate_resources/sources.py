@@ -23,6 +23,8 @@ from gpu_kernels.strict import StrictModel
 
 SOURCES_FILE = "sources.yaml"
 VARIABLE = "CURATE_SOURCES"
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+"""What sources and presets may be called."""
 
 
 class Source(StrictModel):
@@ -47,6 +49,9 @@ class Source(StrictModel):
     """How often the sensor looks."""
     tick_seconds: float = Field(default=20.0, gt=0)
     """So long one look may take; the next one goes on where it stopped."""
+    preset: str | None = Field(default=None, pattern=NAME)
+    """Settings of its shards: `<root>/presets/<preset>.yaml`, which goes before `<root>/curate.yaml`. A shard keeps the
+    preset that it was made with."""
     launch: bool = False
     """Whether each new shard gets a run at once; else its partition waits for the automation or for a backfill."""
     priority: int = 0
@@ -94,7 +99,7 @@ class Sources(StrictModel):
     @classmethod
     def _names_are_parts_of_keys(cls, sources: dict[str, Source]) -> dict[str, Source]:
         for name in sources:
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r}: a name has lower-case letters, digits and single dashes")
         return sources
 

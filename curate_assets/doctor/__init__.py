@@ -18,6 +18,7 @@ CHECKS = (
     *root.CHECKS,
     settings.CONFIGURATION,
     settings.WATCHED,
+    settings.PRESETS,
     *installation.CHECKS,
     *media_programs.CHECKS,
     *models.CHECKS,

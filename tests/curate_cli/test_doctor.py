@@ -32,6 +32,7 @@ NAMES = [
     "clock",
     "configuration",
     "watched sources",
+    "presets",
     "packages",
     "media libraries",
     "GPU",
@@ -150,6 +151,14 @@ def unknown_source(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, url: s3://b}}\n")
 
 
+def preset_of_the_dataset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("presets/studio.yaml", b"duplicate_groups: {min_similarity: 0.9}\n")
+
+
+def missing_preset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, preset: studio}}\n")
+
+
 def poor_ffmpeg(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     program = Path(storage.root).parent / "ffmpeg"
     program.write_text("#!/bin/sh\necho ffmpeg version 0.1\n")
@@ -170,6 +179,8 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         (broken_table, "tables", "clips does not open", "materialize the asset again"),
         (unknown_setting, "configuration", "clips.min_second: unknown key", "docs/configuration.md"),
         (unknown_source, "watched sources", "sources.studio.url: Extra", "sources.yaml"),
+        (preset_of_the_dataset, "presets", "presets/studio.yaml cannot set", "mend the file"),
+        (missing_preset, "presets", "preset studio is not there", "mend the file"),
         (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
         (silent_cluster, "Ray", "no job server answers", "cluster.address"),
     ],
@@ -178,7 +189,9 @@ def test_one_fault_fails_its_line_with_a_remedy(storage, monkeypatch, plant, nam
     plant(storage, monkeypatch)
     checks = examined_here(storage)
     assert found in checks[name]["found"] and remedy in checks[name]["remedy"]
-    depending = {"models", "model servers", "Ray"} if name == "configuration" else set()
+    depending = {"configuration": {"presets", "models", "model servers", "Ray"}, "watched sources": {"presets"}}.get(
+        name, set[str]()
+    )
     assert not_ok(checks) == {name: "failed", **dict.fromkeys(depending, "warning"), **ALWAYS}
 
 
