@@ -185,15 +185,23 @@ class Manifests:
         ]
         return entries, unpacked.others
 
-    def next_ordinal(self, name: str) -> int:
-        """The number of the next shard of a series."""
-        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
+    def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
+        """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
+        known = self.shards() if shards is None else shards
+        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in known]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
 
     def write(self, manifest: Manifest) -> None:
         """Store a shard's manifest, whole or not at all."""
-        text = json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False)
-        self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
+        self.storage.write(f"manifests/{manifest.shard}.json", _text(manifest))
+
+    def create(self, manifest: Manifest) -> bool:
+        """Store the manifest of a new shard, unless there is one of that name; whether it was stored."""
+        return self.storage.create(f"manifests/{manifest.shard}.json", _text(manifest))
+
+
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False).encode()
 
 
 def _some(shards: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from curate_assets.doctor import (
     clusters,
     dagster_state,
+    event_queues,
     installation,
     media_programs,
     models,
@@ -24,6 +25,7 @@ CHECKS = (
     *models.CHECKS,
     *scratch_folder.CHECKS,
     *sources.CHECKS,
+    *event_queues.CHECKS,
     *clusters.CHECKS,
     *dagster_state.CHECKS,
     *stored_tables.CHECKS,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import boto3
 import lance
 import pyarrow as pa
 import pytest
@@ -41,6 +42,7 @@ NAMES = [
     "model servers",
     "scratch folder",
     "sources",
+    "event queues",
     "Ray",
     "Dagster",
     "Dagster daemon",
@@ -193,6 +195,34 @@ def test_one_fault_fails_its_line_with_a_remedy(storage, monkeypatch, plant, nam
         name, set[str]()
     )
     assert not_ok(checks) == {name: "failed", **dict.fromkeys(depending, "warning"), **ALWAYS}
+
+
+def test_a_queue_that_is_not_the_buckets(s3, environment, tmp_path):
+    storage = made(str(tmp_path / "root"), tmp_path)
+    s3.bucket("tells"), s3.bucket("tells-not")
+    account = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    sqs, client = (boto3.client(service, endpoint_url=s3.url, **account) for service in ("sqs", "s3"))
+    sqs.create_queue(QueueName="dead")
+    dead = sqs.get_queue_attributes(QueueUrl=f"{s3.url}/123456789012/dead", AttributeNames=["QueueArn"])
+    redrive = {"deadLetterTargetArn": dead["Attributes"]["QueueArn"], "maxReceiveCount": 5}
+    url = sqs.create_queue(QueueName="tells", Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]
+    arn = dead["Attributes"]["QueueArn"].removesuffix("dead") + "tells"
+    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    client.put_bucket_notification_configuration(Bucket="tells", NotificationConfiguration=told)
+
+    def said(uri: str, queue: str) -> tuple[str, str]:
+        source = {"uri": uri, "events": {"queue": queue}}
+        storage.write("sources.yaml", json.dumps({"sources": {"studio": source}}).encode())
+        finding = examined_here(storage)["event queues"]
+        return finding["status"], finding["found"]
+
+    assert said("s3://tells/takes", url)[0] == "ok"
+    assert said("s3://tells*", url) == (
+        "warning",
+        f"studio: s3://tells-not does not tell {arn} of objects that are written",
+    )
+    status, found = said("s3://tells", f"{url}-nowhere")
+    assert status == "failed" and "does not exist" in found
 
 
 def test_keys_that_are_refused(s3, environment, tmp_path):
