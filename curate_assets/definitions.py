@@ -9,7 +9,7 @@ import logging
 import dagster as dg
 
 from curate_assets import asset_graph  # Dagster wants one Definitions in a module
-from curate_assets.automation import schedules, sensors
+from curate_assets.automation import kept_fresh, schedules, sensors
 from curate_assets.presets import preset_errors
 from curate_resources.sources import declared_sources
 from curate_resources.storage import Storage, root_uri
@@ -22,7 +22,7 @@ if _presets := [source.preset for source in _DECLARED.sources.values() if source
         logging.getLogger("curate.sources").error("%s", _error)
 
 defs = dg.Definitions.merge(
-    asset_graph.defs,
+    kept_fresh(asset_graph.defs, _DECLARED.automation.fresh_hours),
     dg.Definitions(
         sensors=sensors(_STORAGE, _DECLARED, list(asset_graph.CONDITIONS), asset_graph.CURATED),
         schedules=schedules(_STORAGE, _DECLARED),

@@ -114,6 +114,9 @@ class Automation(StrictModel):
     """When tables are compacted and old versions dropped."""
     keep_hours: float = Field(default=24.0, gt=0)
     """Versions of tables stay so long after they were replaced, and files without rows after they were written."""
+    fresh_hours: float | None = Field(default=None, ge=0.1)
+    """The training set and its report should never be older: the UI shows when they are, and warns at three quarters.
+    Where not said, they may be of any age."""
     webhook: str | None = None
     """URL that is told of every run that failed, by a POST of JSON."""
 
