@@ -260,7 +260,7 @@ class _Looking:
             self.problems.append(str(error))
         if there:
             for path in gone:
-                del again[path]
+                again.pop(path, None)
         if ended and folder in self._progress.due:
             self._progress.due.remove(folder)
         if shard.is_full or (ended and self._waited(found.modified for _, found in shard.found)):

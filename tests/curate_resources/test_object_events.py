@@ -9,8 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 import boto3
+import dagster as dg
 import pytest
 
+from curate_assets.asset_graph import defs
+from curate_assets.partitions import SHARDS
+from curate_assets.sensors import source_sensor
 from curate_resources import event_queue, object_stores
 from curate_resources.audit import audit
 from curate_resources.discovery import Discovery
@@ -190,8 +194,12 @@ def test_late_files_of_an_audit_and_of_events_meet_in_one_series(s3, tmp_path, m
     monkeypatch.setattr(Manifests, "create", overtaken)
     look = notified.discovery.look(now=4e9 + 1)
     assert met == ["w-late-000000", "w-late-000000"] and look.shards == ()
-    assert look.next_late == 1  # for the sensor to register, whoever made it
     assert notified.files() == Counter({"a/1.mp4": 1, "a/9.mp4": 1})
+    found = notified.discovery
+    sensor = source_sensor(found.storage, found.name, found.source, ["source_videos"], on=False)
+    with dg.DagsterInstance.ephemeral() as instance:  # registers it, whoever made it
+        sensor(dg.build_sensor_context(instance, definitions=defs))
+        assert set(instance.get_dynamic_partitions(SHARDS.name or "")) == {"w-000000", "w-late-000000"}
 
 
 @pytest.mark.parametrize(
