@@ -191,9 +191,10 @@ def test_one_fault_fails_its_line_with_a_remedy(storage, monkeypatch, plant, nam
     plant(storage, monkeypatch)
     checks = examined_here(storage)
     assert found in checks[name]["found"] and remedy in checks[name]["remedy"]
-    depending = {"configuration": {"presets", "models", "model servers", "Ray"}, "watched sources": {"presets"}}.get(
-        name, set[str]()
-    )
+    depending = {
+        "configuration": {"presets", "models", "model servers", "Ray"},
+        "watched sources": {"presets", "event queues"},
+    }.get(name, set[str]())
     assert not_ok(checks) == {name: "failed", **dict.fromkeys(depending, "warning"), **ALWAYS}
 
 
