@@ -4,6 +4,7 @@ All of it is declared always, so that the UI shows it, and off until `automation
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,11 @@ from curate_resources.discovery import Discovery
 from curate_resources.sources import Sources
 from curate_resources.storage import Storage
 from curate_resources.upkeep import keep_up
+
+PUBLISHED = ("training_dataset", "dataset_report")
+"""What people rely on."""
+
+_WARN_SHARE = 0.75
 
 CURATED = dg.AutomationCondition.on_missing().with_label("new shard")
 """For what is made of a shard's own videos: once, when its partition is new and what it reads is there or under way."""
@@ -44,6 +50,19 @@ def conditions(curated: Sequence[str], compared: Sequence[str], delivered: Seque
     }
 
 
+def kept_fresh(graph: dg.Definitions, hours: float | None) -> dg.Definitions:
+    """The graph, with what people rely on having to be made anew before it is so old."""
+    if hours is None:
+        return graph
+    policy = dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=hours), warn_window=timedelta(hours=_WARN_SHARE * hours)
+    )
+    return graph.map_resolved_asset_specs(
+        func=lambda spec: spec.replace_attributes(freshness_policy=policy),
+        selection=dg.AssetSelection.assets(*PUBLISHED),
+    )
+
+
 def sensors(storage: Storage, declared: Sources, per_shard: Sequence[str], curated: Sequence[str]) -> list[Any]:
     """A sensor for each source, the one that evaluates the conditions, and the alert."""
     on = declared.automation.enabled
@@ -65,7 +84,7 @@ def schedules(storage: Storage, declared: Sources) -> list[dg.ScheduleDefinition
     automation = declared.automation
     status = dg.DefaultScheduleStatus.RUNNING if automation.enabled else dg.DefaultScheduleStatus.STOPPED
     group = dg.define_asset_job("group_duplicates", dg.AssetSelection.assets("duplicate_groups"))
-    publish = dg.define_asset_job("publish_dataset", dg.AssetSelection.assets("training_dataset", "dataset_report"))
+    publish = dg.define_asset_job("publish_dataset", dg.AssetSelection.assets(*PUBLISHED))
     jobs = {
         "deliver": (group, automation.deliver),
         "publish": (publish, automation.deliver),

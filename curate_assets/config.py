@@ -3,6 +3,7 @@
 Each section is defined beside the code that it steers, with its defaults and what they mean; here they come together.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import yaml
@@ -169,10 +170,18 @@ def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> Cur
     Raises:
         ConfigError: an unknown key or a bad value, named.
     """
-    stored: dict[str, Any] = {}
-    if storage.exists(CONFIG_FILE):
-        stored = parse_config(storage.read(CONFIG_FILE).decode(), storage.uri(CONFIG_FILE))
-    return validated(_merged(stored, given or {}))
+    return validated(merged(stored_config(storage), given or {}))
+
+
+def stored_config(storage: Storage) -> dict[str, Any]:
+    """What `<root>/curate.yaml` says; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no mapping of sections.
+    """
+    if not storage.exists(CONFIG_FILE):
+        return {}
+    return parse_config(storage.read(CONFIG_FILE).decode(), storage.uri(CONFIG_FILE))
 
 
 def parse_config(text: str, name: str) -> dict[str, Any]:
@@ -190,8 +199,8 @@ def parse_config(text: str, name: str) -> dict[str, Any]:
     return value
 
 
-def validated(values: dict[str, Any]) -> CurationConfig:
-    """A configuration from plain values.
+def validated(values: Mapping[str, Any], name: str = "the configuration") -> CurationConfig:
+    """A configuration from plain values; `name` is what errors call it.
 
     Raises:
         ConfigError: with one line per key that is wrong.
@@ -200,7 +209,7 @@ def validated(values: dict[str, Any]) -> CurationConfig:
         return CurationConfig.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, found['loc'])) or 'config'}: {_said(found)}" for found in error.errors()]
-        raise ConfigError("the configuration is not valid:\n  " + "\n  ".join(lines)) from error
+        raise ConfigError(f"{name} is not valid:\n  " + "\n  ".join(lines)) from error
 
 
 def _said(found: Any) -> str:
@@ -209,9 +218,10 @@ def _said(found: Any) -> str:
     return f"{found['msg'].removeprefix('Value error, ')} (got {found['input']!r})" if found["loc"] else found["msg"]
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which those of `over` go before those of `base`, key by key."""
+    both = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
+        below = both.get(key)
+        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import ConfigError, CurationConfig
+from curate_assets.presets import ShardSettings
 from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
 from curate_resources.forecast import FORCED, Expected, differences, forecast
 from curate_resources.history import ALL_SHARDS, History, Record
+from curate_resources.plan import Plan
 from curate_resources.stage import Stage
-from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 
 _RECIPES = 3
@@ -99,11 +100,9 @@ class Outlook:
         return found
 
 
-def outlook(
-    storage: Storage, config: CurationConfig, wanted: Collection[str], shards: Sequence[str], force: bool = False
-) -> Outlook:
+def outlook(settings: ShardSettings, wanted: Collection[str], shards: Sequence[str], force: bool = False) -> Outlook:
     """Look ahead at a run of assets on shards."""
-    look = _Look(storage, config, frozenset(wanted), tuple(shards), force)
+    look = _Look(settings, frozenset(wanted), tuple(shards), force)
     assets = [
         *look.stages(CURATION_STAGES),
         *look.gathered(PAIRS),
@@ -113,7 +112,7 @@ def outlook(
         *look.gathered(REPORT),
     ]
     return Outlook(
-        root=storage.root,
+        root=settings.storage.root,
         shards=look.shards,
         assets=tuple(assets),
         compute=sum(asset.compute for asset in assets),
@@ -126,24 +125,29 @@ def outlook(
 
 
 class _Look:
-    def __init__(
-        self, storage: Storage, config: CurationConfig, wanted: frozenset[str], shards: tuple[str, ...], force: bool
-    ) -> None:
+    def __init__(self, settings: ShardSettings, wanted: frozenset[str], shards: tuple[str, ...], force: bool) -> None:
         self.shards = shards
-        self._storage, self._config, self._wanted, self._force = storage, config, wanted, force
-        self._history = History(storage)
+        self._settings, self._config, self._storage = settings, settings.whole, settings.storage
+        self._wanted, self._force = wanted, force
+        self._history = History(self._storage)
         self._changing: dict[str, set[str]] = {shard: set() for shard in shards}
 
     def stages(self, stages: Sequence[Stage]) -> list[AssetOutlook]:
         """The assets of one streaming plan."""
         own = frozenset(table.name for stage in stages for table in stage.writes) & self._wanted
-        plan = plan_for(own, self._config, self._storage.root, self._force, stages)
+        plan = self._plan(own, self._config, stages)
         found: dict[str, list[Expected]] = {name: [] for name in own}
         for first in range(0, len(self.shards), _SHARDS_AT_ONCE):
             some = self.shards[first : first + _SHARDS_AT_ONCE]
             records = self._history.recent(own, some, _RECIPES)
             for shard in some:
-                looked = forecast(plan, shard, self._changing[shard], records)
+                try:
+                    own_plan = self._plan(own, self._settings.of(shard), stages)
+                except ConfigError as error:
+                    for name in own:
+                        found[name].append(Expected(name, shard, blocked=str(error)))
+                    continue
+                looked = forecast(own_plan, shard, self._changing[shard], records)
                 self._changing[shard] |= looked.changes
                 for name, expected in looked.expected.items():
                     found[name].append(expected)
@@ -156,6 +160,9 @@ class _Look:
             rate = per_item / _workers(self._config, stage) if per_item is not None else None
             assets += [_summed(name, found[name], rate if name == busiest else 0.0) for name in names]
         return assets
+
+    def _plan(self, own: frozenset[str], config: CurationConfig, stages: Sequence[Stage]) -> Plan:
+        return plan_for(own, config, self._storage.root, self._force, stages)
 
     def gathered(self, asset: Gathered) -> list[AssetOutlook]:
         """An asset that is made at once, if it is wanted."""

@@ -8,7 +8,8 @@ import dagster as dg
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from curate_assets.config import CurationConfig, resolve_config
+from curate_assets.config import CurationConfig
+from curate_assets.presets import ShardSettings
 from curate_resources.storage import Storage, root_uri
 from curate_resources.tables import Tables
 
@@ -18,9 +19,14 @@ class Curation:
     """What assets need to know of their surroundings."""
 
     storage: Storage
-    config: CurationConfig
+    settings: ShardSettings
     force: bool = False
     failed_only: bool = False
+
+    @property
+    def config(self) -> CurationConfig:
+        """The settings of what concerns all shards."""
+        return self.settings.whole
 
     @property
     def tables(self) -> Tables:
@@ -70,4 +76,4 @@ def curation(context: dg.InitResourceContext) -> Curation:
     given = dict(context.resource_config)
     storage = Storage(root_uri(given.pop("root", None)))
     force, failed_only = bool(given.pop("force", False)), bool(given.pop("failed_only", False))
-    return Curation(storage, resolve_config(storage, given), force, failed_only)
+    return Curation(storage, ShardSettings.read(storage, given), force, failed_only)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from curate_assets.partitions import SHARDS
+from curate_assets.presets import preset_errors
 from curate_resources.discovery import Discovery
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
@@ -20,8 +21,8 @@ _WEBHOOK_SECONDS = 10
 def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[str], on: bool) -> dg.SensorDefinition:
     """A sensor that looks for new video at a source and makes partitions of the shards that it closed.
 
-    Its cursor is the number of shards that are registered. It is kept by Dagster after a look's manifests and place are
-    written, so a tick that dies in between leaves shards that the next one registers.
+    Its cursor is the number of shards that are registered, of each series. It is kept by Dagster after a look's
+    manifests and place are written, so a tick that dies in between leaves shards that the next one registers.
     """
 
     @dg.sensor(
@@ -32,25 +33,31 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         target=dg.AssetSelection.assets(*target),
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if source.preset is not None:
+            for error in preset_errors(storage, [source.preset]):
+                raise error  # before there are shards that cannot be made
         discovery = Discovery(storage, name, source)
         look = discovery.look()
         for problem in look.problems:
             context.log.warning(problem)
-        cursor = {"registered": 0, "launched": 0, **json.loads(context.cursor or "{}")}
-        upto = discovery.progress().next_shard
+        cursor = {"registered": 0, "launched": 0, "late": 0, **json.loads(context.cursor or "{}")}
+        upto = look.next_shard
         keys = [discovery.shard(number) for number in range(cursor["registered"], upto)]
+        late = [discovery.late_shard(number) for number in range(cursor["late"], look.next_late)]
+        keys += late
         assert SHARDS.name is not None
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             # Not by the tick's result: for that the daemon asks for each key by itself.
             context.instance.add_dynamic_partitions(SHARDS.name, keys[start : start + _KEYS_AT_ONCE])
-        cursor["registered"] = upto
+        cursor["registered"], cursor["late"] = upto, max(cursor["late"], look.next_late)
         requests: list[dg.RunRequest] = []
         if source.launch:
             numbers = range(cursor["launched"], min(upto, cursor["launched"] + _RUNS_PER_TICK))
-            requests = [_request(discovery.shard(number), source.priority) for number in numbers]
+            requests = [_request(shard, source.priority) for shard in (*map(discovery.shard, numbers), *late)]
             cursor["launched"] = numbers.stop
         rest = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
-        said = f"{len(keys)} new shards; {rest}"
+        events = f"{look.events[0]} objects written and {look.events[1]} removed; " if source.events else ""
+        said = f"{events}{len(keys)} new shards; {rest}"
         context.log.info(said)
         return dg.SensorResult(
             run_requests=requests,

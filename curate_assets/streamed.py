@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from curate_assets.check_results import check_evaluation, check_result, check_specs, judged
+from curate_assets.config import ConfigError
 from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
@@ -80,12 +81,26 @@ def streamed_assets(name: str, stages: Sequence[Stage], description: str) -> dg.
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        root, force, failed_only = curation.storage.root, curation.force, curation.failed_only
-        plan = plan_for(wanted, curation.config, root, force, stages, failed_only)
         with relayed_logs(context):
-            yield from reported(context, curation, materialized(plan, list(context.partition_keys)))
+            yield from reported(context, curation, _by_settings(curation, wanted, stages, context.partition_keys))
 
     return streamed
+
+
+def _by_settings(
+    curation: Curation, wanted: frozenset[str], stages: Sequence[Stage], shards: Sequence[str]
+) -> Iterator[Materialized]:
+    """Shards of one preset are made by one plan; those of a preset that is no good are an error in the end.
+
+    Raises:
+        ConfigError: a preset is not there or not valid.
+    """
+    alike, errors = curation.settings.alike(shards)
+    for config, some in alike:
+        plan = plan_for(wanted, config, curation.storage.root, curation.force, stages, curation.failed_only)
+        yield from materialized(plan, some)
+    if errors:
+        raise ConfigError("\n".join(map(str, errors)))
 
 
 def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterator[Materialized]) -> Iterator[Any]:
@@ -101,7 +116,7 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
             f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
             f"{each.reused} reused, {each.seconds:.1f} s"
         )
-        shard = Shard(each.shard, curation.tables, curation.config)
+        shard = Shard(each.shard, curation.tables, curation.settings.of(each.shard))
         metadata = _metadata(curation, each, shard)
         verdicts = list(judged(each.table, shard, context.selected_asset_check_keys))
         if one:

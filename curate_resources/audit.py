@@ -6,7 +6,7 @@ are put into a database on disk: memory stays flat, however many files there are
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curate_resources.discovery import Discovery
+from curate_resources.late_shards import close_late
 from curate_resources.listing import below, comes_after, folders, listed_in, uri_of
-from curate_resources.manifests import Entry, Manifest, Manifests, bounded
+from curate_resources.manifests import Entry, Manifests, bounded
 
 if TYPE_CHECKING:
     import duckdb
@@ -59,11 +60,12 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
     import duckdb
 
     manifests = Manifests(discovery.storage)
-    settled = (time.time() if now is None else now) - discovery.source.settle_seconds
+    settled = (time.time() if now is None else now) - discovery.source.unsettled_seconds
     with tempfile.TemporaryDirectory(prefix="curate-audit-") as folder, duckdb.connect(f"{folder}/db") as database:
         _insert(database, "there", _THERE, _there(discovery, settled))
-        _insert(database, "known", _KNOWN, _known(discovery, manifests))
-        late = _late(discovery, manifests, database)
+        shards = [shard for shard in manifests.shards() if discovery.owns(shard)]
+        _insert(database, "known", _KNOWN, _known(manifests, shards))
+        late = _late(discovery, manifests, shards, database)
         changed = database.execute(
             "SELECT k.shard, t.uri, t.bytes, t.version FROM there t JOIN known k USING (uri) "
             "WHERE t.version <> k.version ORDER BY k.shard"
@@ -103,11 +105,10 @@ def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str
             yield uri_of(folder, found.path), found.bytes, found.version, wanted
 
 
-def _known(discovery: Discovery, manifests: Manifests) -> Iterator[tuple[str, str, str]]:
-    for shard in manifests.shards():
-        if discovery.owns(shard):
-            for entry in manifests.load(shard).entries:
-                yield entry.uri, entry.version, shard
+def _known(manifests: Manifests, shards: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    for shard in shards:
+        for entry in manifests.load(shard).entries:
+            yield entry.uri, entry.version, shard
 
 
 def _insert(
@@ -126,21 +127,15 @@ def _insert(
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN"}
 
 
-def _late(discovery: Discovery, manifests: Manifests, database: "duckdb.DuckDBPyConnection") -> dict[str, int]:
+def _late(
+    discovery: Discovery, manifests: Manifests, shards: Sequence[str], database: "duckdb.DuckDBPyConnection"
+) -> dict[str, int]:
     """Put files that no shard holds into new shards, of a series of their own; counts by shard."""
-    found = database.cursor()
+    found, source = database.cursor(), discovery.source
     found.execute("SELECT uri, bytes, version FROM there ANTI JOIN known USING (uri) WHERE wanted ORDER BY uri")
-    series = f"{discovery.name}-late"
-    number = manifests.next_ordinal(series)
-    made: dict[str, int] = {}
     entries = (Entry(uri=uri, bytes=size, version=version) for uri, size, version in iter(found.fetchone, None))
-    source = discovery.source
-    for run in bounded(entries, source.videos_per_shard, int(source.gib_per_shard * (1 << 30))):
-        shard = f"{series}-{number:06d}"
-        manifests.write(Manifest(shard=shard, entries=tuple(run)))
-        made[shard] = len(run)
-        number += 1
-    return made
+    runs = bounded(entries, source.videos_per_shard, source.bytes_per_shard)
+    return close_late(manifests, discovery.name, source, runs, shards)
 
 
 def _count(database: "duckdb.DuckDBPyConnection", sql: str) -> int:

@@ -5,46 +5,30 @@ A *look* lists on from where the last one stopped and closes shards in the order
 leaves manifests that the place does not know of yet; the next one finds the same files again and skips those that are
 in them. So no file is missed or in two shards, whenever it dies.
 
-Files that are added behind the place, in alphabetical order, are not seen by looks; the audit finds them
-(curate_resources.audit).
+Files that are added behind the place, in alphabetical order, are not seen by looks; events name them, or the audit
+finds them (curate_resources.audit).
 """
 
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from curate_resources.event_intake import Intake, take_in
+from curate_resources.event_queue import EventQueue
+from curate_resources.known_files import KnownFiles
+from curate_resources.late_shards import close_late
 from curate_resources.listing import below, folders, listed_in, stat_in, uri_of
-from curate_resources.manifests import Entry, Manifest, Manifests
+from curate_resources.manifests import Entry, Manifest, Manifests, bounded
+from curate_resources.object_stores import stat
+from curate_resources.progress import Place, Progress
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
-from curate_resources.stored_object import StoredObject
+from curate_resources.stored_object import StorageUnavailable, StoredObject
 
 _MOST_UNSETTLED = 1000
 """So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""
-
-_GONE = ""
-
-
-class Place(BaseModel):
-    """How far one folder is listed: everything up to the path `after`, but for what is `unsettled`."""
-
-    model_config = ConfigDict(extra="forbid")
-    after: str = ""
-    unsettled: list[str] = Field(default_factory=list)
-
-
-class Progress(BaseModel):
-    """How far a source is discovered: places by folder, and the number of the next shard."""
-
-    model_config = ConfigDict(extra="forbid")
-    next_shard: int = 0
-    places: dict[str, Place] = Field(default_factory=dict)
-    turn: str = ""
-    """The folder that the last look stopped in: the next one begins there."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +37,22 @@ class Look:
 
     Attributes:
         shards: keys of the shards that were closed.
+        next_shard, next_late: the numbers of the next ones, of the series of listings and of files behind their places.
         files: videos in them.
         waiting: videos that are settled, but in no full shard yet.
+        events: objects that were told of, written and removed.
         unsettled: videos that may still be written.
         done: whether it came to the end of every folder.
-        problems: what could not be listed, and why; everything else was.
+        problems: what could not be listed or looked at, and why; everything else was.
     """
 
     shards: tuple[str, ...]
+    next_shard: int
+    next_late: int
     files: int
     waiting: int
     unsettled: int
+    events: tuple[int, int]
     done: bool
     problems: tuple[str, ...]
 
@@ -90,6 +79,10 @@ class Discovery:
         """The key of a shard; keys sort by number."""
         return f"{self.name}-{number:06d}"
 
+    def late_shard(self, number: int) -> str:
+        """Likewise, of a shard of files that appeared behind the places."""
+        return f"{self.name}-late-{number:06d}"
+
     def owns(self, shard: str) -> bool:
         """Whether a shard holds files of this source."""
         return re.fullmatch(rf"{re.escape(self.name)}(-late)?-\d{{6,}}", shard) is not None
@@ -97,21 +90,44 @@ class Discovery:
     def look(self, now: float | None = None) -> Look:
         """List on, for at most `source.tick_seconds`, and close the shards that are full or have waited long enough.
 
+        With a queue of events, what they are about is listed or looked at, and everything only now and then. Messages
+        are deleted when what they caused is written: they come again where a look dies before that.
+
         Args:
             now: seconds since 1970.
         """
-        progress = self.progress()
-        looking = _Looking(self, progress, time.time() if now is None else now)
-        looking.run()
+        progress, now = self.progress(), time.time() if now is None else now
+        looking = _Looking(self, progress, now)
+        queue, intake = self.queue, Intake()
+        if queue is None:
+            looking.run()
+        else:
+            intake = take_in(queue, self.source, progress, now, lambda: looking.half_through)
+            looking.follow(intake.answered)
         self.storage.write(self._path, json.dumps(progress.model_dump(), indent=1).encode())
+        problems = [*intake.problems, *looking.problems]
+        if queue is not None:
+            try:
+                queue.delete(intake.receipts)
+            except StorageUnavailable as error:
+                problems.append(str(error))
         return Look(
             tuple(looking.shards),
+            progress.next_shard,
+            progress.next_late,
             looking.files,
-            looking.waiting,
-            sum(len(place.unsettled) for place in progress.places.values()),
-            looking.done,
-            tuple(looking.problems),
+            looking.waiting + len(progress.named),
+            sum(len(place.unsettled) for place in progress.places.values()) + len(progress.named),
+            (intake.created, intake.removed),
+            looking.done and not problems,
+            tuple(problems),
         )
+
+    @property
+    def queue(self) -> EventQueue | None:
+        """Where events of it are told, if it says so."""
+        events = self.source.events
+        return None if events is None else EventQueue(events.queue, events.profile or self.source.uri)
 
     def left_over(self, progress: Progress) -> Iterator[Manifest]:
         """Manifests of shards that were closed by looks that died before they noted it."""
@@ -137,59 +153,144 @@ class _Looking:
         self.shards += [manifest.shard for manifest in left_over]
         progress.next_shard += len(left_over)
 
+    def follow(self, answered: bool) -> None:
+        """List the folders that events are about, or all when it is time to, and close shards of files behind."""
+        events, progress = self._source.events, self._progress
+        assert events is not None
+        if not answered or self._now - progress.listed >= events.list_every_seconds:
+            self.run()
+            if self.done:
+                progress.listed = self._now
+        else:
+            waiting = {folder for folder, place in progress.places.items() if place.unsettled}
+            for folder in sorted({*progress.due, *waiting}):
+                if self.late:
+                    break
+                self._through(folder, progress.places.setdefault(folder, Place()))
+            self.done = not self.problems and not progress.due
+        self._close_named()
+        while self._discovery.storage.exists(f"manifests/{self._discovery.late_shard(progress.next_late)}.json"):
+            progress.next_late += 1  # also those of the audit, and of looks that died
+
+    def _close_named(self) -> None:
+        """Put files that events named into shards, when they fill one or have waited long enough."""
+        named, source, manifests = self._progress.named, self._source, self._manifests
+        if not self._named_enough(named):
+            return
+        shards = [shard for shard in manifests.shards() if self._discovery.owns(shard)]
+        known = KnownFiles(f"{self._discovery.name}-{self._progress.id}")
+        if not known.learn(manifests, shards, lambda: self.late):
+            return
+        for uri in set(named).difference(known.unknown(list(named))):
+            del named[uri]  # told of twice, or written anew: that is for the audit
+        if not self._named_enough(named):
+            return
+        entries: list[Entry] = []
+        refused: list[OSError] = []
+        for uri in sorted(named):
+            if self.late:
+                break
+            try:
+                found = stat(uri)
+            except FileNotFoundError:  # removed again
+                del named[uri]
+            except OSError as error:  # it stays named
+                refused.append(error)
+            else:
+                entries.append(Entry(uri=uri, bytes=found.bytes, version=found.version))
+        if refused:
+            self.problems.append(f"{len(refused)} files that events named cannot be looked at: {refused[0]}")
+        runs = list(bounded(entries, source.videos_per_shard, source.bytes_per_shard))
+        if runs and len(runs[-1]) < source.videos_per_shard and not self._waited(named.values()):
+            runs.pop()
+        made = close_late(manifests, self._discovery.name, source, runs, shards)
+        self.shards += made
+        self.files += sum(made.values())
+        for run in runs:
+            for entry in run:
+                del named[entry.uri]
+
+    def _named_enough(self, named: Mapping[str, float]) -> bool:
+        return len(named) >= self._source.videos_per_shard or self._waited(named.values())
+
+    def _waited(self, since: Iterable[float]) -> bool:
+        return min(since, default=float("inf")) <= self._now - self._source.close_after_seconds
+
     def run(self) -> None:
+        """Look through all folders."""
         found = folders(self._source.uri)
         # Begin with the folder where the last look stopped, so that none starves.
         start = next((index for index, folder in enumerate(found) if folder >= self._progress.turn), 0)
         for folder in found[start:] + found[:start]:
-            if time.monotonic() > self._deadline:
+            if self.late:
                 self._progress.turn = folder
                 return
             self._through(folder, self._progress.places.setdefault(folder, Place()))
         self._progress.turn = ""
-        self.done = not self.problems and time.monotonic() <= self._deadline
+        self.done = not self.problems and not self.late
 
     def _through(self, folder: str, place: Place) -> None:
-        """Look through one folder, as far as there is time, and note the place that was reached."""
+        """Look through one folder, as far as there is time, and note the place that was reached: first at the files
+        that were not settled, then on from the place."""
         again, shard = dict.fromkeys(place.unsettled), _OpenShard(self._source)
-        ended = False
+        gone: list[str] = []
+        refused: list[OSError] = []
+        for path in place.unsettled:
+            if self.late:
+                break
+            try:
+                self._meet(folder, stat_in(folder, path), again, shard)
+            except FileNotFoundError:  # it had a temporary name, or all of the folder is away
+                gone.append(path)
+            except OSError as error:  # it stays unsettled, and is looked at by the next look
+                refused.append(error)
+        if refused:
+            self.problems.append(f"{len(refused)} files that wait in {folder} cannot be looked at: {refused[0]}")
+        there = ended = False
         try:
-            for found, known in self._files(folder, place):
-                if time.monotonic() > self._deadline or len(again) >= _MOST_UNSETTLED:
+            for found in listed_in(folder, place.after) if not self.late else ():
+                there = True
+                if self.late or len(again) >= _MOST_UNSETTLED:
                     break
-                if known:
-                    del again[found.path]
-                else:
-                    place.after = found.path
-                uri = uri_of(folder, found.path)
-                if found.version == _GONE or uri in self._taken or not self._source.takes(below(folder, found.path)):
-                    continue
-                if found.modified > self._now - self._source.settle_seconds:
-                    again[found.path] = None
-                    continue
-                if not shard.has_room(found.bytes):
-                    self._close(shard)
-                shard.add(uri, found)
+                place.after = found.path
+                self._meet(folder, found, again, shard)
             else:
-                ended = True
+                there = ended = not self.late
         except OSError as error:
             self.problems.append(str(error))
-        if shard.is_full or (ended and shard.oldest <= self._now - self._source.close_after_seconds):
+        if there:
+            for path in gone:
+                again.pop(path, None)
+        if ended and folder in self._progress.due:
+            self._progress.due.remove(folder)
+        if shard.is_full or (ended and self._waited(found.modified for _, found in shard.found)):
             self._close(shard)
         # What is in no shard yet is met again by the next look.
         self.waiting += len(shard.found)
         place.unsettled = sorted({*again, *(found.path for _, found in shard.found)})
 
-    def _files(self, folder: str, place: Place) -> Iterator[tuple[StoredObject, bool]]:
-        """Files that were not settled, as they are now, and then those after the place; each with whether it is one of
-        the first."""
-        for path in list(place.unsettled):
-            try:
-                yield stat_in(folder, path), True
-            except FileNotFoundError:  # it had a temporary name
-                yield StoredObject(path, 0, 0.0, _GONE), True
-        for found in listed_in(folder, place.after):
-            yield found, False
+    def _meet(self, folder: str, found: StoredObject, again: dict[str, None], shard: "_OpenShard") -> None:
+        """Put a file into the shard, or have it met `again` if it may still be written."""
+        again.pop(found.path, None)
+        uri = uri_of(folder, found.path)
+        if uri in self._taken or not self._source.takes(below(folder, found.path)):
+            return
+        if found.modified > self._now - self._source.unsettled_seconds:
+            again[found.path] = None
+            return
+        if not shard.has_room(found.bytes):
+            self._close(shard)
+        shard.add(uri, found)
+
+    @property
+    def half_through(self) -> bool:
+        """Whether half of its time is up."""
+        return time.monotonic() > self._deadline - self._source.tick_seconds / 2
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is up."""
+        return time.monotonic() > self._deadline
 
     def _close(self, shard: "_OpenShard") -> None:
         if not shard.found:
@@ -199,7 +300,7 @@ class _Looking:
             (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
             key=lambda entry: entry.uri,
         )
-        self._manifests.write(Manifest(shard=key, entries=tuple(entries)))
+        self._manifests.write(Manifest(shard=key, preset=self._source.preset, entries=tuple(entries)))
         self._progress.next_shard += 1
         self.shards.append(key)
         self.files += len(entries)
@@ -210,7 +311,7 @@ class _OpenShard:
     """The files of a shard that is not closed yet."""
 
     def __init__(self, source: Source) -> None:
-        self._most_files, self._most_bytes = source.videos_per_shard, source.gib_per_shard * (1 << 30)
+        self._most_files, self._most_bytes = source.videos_per_shard, source.bytes_per_shard
         self.found: list[tuple[str, StoredObject]] = []
         self._bytes = 0
 
@@ -227,8 +328,3 @@ class _OpenShard:
     @property
     def is_full(self) -> bool:
         return len(self.found) == self._most_files
-
-    @property
-    def oldest(self) -> float:
-        """When its oldest file was written, in seconds since 1970; of none, the end of days."""
-        return min((found.modified for _, found in self.found), default=float("inf"))

@@ -85,6 +85,14 @@ def _on_disk(path: str) -> StoredObject:
     return StoredObject(path, about.st_size, about.st_mtime, str(about.st_mtime_ns))
 
 
+def folder_of(uri: str, file: str) -> str | None:
+    """The folder that a file of a bucket is listed in, of those that a URI with patterns stands for; None: it is in
+    none of them."""
+    pattern, parts = uri.split("/"), file.split("/")
+    inside = len(parts) > len(pattern) and all(map(fnmatchcase, parts, pattern))
+    return "/".join(parts[: len(pattern)]) if inside else None
+
+
 def uri_of(folder: str, path: str) -> str:
     """The URI of a file that was listed in a folder."""
     return path if is_local(folder) else f"{'/'.join(folder.split('/', 3)[:3])}/{path}"

@@ -32,8 +32,8 @@ MANIFEST = Table(
     name="manifest",
     grain="file",
     keys=("uri",),
-    columns=pa.schema([("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
-    identity=("uri", "bytes", "version"),
+    columns=pa.schema([("uri", pa.string()), ("place", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
+    identity=("place", "bytes", "version"),
     description="The files of a shard.",
 )
 """Not a stored table: the rows that a shard's manifest file stands for."""
@@ -49,15 +49,26 @@ class Entry(BaseModel):
 
     @property
     def place(self) -> str:
-        """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
-        return self.uri.partition("?")[0] if web_files.is_web(self.uri) else self.uri
+        """What tells it from other files."""
+        return place_of(self.uri)
+
+    def same_file(self, other: "Entry") -> bool:
+        """Whether nothing changed but the signature of a URL."""
+        return (self.place, self.bytes, self.version) == (other.place, other.bytes, other.version)
+
+
+def place_of(uri: str) -> str:
+    """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
+    return uri.partition("?")[0] if web_files.is_web(uri) else uri
 
 
 class Manifest(BaseModel):
-    """The files of one shard, sorted by URI."""
+    """The files of one shard, sorted by URI; `preset` names the settings that its rows are made with, if not all
+    those of the root."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     shard: str
+    preset: str | None = None
     entries: tuple[Entry, ...]
 
 
@@ -67,13 +78,15 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True)
 class Added:
-    """What `add` did: shards that are new, shards with a changed file, and counts of files."""
+    """What `add` did: shards that are new, shards with a changed file, and counts of files. `renewed_files` are URLs
+    with another signature; they are among the known ones."""
 
     new_shards: tuple[str, ...]
     changed_shards: tuple[str, ...]
     new_files: int
     changed_files: int
     known_files: int
+    renewed_files: int
     ignored_files: int
 
 
@@ -121,13 +134,18 @@ class Manifests:
     def rows(self, shard: str) -> pa.Table:
         """A shard's entries as rows of MANIFEST."""
         entries = [
-            {**entry.model_dump(), "shard": shard, "status": "ok", "fingerprint": ""}
+            {**entry.model_dump(), "place": entry.place, "shard": shard, "status": "ok", "fingerprint": ""}
             for entry in self.load(shard).entries
         ]
         return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
 
-    def add(self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int) -> Added:
+    def add(
+        self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int, preset: str | None = None
+    ) -> Added:
         """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
+
+        Args:
+            preset: of the new shards; those that are there keep their own.
 
         Raises:
             FileNotFoundError: there is nothing at `source`.
@@ -136,18 +154,18 @@ class Manifests:
         found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
         where = {entry.place: shard for shard in self.shards() for entry in self.load(shard).entries}
         known = {entry.place: entry for shard in self.shards() for entry in self.load(shard).entries}
-        changed = [entry for entry in found if entry.place in known and known[entry.place] != entry]
         new = [entry for entry in found if entry.place not in known]
+        fresh = {entry.place: entry for entry in found if known.get(entry.place, entry) != entry}
+        changed = [entry for entry in fresh.values() if not entry.same_file(known[entry.place])]
         changed_shards = sorted({where[entry.place] for entry in changed})
-        for shard in changed_shards:
-            fresh = {entry.place: entry for entry in changed}
+        for shard in sorted({where[place] for place in fresh}):
             entries = tuple(fresh.get(entry.place, entry) for entry in self.load(shard).entries)
             self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
         ordinal = self.next_ordinal(name)
         for entries in bounded(new, videos_per_shard, bytes_per_shard):
             new_shards.append(f"{name}-{ordinal:06d}")
-            self.write(Manifest(shard=new_shards[-1], entries=tuple(entries)))
+            self.write(Manifest(shard=new_shards[-1], preset=preset, entries=tuple(entries)))
             ordinal += 1
         return Added(
             tuple(new_shards),
@@ -155,6 +173,7 @@ class Manifests:
             len(new),
             len(changed),
             len(found) - len(new) - len(changed),
+            len(fresh) - len(changed),
             ignored,
         )
 
@@ -166,15 +185,23 @@ class Manifests:
         ]
         return entries, unpacked.others
 
-    def next_ordinal(self, name: str) -> int:
-        """The number of the next shard of a series."""
-        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in self.shards()]
+    def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
+        """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
+        known = self.shards() if shards is None else shards
+        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in known]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
 
     def write(self, manifest: Manifest) -> None:
         """Store a shard's manifest, whole or not at all."""
-        text = json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False)
-        self.storage.write(f"manifests/{manifest.shard}.json", text.encode())
+        self.storage.write(f"manifests/{manifest.shard}.json", _text(manifest))
+
+    def create(self, manifest: Manifest) -> bool:
+        """Store the manifest of a new shard, unless there is one of that name; whether it was stored."""
+        return self.storage.create(f"manifests/{manifest.shard}.json", _text(manifest))
+
+
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False).encode()
 
 
 def _some(shards: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ Requests that meet throttling, a server's error or a broken connection are repea
 read is compared in length; the error at the end names the object and the cause.
 """
 
-import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from curate_resources import web_files
-from curate_resources.storage_profiles import store_options
+from curate_resources.storage_profiles import aws_client, store_options
 from curate_resources.stored_object import (
     BODY_ATTEMPTS,
     LONGEST_PAUSE,
@@ -155,20 +154,11 @@ def buckets(uri: str) -> list[str]:
     Raises:
         StorageUnavailable: they may list none, or the store is none with an S3 API.
     """
-    import boto3
     import botocore.exceptions
 
     if not uri.startswith("s3://"):
         raise StorageUnavailable(f"{uri}: only s3:// lets buckets be listed; name each bucket in a source of its own")
-    options = store_options(uri)
-    client = boto3.client(
-        "s3",
-        endpoint_url=options.get("aws_endpoint"),
-        region_name=options.get("aws_region") or os.environ.get("AWS_REGION") or "us-east-1",
-        aws_access_key_id=options.get("aws_access_key_id"),
-        aws_secret_access_key=options.get("aws_secret_access_key"),
-        aws_session_token=options.get("aws_session_token"),
-    )
+    client = aws_client("s3", uri, store_options(uri).get("aws_endpoint"))
     try:
         return sorted(bucket["Name"] for bucket in client.list_buckets()["Buckets"])
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from curate_resources.history import History, Record, identity_digest
-from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.manifests import MANIFEST, Manifests, place_of
 from curate_resources.stage import Stage, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
@@ -84,10 +84,14 @@ class Plan:
         manifest = Manifests(self.storage).rows(shard)
         read = {name for stage in self.stages for name in stage.inputs} - self.wanted - {MANIFEST.name}
         kept = set() if self.force else set(self.wanted)
-        stored = {name: store.read(self.tables[name], shard).drop_columns(["slot"]) for name in {*read, *kept}}
+        uris = dict(zip(manifest["place"].to_pylist(), manifest["uri"].to_pylist(), strict=True))
+        stored = {
+            name: _readdressed(store.read(self.tables[name], shard).drop_columns(["slot"]), uris)
+            for name in {*read, *kept}
+        }
         sources = stored.get("source_videos")
         if sources is None:
-            sources = store.read(self.tables["source_videos"], shard)
+            sources = _readdressed(store.read(self.tables["source_videos"], shard), uris)
         self._require(shard, read - set(unready), stored, sources, store)
         # An exact copy has the id of another file, but that file's rows are not its own.
         video_of = {
@@ -355,6 +359,17 @@ def _copies_marked(table: Table, rows: pa.Table, column: str) -> pa.Table:
             error = {"stage": table.name, "type": EXACT_COPY, "message": f"same content as {original}", "attempt": 1}
             row.update(status="empty", error=error)
     return pa.Table.from_pylist(marked, schema=rows.schema)
+
+
+def _readdressed(rows: pa.Table, uris: Mapping[str, str]) -> pa.Table:
+    """Rows with the URIs that the manifest has now: of a URL, the signature may have been renewed."""
+    if "uri" not in rows.column_names:
+        return rows
+    before = rows["uri"].to_pylist()
+    now = [uris.get(place_of(uri), uri) for uri in before]
+    if now == before:
+        return rows
+    return rows.set_column(rows.column_names.index("uri"), "uri", pa.array(now, pa.string()))
 
 
 def _split(rows: pa.Table) -> dict[Any, pa.Table]:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import PurePosixPath
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from curate_resources.manifests import VIDEO_SUFFIXES
 from curate_resources.storage import Storage
@@ -23,6 +23,19 @@ from gpu_kernels.strict import StrictModel
 
 SOURCES_FILE = "sources.yaml"
 VARIABLE = "CURATE_SOURCES"
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+"""What sources and presets may be called."""
+
+
+class Events(StrictModel):
+    """A queue that S3 puts its notifications of the source's buckets into, directly or through SNS or EventBridge."""
+
+    queue: str = Field(pattern=r"^https?://[^/]+/.")
+    """URL of the SQS queue. It is for this source alone: what is read is deleted."""
+    profile: str | None = None
+    """Storage profile with the queue's credentials; where not said, those of the source's buckets are used."""
+    list_every_seconds: float = Field(default=3600.0, ge=0)
+    """How often all folders are listed from their places on, in case an event was lost."""
 
 
 class Source(StrictModel):
@@ -43,10 +56,15 @@ class Source(StrictModel):
     """Files that changed within so long may still be written, and wait."""
     close_after_seconds: float = Field(default=3600.0, ge=0)
     """A shard that is not full is closed when its oldest file has waited so long; until then it may still grow."""
+    events: Events | None = None
+    """Where S3 tells of new objects; of buckets on S3 only."""
     every_seconds: int = Field(default=30, ge=5)
     """How often the sensor looks."""
     tick_seconds: float = Field(default=20.0, gt=0)
     """So long one look may take; the next one goes on where it stopped."""
+    preset: str | None = Field(default=None, pattern=NAME)
+    """Settings of its shards: `<root>/presets/<preset>.yaml`, which goes before `<root>/curate.yaml`. A shard keeps the
+    preset that it was made with."""
     launch: bool = False
     """Whether each new shard gets a run at once; else its partition waits for the automation or for a backfill."""
     priority: int = 0
@@ -58,6 +76,22 @@ class Source(StrictModel):
         if "**" in uri:
             raise ValueError("`**` belongs into include; in a URI, `*` stands for one folder or part of its name")
         return uri.rstrip("/")
+
+    @model_validator(mode="after")
+    def _events_are_of_s3(self) -> "Source":
+        if self.events is not None and not self.uri.startswith("s3://"):
+            raise ValueError(f"events are told of s3:// only, and not of {self.uri}")
+        return self
+
+    @property
+    def bytes_per_shard(self) -> int:
+        """`gib_per_shard` in bytes."""
+        return int(self.gib_per_shard * (1 << 30))
+
+    @property
+    def unsettled_seconds(self) -> float:
+        """Files that changed within so long may still be written; not objects of which S3 tells, which are whole."""
+        return self.settle_seconds if self.events is None else 0.0
 
     def takes(self, path: str) -> bool:
         """Whether a file is one of its videos, by its path below the folder that was found."""
@@ -80,6 +114,9 @@ class Automation(StrictModel):
     """When tables are compacted and old versions dropped."""
     keep_hours: float = Field(default=24.0, gt=0)
     """Versions of tables stay so long after they were replaced, and files without rows after they were written."""
+    fresh_hours: float | None = Field(default=None, ge=0.1)
+    """The training set and its report should never be older: the UI shows when they are, and warns at three quarters.
+    Where not said, they may be of any age."""
     webhook: str | None = None
     """URL that is told of every run that failed, by a POST of JSON."""
 
@@ -94,8 +131,17 @@ class Sources(StrictModel):
     @classmethod
     def _names_are_parts_of_keys(cls, sources: dict[str, Source]) -> dict[str, Source]:
         for name in sources:
-            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+            if not re.fullmatch(NAME, name):
                 raise ValueError(f"{name!r}: a name has lower-case letters, digits and single dashes")
+        return sources
+
+    @field_validator("sources")
+    @classmethod
+    def _a_queue_is_for_one_source(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        queues: dict[str, str] = {}
+        for name, source in sources.items():
+            if source.events and (other := queues.setdefault(source.events.queue, name)) != name:
+                raise ValueError(f"{other} and {name} name the same queue, and each would miss what the other reads")
         return sources
 
 

@@ -95,6 +95,24 @@ class Storage:
         with self.writer(path) as file:
             file.write(data)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one, which no other writer can make untrue in between; whether it was
+        written."""
+        uri = self.uri(path)
+        if not is_local(uri):
+            return object_stores.create(uri, data)
+        absolute = local_path(uri)
+        Path(absolute).parent.mkdir(parents=True, exist_ok=True)
+        temporary = f"{absolute}.{uuid.uuid4().hex}{PARTIAL}"
+        try:
+            Path(temporary).write_bytes(data)
+            os.link(temporary, absolute)
+        except FileExistsError:
+            return False
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return True
+
     @contextmanager
     def writer(self, path: str) -> Generator[IO[bytes], None, None]:
         """A file to write to. It appears under its name when the block ends well, and not at all otherwise."""

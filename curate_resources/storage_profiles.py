@@ -30,6 +30,7 @@ from gpu_kernels.strict import StrictModel
 VARIABLE = "CURATE_STORAGE"
 """Names the file; without it, `~/.config/curate/storage.yaml` if that is there."""
 
+_REGION = re.compile(r"[./]([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.")
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -133,6 +134,36 @@ def store_options(uri: str) -> dict[str, str]:
     if name is None:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return _said(_endpoint(endpoint)) if scheme == "s3" else {}
+    return _options(name, scheme)
+
+
+def aws_client(service: str, account: str, endpoint: str | None) -> Any:
+    """A client of AWS's own library, for what is no object.
+
+    Args:
+        account: a URI whose credentials are used, or the name of a profile.
+        endpoint: URL of the service; where not said, AWS's own.
+
+    Raises:
+        StorageSettingsError: there is no such profile.
+    """
+    import boto3
+
+    if "://" not in account and account not in storage_settings().profiles:
+        raise StorageSettingsError(f"there is no profile {account} in the storage settings")
+    options = store_options(account) if "://" in account else _options(account, "s3")
+    region = _REGION.search(endpoint or "")
+    return boto3.client(
+        service,  # pyright: ignore[reportArgumentType]
+        endpoint_url=endpoint,
+        region_name=region[1] if region else options.get("aws_region") or os.environ.get("AWS_REGION") or "us-east-1",
+        aws_access_key_id=options.get("aws_access_key_id"),
+        aws_secret_access_key=options.get("aws_secret_access_key"),
+        aws_session_token=options.get("aws_session_token"),
+    )
+
+
+def _options(name: str, scheme: str) -> dict[str, str]:
     profile = storage_settings().profiles[name]
     options: dict[str, str | None] = {}
     if scheme == "s3":

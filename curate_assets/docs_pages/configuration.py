@@ -1,26 +1,32 @@
 """`docs/configuration.md`: every section and key of the configuration."""
 
 import types
+from textwrap import fill
 from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 
 from curate_assets.config import CONFIG_FILE, CurationConfig
+from curate_assets.presets import FOLDER, OF_THE_DATASET
 from curate_assets.video.stages import TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from gpu_kernels.strict import StrictModel
+
+_OF_THE_DATASET = fill(", ".join(f"`{key}`" for key in OF_THE_DATASET), 110).replace("\n", "\n   ")
 
 _HEAD = f"""\
 # Configuration
 
 Generated from `curate_assets.config` by `python -m curate_assets.docs_pages`; do not edit.
 
-Settings come from three places. The later one wins, key by key:
+Settings come from four places. The later one wins, key by key:
 
 1. the defaults below;
 2. `<root>/{CONFIG_FILE}`, a YAML file with the sections as its keys;
-3. what is given for one run: the file of `curate materialize --config`, or the `curation` resource in Dagster's
+3. `<root>/{FOLDER}/<preset>.yaml`, likewise, of shards with a [preset](operations.md#presets), which cannot set
+   {_OF_THE_DATASET};
+4. what is given for one run: the file of `curate materialize --config`, or the `curation` resource in Dagster's
    launchpad.
 
 An unknown key and a bad value are errors that name the key. Changing a setting recomputes the rows that depend on it

@@ -1,9 +1,14 @@
 """The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
 from curate_assets.config import CONFIG_FILE
-from curate_assets.doctor.check import Check, Deployment, Finding, ok
+from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
+from curate_assets.presets import FOLDER, preset_errors, presets
+from curate_resources.manifests import Manifests
 from curate_resources.sources import SOURCES_FILE, declared_sources
 from curate_resources.storage_profiles import VARIABLE, storage_settings
+
+_MOST_SHARDS = 500
+_PRESETS_ARE = "docs/operations.md says what may be in it"
 
 
 def storage(_: Deployment) -> Finding:
@@ -21,6 +26,17 @@ def configuration(deployment: Deployment) -> Finding:
     return ok(f"{CONFIG_FILE} sets {', '.join(said)}" if said else f"all defaults; there is no {CONFIG_FILE}")
 
 
+def preset_files(deployment: Deployment) -> Finding:
+    """Every preset that is there, or that a source or one of the first shards names, is valid."""
+    manifests = Manifests(deployment.storage)
+    named = [source.preset for source in declared_sources(deployment.storage).sources.values()]
+    named += [manifests.load(shard).preset for shard in manifests.shards()[:_MOST_SHARDS]]
+    names = {*presets(deployment.storage), *filter(None, named)}
+    if errors := preset_errors(deployment.storage, names):
+        return failed("; ".join(map(str, errors)), f"mend the file that is named: {_PRESETS_ARE}")
+    return ok(", ".join(sorted(names)) or "none")
+
+
 def watched(deployment: Deployment) -> Finding:
     """The declaration of watched sources is valid; an error names every key that is wrong."""
     declared = declared_sources(deployment.storage).sources
@@ -35,6 +51,12 @@ CONFIGURATION = Check(
     configuration,
     f"mend <root>/{CONFIG_FILE}: docs/configuration.md has every key",
     needs=("root",),
+)
+PRESETS = Check(
+    "presets",
+    preset_files,
+    f"mend the files in <root>/{FOLDER}: {_PRESETS_ARE}",
+    needs=("configuration", "watched sources"),
 )
 WATCHED = Check(
     "watched sources",

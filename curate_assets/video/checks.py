@@ -16,7 +16,7 @@ from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.signals import MOTION_SIGNALS, SHOT_SIGNALS, STORYBOARDS
 from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_resources.manifests import Manifests
+from curate_resources.manifests import Manifests, place_of
 from curate_resources.stage import STATUSES, Table
 
 
@@ -64,8 +64,8 @@ def _not_empty(table: Table, upstream: Table) -> Callable[[Shard], Problems]:
 
 
 def _every_entry(shard: Shard) -> Problems:
-    rows = {row["uri"] for row in shard.rows(SOURCE_VIDEOS)}
-    entries = {entry.uri for entry in Manifests(shard.tables.storage).load(shard.key).entries}
+    rows = {place_of(row["uri"]) for row in shard.rows(SOURCE_VIDEOS)}
+    entries = {entry.place for entry in Manifests(shard.tables.storage).load(shard.key).entries}
     return [f"no row for {uri}" for uri in sorted(entries - rows)] + [
         f"{uri} is not in the manifest" for uri in sorted(rows - entries)
     ]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from curate_assets.presets import ShardSettings
 from curate_assets.runs import dagster_instance, register_shards
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import print_document
@@ -22,13 +23,19 @@ def add(
     ] = None,
     videos_per_shard: Annotated[int, typer.Option(min=1, help="Most videos in a shard.")] = 100,
     gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
+    preset: Annotated[
+        str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml.")
+    ] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
     storage = Storage(root_uri(root))
+    if preset is not None:
+        ShardSettings.read(storage).preset(preset)  # for its errors
     manifests = Manifests(storage)
-    added = manifests.add(source, shard_name(name or source), videos_per_shard, int(gib_per_shard * (1 << 30)))
+    size = int(gib_per_shard * (1 << 30))
+    added = manifests.add(source, shard_name(name or source), videos_per_shard, size, preset)
     with dagster_instance(storage.root) as instance:
         register_shards(instance, manifests.shards())
     _print_added(added, storage.root, as_json)
@@ -41,9 +48,11 @@ def _print_added(result: Added, root: str, as_json: bool) -> None:
         print_document({"root": root, **asdict(result)})
         return
     console = Console(highlight=False)
+    renewed = f" ({result.renewed_files} with a renewed URL)" if result.renewed_files else ""
     console.print(
         f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
-        f"{result.changed_files} changed, {result.known_files} known before, {result.ignored_files} other files ignored"
+        f"{result.changed_files} changed, {result.known_files} known before{renewed}, "
+        f"{result.ignored_files} other files ignored"
     )
     for shard in result.new_shards:
         console.print(f"  [green]+[/green] {shard}")

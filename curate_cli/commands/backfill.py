@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from curate_assets.backfills import BackfillProgress, Targets, cancel_backfill, followed, launch_backfill, progress_of
-from curate_assets.config import resolve_config
 from curate_assets.outlook import outlook
+from curate_assets.presets import ShardSettings
 from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
 from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
 from curate_cli.outcomes import exit_code, print_outcomes
@@ -46,9 +46,9 @@ def backfill(
                 cancel_backfill(instance, cancel)
             return _watched(instance, known, as_json) if watch else _shown(progress_of(instance, known), as_json)
     given = given_settings(config)
-    settings = resolve_config(storage, given)
+    settings = ShardSettings.read(storage, given)
     shards = chosen_shards(Manifests(storage), shard)
-    ahead = outlook(storage, settings, selected(select), shards)
+    ahead = outlook(settings, selected(select), shards)
     targets: Targets = ahead.targets(
         missing=missing or not (failed or stale), stale=stale or not (failed or missing), failed=failed
     )

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.config import resolve_config
 from curate_assets.outlook import AssetOutlook, Outlook, outlook
+from curate_assets.presets import ShardSettings
 from curate_assets.runs import selected
 from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
 from curate_cli.printing import escaped, print_document
@@ -26,9 +26,9 @@ def plan(
 ) -> int:
     """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
     storage = Storage(root_uri(root))
-    settings = resolve_config(storage, given_settings(config))
+    settings = ShardSettings.read(storage, given_settings(config))
     shards = chosen_shards(Manifests(storage), shard)
-    ahead = outlook(storage, settings, selected(select), shards, force)
+    ahead = outlook(settings, selected(select), shards, force)
     _print_ahead(ahead, as_json)
     return FAILED if any(asset.blocked for asset in ahead.assets) else OK
 

@@ -1,5 +1,6 @@
 """New video becomes partitions and runs by itself, and what goes wrong is told; all of it by real Dagster instances."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -7,13 +8,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness_evaluator import TimeWindowFreshnessPolicyEvaluator
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.test_utils import freeze_time
 
-from curate_assets.automation import audit_job, schedules, upkeep_job
+from curate_assets.asset_graph import defs as graph
+from curate_assets.automation import audit_job, kept_fresh, schedules, upkeep_job
 from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import curation
@@ -148,6 +154,26 @@ def test_one_setting_turns_everything_on(storage):
         declared = Sources.model_validate({"automation": {"enabled": on}, "sources": {"in": {"uri": "/in"}}})
         states = [each.default_status.value for each in schedules(storage, declared)]
         assert len(states) == 4 and set(states) == {"RUNNING" if on else "STOPPED"}
+
+
+def test_dagster_sees_when_the_dataset_is_too_old(instance):
+    """By its own evaluation, of the time at which the asset was made."""
+    assert all(spec.freshness_policy is None for spec in kept_fresh(graph, None).resolve_all_asset_specs())
+    fresh = kept_fresh(graph, 12.0).resolve_asset_graph()
+    node = fresh.get(dg.AssetKey("training_dataset"))
+    assert {key.to_user_string() for key in fresh.get_all_asset_keys() if fresh.get(key).freshness_policy} == {
+        "training_dataset",
+        "dataset_report",
+    }
+
+    def state(hours: float) -> str:
+        with freeze_time(datetime.now(UTC) + timedelta(hours=hours)):
+            looked = TimeWindowFreshnessPolicyEvaluator().evaluate_freshness(LoadingContextForTest(instance), node)
+            return asyncio.run(looked).value
+
+    assert state(0) == "UNKNOWN"
+    instance.report_runless_asset_event(dg.AssetMaterialization("training_dataset"))
+    assert [state(hours) for hours in (1, 10, 13)] == ["PASS", "WARN", "FAIL"]
 
 
 def test_upkeep_leaves_the_rows_alone(storage, instance):

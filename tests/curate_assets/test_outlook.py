@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from curate_assets import outlook as looking
-from curate_assets.config import validated
 from curate_assets.outlook import AssetOutlook, outlook
+from curate_assets.presets import ShardSettings
 from curate_assets.runs import register_shards, run_assets
 from curate_assets.video.stages import CURATION_STAGES
 from curate_resources.history import ALL_SHARDS, History
@@ -59,7 +59,7 @@ def merged(settings: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def look(root, settings: dict[str, Any] | None = None, assets=EVERYTHING) -> dict[str, AssetOutlook]:
-    ahead = outlook(root.storage, validated(merged(settings)), assets, root.shards)
+    ahead = outlook(ShardSettings.read(root.storage, merged(settings)), assets, root.shards)
     return {asset.name: asset for asset in ahead.assets}
 
 

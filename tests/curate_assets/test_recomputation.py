@@ -4,6 +4,10 @@ import shutil
 
 import pytest
 
+from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_resources import object_stores
+from curate_resources.manifests import Manifests
+
 CURATED = (
     "source_videos shot_signals motion_signals storyboards clips motion_scores clip_embeddings clip_selection".split()
 )
@@ -121,6 +125,23 @@ def test_a_changed_file_recomputes_its_own_rows(copy, tmp_path):
 
         os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert moved.shards == copy.shards
+
+
+def test_a_url_that_is_signed_anew_recomputes_nothing_and_is_read_from_then_on(new_root, library, s3, tmp_path):
+    uri = s3.bucket("signed-anew") + "/phone.mp4"
+    with open(library / "b" / "phone.mp4", "rb") as content:
+        object_stores.write(uri, content)
+    root, wanted = new_root(tmp_path), frozenset({"source_videos", "shot_signals"})
+    old, new = (object_stores.signed(uri, seconds) for seconds in (60, 90))
+    manifests = Manifests(root.storage)
+    manifests.add(old, "signed", 1, 1 << 40)
+    settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
+    assert computed(root.run(wanted, settings)) == {"source_videos": 1, "shot_signals": 1}
+    manifests.add(new, "signed", 1, 1 << 40)
+    (unit,) = root.plan(frozenset({"shot_signals"}), settings).units("signed-000000")
+    assert unit.rows["source_videos"]["uri"].to_pylist() == [new]  # before `source_videos` is made again
+    assert computed(root.run(wanted, settings)) == {}
+    assert root.tables.read(SOURCE_VIDEOS)["uri"].to_pylist() == [new]
 
 
 def test_force_computes_everything(copy):

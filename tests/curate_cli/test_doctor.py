@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import boto3
 import lance
 import pyarrow as pa
 import pytest
@@ -32,6 +33,7 @@ NAMES = [
     "clock",
     "configuration",
     "watched sources",
+    "presets",
     "packages",
     "media libraries",
     "GPU",
@@ -40,6 +42,7 @@ NAMES = [
     "model servers",
     "scratch folder",
     "sources",
+    "event queues",
     "Ray",
     "Dagster",
     "Dagster daemon",
@@ -150,6 +153,14 @@ def unknown_source(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, url: s3://b}}\n")
 
 
+def preset_of_the_dataset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("presets/studio.yaml", b"duplicate_groups: {min_similarity: 0.9}\n")
+
+
+def missing_preset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, preset: studio}}\n")
+
+
 def poor_ffmpeg(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     program = Path(storage.root).parent / "ffmpeg"
     program.write_text("#!/bin/sh\necho ffmpeg version 0.1\n")
@@ -170,6 +181,8 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         (broken_table, "tables", "clips does not open", "materialize the asset again"),
         (unknown_setting, "configuration", "clips.min_second: unknown key", "docs/configuration.md"),
         (unknown_source, "watched sources", "sources.studio.url: Extra", "sources.yaml"),
+        (preset_of_the_dataset, "presets", "presets/studio.yaml cannot set", "mend the file"),
+        (missing_preset, "presets", "preset studio is not there", "mend the file"),
         (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
         (silent_cluster, "Ray", "no job server answers", "cluster.address"),
     ],
@@ -178,8 +191,39 @@ def test_one_fault_fails_its_line_with_a_remedy(storage, monkeypatch, plant, nam
     plant(storage, monkeypatch)
     checks = examined_here(storage)
     assert found in checks[name]["found"] and remedy in checks[name]["remedy"]
-    depending = {"models", "model servers", "Ray"} if name == "configuration" else set()
+    depending = {
+        "configuration": {"presets", "models", "model servers", "Ray"},
+        "watched sources": {"presets", "event queues"},
+    }.get(name, set[str]())
     assert not_ok(checks) == {name: "failed", **dict.fromkeys(depending, "warning"), **ALWAYS}
+
+
+def test_a_queue_that_is_not_the_buckets(s3, environment, tmp_path):
+    storage = made(str(tmp_path / "root"), tmp_path)
+    s3.bucket("tells"), s3.bucket("tells-not")
+    account = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    sqs, client = (boto3.client(service, endpoint_url=s3.url, **account) for service in ("sqs", "s3"))
+    sqs.create_queue(QueueName="dead")
+    dead = sqs.get_queue_attributes(QueueUrl=f"{s3.url}/123456789012/dead", AttributeNames=["QueueArn"])
+    redrive = {"deadLetterTargetArn": dead["Attributes"]["QueueArn"], "maxReceiveCount": 5}
+    url = sqs.create_queue(QueueName="tells", Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]
+    arn = dead["Attributes"]["QueueArn"].removesuffix("dead") + "tells"
+    told = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    client.put_bucket_notification_configuration(Bucket="tells", NotificationConfiguration=told)
+
+    def said(uri: str, queue: str) -> tuple[str, str]:
+        source = {"uri": uri, "events": {"queue": queue}}
+        storage.write("sources.yaml", json.dumps({"sources": {"studio": source}}).encode())
+        finding = examined_here(storage)["event queues"]
+        return finding["status"], finding["found"]
+
+    assert said("s3://tells/takes", url)[0] == "ok"
+    assert said("s3://tells*", url) == (
+        "warning",
+        f"studio: s3://tells-not does not tell {arn} of objects that are written",
+    )
+    status, found = said("s3://tells", f"{url}-nowhere")
+    assert status == "failed" and "does not exist" in found
 
 
 def test_keys_that_are_refused(s3, environment, tmp_path):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from curate_resources import object_stores
+from curate_resources import discovery, object_stores
 from curate_resources.discovery import Discovery
+from curate_resources.listing import stat_in
 from curate_resources.manifests import Manifests
 from curate_resources.sources import Source, SourcesError, declared_sources
 from curate_resources.storage import Storage
+from curate_resources.stored_object import StoredObject
 
 LONG_AGO = 1_000_000_000
 
@@ -117,6 +119,48 @@ def test_looks_that_die_anywhere_miss_and_double_nothing(tmp_path, monkeypatch, 
     assert watched.files() == Counter({f"{number:04d}.mp4": 1 for number in range(count)})
 
 
+def test_what_waits_and_cannot_be_looked_at_is_told_and_stays_and_the_rest_goes_on(watched, monkeypatch):
+    watched.put("a.mp4", LONG_AGO + 990), watched.put("b.mp4", LONG_AGO + 990)
+    assert watched.discovery.look(now=LONG_AGO + 1000).unsettled == 2
+    for name in "cde":
+        watched.put(f"{name}.mp4", LONG_AGO + 900)
+
+    def refused(folder: str, path: str) -> StoredObject:
+        if path.endswith("/a.mp4"):
+            raise PermissionError(f"{path} is refused")
+        return stat_in(folder, path)
+
+    monkeypatch.setattr(discovery, "stat_in", refused)
+    look = watched.discovery.look(now=LONG_AGO + 1100)
+    (problem,) = look.problems
+    assert "1 files" in problem and "a.mp4 is refused" in problem
+    assert (look.files, look.waiting, look.unsettled, look.done) == (3, 1, 2, False)
+    assert watched.discovery.look(now=LONG_AGO + 1480).shards == ()  # e has not waited long enough
+    assert watched.discovery.look(now=LONG_AGO + 1600).files == 1
+    monkeypatch.undo()
+    assert watched.discovery.look(now=LONG_AGO + 2000).files == 1
+    assert watched.files() == Counter({f"{name}.mp4": 1 for name in "abcde"})
+
+
+def test_a_folder_that_is_away_loses_no_file_that_waits(watched):
+    watched.put("a.mp4", LONG_AGO + 990)
+    assert watched.discovery.look(now=LONG_AGO + 1000).unsettled == 1
+    watched.folder.rename(watched.folder.with_name("away"))
+    look = watched.discovery.look(now=LONG_AGO + 1100)
+    assert look.unsettled == 1 and len(look.problems) == 1
+    watched.folder.with_name("away").rename(watched.folder)
+    assert watched.discovery.look(now=LONG_AGO + 2000).files == 1
+
+
+def test_as_many_as_may_wait_are_looked_at_again(watched, monkeypatch):
+    monkeypatch.setattr(discovery, "_MOST_UNSETTLED", 3)
+    for name in "abcde":
+        watched.put(f"{name}.mp4", LONG_AGO + 990)
+    assert watched.discovery.look(now=LONG_AGO + 1000).unsettled == 3
+    assert watched.discovery.look(now=LONG_AGO + 1100).files == 3
+    assert watched.discovery.look(now=LONG_AGO + 3000).files == 2
+
+
 def test_what_cannot_be_listed_does_not_stop_the_rest(tmp_path):
     for name in ("one", "two", "three"):
         (tmp_path / name / "raw").mkdir(parents=True)
@@ -138,16 +182,16 @@ def test_buckets_and_prefixes_that_match_are_found_as_they_come(s3, tmp_path):
     s3.bucket("crew-a"), s3.bucket("crew-b"), s3.bucket("other")
     put("crew-a", "takes/day1/raw/1.mp4"), put("crew-a", "takes/day1/proxies/1.mp4"), put("other", "takes/x/raw/1.mp4")
     source = Source(uri="s3://crew-*/takes/*/raw", exclude=["skip*/**"], settle_seconds=0, close_after_seconds=0)
-    discovery = Discovery(Storage(str(tmp_path / "root")), "crew", source)
-    found = [discovery.look(now=4e9).files]
+    crew = Discovery(Storage(str(tmp_path / "root")), "crew", source)
+    found = [crew.look(now=4e9).files]
     put("crew-b", "takes/day1/raw/2.mp4"), put("crew-b", "takes/day1/raw/skipped/2.mp4")
     s3.proxy.share = 0.2
-    found.append(discovery.look(now=4e9).files)
+    found.append(crew.look(now=4e9).files)
     s3.bucket("crew-c")
     put("crew-c", "takes/day7/raw/3.mp4"), put("crew-a", "takes/day1/raw/2.mp4")
-    found += [discovery.look(now=4e9).files, discovery.look(now=4e9).files]
+    found += [crew.look(now=4e9).files, crew.look(now=4e9).files]
     assert found == [1, 1, 2, 0]
-    manifests = Manifests(discovery.storage)
+    manifests = Manifests(crew.storage)
     uris = [entry.uri for shard in manifests.shards() for entry in manifests.load(shard).entries]
     assert sorted(uris) == [
         "s3://crew-a/takes/day1/raw/1.mp4",

@@ -167,7 +167,15 @@ def videos(lengths: list[int], torn: bool = False) -> list[Unit]:
     units: list[Unit] = []
     for number, length in enumerate(lengths):
         uri = f"{'torn' if torn else 'video'}{number}"
-        row = {"uri": uri, "bytes": length, "version": "1", "shard": "s", "status": "ok", "fingerprint": ""}
+        row = {
+            "uri": uri,
+            "place": uri,
+            "bytes": length,
+            "version": "1",
+            "shard": "s",
+            "status": "ok",
+            "fingerprint": "",
+        }
         units.append(Unit("s", uri, {MANIFEST.name: pa.Table.from_pylist([row], schema=MANIFEST.rows_schema)}))
     return units
 

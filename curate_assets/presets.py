@@ -1,0 +1,140 @@
+"""Settings of single sources: `<root>/presets/<name>.yaml`, which goes before `<root>/curate.yaml` for their shards.
+
+A shard's manifest names its preset. What concerns the shards of all sources together cannot be in one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from curate_assets.config import (
+    CONFIG_FILE,
+    ConfigError,
+    CurationConfig,
+    merged,
+    parse_config,
+    stored_config,
+    validated,
+)
+from curate_resources.manifests import Manifests
+from curate_resources.storage import Storage
+
+FOLDER = "presets"
+
+OF_THE_DATASET: Mapping[str, str] = {
+    "clip_embeddings": "vectors of all shards are compared",
+    "duplicate_pairs": "clips of all shards are compared",
+    "duplicate_groups": "clips of all shards are grouped",
+    "training_dataset": "it holds clips of all shards",
+    "checks.max_duplicate_share": "it is about the clips of all shards",
+    "prices": "estimates of all shards are compared",
+    "engine": "one run makes shards of several sources",
+    "cluster": "one run makes shards of several sources",
+}
+"""Sections and keys that no preset may have, and why."""
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """The settings that hold for each shard, read once: defaults, `curate.yaml`, its preset, then what is given.
+
+    Attributes:
+        given: settings of one run.
+        whole: those of what concerns all shards: without any preset.
+    """
+
+    storage: Storage
+    given: Mapping[str, Any]
+    whole: CurationConfig
+    _presets: dict[str, CurationConfig | ConfigError] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, storage: Storage, given: Mapping[str, Any] | None = None) -> "ShardSettings":
+        """Those of a root.
+
+        Raises:
+            ConfigError: an unknown key or a bad value in `curate.yaml` or in what is given, named.
+        """
+        given = given or {}
+        return cls(storage, given, validated(merged(stored_config(storage), given)))
+
+    def of(self, shard: str) -> CurationConfig:
+        """The settings of a shard.
+
+        Raises:
+            ConfigError: its preset is not there or not valid; the message names the file and the key.
+            ManifestError: there is no such shard.
+        """
+        return self.preset(Manifests(self.storage).load(shard).preset)
+
+    def preset(self, name: str | None) -> CurationConfig:
+        """The settings of the shards of a preset.
+
+        Raises:
+            ConfigError: it is not there or not valid.
+        """
+        if name is None:
+            return self.whole
+        if name not in self._presets:
+            try:
+                self._presets[name] = self._read(name)
+            except ConfigError as error:
+                self._presets[name] = error
+        found = self._presets[name]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
+
+    def alike(self, shards: Iterable[str]) -> tuple[list[tuple[CurationConfig, list[str]]], list[ConfigError]]:
+        """Shards with the same settings together, in order of the first of each; and what keeps others from having
+        any."""
+        groups: dict[int, tuple[CurationConfig, list[str]]] = {}
+        errors: dict[str, ConfigError] = {}
+        for shard in shards:
+            try:
+                config = self.of(shard)
+            except ConfigError as error:
+                errors.setdefault(str(error), error)
+                continue
+            groups.setdefault(id(config), (config, []))[1].append(shard)
+        return list(groups.values()), list(errors.values())
+
+    def _read(self, name: str) -> CurationConfig:
+        path = f"{FOLDER}/{name}.yaml"
+        uri = self.storage.uri(path)
+        if not self.storage.exists(path):
+            raise ConfigError(f"preset {name} is not there: write {uri}, with sections as in {CONFIG_FILE}")
+        values = parse_config(self.storage.read(path).decode(), uri)
+        if wrong := _of_the_dataset(values):
+            raise ConfigError(
+                f"{uri} cannot set what concerns all shards; set it in {self.storage.uri(CONFIG_FILE)}:\n  "
+                + "\n  ".join(f"{key}: {OF_THE_DATASET[key]}" for key in wrong)
+            )
+        over = merged(stored_config(self.storage), values)
+        validated(over, uri)
+        return validated(merged(over, self.given), f"{uri}, with the settings of this run,")
+
+
+def presets(storage: Storage) -> list[str]:
+    """The names of the presets that lie under a root."""
+    return [name.removesuffix(".yaml") for name in storage.files(FOLDER) if name.endswith(".yaml")]
+
+
+def _of_the_dataset(values: Mapping[str, Any]) -> Sequence[str]:
+    below = {f"{section}.{key}" for section, keys in values.items() if isinstance(keys, dict) for key in keys}
+    return [key for key in OF_THE_DATASET if key in values or key in below]
+
+
+def preset_errors(storage: Storage, names: Iterable[str]) -> list[ConfigError]:
+    """What is wrong with presets, or with the configuration that they go before."""
+    try:
+        settings = ShardSettings.read(storage)
+    except ConfigError as error:
+        return [error]
+    found: list[ConfigError] = []
+    for name in sorted(set(names)):
+        try:
+            settings.preset(name)
+        except ConfigError as error:
+            found.append(error)
+    return found
