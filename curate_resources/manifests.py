@@ -211,8 +211,7 @@ def _some(shards: Sequence[str]) -> str:
 
 def shard_name(source: str) -> str:
     """A shard name from the last part of a folder's path: lower case, letters, digits and dashes."""
-    path = source.partition("?")[0] if web_files.is_web(source) else source
-    last = PurePosixPath(path.rstrip("/").split("://")[-1]).name.removesuffix(".zip")
+    last = PurePosixPath(place_of(source).rstrip("/").split("://")[-1]).name.removesuffix(".zip")
     return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
 
 
@@ -225,7 +224,7 @@ class _File:
 
 def _videos(source: str) -> tuple[list[Entry], int]:
     files = list(_local_files(source) if is_local(source) else _remote_files(source))
-    videos = [file for file in files if PurePosixPath(file.path.partition("?")[0]).suffix.lower() in VIDEO_SUFFIXES]
+    videos = [file for file in files if PurePosixPath(place_of(file.path)).suffix.lower() in VIDEO_SUFFIXES]
     entries = [Entry(uri=file.path, bytes=file.bytes, version=file.version) for file in videos if _nameable(file)]
     return sorted(entries, key=lambda entry: entry.uri), len(files) - len(videos)
 

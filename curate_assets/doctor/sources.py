@@ -4,7 +4,7 @@ from itertools import islice
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_resources import object_stores
-from curate_resources.manifests import Manifests
+from curate_resources.manifests import Manifests, place_of
 from curate_resources.storage import is_local, local_path
 
 _MOST_SHARDS, _MOST_PLACES = 500, 50
@@ -27,7 +27,7 @@ def reachable(deployment: Deployment) -> Finding:
             else:
                 object_stores.stat(uri)
         except FileNotFoundError:
-            gone.append(uri.partition("?")[0])
+            gone.append(place_of(uri))
         except OSError as error:
             refused.append(str(error))
     if refused:

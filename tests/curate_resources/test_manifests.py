@@ -54,7 +54,16 @@ def test_a_single_file_can_be_added(folder, manifests):
 
 def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifests, caplog):
     """Links that go round in circles, pipes and broken links are neither followed for ever nor waited for."""
-    odd = ["new\nline.mp4", "%03d.mp4", "concat:a|b.mp4", "-i.mp4", 'it\'s "so".mp4', "日本語.mp4"]
+    odd = [
+        "new\nline.mp4",
+        "[0-9]{a,b}?*.mp4",
+        "#part?query=1&x.mp4",
+        "%03d.mp4",
+        "concat:a|b.mp4",
+        "-i.mp4",
+        'it\'s "so".mp4',
+        "日本語.mp4",
+    ]
     for name in odd:
         (folder / name).write_bytes(b"x")
     with open(os.fsencode(folder) + b"/\xff\xfe.mp4", "wb"):
