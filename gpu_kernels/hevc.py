@@ -187,16 +187,17 @@ class Hevc:
     def picture(self, packet: bytes) -> Picture:
         """Decoding may begin at any IRAP picture, its leading pictures left out."""
         nals: list[bytes] = []
-        kinds: set[int] = set()
+        slices: list[int] = []
         for nal in split(packet, self.sets.length_size):
             if kind(nal) in _SLICES:
-                kinds.add(kind(nal))
+                slices.append(kind(nal))
             if kind(nal) in _SLICES or kind(nal) in _SEI:
                 nals.append(nal)
             elif kind(nal) not in _REDUNDANT and nal not in self.sets:
                 raise MediaError("its parameter sets change, or it has more than plain pictures")
-        (only,) = kinds
-        return Picture(framed(nals), only in _ENTRIES, only in LEADING)
+        if len(slices) != 1:  # x265's do not always decode alike from a keyframe on and from before it
+            raise MediaError("only pictures of one slice are copied")
+        return Picture(framed(nals), slices[0] in _ENTRIES, slices[0] in LEADING)
 
     def opening(self, payload: bytes) -> bytes:
         """A CRA picture becomes a BLA picture: what is before it in the clip is not what was before it."""
@@ -206,9 +207,9 @@ class Hevc:
     def joined(self, extradata: bytes) -> "Hevc":
         """With the parameter sets of both."""
         vps_ids, sps_ids, pps_ids = self.sets.ids
-        # Ids from 15 to 30 take eight bits more than 0, so a slice stays as it is behind its first byte.
-        # Their last bits keep the byte they end in from being zero, which would be the beginning of a start code.
-        free = set(range(15, 31)) - {19, 23, 27} - pps_ids, set(range(16)) - sps_ids, set(range(16)) - vps_ids
+        # Ids from 15 to 30 take eight bits more than 0, so a slice stays as it is behind its first byte. The last bits
+        # of these keep the byte they end in from being zero, which might need emulation prevention.
+        free = {16, 17, 18, 20, 21, 22, 24, 25, 26, 28, 29, 30} - pps_ids, set(range(16)) - sps_ids, set(range(16)) - vps_ids
         if not all(free):
             raise MediaError("all ids of parameter sets are in use")
         pps_id, sps_id, vps_id = map(min, free)

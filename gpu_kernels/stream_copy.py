@@ -115,6 +115,7 @@ def join(send: Send, limits: DecodingLimits, path: str, sound: str) -> None:
         streams = [frames, *heard.streams.audio]  # there is none where the source's sound has ended before
         with _mp4(clip, tick_of(frames)) as container:
             tracks = {stream.type: container.add_stream_from_template(stream) for stream in streams}
+            tracks["video"].codec_context.codec_tag = frames.codec_context.codec_tag
             for packet in heapq.merge(*(_packets(stream) for stream in streams), key=_decoded):
                 packet.stream = tracks[packet.stream.type]
                 container.mux(packet)
