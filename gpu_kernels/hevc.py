@@ -209,7 +209,11 @@ class Hevc:
         vps_ids, sps_ids, pps_ids = self.sets.ids
         # Ids from 15 to 30 take eight bits more than 0, so a slice stays as it is behind its first byte. The last bits
         # of these keep the byte they end in from being zero, which might need emulation prevention.
-        free = {16, 17, 18, 20, 21, 22, 24, 25, 26, 28, 29, 30} - pps_ids, set(range(16)) - sps_ids, set(range(16)) - vps_ids
+        free = (
+            {16, 17, 18, 20, 21, 22, 24, 25, 26, 28, 29, 30} - pps_ids,
+            set(range(16)) - sps_ids,
+            set(range(16)) - vps_ids,
+        )
         if not all(free):
             raise MediaError("all ids of parameter sets are in use")
         pps_id, sps_id, vps_id = map(min, free)

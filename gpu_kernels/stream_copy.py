@@ -27,9 +27,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gpu_kernels.bitstream import Bitstream
 from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_sound, is_seekable
 from gpu_kernels.containers import NANOSECONDS, open_media, video_streams
-from gpu_kernels.bitstream import Bitstream
 from gpu_kernels.copied_runs import Sample, access_units, bitstream_of, copied_run, pts_of, tick_of
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.seams import Edges, packet_of
