@@ -77,8 +77,8 @@ class ParameterSets:
                     size = int.from_bytes(extradata[at : at + 2], "big")
                     nals.append(extradata[at + 2 : at + 2 + size])
                     at += 2 + size
-            if at > len(extradata):
-                raise ValueError("its parameter sets are cut short")
+                    if at > len(extradata):
+                        raise ValueError("its parameter sets are cut short")
         vps, sps, pps = (tuple(nal for nal in nals if kind(nal) == wanted) for wanted in _SETS)
         if not vps or not sps or not pps:
             raise ValueError("it has no parameter sets")
