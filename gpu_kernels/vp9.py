@@ -35,7 +35,13 @@ class Vp9:
 
     @classmethod
     def of(cls, context: "VideoCodecContext") -> "Vp9":
-        """The stream that a decoder was opened for."""
+        """The stream that a decoder was opened for.
+
+        Raises:
+            MediaError: it has an odd side, of which encoded clips lose the last line or column.
+        """
+        if context.width % 2 or context.height % 2:
+            raise MediaError("a side of it is odd")
         return cls(context.width, context.height)
 
     @property

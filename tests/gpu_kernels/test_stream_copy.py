@@ -340,6 +340,7 @@ def test_ids_of_hevc_parameter_sets_that_are_in_use_are_left_alone(media: Any) -
     ("name", "reason"),
     [
         ("av1.mkv", "only H.264, HEVC and VP9"),
+        ("odd.webm", "odd"),
         ("ten_bit.mp4", "in yuv420p are copied"),
         ("sar.mp4", "not square"),
         ("rotated_90.mp4", "rotated"),
