@@ -30,7 +30,6 @@ class Bitstream(Protocol):
         decoder: FFmpeg's name of what decodes it.
         encoder: FFmpeg's name of what encodes the edges.
         tag: the name of its sample entry in an MP4 file.
-        skips_unreferenced: whether FFmpeg's decoder can be trusted to skip only pictures that no other refers to.
     """
 
     decoder: ClassVar[str]
@@ -38,7 +37,9 @@ class Bitstream(Protocol):
     tag: ClassVar[str]
 
     @property
-    def skips_unreferenced(self) -> bool: ...
+    def skips_unreferenced(self) -> bool:
+        """Whether FFmpeg's decoder can be trusted to skip only pictures that no other refers to."""
+        ...
 
     @property
     def options(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The little of H.264's syntax that joining two streams takes (ITU-T H.264, 7.3 and 7.4; ISO/IEC 14496-15, 5.3.3)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gpu_kernels.bitstream import Picture
 from gpu_kernels.nal_units import framed, split
@@ -101,10 +101,9 @@ class H264:
 
     sets: ParameterSets
 
-    decoder = "h264"
-    encoder = "libx264"
-    tag = "avc1"
-    skips_unreferenced = True
+    decoder: ClassVar[str] = "h264"
+    encoder: ClassVar[str] = "libx264"
+    tag: ClassVar[str] = "avc1"
 
     @classmethod
     def of(cls, context: "VideoCodecContext") -> "H264":
@@ -117,6 +116,11 @@ class H264:
         if sets.profile not in _PROFILES or context.field_order != _PROGRESSIVE:
             raise MediaError("only progressive video of Baseline, Main or High profile is copied")
         return cls(sets)
+
+    @property
+    def skips_unreferenced(self) -> bool:
+        """FFmpeg goes by nal_ref_idc, which says just that."""
+        return True
 
     @property
     def options(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gpu_kernels.bitstream import Picture
 from gpu_kernels.nal_units import framed, split
@@ -148,9 +148,9 @@ class Hevc:
     sets: ParameterSets
     pps_id: int = 0
 
-    decoder = "hevc"
-    encoder = "libx265"
-    tag = "hvc1"
+    decoder: ClassVar[str] = "hevc"
+    encoder: ClassVar[str] = "libx265"
+    tag: ClassVar[str] = "hvc1"
 
     @classmethod
     def of(cls, context: "VideoCodecContext") -> "Hevc":

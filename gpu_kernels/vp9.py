@@ -5,7 +5,7 @@ before it any encoder's frames may stand.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gpu_kernels.bitstream import Picture
 from gpu_kernels.sandbox import MediaError
@@ -28,10 +28,9 @@ class Vp9:
     width: int
     height: int
 
-    decoder = "vp9"
-    encoder = "libvpx-vp9"
-    tag = "vp09"
-    skips_unreferenced = False
+    decoder: ClassVar[str] = "vp9"
+    encoder: ClassVar[str] = "libvpx-vp9"
+    tag: ClassVar[str] = "vp09"
 
     @classmethod
     def of(cls, context: "VideoCodecContext") -> "Vp9":
@@ -43,6 +42,11 @@ class Vp9:
         if context.width % 2 or context.height % 2:
             raise MediaError("a side of it is odd")
         return cls(context.width, context.height)
+
+    @property
+    def skips_unreferenced(self) -> bool:
+        """FFmpeg does not skip such pictures of VP9."""
+        return False
 
     @property
     def options(self) -> dict[str, str]:
