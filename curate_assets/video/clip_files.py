@@ -22,7 +22,7 @@ CLIP_FILES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
-    version="3",
+    version="4",
     columns=pa.schema(
         [
             ("video_id", pa.string()),
@@ -41,9 +41,10 @@ CLIP_FILES = Table(
         ]
     ),
     description=(
-        "An H.264 MP4 file for every clip that is selected and not a duplicate: exactly the frames of its span, sound "
-        "kept, index at the front. Whole groups of pictures are copied where that is exact, the rest is encoded. Each "
-        "file was read back; `thumbnail` is its middle frame."
+        "An MP4 file for every clip that is selected and not a duplicate: exactly the frames of its span, sound kept, "
+        "index at the front. Whole groups of pictures of H.264, HEVC and VP9 are copied where that is exact, with the "
+        "few frames beside them encoded; everything else is encoded as H.264. Each file was read back; `thumbnail` is "
+        "its middle frame."
     ),
 )
 
@@ -74,7 +75,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                     "path": path,
                     "bytes": len(data),
                     "sha256": hashlib.sha256(data).hexdigest(),
-                    "codec": "h264",
+                    "codec": source["codec"] if copied else "h264",
                     "width": facts.width,
                     "height": facts.height,
                     "frames": facts.frames,

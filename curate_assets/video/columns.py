@@ -139,7 +139,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "path": "the MP4 file, below the root",
         "bytes": "its size",
         "sha256": "its checksum",
-        "codec": "`h264`",
+        "codec": "`h264`; where frames are copied, the source's: `h264`, `hevc` or `vp9`",
         "width": "width as displayed; an odd one has lost its last column",
         "height": "height as displayed; an odd one has lost its last line",
         "frames": "frames that reading the file back found; as many as the span has",

@@ -69,7 +69,8 @@ def check(source: Source, media: Any, path: Path, start: int, end: int, moving: 
     seconds = (source.ends_ns[end - 1] - source.pts_ns[start]) / 1e9
     with av.open(str(path)) as opened:
         video = opened.streams.video[0]
-        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        codec = source.facts["codec"] if source.copied else "h264"
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == (codec, "yuv420p")
         assert (video.width, video.height) == (width, height)
         times = np.array([float(frame.pts * frame.time_base) for frame in opened.decode(video)])
         np.testing.assert_allclose(times, (source.pts_ns[start:end] - source.pts_ns[start]) / 1e9, rtol=0, atol=0.001)
