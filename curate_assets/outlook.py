@@ -5,24 +5,23 @@ The assets are gone through in the order in which they would run. Nothing is wri
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from curate_assets.config import ConfigError, CurationConfig
 from curate_assets.presets import ShardSettings
 from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
-from curate_resources.forecast import FORCED, Expected, differences, forecast
+from curate_resources.expected import FORCED, Expected, differences
+from curate_resources.forecast import forecast
 from curate_resources.history import ALL_SHARDS, History, Record
+from curate_resources.manifests import ManifestError, Manifests
 from curate_resources.plan import Plan
 from curate_resources.stage import Stage
 from curate_resources.tables import Tables
 
-_RECIPES = 3
-"""So many of the last records of a shard are looked at for what its rows were made with."""
-
-_SHARDS_AT_ONCE = 256
-"""So many shards' records are held at the same time."""
+_SHARDS_AT_ONCE = 4096
+"""So many shards' rows are held at the same time, of assets that are made at once."""
 
 _PAST = 50
 """So many of the last records of a table are looked at for how long it takes."""
@@ -129,36 +128,49 @@ class _Look:
         self.shards = shards
         self._settings, self._config, self._storage = settings, settings.whole, settings.storage
         self._wanted, self._force = wanted, force
-        self._history = History(self._storage)
+        self._history = History(self._storage).index()
         self._changing: dict[str, set[str]] = {shard: set() for shard in shards}
+        self._without_settings: dict[str, Exception] = {}
+        self._alike = self._by_settings()
+
+    def _by_settings(self) -> list[tuple[CurationConfig, list[str]]]:
+        """The shards of each preset; those that have no settings are noted."""
+        groups: dict[str | None, list[str]] = {}
+        manifests = Manifests(self._storage).load_all(self.shards)
+        for shard, manifest in zip(self.shards, manifests, strict=True):
+            if isinstance(manifest, ManifestError):
+                self._without_settings[shard] = manifest
+            else:
+                groups.setdefault(manifest.preset, []).append(shard)
+        found: list[tuple[CurationConfig, list[str]]] = []
+        for preset, shards in groups.items():
+            try:
+                found.append((self._settings.preset(preset), shards))
+            except ConfigError as error:
+                self._without_settings |= dict.fromkeys(shards, error)
+        return found
 
     def stages(self, stages: Sequence[Stage]) -> list[AssetOutlook]:
         """The assets of one streaming plan."""
         own = frozenset(table.name for stage in stages for table in stage.writes) & self._wanted
         plan = self._plan(own, self._config, stages)
-        found: dict[str, list[Expected]] = {name: [] for name in own}
-        for first in range(0, len(self.shards), _SHARDS_AT_ONCE):
-            some = self.shards[first : first + _SHARDS_AT_ONCE]
-            records = self._history.recent(own, some, _RECIPES)
-            for shard in some:
-                try:
-                    own_plan = self._plan(own, self._settings.of(shard), stages)
-                except ConfigError as error:
-                    for name in own:
-                        found[name].append(Expected(name, shard, blocked=str(error)))
-                    continue
-                looked = forecast(own_plan, shard, self._changing[shard], records)
-                self._changing[shard] |= looked.changes
+        found = {name: _Total(name) for name in own}
+        for config, shards in self._alike:
+            for looked in forecast(self._plan(own, config, stages), shards, self._changing, self._history):
+                self._changing[looked.shard] |= looked.changes
                 for name, expected in looked.expected.items():
-                    found[name].append(expected)
+                    found[name].add(expected)
+        for shard, error in self._without_settings.items():
+            for name in own:
+                found[name].add(Expected(name, shard, blocked=str(error)))
         assets: list[AssetOutlook] = []
         for stage in plan.stages:
             names = [table.name for table in stage.writes if table.name in own]
             per_item = self._seconds_per_item(names[0])
             # The tables of one stage are made in one pass: its time is that of the one with most to do.
-            busiest = max(names, key=lambda name: sum(each.compute + each.maybe for each in found[name]))
+            busiest = max(names, key=lambda name: found[name].compute + found[name].maybe)
             rate = per_item / _workers(self._config, stage) if per_item is not None else None
-            assets += [_summed(name, found[name], rate if name == busiest else 0.0) for name in names]
+            assets += [found[name].outlook(rate if name == busiest else 0.0) for name in names]
         return assets
 
     def _plan(self, own: frozenset[str], config: CurationConfig, stages: Sequence[Stage]) -> Plan:
@@ -169,32 +181,50 @@ class _Look:
         name = asset.table.name
         if name not in self._wanted:
             return []
-        shards = self.shards if asset.per_shard else (ALL_SHARDS,)
-        records = self._history.latest([name], shards)
-        found = [self._of_gathered(asset, shard, records.get((name, shard))) for shard in shards]
-        for expected in found:
+        total, needed = _Total(name), 0
+        for expected in self._expected_gathered(asset):
+            total.add(expected)
             if expected.needed:
+                needed += 1
                 for shard in [expected.shard] if asset.per_shard else self.shards:
                     self._changing[shard].add(name)
         past = [record.seconds for record in self._history.last(name, _PAST)]
-        needed = sum(expected.needed for expected in found)
         seconds = needed * sum(past) / len(past) if past else 0.0 if not needed else None
-        return [_summed(name, found, None, seconds)]
+        return [total.outlook(None, seconds)]
 
-    def _of_gathered(self, asset: Gathered, shard: str, record: Record | None) -> Expected:
+    def _expected_gathered(self, asset: Gathered) -> Iterator[Expected]:
         tables, name = Tables(self._storage), asset.table.name
-        expected = Expected(name, shard)
-        reads = {table.name for table in asset.reads}
-        changing = self._changing[shard] if shard != ALL_SHARDS else set[str]().union(*self._changing.values())
-        rows = tables.read(asset.table, shard or None, columns=["shard"]).num_rows
-        expected.depends_on |= reads & changing
+        if not asset.per_shard:
+            rows = tables.read(asset.table, columns=["shard"]).num_rows
+            record = self._history.latest([name], [ALL_SHARDS]).get((name, ALL_SHARDS))
+            changing = set[str]().union(*self._changing.values())
+            yield self._of_gathered(asset, ALL_SHARDS, rows, record, lambda: asset.inputs(tables), changing)
+            return
+        for first in range(0, len(self.shards), _SHARDS_AT_ONCE):
+            some = self.shards[first : first + _SHARDS_AT_ONCE]
+            counts = Counter(tables.read(asset.table, some, ["shard"])["shard"].to_pylist())
+            records, inputs = self._history.latest([name], some), asset.inputs_of(tables, some)
+            for shard in some:
+                record, own, changing = records.get((name, shard)), inputs[shard], self._changing[shard]
+                yield self._of_gathered(asset, shard, counts[shard], record, lambda own=own: own, changing)
+
+    def _of_gathered(
+        self,
+        asset: Gathered,
+        shard: str,
+        rows: int,
+        record: Record | None,
+        inputs: Callable[[], Mapping[str, str]],
+        changing: Collection[str],
+    ) -> Expected:
+        expected = Expected(asset.table.name, shard)
+        expected.depends_on |= {table.name for table in asset.reads}.intersection(changing)
         reasons: list[str] = [FORCED] if self._force else []
         if record is None:
             reasons += ["no record says how it was made" if rows else "not made yet"]
         else:
             reasons += differences(record.recipe, asset.table.recipe(self._config))
-            inputs = asset.inputs(tables, shard)
-            reasons += [f"{other} changed" for other in inputs if record.inputs.get(other) != inputs[other]]
+            reasons += [f"{name} changed" for name, digest in inputs().items() if record.inputs.get(name) != digest]
         if reasons:
             expected.compute = rows
             expected.reasons[", ".join(reasons)] = rows
@@ -212,33 +242,63 @@ class _Look:
         return sum(record.seconds for record in past) / sum(record.computed for record in past) if past else None
 
 
-def _summed(name: str, found: Sequence[Expected], rate: float | None, seconds: float | None = None) -> AssetOutlook:
-    compute, maybe = sum(each.compute for each in found), sum(each.maybe for each in found)
-    whole = name in GATHERED
-    reasons = Counter[str]()
-    for each in found:
-        reasons.update(each.reasons)
-    timed = seconds if whole else _product(compute, rate)
-    most = seconds if whole else _product(compute + maybe, rate)
-    return AssetOutlook(
-        name=name,
-        whole=whole,
-        absent=tuple(each.shard for each in found if each.absent),
-        stale=tuple(each.shard for each in found if each.stale),
-        retried=tuple(each.shard for each in found if each.again),
-        compute=compute,
-        missing=sum(each.missing for each in found),
-        failed=sum(each.failed for each in found),
-        reuse=sum(each.reuse for each in found),
-        maybe=maybe,
-        uncounted=sum(each.uncounted for each in found),
-        dropped=sum(each.dropped for each in found),
-        reasons=dict(reasons.most_common()),
-        depends_on=tuple(sorted({cause for each in found for cause in each.depends_on})),
-        blocked={each.shard: each.blocked for each in found if each.blocked},
-        seconds=timed,
-        most_seconds=most,
-    )
+class _Total:
+    """What is expected of an asset, summed over shards as they come, in any order."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.compute = self.maybe = 0
+        self._counts = Counter[str]()
+        self._reasons = Counter[str]()
+        self._depends_on: set[str] = set()
+        self._absent: list[str] = []
+        self._stale: list[str] = []
+        self._again: list[str] = []
+        self._blocked: dict[str, str] = {}
+
+    def add(self, expected: Expected) -> None:
+        """Count one shard."""
+        self.compute += expected.compute
+        self.maybe += expected.maybe
+        for name in ("missing", "failed", "reuse", "uncounted", "dropped"):
+            self._counts[name] += getattr(expected, name)
+        self._reasons.update(expected.reasons)
+        self._depends_on |= expected.depends_on
+        if expected.absent:
+            self._absent.append(expected.shard)
+        if expected.stale:
+            self._stale.append(expected.shard)
+        if expected.again:
+            self._again.append(expected.shard)
+        if expected.blocked:
+            self._blocked[expected.shard] = expected.blocked
+
+    def outlook(self, rate: float | None, seconds: float | None = None) -> AssetOutlook:
+        """All of it.
+
+        Args:
+            rate: seconds of an item; `seconds`: of an asset that is made at once.
+        """
+        whole = self._name in GATHERED
+        return AssetOutlook(
+            name=self._name,
+            whole=whole,
+            absent=tuple(sorted(self._absent)),
+            stale=tuple(sorted(self._stale)),
+            retried=tuple(sorted(self._again)),
+            compute=self.compute,
+            missing=self._counts["missing"],
+            failed=self._counts["failed"],
+            reuse=self._counts["reuse"],
+            maybe=self.maybe,
+            uncounted=self._counts["uncounted"],
+            dropped=self._counts["dropped"],
+            reasons=dict(sorted(self._reasons.items(), key=lambda each: (-each[1], each[0]))),
+            depends_on=tuple(sorted(self._depends_on)),
+            blocked=dict(sorted(self._blocked.items())),
+            seconds=seconds if whole else _product(self.compute, rate),
+            most_seconds=seconds if whole else _product(self.compute + self.maybe, rate),
+        )
 
 
 def _product(count: int, rate: float | None) -> float | None:

@@ -8,8 +8,9 @@ from curate_assets.video.report_file import samples_in
 from curate_assets.video.stages import TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.stage import Table
 from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.tables import Tables, quoted
 
 _SHOWN_FAILURES = 20
 
@@ -50,8 +51,8 @@ def failed_shards(storage: Storage, assets: frozenset[str]) -> list[str]:
     tables = Tables(storage)
     found: set[str] = set()
     for table in TABLES.values():
-        if table.name in assets:
-            found |= set(tables.read(table, columns=["shard"], where="status = 'failed'")["shard"].to_pylist())
+        if table.name in assets and table.name != MANIFEST.name:
+            found.update(tables.read(table, columns=["shard"], where="status = 'failed'")["shard"].unique().to_pylist())
     return sorted(found)
 
 
@@ -65,23 +66,34 @@ def status_of(storage: Storage) -> Status:
     for table in (*TABLES.values(), TRAINING_DATASET):
         if table.name == MANIFEST.name:
             continue
-        columns = tables.read(table, columns=["shard", "status"])
-        counts = Counter(columns["status"].to_pylist())
-        there = set(columns["shard"].to_pylist())
-        missing = tuple(shard for shard in shards if shard not in there)
-        states.append(AssetState(table.name, dict(sorted(counts.items())), missing))
+        counts, there = _counted(tables, table)
+        states.append(
+            AssetState(table.name, dict(sorted(counts.items())), tuple(shard for shard in shards if shard not in there))
+        )
         failed += counts["failed"]
         if counts["failed"] and len(failures) < _SHOWN_FAILURES:
-            about = [name for name in ("uri", "clip_id", "video_id") if name in table.columns.names]
-            broken = tables.read(table, columns=["shard", *about, "error"], where="status = 'failed'").to_pylist()
-            for row in broken:
-                subject = next((row[name] for name in about if row[name]), "")
-                failures.append(Failure(table.name, row["shard"], subject, row["error"]["message"]))
+            failures += _failures(tables, table, _SHOWN_FAILURES - len(failures))
     return Status(
-        storage.root,
-        tuple(shards),
-        tuple(funnel(tables, samples_in(tables))),
-        tuple(states),
-        failed,
-        tuple(failures[:_SHOWN_FAILURES]),
+        storage.root, tuple(shards), tuple(funnel(tables, samples_in(tables))), tuple(states), failed, tuple(failures)
     )
+
+
+def _counted(tables: Tables, table: Table) -> tuple[Counter[str], set[str]]:
+    """Rows of a table by status, and the shards that have any; a batch of rows is held at a time."""
+    counts = Counter[str]()
+    there: set[str] = set()
+    for batch in tables.batches(table, ["shard", "status"]):
+        counts.update({each["values"].as_py(): each["counts"].as_py() for each in batch["status"].value_counts()})
+        there.update(batch["shard"].unique().to_pylist())
+    return counts, there
+
+
+def _failures(tables: Tables, table: Table, most: int) -> list[Failure]:
+    """The first failed rows of a table."""
+    about = [name for name in ("uri", "clip_id", "video_id") if name in table.columns.names]
+    places = tables.read(table, columns=["slot"], where="status = 'failed'")["slot"].slice(0, most).to_pylist()
+    where = f"slot IN ({', '.join(map(quoted, places))})"
+    return [
+        Failure(table.name, row["shard"], next((row[name] for name in about if row[name]), ""), row["error"]["message"])
+        for row in tables.read(table, columns=["shard", *about, "error"], where=where).to_pylist()
+    ]

@@ -8,7 +8,8 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow as pa
 from curate_resources.discovery import Discovery
 from curate_resources.late_shards import close_late
 from curate_resources.listing import below, comes_after, folders, listed_in, uri_of
-from curate_resources.manifests import Entry, Manifests, bounded
+from curate_resources.manifests import Entry, ManifestError, Manifests, bounded
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,8 +71,8 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
             "SELECT k.shard, t.uri, t.bytes, t.version FROM there t JOIN known k USING (uri) "
             "WHERE t.version <> k.version ORDER BY k.shard"
         ).fetchall()
-        for shard in sorted({row[0] for row in changed}):
-            fresh = {row[1]: Entry(uri=row[1], bytes=row[2], version=row[3]) for row in changed if row[0] == shard}
+        for shard, rows in groupby(changed, key=itemgetter(0)):
+            fresh = {row[1]: Entry(uri=row[1], bytes=row[2], version=row[3]) for row in rows}
             manifest = manifests.load(shard)
             entries = tuple(fresh.get(entry.uri, entry) for entry in manifest.entries)
             manifests.write(manifest.model_copy(update={"entries": entries}))
@@ -106,9 +107,11 @@ def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str
 
 
 def _known(manifests: Manifests, shards: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    for shard in shards:
-        for entry in manifests.load(shard).entries:
-            yield entry.uri, entry.version, shard
+    for manifest in manifests.load_all(shards):
+        if isinstance(manifest, ManifestError):
+            raise manifest
+        for entry in manifest.entries:
+            yield entry.uri, entry.version, manifest.shard
 
 
 def _insert(

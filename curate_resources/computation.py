@@ -103,39 +103,48 @@ class Computation:
         """The items that the stage works on."""
         return self._items
 
-    def doubts(self, table: str, recipes: Sequence[str]) -> dict[int, Doubt]:
+    def in_doubt(self, table: str) -> list[int]:
+        """The items whose rows of a table do not hold; before any are computed."""
+        held = self._reusable[table]
+        return [index for index in range(self._items.num_rows) if index not in held]
+
+    def doubts(self, table: str, recipes: Callable[[int], Sequence[str]]) -> dict[int, Doubt]:
         """Why the rows of a table do not hold, by index of the item; before any are computed.
 
         Args:
-            recipes: as of `made_by`; earlier ones that may have made what is stored.
+            recipes: of an item, as of `made_by`; earlier ones that may have made what is stored.
         """
+        if not (indices := self.in_doubt(table)):
+            return {}
         kept, links = self._unit.kept.get(table), self._about.links[table]
         stored: dict[Key, set[str]] = {}
         if kept is not None:
             for key, its_own in zip(keys_of(kept, links), kept["fingerprint"].to_pylist(), strict=True):
                 stored.setdefault(key, set()).add(its_own)
         found: dict[int, Doubt] = {}
-        for i, key in enumerate(keys_of(self._items, links)):
-            if i in self._reusable[table]:
-                continue
-            prints = stored.get(key, set[str]())
+        keys = keys_of(self._items, links)
+        for i in indices:
+            prints = stored.get(keys[i], set[str]())
             if not prints:
                 found[i] = "missing"
             elif prints == {self._fingerprints[table][i]} or self._about.force_kept:
                 found[i] = "failed"
             else:
                 found[i] = "inputs"
-                for number, recipe in enumerate(recipes):
+                for number, recipe in enumerate(recipes(i)):
                     if prints == {fingerprint(recipe, self._made_from[i])}:
                         found[i] = number
                         break
         return found
 
-    def unclaimed(self, table: str) -> int:
-        """Stored rows of a table that belong to none of the items any more."""
+    def unclaimed(self, table: str) -> list[int]:
+        """The places of stored rows of a table that belong to none of the items any more."""
         kept, links = self._unit.kept.get(table), self._about.links[table]
+        held = {row for rows in self._reusable[table].values() for row in rows}
+        if kept is None or len(held) == kept.num_rows:
+            return []
         items = set(keys_of(self._items, links))
-        return sum(key not in items for key in keys_of(kept, links)) if kept is not None else 0
+        return [row for row, key in enumerate(keys_of(kept, links)) if row not in held and key not in items]
 
     def parts(self, alone: bool = False) -> list[Part]:
         """What several workers may compute: batches, or every item `alone`, or segments of a single item."""
@@ -205,9 +214,11 @@ class Computation:
             if name in self._wanted:
                 for position in self.pending:
                     self._reusable[name].pop(position, None)
-            kept = [rows for _, rows in sorted(self._reusable[name].items())]
+            kept = self._unit.kept.get(name, table.empty())
+            places = [row for _, rows in sorted(self._reusable[name].items()) for row in rows]
+            held = kept.take(pa.array(places, pa.int64()))
             new = [rows[name] for rows in computed if name in rows]
-            self._unit.rows[name] = pa.concat_tables([*kept, *new] or [table.empty()])
+            self._unit.rows[name] = pa.concat_tables([held, *new])
         if not self.pending:
             self._tally(0, 0)
         reused = self._items.num_rows - len(self.pending)

@@ -42,12 +42,14 @@ def made_from(item: Table, items: pa.Table, reads: Sequence[Table], rows_read: M
         identities = keys_of(rows, [*table.identity, "status"])
         for key, identity in zip(keys_of(rows, links), identities, strict=True):
             by_item.setdefault(key, set()).add(identity)
-        in_order = {key: sorted(those, key=repr) for key, those in by_item.items()}
+        in_order = {key: sorted(those, key=repr) if len(those) > 1 else [*those] for key, those in by_item.items()}
         found.append([in_order.get(key, []) for key in keys_of(items, links)])
     return [
-        json.dumps([identity, [read[i] for read in found]], default=str)
-        for i, identity in enumerate(keys_of(items, item.identity))
+        _encoded([identity, [read[i] for read in found]]) for i, identity in enumerate(keys_of(items, item.identity))
     ]
+
+
+_encoded = json.JSONEncoder(default=str).encode
 
 
 def fingerprint(recipe: str, identities: str) -> str:
@@ -57,8 +59,8 @@ def fingerprint(recipe: str, identities: str) -> str:
 
 def holding(
     items: pa.Table, fingerprints: Sequence[str], links: Sequence[str], kept: pa.Table | None, whatever: bool
-) -> dict[int, pa.Table]:
-    """Stored rows by item index, for the items all of whose rows hold: none failed, and all have the fingerprint.
+) -> dict[int, list[int]]:
+    """Places of stored rows by item index, for the items all of whose rows hold: none failed, all have the fingerprint.
 
     Args:
         links: the columns that items and rows share.
@@ -70,10 +72,10 @@ def holding(
     for index, key in enumerate(keys_of(kept, links)):
         places.setdefault(key, []).append(index)
     stored, status = kept["fingerprint"].to_pylist(), kept["status"].to_pylist()
-    found: dict[int, pa.Table] = {}
+    found: dict[int, list[int]] = {}
     for i, key in enumerate(keys_of(items, links)):
         rows = places.get(key, [])
         holds = all(status[row] != "failed" and (whatever or stored[row] == fingerprints[i]) for row in rows)
         if rows and holds:
-            found[i] = kept.slice(rows[0], len(rows)) if rows[-1] - rows[0] + 1 == len(rows) else kept.take(rows)
+            found[i] = rows
     return found

@@ -6,7 +6,7 @@ the history says why, and how long it took. Appends of several processes never c
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -89,10 +89,36 @@ class Record:
     measures: Mapping[str, list[float]]
 
 
+def identities(table: Table, parts: Sequence[pa.Table]) -> set[tuple[Any, ...]]:
+    """Rows as far as they matter to what is made from them; their order does not."""
+    columns = identity_columns(table)
+    return {key for rows in parts for key in zip(*(rows[name].to_pylist() for name in columns), strict=True)}
+
+
+def identity_columns(table: Table) -> list[str]:
+    """The columns that `identities` looks at."""
+    return list(dict.fromkeys((*table.links, *table.identity, "status")))
+
+
 def identity_digest(table: Table, parts: Sequence[pa.Table]) -> str:
-    """A digest of rows as far as they matter to what is made from them; their order does not."""
-    columns = list(dict.fromkeys((*table.links, *table.identity, "status")))
-    found = {key for rows in parts for key in zip(*(rows[name].to_pylist() for name in columns), strict=True)}
+    """A digest of `identities`."""
+    return _digest(identities(table, parts))
+
+
+def identity_digests(table: Table, rows: pa.Table, shards: Sequence[str], of: Sequence[str]) -> dict[str, str]:
+    """`identity_digest` of many shards.
+
+    Args:
+        of: the shard of each row.
+    """
+    found: dict[str, set[tuple[Any, ...]]] = {shard: set() for shard in shards}
+    keys = zip(*(rows[name].to_pylist() for name in identity_columns(table)), strict=True)
+    for shard, key in zip(of, keys, strict=True):
+        found[shard].add(key)
+    return {shard: _digest(own) for shard, own in found.items()}
+
+
+def _digest(found: Iterable[tuple[Any, ...]]) -> str:
     return hashlib.sha256("\n".join(sorted(map(repr, found))).encode()).hexdigest()[:32]
 
 
@@ -107,42 +133,33 @@ class History:
         """Where it lies."""
         return self.storage.uri(f"{HISTORY}/materializations.lance")
 
-    def append(self, record: Record) -> None:
-        """Add a record, in one commit."""
+    def append(self, *records: Record) -> None:
+        """Add records, in one commit."""
         import lance
 
-        row = pa.Table.from_pylist([_row(record)], schema=_SCHEMA)
+        rows = pa.Table.from_pylist([_row(record) for record in records], schema=_SCHEMA)
 
         def append() -> "lance.LanceDataset":
-            return lance.write_dataset(row, self._open() or self._create(), mode="append")
+            return lance.write_dataset(rows, self._open() or self._create(), mode="append")
 
         dataset = patiently(append, is_local(self.storage.root))
         if dataset.version % _COMPACT_EVERY == 0:
             self.compact(_READERS_AGE)
 
-    def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
-        """The last record of every one of some tables and shards that has any."""
-        return {key: records[0] for key, records in self.recent(tables, shards, 1).items()}
+    def index(self) -> "HistoryIndex":
+        """Which records there are now, to be asked many times."""
+        dataset = self._open()
+        narrow = ["table", "shard", "at"]
+        keys = dataset.to_table(columns=narrow) if dataset is not None else _SCHEMA.empty_table().select(narrow)
+        return HistoryIndex(dataset, keys.append_column("position", pa.array(range(keys.num_rows), pa.int64())))
 
-    def recent(
-        self, tables: Collection[str], shards: Collection[str], count: int
-    ) -> dict[tuple[str, str], list[Record]]:
-        """The last `count` records of every one of some tables and shards that has any, the newest first."""
-        newest: dict[tuple[str, str], list[int]] = {}
-        dataset, keys = self._newest_first(tables, shards)
-        for row in keys.to_pylist():
-            places = newest.setdefault((row["table"], row["shard"]), [])
-            if len(places) < count:
-                places.append(row["position"])
-        found: dict[tuple[str, str], list[Record]] = {}
-        for record in self._records(dataset, [place for places in newest.values() for place in places]):
-            found.setdefault((record.table, record.shard), []).append(record)
-        return found
+    def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
+        """See HistoryIndex."""
+        return self.index().latest(tables, shards)
 
     def last(self, table: str, count: int, shard: str | None = None) -> list[Record]:
-        """The last `count` records of a table, or of a shard of it, the newest first."""
-        dataset, keys = self._newest_first([table], None if shard is None else [shard])
-        return self._records(dataset, keys["position"].slice(0, count).to_pylist())
+        """See HistoryIndex."""
+        return self.index().last(table, count, shard)
 
     def compact(self, older_than: timedelta, delete_unverified: bool = False) -> int:
         """Make one file of many small ones, and drop versions of that age; returns bytes freed."""
@@ -155,25 +172,6 @@ class History:
             if "conflict" not in str(error).lower():
                 raise  # else another process compacts it now
         return dataset.cleanup_old_versions(older_than=older_than, delete_unverified=delete_unverified).bytes_removed
-
-    def _newest_first(
-        self, tables: Collection[str], shards: Collection[str] | None
-    ) -> "tuple[lance.LanceDataset | None, pa.Table]":
-        """Which records there are, and where. Of the whole history, only these narrow columns are read."""
-        dataset = self._open()
-        narrow = ["table", "shard", "at"]
-        keys = dataset.to_table(columns=narrow) if dataset is not None else _SCHEMA.empty_table().select(narrow)
-        keys = keys.append_column("position", pa.array(range(keys.num_rows), pa.int64()))
-        for column, values in (("table", tables), ("shard", shards)):
-            if values is not None:
-                keys = keys.filter(pc.field(column).isin(pa.array(sorted(set(values)), pa.string())))
-        return dataset, keys.sort_by([("at", "descending")])
-
-    def _records(self, dataset: "lance.LanceDataset | None", positions: Sequence[int]) -> list[Record]:
-        if dataset is None or not positions:
-            return []
-        rows = dataset.take(list(positions)).cast(_READ_SCHEMA)
-        return [_record(row) for row in rows.to_pylist(maps_as_pydicts="strict")]
 
     def _open(self) -> "lance.LanceDataset | None":
         import lance
@@ -200,6 +198,50 @@ class History:
             if "already exists" not in str(error).lower():
                 raise
             return lance.dataset(self.uri, storage_options=self.storage.lance_options)  # another writer was first
+
+
+@dataclass(frozen=True)
+class HistoryIndex:
+    """The records of a history as it stood at one time. Of the whole, only three narrow columns are held."""
+
+    _dataset: "lance.LanceDataset | None"
+    _keys: pa.Table
+
+    def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
+        """The last record of every one of some tables and shards that has any."""
+        return {key: records[0] for key, records in self.recent(tables, shards, 1).items()}
+
+    def recent(
+        self, tables: Collection[str], shards: Collection[str], count: int
+    ) -> dict[tuple[str, str], list[Record]]:
+        """The last `count` records of every one of some tables and shards that has any, the newest first."""
+        newest: dict[tuple[str, str], list[int]] = {}
+        for row in self._newest_first(tables, shards).to_pylist():
+            places = newest.setdefault((row["table"], row["shard"]), [])
+            if len(places) < count:
+                places.append(row["position"])
+        found: dict[tuple[str, str], list[Record]] = {}
+        for record in self._records([place for places in newest.values() for place in places]):
+            found.setdefault((record.table, record.shard), []).append(record)
+        return found
+
+    def last(self, table: str, count: int, shard: str | None = None) -> list[Record]:
+        """The last `count` records of a table, or of a shard of it, the newest first."""
+        keys = self._newest_first([table], None if shard is None else [shard])
+        return self._records(keys["position"].slice(0, count).to_pylist())
+
+    def _newest_first(self, tables: Collection[str], shards: Collection[str] | None) -> pa.Table:
+        keys = self._keys
+        for column, values in (("shard", shards), ("table", tables)):
+            if values is not None:
+                keys = keys.filter(pc.field(column).isin(pa.array(sorted(set(values)), pa.string())))
+        return keys.sort_by([("at", "descending")])
+
+    def _records(self, positions: Sequence[int]) -> list[Record]:
+        if self._dataset is None or not positions:
+            return []
+        rows = self._dataset.take(list(positions)).cast(_READ_SCHEMA)
+        return [_record(row) for row in rows.to_pylist(maps_as_pydicts="strict")]
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -27,6 +29,9 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
     ".h264 .264 .h265 .265 .hevc .ivf .y4m .nut .dv .rm .rmvb .vob .wtv .gif .mjpeg .mjpg".split()
 )
+
+_AT_ONCE = 32
+"""So many manifests are fetched from a bucket at the same time."""
 
 MANIFEST = Table(
     name="manifest",
@@ -90,6 +95,16 @@ class Added:
     ignored_files: int
 
 
+def rows_of(manifests: Iterable[Manifest]) -> pa.Table:
+    """The entries of manifests as rows of MANIFEST."""
+    entries = [
+        {**entry.model_dump(), "place": entry.place, "shard": manifest.shard, "status": "ok", "fingerprint": ""}
+        for manifest in manifests
+        for entry in manifest.entries
+    ]
+    return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
+
+
 @dataclass(frozen=True)
 class Manifests:
     """The manifests under a root, one JSON file per shard."""
@@ -124,20 +139,43 @@ class Manifests:
             ManifestError: it is not there, or no manifest.
         """
         path = f"manifests/{shard}.json"
-        if not self.storage.exists(path):
-            raise ManifestError(f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards")
         try:
             return Manifest.model_validate_json(self.storage.read(path))
+        except FileNotFoundError as error:
+            raise ManifestError(
+                f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards"
+            ) from error
         except ValidationError as error:
             raise ManifestError(f"{self.storage.uri(path)} is no manifest: {error}") from error
 
-    def rows(self, shard: str) -> pa.Table:
-        """A shard's entries as rows of MANIFEST."""
-        entries = [
-            {**entry.model_dump(), "place": entry.place, "shard": shard, "status": "ok", "fingerprint": ""}
-            for entry in self.load(shard).entries
-        ]
-        return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
+    def load_all(self, shards: Iterable[str]) -> Iterator[Manifest | ManifestError]:
+        """The manifests of many shards, in order; from a bucket many at a time. One that is missing or damaged comes as
+        its error."""
+
+        def loaded(shard: str) -> Manifest | ManifestError:
+            try:
+                return self.load(shard)
+            except ManifestError as error:
+                return error
+
+        if is_local(self.storage.root):
+            yield from map(loaded, shards)
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            rest = iter(shards)
+            while some := list(islice(rest, 8 * _AT_ONCE)):
+                yield from pool.map(loaded, some)
+
+    def all(self) -> Iterator[Manifest]:
+        """Every manifest.
+
+        Raises:
+            ManifestError: one of them cannot be read.
+        """
+        for manifest in self.load_all(self.shards()):
+            if isinstance(manifest, ManifestError):
+                raise manifest
+            yield manifest
 
     def add(
         self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int, preset: str | None = None
@@ -152,15 +190,23 @@ class Manifests:
             ZipRefused: it is a ZIP that is damaged or hostile.
         """
         found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
-        where = {entry.place: shard for shard in self.shards() for entry in self.load(shard).entries}
-        known = {entry.place: entry for shard in self.shards() for entry in self.load(shard).entries}
+        sought = {entry.place: entry for entry in found}
+        known: set[str] = set()
+        fresh: set[str] = set()
+        changed: set[str] = set()
+        changed_shards: list[str] = []
+        for manifest in self.all():
+            entries = tuple(sought.get(entry.place, entry) for entry in manifest.entries)
+            pairs = [pair for pair in zip(entries, manifest.entries, strict=True) if pair[0].place in sought]
+            known.update(new.place for new, _ in pairs)
+            fresh.update(new.place for new, old in pairs if new != old)
+            others = {new.place for new, old in pairs if not new.same_file(old)}
+            if others:
+                changed |= others
+                changed_shards.append(manifest.shard)
+            if entries != manifest.entries:
+                self.write(manifest.model_copy(update={"entries": entries}))
         new = [entry for entry in found if entry.place not in known]
-        fresh = {entry.place: entry for entry in found if known.get(entry.place, entry) != entry}
-        changed = [entry for entry in fresh.values() if not entry.same_file(known[entry.place])]
-        changed_shards = sorted({where[entry.place] for entry in changed})
-        for shard in sorted({where[place] for place in fresh}):
-            entries = tuple(fresh.get(entry.place, entry) for entry in self.load(shard).entries)
-            self.write(self.load(shard).model_copy(update={"entries": entries}))
         new_shards: list[str] = []
         ordinal = self.next_ordinal(name)
         for entries in bounded(new, videos_per_shard, bytes_per_shard):

@@ -3,14 +3,14 @@
 import hashlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from curate_resources.history import History, Record, identity_digest
-from curate_resources.manifests import MANIFEST, Manifests, place_of
+from curate_resources.manifests import MANIFEST, Manifests, place_of, rows_of
 from curate_resources.stage import Stage, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
@@ -71,6 +71,16 @@ class Plan:
         """Whether any stage looks at pixels or runs a model."""
         return any(stage.heavy for stage in self.stages)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The tables whose stored rows the stages read."""
+        return frozenset(name for stage in self.stages for name in stage.inputs) - self.wanted - {MANIFEST.name}
+
+    @property
+    def keeps(self) -> frozenset[str]:
+        """The tables whose stored rows may be used again."""
+        return frozenset() if self.force else self.wanted
+
     def units(self, shard: str, unready: Collection[str] = ()) -> list[Unit]:
         """The source videos of a shard, with the stored rows that the stages read or may use again.
 
@@ -81,18 +91,18 @@ class Plan:
             MissingInput: something that is read, and not made in this run, is not there.
         """
         store = Tables(self.storage)
-        manifest = Manifests(self.storage).rows(shard)
-        read = {name for stage in self.stages for name in stage.inputs} - self.wanted - {MANIFEST.name}
-        kept = set() if self.force else set(self.wanted)
+        manifest = rows_of([Manifests(self.storage).load(shard)])
+        read, kept = self.reads, self.keeps
         uris = dict(zip(manifest["place"].to_pylist(), manifest["uri"].to_pylist(), strict=True))
         stored = {
-            name: _readdressed(store.read(self.tables[name], shard).drop_columns(["slot"]), uris)
+            name: readdressed(store.read(self.tables[name], shard).drop_columns(["slot"]), uris)
             for name in {*read, *kept}
         }
         sources = stored.get("source_videos")
         if sources is None:
-            sources = _readdressed(store.read(self.tables["source_videos"], shard), uris)
-        self._require(shard, read - set(unready), stored, sources, store)
+            sources = readdressed(store.read(self.tables["source_videos"], shard), uris)
+        absent = {name for name in read - set(unready) if stored[name].num_rows == 0}
+        self.require(shard, absent, sources["status"].to_pylist())
         # An exact copy has the id of another file, but that file's rows are not its own.
         video_of = {
             row["uri"]: row["video_id"]
@@ -117,15 +127,21 @@ class Plan:
                     stage.eligible(unit.rows[stage.item], unit.rows)
         return units
 
-    def _require(
-        self, shard: str, read: Iterable[str], stored: Mapping[str, pa.Table], sources: pa.Table, store: Tables
-    ) -> None:
-        new = "source_videos" in self.wanted and sources.num_rows == 0  # of which any may turn out to be usable
-        usable = new or "ok" in sources["status"].to_pylist()
-        for name in read:
-            if stored[name].num_rows == 0 and (usable or name == "source_videos"):
+    def require(self, shard: str, absent: Collection[str], sources: Collection[str]) -> None:
+        """See that a shard has what the stages read.
+
+        Args:
+            absent: tables that are read and have no rows of it.
+            sources: the statuses of its videos, as far as these were looked at.
+
+        Raises:
+            MissingInput: something is missing.
+        """
+        new = "source_videos" in self.wanted and not sources  # of which any may turn out to be usable
+        for name in sorted(absent):
+            if new or "ok" in sources or name == "source_videos":
                 gate_only = all(name not in (stage.item, *stage.reads) for stage in self.stages)
-                if gate_only and store.exists(name):
+                if gate_only and Tables(self.storage).exists(name):
                     continue
                 needing = next(stage.name for stage in self.stages if name in stage.inputs)
                 raise MissingInput(
@@ -361,7 +377,7 @@ def _copies_marked(table: Table, rows: pa.Table, column: str) -> pa.Table:
     return pa.Table.from_pylist(marked, schema=rows.schema)
 
 
-def _readdressed(rows: pa.Table, uris: Mapping[str, str]) -> pa.Table:
+def readdressed(rows: pa.Table, uris: Mapping[str, str]) -> pa.Table:
     """Rows with the URIs that the manifest has now: of a URL, the signature may have been renewed."""
     if "uri" not in rows.column_names:
         return rows

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -34,6 +35,10 @@ def is_local(uri: str) -> bool:
 def local_path(uri: str) -> str:
     """The path that a local URI names."""
     return str(Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser().resolve())
+
+
+_local_root = cache(local_path)
+"""Finding out where links lead takes longer than reading a small file."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Storage:
         """The bytes of a file, or of a range of it."""
         uri = self.uri(path)
         if is_local(uri):
-            with open(local_path(uri), "rb") as file:
+            with open(os.path.join(_local_root(self.root), path), "rb") as file:
                 file.seek(offset)
                 return file.read(-1 if length is None else length)
         return object_stores.read_range(

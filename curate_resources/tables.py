@@ -7,7 +7,7 @@ top of the earlier one, and the shard ends as one of the two, whole.
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,22 +69,37 @@ class Tables:
         return dataset.version if dataset is not None else 0
 
     def read(
-        self, table: Table, shard: str | None = None, columns: Sequence[str] | None = None, where: str | None = None
+        self,
+        table: Table,
+        shard: str | Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
     ) -> pa.Table:
-        """Rows of a table (no rows if it was never written), of one shard or all, ordered by slot."""
+        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot."""
         dataset = self._open(table.name)
         if dataset is None:
             empty = table.schema.empty_table()
             return empty.select(list(columns)) if columns else empty
-        conditions = [f"shard = {quoted(shard)}"] if shard is not None else []
+        conditions: list[str] = []
+        if shard is not None:
+            named = [shard] if isinstance(shard, str) else sorted(shard)
+            conditions.append(f"shard IN ({', '.join(map(quoted, named))})" if named else "false")
         conditions += [f"({where})"] if where else []
         wanted = [*columns, *(["slot"] if "slot" not in columns else [])] if columns else None
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
         return rows.select(list(columns)) if columns else rows.select(table.schema.names)
 
+    def batches(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """All rows of a table, some at a time, in no order."""
+        dataset = self._open(table.name)
+        if dataset is not None:
+            yield from dataset.to_batches(columns=list(columns))
+
     def shards(self, table: Table) -> list[str]:
         """The shards that have rows in a table, sorted."""
-        return sorted(set(self.read(table, columns=["shard"])["shard"].to_pylist()))
+        return sorted(
+            {shard for batch in self.batches(table, ["shard"]) for shard in batch["shard"].unique().to_pylist()}
+        )
 
     def swap(self, table: Table, shard: str, rows: pa.Table) -> int:
         """Replace all rows of `shard` by `rows`, in one transaction; return the table's version.

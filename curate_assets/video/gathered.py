@@ -1,7 +1,7 @@
 """The assets that are made at once from tables as they stand, and not by stages: what each of them is made from."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.report_file import DATASET_REPORT
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.training_dataset import TRAINING_DATASET
-from curate_resources.history import ALL_SHARDS, identity_digest
+from curate_resources.history import ALL_SHARDS, identity_columns, identity_digest, identity_digests
 from curate_resources.plan import Materialized, committed, remember
 from curate_resources.stage import Table
 from curate_resources.tables import Tables
@@ -36,10 +36,18 @@ class Gathered:
 
     def inputs(self, tables: Tables, shard: str = ALL_SHARDS) -> dict[str, str]:
         """By table that it reads, a digest of its rows as they stand."""
-        digests: dict[str, str] = {}
+        return {
+            table.name: identity_digest(table, [tables.read(table, shard or None, identity_columns(table))])
+            for table in self.reads
+        }
+
+    def inputs_of(self, tables: Tables, shards: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """As `inputs`, of many shards at once."""
+        digests: dict[str, dict[str, str]] = {shard: {} for shard in shards}
         for table in self.reads:
-            columns = ["shard", *dict.fromkeys((*table.links, *table.identity, "status"))]
-            digests[table.name] = identity_digest(table, [tables.read(table, shard or None, columns)])
+            rows = tables.read(table, shards, ["shard", *identity_columns(table)])
+            for shard, digest in identity_digests(table, rows, shards, rows["shard"].to_pylist()).items():
+                digests[shard][table.name] = digest
         return digests
 
     def begin(self, tables: Tables, shard: str = ALL_SHARDS) -> "Making":

@@ -1,6 +1,7 @@
 """What `curate plan` says before a run is what the run then does."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from curate_assets.presets import ShardSettings
 from curate_assets.runs import register_shards, run_assets
 from curate_assets.video.stages import CURATION_STAGES
 from curate_resources.history import ALL_SHARDS, History
+from curate_resources.manifests import Manifests
 
 SETTINGS: dict[str, Any] = {
     "engine": {"kind": "in_process"},
@@ -169,8 +171,6 @@ def test_a_new_shard_is_counted_as_far_as_its_files_go(root, tmp_path, encode, f
     folder = tmp_path / "c"
     folder.mkdir()
     encode(footage("carphone_pristine.mp4"), folder / "new.mp4", "-frames:v", "60", "-c:v", "libx264")
-    from curate_resources.manifests import Manifests
-
     Manifests(root.storage).add(str(folder), "c", 100, 1 << 40)
     ahead = look(root)
     assert ahead["source_videos"].reasons == {"failed before": 1, "new shard": 1}
@@ -179,6 +179,20 @@ def test_a_new_shard_is_counted_as_far_as_its_files_go(root, tmp_path, encode, f
     assert {"duplicate_pairs", "duplicate_groups", "clip_files", "training_dataset"} <= concerned(ahead)
     assert ahead["source_videos"].seconds is not None and ahead["source_videos"].seconds > 0
     agrees(root, ahead)
+
+
+def test_shards_with_the_same_video_do_not_disturb_each_other(root, tmp_path):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    shutil.copy(root.library / "b" / "phone.mp4", folder / "again.mp4")
+    Manifests(root.storage).add(str(folder), "c", 100, 1 << 40)
+    root.run(CURATED, merged(None))
+    ahead = look(root, assets=CURATED)
+    assert concerned(ahead) == set()
+    assert ahead["clips"].reuse == 5 and ahead["shot_signals"].reuse == 5
+    root.tables.swap(_table("clips"), "c-000000", _table("clips").empty())
+    ahead = look(root, assets=CURATED)
+    assert ahead["clips"].shards == ("c-000000",) and ahead["clips"].reuse == 4
 
 
 def test_what_has_no_past_has_no_estimate_and_what_has_no_input_says_so(new_root):

@@ -1,9 +1,10 @@
 """The way from files to training samples, counted: what arrived at each step and what was lost before it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.clips import CLIPS
@@ -13,6 +14,9 @@ from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import EXACT_COPY
 from curate_resources.stage import Table
 from curate_resources.tables import Tables
+
+if TYPE_CHECKING:
+    import duckdb
 
 Key = tuple[str, str]
 """A shard, and an id within it: two shards may hold the same file."""
@@ -54,94 +58,132 @@ def funnel(tables: Tables, samples: int | None = None, shard: str | None = None)
     """Count the steps files, readable videos, shots, clips, selected, kept, clip files and samples.
 
     Rows about things that are no longer there, left by a shard that was made again in part, do not count. Reads a few
-    short columns.
+    short columns; what is held of them are ids.
 
     Args:
         samples: samples in the training set; None when there is none.
         shard: of this one only.
     """
-    return list(passage(tables, samples, shard).steps)
+    with _Way.opened(tables, shard) as way:
+        return way.steps(samples)
 
 
 def passage(tables: Tables, samples: int | None = None, shard: str | None = None) -> Passage:
     """As `funnel`, with the clips at each step."""
-    steps, videos = _sources(tables, shard)
-    clips: dict[str, frozenset[Key]] = {}
-
-    def arrive(name: str, keys: frozenset[Key] | None, lost: dict[str, int]) -> None:
-        steps.append(FunnelStep(name, None if keys is None else len(keys), lost))
-        if keys is not None:
-            clips[name] = keys
-
-    spans = _read(tables, shard, CLIPS, ["shard", "video_id", "clip_id", "shot", "dropped", "status"])
-    if spans is None:
-        steps.append(FunnelStep("shots", None))
-        arrive("clips", None, {})
-    else:
-        found = [row for row in spans if videos is None or (row["shard"], row["video_id"]) in videos]
-        failed = sum(row["status"] == "failed" for row in found)
-        seen = {(row["shard"], row["video_id"]) for row in found}
-        found = [row for row in found if row["status"] != "failed"]
-        shots = {(row["shard"], row["video_id"], row["shot"]) for row in found}
-        steps.append(
-            FunnelStep("shots", len(shots), _counted({"failed": failed, WAITING: len((videos or set()) - seen)}))
-        )
-        dropped = Counter(str(row["dropped"] or "empty") for row in found if row["status"] == "empty")
-        arrive("clips", _keys(row for row in found if row["status"] == "ok"), _counted(dropped))
-
-    verdicts = _read(tables, shard, CLIP_SELECTION, ["shard", "clip_id", "selected", "reasons", "status"])
-    rows, lost = _of(clips.get("clips"), verdicts)
-    lost.update(reason for row in rows for reason in row["reasons"] or ())
-    arrive("selected", None if verdicts is None else _keys(row for row in rows if row["selected"]), _counted(lost))
-
-    groups = _read(tables, shard, DUPLICATE_GROUPS, ["shard", "clip_id", "keeper", "status"])
-    rows, lost = _of(clips.get("selected"), groups)
-    lost["duplicate"] = sum(row["keeper"] is False for row in rows)
-    arrive("kept", None if groups is None else _keys(row for row in rows if row["keeper"]), _counted(lost))
-
-    files = _read(tables, shard, CLIP_FILES, ["shard", "clip_id", "status"])
-    rows, lost = _of(clips.get("kept"), files)
-    arrive("clip files", None if files is None else _keys(row for row in rows if row["status"] == "ok"), _counted(lost))
-
-    delivered = clips.get("clip files")
-    left_out = len(delivered) - samples if delivered is not None and samples is not None else 0
-    steps.append(FunnelStep("samples", samples, _counted({"left_out": left_out})))
-    return Passage(tuple(steps), clips)
+    with _Way.opened(tables, shard) as way:
+        steps = way.steps(samples)
+        return Passage(tuple(steps), {name: way.keys(place) for name, place in _PLACES.items() if place in way.made})
 
 
-def _sources(tables: Tables, shard: str | None) -> tuple[list[FunnelStep], set[Key] | None]:
-    rows = _read(tables, shard, SOURCE_VIDEOS, ["shard", "video_id", "status", "error"])
-    if rows is None:
-        return [FunnelStep("files", None), FunnelStep("readable videos", None)], None
-    lost: Counter[str] = Counter()
-    for row in rows:
-        copy = row["status"] == "empty" and (row["error"] or {}).get("type") == EXACT_COPY
-        lost[row["status"] if not copy else "exact_copy"] += row["status"] != "ok"
-    videos = {(row["shard"], row["video_id"]) for row in rows if row["status"] == "ok"}
-    return [FunnelStep("files", len(rows)), FunnelStep("readable videos", len(videos), _counted(lost))], videos
+_PLACES = {"clips": "at_clips", "selected": "at_selected", "kept": "at_kept", "clip files": "at_files"}
 
 
-def _read(tables: Tables, shard: str | None, table: Table, columns: list[str]) -> list[dict[str, Any]] | None:
-    return tables.read(table, shard, columns).to_pylist() if tables.exists(table.name) else None
+class _Way:
+    """The tables in a database in memory, and in it, step by step, the ids of what arrived."""
+
+    def __init__(self, database: "duckdb.DuckDBPyConnection", tables: Tables, shard: str | None) -> None:
+        self._database, self._tables, self._shard = database, tables, shard
+        self.made: set[str] = set()
+        """Tables of ids: `videos`, and those of _PLACES."""
+
+    @classmethod
+    @contextmanager
+    def opened(cls, tables: Tables, shard: str | None) -> "Generator[_Way]":
+        import duckdb
+
+        with duckdb.connect() as database:
+            yield cls(database, tables, shard)
+
+    def steps(self, samples: int | None) -> list[FunnelStep]:
+        """All steps, in order."""
+        found = [*self._sources(), *self._clips()]
+        for name, before, table, chosen, why in (
+            ("selected", "at_clips", CLIP_SELECTION, "selected", "unnest(reasons)"),
+            ("kept", "at_selected", DUPLICATE_GROUPS, "keeper", "CASE WHEN NOT keeper THEN 'duplicate' END"),
+            ("clip files", "at_kept", CLIP_FILES, "status = 'ok'", "NULL"),
+        ):
+            found.append(self._step(name, before, table, chosen, why))
+        delivered = found[-1].count
+        left_out = delivered - samples if delivered is not None and samples is not None else 0
+        return [*found, FunnelStep("samples", samples, _in_order({"left_out": left_out}))]
+
+    def keys(self, place: str) -> frozenset[Key]:
+        """The clips at a step."""
+        return frozenset(self._database.execute(f"SELECT shard, clip_id FROM {place}").fetchall())
+
+    def _sources(self) -> list[FunnelStep]:
+        if not self._view("rows_of_sources", SOURCE_VIDEOS, ["shard", "video_id", "status", "error"]):
+            return [FunnelStep("files", None), FunnelStep("readable videos", None)]
+        self._make("videos", "SELECT DISTINCT shard, video_id FROM rows_of_sources WHERE status = 'ok'")
+        copy = f"CASE WHEN status = 'empty' AND error.type = '{EXACT_COPY}' THEN 'exact_copy' ELSE status END"
+        lost = self._counts(copy, "rows_of_sources", "status <> 'ok'")
+        files = self._count("SELECT count(*) FROM rows_of_sources")
+        readable = FunnelStep("readable videos", self._count("SELECT count(*) FROM videos"), _in_order(lost))
+        return [FunnelStep("files", files), readable]
+
+    def _clips(self) -> list[FunnelStep]:
+        columns = ["shard", "video_id", "clip_id", "shot", "dropped", "status"]
+        if not self._view("rows_of_clips", CLIPS, columns):
+            return [FunnelStep("shots", None), FunnelStep("clips", None)]
+        rows, lost = "rows_of_clips", Counter[str]()
+        if "videos" in self.made:
+            rows = "(SELECT * FROM rows_of_clips SEMI JOIN videos USING (shard, video_id))"
+            seen = self._count(f"SELECT count(*) FROM (SELECT DISTINCT shard, video_id FROM {rows})")
+            lost[WAITING] = self._count("SELECT count(*) FROM videos") - seen
+        lost["failed"] = self._count(f"SELECT count(*) FROM {rows} WHERE status = 'failed'")
+        shots = f"SELECT DISTINCT shard, video_id, shot FROM {rows} WHERE status <> 'failed'"
+        self._make("at_clips", f"SELECT DISTINCT shard, clip_id FROM {rows} WHERE status = 'ok'")
+        dropped = self._counts("coalesce(dropped, 'empty')", rows, "status = 'empty'")
+        return [
+            FunnelStep("shots", self._count(f"SELECT count(*) FROM ({shots})"), _in_order(lost)),
+            FunnelStep("clips", self._count("SELECT count(*) FROM at_clips"), _in_order(dropped)),
+        ]
+
+    def _step(self, name: str, before: str, table: Table, chosen: str, why: str) -> FunnelStep:
+        """A step of clips.
+
+        Args:
+            before: where those are that can arrive.
+            chosen, why: SQL, of the rows that do, and for what reason the others do not.
+        """
+        view = f"rows_of_{table.name}"
+        columns = [column for column in ("selected", "reasons", "keeper") if column in table.columns.names]
+        if not self._view(view, table, ["shard", "clip_id", "status", *columns]):
+            return FunnelStep(name, None)
+        rows, lost = view, Counter[str]()
+        if before in self.made:
+            rows = f"(SELECT * FROM {view} SEMI JOIN {before} USING (shard, clip_id))"
+            told = self._count(f"SELECT count(*) FROM (SELECT DISTINCT shard, clip_id FROM {rows})")
+            lost[WAITING] = self._count(f"SELECT count(*) FROM {before}") - told
+        lost += self._counts("status", rows, "status <> 'ok'")
+        lost += self._counts("why", f"(SELECT {why} AS why FROM {rows})", "why IS NOT NULL")
+        self._make(_PLACES[name], f"SELECT DISTINCT shard, clip_id FROM {rows} WHERE {chosen}")
+        return FunnelStep(name, self._count(f"SELECT count(*) FROM {_PLACES[name]}"), _in_order(lost))
+
+    def _view(self, name: str, table: Table, columns: list[str]) -> bool:
+        """Have a table in the database; whether it was ever written."""
+        if not self._tables.exists(table.name):
+            return False
+        if self._shard is None:
+            self._database.register(name, self._tables.dataset(table.name))
+        else:
+            self._database.register(name, self._tables.read(table, self._shard, columns))
+        return True
+
+    def _make(self, name: str, sql: str) -> None:
+        self._database.execute(f"CREATE TABLE {name} AS {sql}")
+        self.made.add(name)
+
+    def _count(self, sql: str) -> int:
+        ((count,),) = self._database.execute(sql).fetchall()
+        return count
+
+    def _counts(self, what: str, rows: str, where: str) -> Counter[str]:
+        found = self._database.execute(f"SELECT {what}, count(*) FROM {rows} WHERE {where} GROUP BY 1").fetchall()
+        return Counter(dict(found))
 
 
-def _of(
-    arrived: Collection[Key] | None, rows: list[dict[str, Any]] | None
-) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """The rows about clips that arrived, and how many of those have failed or no rows."""
-    if rows is None:
-        return [], Counter()
-    if arrived is not None:
-        rows = [row for row in rows if (row["shard"], row["clip_id"]) in arrived]
-    missing = len(arrived) - len(_keys(rows)) if arrived is not None else 0
-    return rows, Counter({**Counter(row["status"] for row in rows if row["status"] != "ok"), WAITING: missing})
-
-
-def _keys(rows: Iterable[dict[str, Any]]) -> frozenset[Key]:
-    return frozenset((row["shard"], row["clip_id"]) for row in rows)
-
-
-def _counted(lost: dict[str, int]) -> dict[str, int]:
+def _in_order(lost: Mapping[str, int]) -> dict[str, int]:
     """The reasons that occur, most frequent first, what is only waiting last."""
     reasons = [reason for reason, count in lost.items() if count > 0]
     return {reason: lost[reason] for reason in sorted(reasons, key=lambda r: (r == WAITING, -lost[r], r))}
