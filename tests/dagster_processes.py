@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-_START_SECONDS = 120
+_START_SECONDS = 300
 _END_SECONDS = 30
 _POLL_SECONDS = 0.2
 
@@ -55,11 +55,15 @@ class DagsterProcesses:
         self._groups: dict[str, subprocess.Popen[bytes]] = {}
         self._left: list[subprocess.Popen[bytes]] = []
 
+    def start(self) -> None:
+        """Start both, and wait for them."""
+        self._start_webserver()
+        self.start_daemon()
+        self._wait("webserver", self._answers)
+
     def start_webserver(self) -> str:
         """Start the web server, and wait until it answers; returns its URL."""
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self._start("webserver", "-m", "dagster_webserver", "--host", "127.0.0.1", "--port", str(port))
+        self._start_webserver()
         self._wait("webserver", self._answers)
         return self.url
 
@@ -129,6 +133,11 @@ class DagsterProcesses:
     def log(self, name: str) -> str:
         """What `webserver` or `daemon`, and what it started, has written."""
         return (self.home / f"{name}.log").read_text(errors="replace")
+
+    def _start_webserver(self) -> None:
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._start("webserver", "-m", "dagster_webserver", "--host", "127.0.0.1", "--port", str(port))
 
     def _start(self, name: str, *arguments: str) -> None:
         command = [sys.executable, *arguments, "--workspace", str(self._workspace)]
