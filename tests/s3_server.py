@@ -45,6 +45,7 @@ class S3Server:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.1)
+        self.close()
         raise TimeoutError("the S3 server does not start")
 
     def bucket(self, name: str) -> str:

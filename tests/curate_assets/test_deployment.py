@@ -57,6 +57,7 @@ DAEMON = {"DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"}
 """As docs/operations.md says."""
 
 _END_SECONDS = 900 + 60 * LIBRARY
+_POLL_SECONDS = 2.0
 _LAUNCH = """
 mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -195,7 +196,7 @@ class Soak:
             late = time.monotonic() - self._started > _END_SECONDS
             if late or self._ended():
                 raise AssertionError(f"no {what}: {self.notes}, {self.status()}; {self.dagster.log('daemon')[-4000:]}")
-            time.sleep(0.5)
+            time.sleep(_POLL_SECONDS)
 
     def _ended(self) -> bool:
         return self.status() not in ("REQUESTED", "CANCELING", "FAILING")
