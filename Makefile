@@ -6,9 +6,11 @@ CURATE_ROOT ?= $(CURDIR)/curate-data
 
 COUNT ?= 1000
 RUNS ?= 50
+ROUNDS ?= 3
+SHARDS ?= 40
 SEED ?= 0
 
-.PHONY: help demo test hostile chaos dev lint env clean
+.PHONY: help demo test hostile chaos soak dev lint env clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -19,7 +21,7 @@ env: $(VENV)/.ready ## Create the environment
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[platform]' --group dev
 	touch $@
 
 demo: env ## Make a small library of real footage and curate it
@@ -34,6 +36,9 @@ hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a stat
 chaos: env ## RUNS runs (50), from seed SEED (0) on, each disturbed once: all must leave what undisturbed ones do
 	RUNS=$(RUNS) SEED=$(SEED) $(BIN)/python -m pytest tests/curate_assets/test_chaos.py --capture no --timeout 1800 --tb short
 
+soak: env ## ROUNDS backfills (3), from seed SEED (0) on, of SHARDS shards (40) by a deployment whose daemon and runs are killed
+	SHARDS=$(SHARDS) RUNS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m pytest tests/curate_assets/test_deployment.py --capture no --tb short
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,7 +47,7 @@ lint: env
 
 dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster
 	mkdir -p $(CURATE_ROOT)/dagster
-	test -e $(CURATE_ROOT)/dagster/dagster.yaml || printf 'telemetry:\n  enabled: false\nnux:\n  enabled: false\n' > $(CURATE_ROOT)/dagster/dagster.yaml
+	test -e $(CURATE_ROOT)/dagster/dagster.yaml || cp curate_assets/dagster.yaml $(CURATE_ROOT)/dagster/
 	$(BIN)/curate up
 	trap '$(BIN)/curate down' EXIT INT TERM; CURATE_ROOT=$(CURATE_ROOT) DAGSTER_HOME=$${DAGSTER_HOME:-$(CURATE_ROOT)/dagster} $(BIN)/dagster dev --host 127.0.0.1 --workspace workspace.yaml
 

@@ -1,7 +1,9 @@
 """The `curation` resource: the root and the whole configuration, as the launchpad and the command line give it."""
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
@@ -16,12 +18,21 @@ from curate_resources.tables import Tables
 
 @dataclass(frozen=True)
 class Curation:
-    """What assets need to know of their surroundings."""
+    """What assets need to know of their surroundings.
+
+    Attributes:
+        given: settings of this run.
+    """
 
     storage: Storage
-    settings: ShardSettings
+    given: Mapping[str, Any]
     force: bool = False
     failed_only: bool = False
+
+    @cached_property
+    def settings(self) -> ShardSettings:
+        """All settings; read in the step, which fails if they are wrong. A run that failed sooner would be repeated."""
+        return ShardSettings.read(self.storage, self.given)
 
     @property
     def config(self) -> CurationConfig:
@@ -76,4 +87,4 @@ def curation(context: dg.InitResourceContext) -> Curation:
     given = dict(context.resource_config)
     storage = Storage(root_uri(given.pop("root", None)))
     force, failed_only = bool(given.pop("force", False)), bool(given.pop("failed_only", False))
-    return Curation(storage, ShardSettings.read(storage, given), force, failed_only)
+    return Curation(storage, given, force, failed_only)

@@ -21,12 +21,7 @@ from curate_resources.storage import is_local
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
-_DAGSTER_YAML = """\
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-"""
+_SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 class UnknownAsset(Exception):
@@ -62,7 +57,7 @@ def dagster_instance(root: str) -> DagsterInstance:
     Path(home).mkdir(parents=True, exist_ok=True)
     settings = Path(home) / "dagster.yaml"
     if not settings.exists():
-        settings.write_text(_DAGSTER_YAML)
+        settings.write_bytes(_SETTINGS.read_bytes())
     return DagsterInstance.get()
 
 
@@ -178,6 +173,7 @@ def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], 
         tags=tags,
         run_config={
             "resources": {"curation": {"config": curation}},
+            "execution": {"config": {"retries": {"disabled": {}}}},  # who waits at a terminal is told at once
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
         raise_on_error=False,

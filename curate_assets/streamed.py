@@ -10,6 +10,7 @@ from curate_assets.config import ConfigError
 from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
+from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
 from curate_assets.video.checks import CHECKS
@@ -66,7 +67,7 @@ def tables_of(stages: Sequence[Stage]) -> list[Table]:
     return [table for stage in stages for table in stage.writes]
 
 
-def streamed_assets(name: str, stages: Sequence[Stage], description: str) -> dg.AssetsDefinition:
+def streamed_assets(name: str, stages: Sequence[Stage], description: str, pool: str) -> dg.AssetsDefinition:
     """Some stages' assets as one subsettable multi-asset: selected together they stream, alone they read tables."""
 
     @dg.multi_asset(
@@ -77,11 +78,12 @@ def streamed_assets(name: str, stages: Sequence[Stage], description: str) -> dg.
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
         required_resource_keys={"curation"},
+        pool=pool,
     )
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        with relayed_logs(context):
+        with tried_again(context), relayed_logs(context):
             yield from reported(context, curation, _by_settings(curation, wanted, stages, context.partition_keys))
 
     return streamed

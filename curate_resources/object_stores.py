@@ -19,6 +19,7 @@ from curate_resources.stored_object import (
     LONGEST_PAUSE,
     RETRIES,
     TIMEOUT,
+    StorageRefuses,
     StorageUnavailable,
     StoredObject,
     repeated,
@@ -157,7 +158,7 @@ def buckets(uri: str) -> list[str]:
     import botocore.exceptions
 
     if not uri.startswith("s3://"):
-        raise StorageUnavailable(f"{uri}: only s3:// lets buckets be listed; name each bucket in a source of its own")
+        raise StorageRefuses(f"{uri}: only s3:// lets buckets be listed; name each bucket in a source of its own")
     client = aws_client("s3", uri, store_options(uri).get("aws_endpoint"))
     try:
         return sorted(bucket["Name"] for bucket in client.list_buckets()["Buckets"])
@@ -202,7 +203,7 @@ def _store(bucket: str, options: tuple[tuple[str, str], ...]) -> "ObjectStore":
             },
         )
     except (BaseError, ValueError) as error:
-        raise StorageUnavailable(f"cannot open {bucket}: {_cause(error)}") from error
+        raise StorageRefuses(f"cannot open {bucket}: {_cause(error)}") from error
 
 
 @contextmanager
@@ -219,7 +220,7 @@ def told(uri: str) -> Generator[None, None, None]:
             raise FileNotFoundError(f"there is no bucket for {uri}") from error
         refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
-            raise StorageUnavailable(
+            raise StorageRefuses(
                 f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
             ) from error
         raise StorageUnavailable(f"{uri}: {_cause(error)}") from error

@@ -20,6 +20,10 @@ class StorageUnavailable(OSError):
     """A store did not do what it was asked, after all attempts; the message names the object and the cause."""
 
 
+class StorageRefuses(StorageUnavailable):
+    """It answers, and asking again would not help."""
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """An object: its path in the bucket, bytes, time of its last change in seconds since 1970, and what changes with

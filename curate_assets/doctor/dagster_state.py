@@ -9,10 +9,12 @@ from dagster import DagsterInstance
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.partitions import SHARDS
+from curate_assets.run_pools import POOLS
 from curate_resources.manifests import Manifests
 from curate_resources.storage import is_local, local_path
 
 _HOME = "set DAGSTER_HOME to the folder with dagster.yaml, and see that the storage that it names runs"
+_WATCH = "take run_launcher, run_monitoring and run_retries of examples/platform/dagster.yaml into dagster.yaml"
 _SHOWN = 3
 
 
@@ -27,15 +29,18 @@ def storage(deployment: Deployment) -> Finding:
         runs = instance.get_runs_count()
         kind = type(instance.run_storage).__name__
         settings = instance.get_concurrency_config()
-        pools = [f"{pool.name} {pool.limit}" for pool in instance.event_log_storage.get_pool_limits()]
+        limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+        watched = instance.run_monitoring_enabled and instance.run_launcher.supports_check_run_worker_health
     queue = settings.run_queue_config
     said = [f"{home}: {kind} with {runs} runs"]
     said += [f"at most {queue.max_concurrent_runs} at a time"] if queue and queue.max_concurrent_runs >= 0 else []
-    said += [f"pools {', '.join(pools)}"] if pools else []
-    blocked = queue is not None and queue.max_concurrent_runs == 0
-    blocked = blocked or any(pool.endswith(" 0") for pool in pools)
-    if blocked:
+    said += [f"pools {', '.join(f'{name} {limit}' for name, limit in sorted(limits.items()))}"] if limits else []
+    if 0 in limits.values() or (queue is not None and queue.max_concurrent_runs == 0):
         return warning("; ".join(said), "a limit of 0 lets nothing run: raise it in dagster.yaml or the UI")
+    if unknown := sorted(limits.keys() - set(POOLS)):
+        return warning(f"no asset is in the pools {', '.join(unknown)}", f"the pools are {', '.join(POOLS)}")
+    if not watched:
+        return warning("; ".join([*said, "runs that die are not noticed"]), _WATCH)
     return ok("; ".join(said))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 
 from curate_assets.check_results import check_specs, verdict_metadata
+from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
+from curate_assets.run_pools import DECODE, GPU, STORAGE
 from curate_assets.streamed import GROUP, OWNERS, asset_spec, reported, streamed_assets
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
@@ -30,6 +32,7 @@ curation_assets = streamed_assets(
     "curate_videos",
     CURATION_STAGES,
     "One streaming plan from files to selected clips; every source video is decoded once.",
+    pool=DECODE,
 )
 
 
@@ -50,6 +53,7 @@ curation_assets = streamed_assets(
     can_subset=True,  # else a step of several shards would have to give verdicts for all of them at once
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     required_resource_keys={"curation"},
+    pool=STORAGE,
 )
 def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
     """Exact cosine search of a shard's selected clips among those of all shards."""
@@ -62,7 +66,8 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
             version = curation.tables.swap(DUPLICATE_PAIRS, shard, rows)
             yield making.done(curation.config, version, rows)
 
-    yield from reported(context, curation, done())
+    with tried_again(context):
+        yield from reported(context, curation, done())
 
 
 @dg.asset(
@@ -90,14 +95,16 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
         ),
     ],
     required_resource_keys={"curation"},
+    pool=STORAGE,
 )
 def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Connected components of the pairs of all shards, and their keepers."""
     curation: Curation = context.resources.curation
-    making = GROUPS.begin(curation.tables)
-    rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
-    version = curation.tables.replace(DUPLICATE_GROUPS, rows)
-    done = making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
+    with tried_again(context):
+        making = GROUPS.begin(curation.tables)
+        rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
+        version = curation.tables.replace(DUPLICATE_GROUPS, rows)
+        done = making.done(curation.config, version, DUPLICATE_GROUPS.joined(rows))
     clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
     keepers: dict[str, int] = {}
     for row in clips:
@@ -151,6 +158,7 @@ delivery_assets = streamed_assets(
     "deliver_clips",
     DELIVERY_STAGES,
     "Captions and files of the clips that are selected and no duplicates.",
+    pool=GPU,
 )
 
 
@@ -163,14 +171,16 @@ delivery_assets = streamed_assets(
     kinds={"webdataset", "lance"},
     code_version=TRAINING_DATASET.version,
     required_resource_keys={"curation"},
+    pool=STORAGE,
 )
 def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """WebDataset tars of the kept clips, and a table that says which clip is where."""
     curation: Curation = context.resources.curation
-    making = DATASET.begin(curation.tables)
-    written = write_dataset(curation.tables, curation.config.training_dataset)
-    version = curation.tables.replace(TRAINING_DATASET, written.rows)
-    making.done(curation.config, version, TRAINING_DATASET.joined(written.rows))
+    with tried_again(context):
+        making = DATASET.begin(curation.tables)
+        written = write_dataset(curation.tables, curation.config.training_dataset)
+        version = curation.tables.replace(TRAINING_DATASET, written.rows)
+        making.done(curation.config, version, TRAINING_DATASET.joined(written.rows))
     left_out = sum(part["status"].to_pylist().count("empty") for part in written.rows.values())
     return dg.MaterializeResult(
         metadata={
@@ -195,13 +205,15 @@ def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     kinds={"html"},
     code_version=DATASET_REPORT.version,
     required_resource_keys={"curation"},
+    pool=STORAGE,
 )
 def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The report, and its main pictures for this page."""
     curation: Curation = context.resources.curation
-    making = REPORT.begin(curation.tables)
-    report = write_report(curation.tables, curation.config)
-    making.done(curation.config)
+    with tried_again(context):
+        making = REPORT.begin(curation.tables)
+        report = write_report(curation.tables, curation.config)
+        making.done(curation.config)
     steps = report.contents.funnel
     charts = {title: f"![{title}](data:image/svg+xml;base64,{_base64(svg)})" for title, svg in report.charts.items()}
     return dg.MaterializeResult(

@@ -226,6 +226,14 @@ def test_a_queue_that_is_not_the_buckets(s3, environment, tmp_path):
     assert status == "failed" and "does not exist" in found
 
 
+def test_a_limit_of_a_pool_that_no_asset_is_in(storage):
+    with dagster_instance(storage.root) as instance:
+        instance.event_log_storage.set_concurrency_slots("decoding", 2)
+    checks = examined_here(storage)
+    assert not_ok(checks) == {"Dagster": "warning", **ALWAYS}
+    assert "decoding" in checks["Dagster"]["found"] and "decode, gpu, storage" in checks["Dagster"]["remedy"]
+
+
 def test_keys_that_are_refused(s3, environment, tmp_path):
     storage = made(s3.bucket("refused") + "/root", tmp_path)
     s3.proxy.share, s3.proxy.faults = 1.0, ("denied",)
