@@ -79,6 +79,12 @@ def s3(s3_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     s3_server.proxy.behave()
 
 
+@pytest.fixture(scope="session")
+def dagster_processes() -> Any:
+    """Dagster's web server and daemon: `with dagster_processes(home, root) as dagster`, see `dagster_processes.py`."""
+    return _module(Path(__file__).with_name("dagster_processes.py")).DagsterProcesses
+
+
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Kubernetes API server's stand-in on loopback, which `KUBECONFIG` names: `kubernetes_api.py`."""

@@ -3,15 +3,10 @@
 import json
 import os
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance
 from typer.testing import CliRunner
 
 from curate_cli.main import app
@@ -60,31 +55,6 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-_DAEMON = """
-import dagster._daemon.controller as controller
-from dagster._daemon.cli import main
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
-main()
-"""
-
-
-@contextmanager
-def daemon(root: Path) -> Iterator[None]:
-    """Dagster's daemon, which looks for something to do every second instead of every half minute."""
-    command = [sys.executable, "-c", _DAEMON, "run", "-w", "workspace.yaml"]
-    with (root / "daemon.log").open("wb") as log:
-        running = subprocess.Popen(command, env=environment(root), cwd=REPOSITORY, stdout=log, stderr=log)
-    try:
-        with DagsterInstance.from_config(str(root / "dagster")) as instance:
-            while "BACKFILL" not in instance.get_daemon_heartbeats():
-                assert running.poll() is None, (root / "daemon.log").read_text()
-                time.sleep(0.2)
-        yield
-    finally:
-        running.terminate()
-        running.wait(60)
-
-
 def needing(root: Path, *arguments: str) -> dict[str, set[str]]:
     """By asset, the shards that a plan says are missing or stale."""
     ahead = curate(root, "plan", "--select", CHEAP, *arguments)
@@ -92,14 +62,15 @@ def needing(root: Path, *arguments: str) -> dict[str, set[str]]:
     return {name: shards for name, shards in found.items() if shards}
 
 
-def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root, tmp_path):
+def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root, dagster_processes, tmp_path):
     settings = tmp_path / "settings.yaml"
     settings.write_text("clip_selection: {short_side_min: 90}\n")
     changed = ("--config", str(settings))
     assert needing(root) == {}
     assert needing(root, *changed) == {"clip_selection": {"s-000000", "s-000001", "s-000002"}}
     ends = ("--shard", "s-000000", "--shard", "s-*2")
-    with daemon(root):
+    with dagster_processes(root / "dagster", str(root)) as dagster:
+        dagster.start_daemon()
         done = curate(root, "backfill", "--select", CHEAP, *ends, *changed, "--watch")
         assert done["status"] == "completed_success"
         assert {each["shard"]: (each["done"], each["total"]) for each in done["shards"]} == {
