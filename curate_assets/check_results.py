@@ -8,6 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,  # Dagster exports all but this of an evaluation
+)
 
 from curate_assets.metadata import readable, shown_rows
 from curate_assets.partitions import SHARDS
@@ -59,8 +62,14 @@ def check_result(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckRes
     )
 
 
-def check_evaluation(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckEvaluation:
-    """A verdict on one of several partitions of a step: a result would count for none of them."""
+def check_evaluation(
+    check: Check, found: Finding, shard: Shard, judged_rows: dg.EventLogRecord
+) -> dg.AssetCheckEvaluation:
+    """A verdict on one of several partitions of a step: a result would count for none of them.
+
+    Args:
+        judged_rows: the materialization that it is about; else the UI takes the partition for one without a verdict.
+    """
     sql = check.sql_of(shard.key)
     return dg.AssetCheckEvaluation(
         passed=not found.problems,
@@ -68,6 +77,9 @@ def check_evaluation(check: Check, found: Finding, shard: Shard) -> dg.AssetChec
         check_name=check.name,
         severity=_severity(check),
         metadata=verdict_metadata(found, shard.tables.storage, sql),
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=judged_rows.storage_id, run_id=judged_rows.run_id, timestamp=judged_rows.timestamp
+        ),
         blocking=check.blocking,
         partition=shard.key,
     )

@@ -145,8 +145,10 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
                 each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, each)
             )
         )
+        recorded = dg.AssetRecordsFilter(asset_key=dg.AssetKey(each.table), asset_partitions=[each.shard])
+        (latest,) = context.instance.fetch_materializations(recorded, limit=1).records
         for check, found in verdicts:
-            yield check_evaluation(check, found, shard)
+            yield check_evaluation(check, found, shard, latest)
 
 
 def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
