@@ -130,7 +130,7 @@ def picture(page: Page, name: str) -> None:
         page.mouse.move(0, 0)  # else what is below the mouse is highlighted
         page.wait_for_timeout(10_000)  # what comes late, and animations
         shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
-        shot.quantize(128).save(Path(PICTURES) / f"{name}.png", optimize=True)
+        shot.quantize(256).save(Path(PICTURES) / f"{name}.png", optimize=True)
 
 
 def shown(page: Page, text: str) -> Locator:
@@ -216,4 +216,5 @@ def test_a_failed_check_leads_to_the_rows_that_failed(studio: Studio, page: Page
         expect(failed).to_contain_text("not a readable video")
     expect(rows.get_by_text("tape_01.mp4")).to_have_count(0)
     expect(metadata(page, "command")).to_contain_text(f"curate query --root {studio.root} ")
+    page.set_viewport_size({"width": 1600, "height": 1000})  # room for all rows
     picture(page, "check")
