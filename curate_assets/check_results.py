@@ -7,13 +7,21 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,  # Dagster exports all but this of an evaluation
+)
 
+from curate_assets.metadata import readable, shown_rows
 from curate_assets.partitions import SHARDS
+from curate_assets.query import QueryError, run_query
 from curate_assets.video.checks import CHECKS
 from curate_assets.video.shard_checks import Check, Finding, Shard
 from curate_resources.stage import Table
+from curate_resources.storage import Storage
 
-_SHOWN_PROBLEMS = 20
+_SHOWN = 20
+"""Findings and rows in a check's metadata."""
 
 
 def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
@@ -50,35 +58,50 @@ def check_result(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckRes
         asset_key=check.table.name,
         check_name=check.name,
         severity=_severity(check),
-        metadata=verdict_metadata(found, shard.tables.storage.root, sql),
+        metadata=verdict_metadata(found, shard.tables.storage, sql),
     )
 
 
-def check_evaluation(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckEvaluation:
-    """A verdict on one of several partitions of a step: a result would count for none of them."""
+def check_evaluation(
+    check: Check, found: Finding, shard: Shard, judged_rows: dg.EventLogRecord
+) -> dg.AssetCheckEvaluation:
+    """A verdict on one of several partitions of a step: a result would count for none of them.
+
+    Args:
+        judged_rows: the materialization that it is about; else the UI takes the partition for one without a verdict.
+    """
     sql = check.sql_of(shard.key)
     return dg.AssetCheckEvaluation(
         passed=not found.problems,
         asset_key=dg.AssetKey(check.table.name),
         check_name=check.name,
         severity=_severity(check),
-        metadata=verdict_metadata(found, shard.tables.storage.root, sql),
+        metadata=verdict_metadata(found, shard.tables.storage, sql),
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=judged_rows.storage_id, run_id=judged_rows.run_id, timestamp=judged_rows.timestamp
+        ),
         blocking=check.blocking,
         partition=shard.key,
     )
 
 
-def verdict_metadata(found: Finding, root: str, sql: str) -> dict[str, Any]:
-    """The first problems, the numbers, and the command that shows the rows."""
-    said: dict[str, Any] = {"problems": len(found.problems), **found.numbers}
+def verdict_metadata(found: Finding, storage: Storage, sql: str) -> dict[str, Any]:
+    """The numbers; and where something is wrong: what, the first rows to look at, and the command that shows all."""
+    said = readable({"problems": len(found.problems), **found.numbers})
     if found.note:
         said["note"] = found.note
     if found.problems:
-        first = [f"- {problem}" for problem in found.problems[:_SHOWN_PROBLEMS]]
-        said["first"] = dg.MetadataValue.md("\n".join(first))
-        said["rows"] = dg.MetadataValue.md(f"```sh\n{_query(root, sql)}\n```")
-        said["sql"] = sql
+        said["findings"] = shown_rows(pa.table({"what is wrong": found.problems[:_SHOWN]}))
+        said["rows"] = _first_rows(storage, sql)
+        said["command"] = _query(storage.root, sql)
     return said
+
+
+def _first_rows(storage: Storage, sql: str) -> dg.TableMetadataValue | str:
+    try:
+        return shown_rows(run_query(storage, f"select * from ({sql}) limit {_SHOWN}"))
+    except QueryError as error:  # a verdict holds, whether or not its rows can be shown
+        return str(error)
 
 
 def _severity(check: Check) -> dg.AssetCheckSeverity:

@@ -9,6 +9,7 @@ from curate_assets.check_results import check_evaluation, check_result, check_sp
 from curate_assets.config import ConfigError
 from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
+from curate_assets.metadata import readable
 from curate_assets.partitions import SHARDS
 from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
@@ -23,14 +24,26 @@ from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Materialized
 from curate_resources.stage import Stage, Table
 
-GROUP = "video"
 OWNERS = ["team:curation"]
 SHARDS_PER_RUN = 8
 
+_GROUPS = {
+    "sources": ("source_videos",),
+    "signals": ("shot_signals", "motion_signals", "storyboards"),
+    "clips": ("clips", "motion_scores", "clip_embeddings", "clip_selection"),
+    "duplicates": ("duplicate_pairs", "duplicate_groups"),
+    "delivery": ("captions", "clip_files", "training_dataset", "dataset_report"),
+}
+"""What the lineage page shows together, in the order of the graph."""
 _NEVER = "NULL"
 """Dagster's word for an input that was never materialized."""
 _RATES = {"file": "videos_per_second"}
 """Names of throughputs, by what is counted; of the others: `clips_per_second`."""
+
+
+def group_of(table: Table) -> str | None:
+    """The group of an asset; None, which is Dagster's default group, for those that others bring."""
+    return next((group for group, names in _GROUPS.items() if table.name in names), None)
 
 
 def asset_spec(
@@ -43,7 +56,7 @@ def asset_spec(
         table.name,
         deps=deps,
         description=table.description,
-        group_name=GROUP,
+        group_name=group_of(table),
         owners=OWNERS,
         kinds=kinds,
         code_version=table.version,
@@ -134,8 +147,10 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
                 each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, each)
             )
         )
+        recorded = dg.AssetRecordsFilter(asset_key=dg.AssetKey(each.table), asset_partitions=[each.shard])
+        (latest,) = context.instance.fetch_materializations(recorded, limit=1).records
         for check, found in verdicts:
-            yield check_evaluation(check, found, shard)
+            yield check_evaluation(check, found, shard, latest)
 
 
 def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
@@ -175,4 +190,4 @@ def _metadata(curation: Curation, done: Materialized, shard: Shard) -> dict[str,
     if done.computed and done.seconds:
         metadata[_RATES.get(done.item, f"{done.item}s_per_second")] = done.computed / done.seconds
     picture = preview(done.table, done.shard, curation.tables)
-    return metadata | ({"preview": dg.MetadataValue.md(picture)} if picture else {})
+    return ({"preview": dg.MetadataValue.md(picture)} if picture else {}) | readable(metadata)

@@ -45,6 +45,13 @@ def _failures(table: Table) -> Callable[[Shard], Finding]:
     return judge
 
 
+def _file(table: Table) -> str:
+    """In SQL, the file that a row `t` comes from; nothing where its keys say that, or no single file does."""
+    if "video_id" not in table.keys:
+        return ""
+    return f"(select min(uri) from {SOURCE_VIDEOS.name} v where v.shard = t.shard and v.video_id = t.video_id) as uri, "
+
+
 def _unique(table: Table) -> Callable[[Shard], Problems]:
     def problems(shard: Shard) -> Problems:
         keys = [tuple(row[name] for name in table.keys) for row in shard.rows(table)]
@@ -214,8 +221,8 @@ def _checks() -> Iterable[Check]:
             "failures_few",
             "Failed rows are within checks.max_failed_share.",
             _failures(table),
-            f"select {keys}, error.type as type, error.message as message from {table.name} "
-            "where shard = $shard and status = 'failed'",
+            f"select {_file(table)}{keys}, error.stage as stage, error.type as type, error.message as message "
+            f"from {table.name} t where shard = $shard and status = 'failed'",
             blocking=table is SOURCE_VIDEOS,
         )
     for table, upstream in _UPSTREAM:

@@ -13,7 +13,7 @@ from curate_assets.check_results import check_specs, verdict_metadata
 from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_pools import DECODE, GPU, STORAGE
-from curate_assets.streamed import GROUP, OWNERS, asset_spec, reported, streamed_assets
+from curate_assets.streamed import OWNERS, asset_spec, group_of, reported, streamed_assets
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
 from curate_assets.video.gathered import DATASET, GROUPS, PAIRS, REPORT
@@ -23,7 +23,6 @@ from curate_assets.video.shard_checks import Finding
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
 from curate_resources.plan import Materialized
-from curate_resources.storage import is_local
 
 _ALL_SHARDS = dg.AllPartitionMapping()
 _SHOWN_SHARDS = 4
@@ -77,7 +76,7 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
         dg.AssetDep(name, partition_mapping=_ALL_SHARDS)
         for name in ("duplicate_pairs", "clip_selection", "motion_scores")
     ],
-    group_name=GROUP,
+    group_name=group_of(DUPLICATE_GROUPS),
     owners=OWNERS,
     kinds={"lance", "python"},
     code_version=DUPLICATE_GROUPS.version,
@@ -126,7 +125,7 @@ def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
             dg.AssetCheckResult(
                 passed=not found.problems,
                 check_name=name,
-                metadata=verdict_metadata(found, curation.storage.root, sql),
+                metadata=verdict_metadata(found, curation.storage, sql),
             )
             for name, found, sql in (
                 ("one_keeper_per_group", Finding(wrong), _WITHOUT_ONE_KEEPER),
@@ -166,7 +165,7 @@ delivery_assets = streamed_assets(
     name=TRAINING_DATASET.name,
     description=TRAINING_DATASET.description,
     deps=[dg.AssetDep(name, partition_mapping=_ALL_SHARDS) for name in ("clip_files", "captions")],
-    group_name=GROUP,
+    group_name=group_of(TRAINING_DATASET),
     owners=OWNERS,
     kinds={"webdataset", "lance"},
     code_version=TRAINING_DATASET.version,
@@ -200,7 +199,7 @@ def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     name=DATASET_REPORT.name,
     description=DATASET_REPORT.description,
     deps=["training_dataset"],
-    group_name=GROUP,
+    group_name=group_of(DATASET_REPORT),
     owners=OWNERS,
     kinds={"html"},
     code_version=DATASET_REPORT.version,
@@ -218,7 +217,7 @@ def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     charts = {title: f"![{title}](data:image/svg+xml;base64,{_base64(svg)})" for title, svg in report.charts.items()}
     return dg.MaterializeResult(
         metadata={
-            "report": dg.MetadataValue.path(report.uri) if is_local(report.uri) else dg.MetadataValue.url(report.uri),
+            "report": dg.MetadataValue.path(report.uri),  # no link: browsers open neither `file:` nor `s3:`
             "funnel": dg.MetadataValue.md(funnel_markdown(steps)),
             "distributions": dg.MetadataValue.md(
                 "\n\n".join(f"**{title}**\n\n{image}" for title, image in charts.items())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.report.charts import funnel_chart, standalone
+from curate_assets.video.report.charts import labelled_funnel, standalone
 from curate_assets.video.report.funnel import FunnelStep, funnel
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.signals import STORYBOARDS
@@ -38,7 +38,7 @@ def preview(table: str, shard: str, tables: Tables) -> str | None:
 
 def funnel_markdown(steps: Sequence[FunnelStep]) -> str:
     """The funnel as a chart and a table."""
-    svg = base64.b64encode(standalone(funnel_chart(steps), _FUNNEL_WIDTH).encode()).decode()
+    svg = base64.b64encode(standalone(labelled_funnel(steps), _FUNNEL_WIDTH).encode()).decode()
     lines = [
         f"| {step.name} | {step.count} | {', '.join(f'{n} {why}' for why, n in step.lost.items() if n)} |"
         for step in steps

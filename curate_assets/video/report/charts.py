@@ -8,7 +8,7 @@ from markupsafe import Markup
 from curate_assets.video.report.distributions import Distribution, nice_step
 from curate_assets.video.report.funnel import WAITING, FunnelStep
 
-_COLUMN, _BAR, _HEIGHT = 100.0, 56.0, 100.0
+_COLUMN, _BAR, _HEIGHT, _LINE = 100.0, 56.0, 100.0, 16.0
 _FILES = 2
 """The funnel's first steps count files, the others pieces of video: two scales."""
 
@@ -36,31 +36,20 @@ def funnel_chart(steps: Sequence[FunnelStep]) -> Markup:
 
     It has no text and a column per step, to be stretched over the columns of the page that hold the numbers.
     """
-    scales = [_greatest(steps[:_FILES]), _greatest(steps[_FILES:])]
-    heights = [
-        None if step.count is None else _height(step.count, scales[index >= _FILES]) for index, step in enumerate(steps)
-    ]
-    parts: list[Markup] = []
-    for index, (step, height) in enumerate(zip(steps, heights, strict=True)):
-        left = index * _COLUMN
-        before = heights[index - 1] if index else None
-        if height is None:
-            parts.append(_rectangle("absent", left, 16, _BAR))
-            continue
-        parts.append(_rectangle("bar", left, height, _BAR))
-        if before is not None:
-            start = left - _COLUMN + _BAR
-            if index == _FILES:
-                parts.append(_band("spread", start, left, before, height))
-                continue
-            parts.append(_band("band", start, left, before, before))
-            waiting = _height(min(step.lost.get(WAITING, 0), steps[index - 1].count or 0), scales[index >= _FILES])
-            cap = max(0.0, before - height)
-            parts.append(_rectangle("lost", left, cap - min(cap, waiting), _BAR, height))
-            parts.append(_rectangle("waiting", left, min(cap, waiting), _BAR, before - min(cap, waiting)))
     size = f"0 0 {len(steps) * _COLUMN - (_COLUMN - _BAR):g} {_HEIGHT:g}"
-    said = ", ".join(f"{step.count} {step.name}" for step in steps if step.count is not None)
-    return _svg("funnel-chart", size, said, parts, ' preserveAspectRatio="none"')
+    return _svg("funnel-chart", size, _said(steps), _funnel(steps), ' preserveAspectRatio="none"')
+
+
+def labelled_funnel(steps: Sequence[FunnelStep]) -> Markup:
+    """The funnel with the name and the count of each step below its bar, for where no page holds them."""
+    side = (_COLUMN - _BAR) / 2
+    labels = [
+        _text("label", index * _COLUMN + _BAR / 2, _HEIGHT + line * _LINE, text, "middle")
+        for index, step in enumerate(steps)
+        for line, text in ((1, step.name), (2, "–" if step.count is None else number(step.count)))
+    ]
+    size = f"{-side:g} 0 {len(steps) * _COLUMN:g} {_HEIGHT + 2.5 * _LINE:g}"
+    return _svg("funnel-chart", size, _said(steps), [*_funnel(steps), *labels])
 
 
 def histogram(data: Distribution) -> Markup:
@@ -117,9 +106,41 @@ rect { fill: #0b6b5a; } text { fill: #333; }
 
 def standalone(chart: Markup, width: int) -> str:
     """A chart as an SVG document with colours of its own, for where the page's style is not: the Dagster UI."""
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
     start, body = str(chart).split(">", 1)
+    _, _, across, down = map(float, start.split('viewBox="')[1].split('"')[0].split())
+    height = round(width * down / across)  # else a browser takes 150 pixels
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
     return f"{start.replace('<svg ', head)}><style>{_STANDALONE_STYLE}</style>{body}"
+
+
+def _said(steps: Sequence[FunnelStep]) -> str:
+    return ", ".join(f"{step.count} {step.name}" for step in steps if step.count is not None)
+
+
+def _funnel(steps: Sequence[FunnelStep]) -> list[Markup]:
+    scales = [_greatest(steps[:_FILES]), _greatest(steps[_FILES:])]
+    heights = [
+        None if step.count is None else _height(step.count, scales[index >= _FILES]) for index, step in enumerate(steps)
+    ]
+    parts: list[Markup] = []
+    for index, (step, height) in enumerate(zip(steps, heights, strict=True)):
+        left = index * _COLUMN
+        before = heights[index - 1] if index else None
+        if height is None:
+            parts.append(_rectangle("absent", left, 16, _BAR))
+            continue
+        parts.append(_rectangle("bar", left, height, _BAR))
+        if before is not None:
+            start = left - _COLUMN + _BAR
+            if index == _FILES:
+                parts.append(_band("spread", start, left, before, height))
+                continue
+            parts.append(_band("band", start, left, before, before))
+            waiting = _height(min(step.lost.get(WAITING, 0), steps[index - 1].count or 0), scales[index >= _FILES])
+            cap = max(0.0, before - height)
+            parts.append(_rectangle("lost", left, cap - min(cap, waiting), _BAR, height))
+            parts.append(_rectangle("waiting", left, min(cap, waiting), _BAR, before - min(cap, waiting)))
+    return parts
 
 
 def _greatest(steps: Sequence[FunnelStep]) -> int:

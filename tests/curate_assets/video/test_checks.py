@@ -159,7 +159,10 @@ def test_a_blocking_check_stops_what_comes_after(tmp_path: Path) -> None:
         assert [(each.check_name, each.partition, each.blocking) for each in failed] == [
             ("failures_few", shards[0], True)
         ]
-        assert f"source_videos where shard = '{shards[0]}'" in str(failed[0].metadata["rows"].value)
+        assert f"where shard = '{shards[0]}'" in str(failed[0].metadata["command"].value)
+        rows = failed[0].metadata["rows"]
+        assert isinstance(rows, dg.TableMetadataValue)
+        assert {row.data["stage"] for row in rows.records} == {"probe"} and all(row.data["uri"] for row in rows.records)
         # All of its own step, which streams; and none of the steps after it.
         step = {key.to_user_string() for key in defs.resolve_assets_def("source_videos").keys}
         made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
