@@ -28,7 +28,7 @@ demo: env ## Make a small library of real footage and curate it
 	$(BIN)/curate demo --root $(CURDIR)/demo-data
 
 test: env lint ## Lint, types, import contracts and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a status, nothing else is opened
 	PYTHONPATH=tests/hostile $(BIN)/python -m hostile_media --count $(COUNT) --seed $(SEED)
