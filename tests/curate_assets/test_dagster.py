@@ -11,7 +11,9 @@ from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.runs import RunOutcome, asset_names, register_shards, run_assets, selected
 from curate_assets.streamed import reported
+from curate_resources.manifests import Manifest, Manifests
 from curate_resources.plan import Materialized
+from curate_resources.storage import Storage
 
 CHEAP = {"engine": {"kind": "in_process"}, "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
 
@@ -132,8 +134,11 @@ def test_dagster_marks_what_was_made_from_other_rows_and_nothing_else(copy, inst
     assert causes("motion_scores")[0] == ["has a new dependency data version"]
 
 
-def test_a_run_that_dies_keeps_the_shards_it_finished(instance):
+def test_a_run_that_dies_keeps_the_shards_it_finished(instance, tmp_path, monkeypatch):
     """The first of two shards was committed when the engine breaks down."""
+    monkeypatch.setenv("CURATE_ROOT", str(tmp_path))
+    for shard in ("one", "two"):
+        Manifests(Storage(str(tmp_path))).write(Manifest(shard=shard, entries=()))
 
     def breaks_down():
         yield Materialized("clips", "one", 1, 2, {"ok": 2}, 2, 0, 0.1, 0, "digest")
