@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from curate_assets.runs import asset_names, dagster_instance, register_shards, run_assets
 from curate_resources.manifests import Manifests
@@ -57,9 +58,10 @@ class Studio:
     def backfill(self) -> str:
         """The id of the last backfill, once it has ended well."""
         query = "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id status } } } }"
-        deadline = time.monotonic() + 3 * PATIENCE / 1000
+        deadline, found = time.monotonic() + 3 * PATIENCE / 1000, []
         while time.monotonic() < deadline:
-            found = self.dagster.ask(query)["partitionBackfillsOrError"]["results"]
+            with suppress(TimeoutError):
+                found = self.dagster.ask(query)["partitionBackfillsOrError"]["results"]
             if found and found[0]["status"] == "COMPLETED_SUCCESS":
                 return found[0]["id"]
             assert not found or found[0]["status"] == "REQUESTED", found
@@ -119,8 +121,9 @@ def page(studio: Studio, browser: Browser, tmp_path: Path, request: pytest.Fixtu
     failed = request.session.testsfailed
     yield page
     if request.session.testsfailed > failed:
-        page.screenshot(path=tmp_path / "page.png")
-        print(f"what the browser showed: {tmp_path / 'page.png'}")
+        with suppress(Error):  # of a page that hangs: the test's own failure says more
+            page.screenshot(path=tmp_path / "page.png")
+            print(f"what the browser showed: {tmp_path / 'page.png'}")
     page.close()
 
 
