@@ -80,8 +80,14 @@ def tables_of(stages: Sequence[Stage]) -> list[Table]:
     return [table for stage in stages for table in stage.writes]
 
 
-def streamed_assets(name: str, stages: Sequence[Stage], description: str, pool: str) -> dg.AssetsDefinition:
-    """Some stages' assets as one subsettable multi-asset: selected together they stream, alone they read tables."""
+def streamed_assets(
+    name: str, stages: Sequence[Stage], description: str, pool: str | None = None
+) -> dg.AssetsDefinition:
+    """Some stages' assets as one subsettable multi-asset: selected together they stream, alone they read tables.
+
+    Args:
+        pool: Dagster's pool, whose limit bounds how many of its runs there are at a time.
+    """
 
     @dg.multi_asset(
         name=name,
