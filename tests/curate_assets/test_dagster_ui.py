@@ -92,15 +92,12 @@ def studio(tmp_path_factory, footage, encode, dagster_processes) -> Iterator[Stu
         patch.setenv("DAGSTER_HOME", str(root / "dagster"))
         with dagster_instance(str(root)) as instance:
             register_shards(instance, Manifests(storage).shards())
-            curation: dict[str, Any] = {"root": str(root), "force": True}
-            for _ in range(2):  # for the plots
-                (outcome,) = run_assets(instance, frozenset(MEASURED), [DONE], curation)
-                assert outcome.error is None
-            (outcome,) = run_assets(instance, frozenset({"source_videos"}), [BROKEN], curation)
+            (outcome,) = run_assets(instance, frozenset(MEASURED), [DONE], {"root": str(root)})
+            assert outcome.error is None
+            (outcome,) = run_assets(instance, frozenset({"source_videos"}), [BROKEN], {"root": str(root)})
             assert outcome.failed_checks == ("source_videos: failures_few",)
     with dagster_processes(root / "dagster", str(root)) as dagster:
-        dagster.start_daemon()
-        dagster.start_webserver()
+        dagster.start()
         yield Studio(root, dagster)
     if PICTURES:
         shutil.rmtree(folder)
