@@ -94,6 +94,7 @@ def chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
     Raises:
         ManifestError: there are none, or none of a name.
     """
-    if not manifests.shards():
+    known = manifests.shards()
+    if not known:
         raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
-    return manifests.matching(chosen) if chosen else manifests.shards()
+    return manifests.matching(chosen) if chosen else known

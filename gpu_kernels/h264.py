@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from gpu_kernels.bitstream import Picture
-from gpu_kernels.nal_units import framed, split
+from gpu_kernels.nal_units import as_listed, framed, listed, split
 from gpu_kernels.sandbox import MediaError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class ParameterSets:
         """Out of an `avcC` record or of units between start codes.
 
         Raises:
-            ValueError: there are none, or the record is cut short.
+            ValueError, IndexError: there are none, or the record is cut short.
         """
         if not extradata.startswith(b"\1"):
             nals = split(extradata, None)
@@ -51,19 +51,8 @@ class ParameterSets:
             length_size = None
         else:
             length_size = (extradata[4] & 3) + 1
-            at = 5
-            lists: list[tuple[bytes, ...]] = []
-            for mask in (31, 255):
-                count, at = extradata[at] & mask, at + 1
-                found = []
-                for _ in range(count):
-                    size = int.from_bytes(extradata[at : at + 2], "big")
-                    found.append(extradata[at + 2 : at + 2 + size])
-                    at += 2 + size
-                lists.append(tuple(found))
-            sps, pps = lists
-            if at > len(extradata):
-                raise ValueError("its parameter sets are cut short")
+            sps, at = listed(extradata, 6, extradata[5] & 31)
+            pps, _ = listed(extradata, at + 1, extradata[at])
         if not sps or not pps or any(len(nal) < 4 for nal in sps) or any(len(nal) < 2 for nal in pps):
             raise ValueError("it has no parameter sets")
         return cls(sps, pps, length_size)
@@ -88,8 +77,7 @@ class ParameterSets:
         for nal in self.sps:
             constraints &= nal[2]
         record = bytes([1, self.profile, constraints, max(nal[3] for nal in self.sps), 0xFF, 0xE0 | len(self.sps)])
-        record += b"".join(len(nal).to_bytes(2, "big") + nal for nal in self.sps)
-        record += bytes([len(self.pps)]) + b"".join(len(nal).to_bytes(2, "big") + nal for nal in self.pps)
+        record += as_listed(self.sps) + bytes([len(self.pps)]) + as_listed(self.pps)
         if self.profile not in (66, 77, 88):
             record += bytes([0xFC | 1, 0xF8, 0xF8, 0])
         return record

@@ -7,7 +7,7 @@ from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
 from gpu_kernels.bitstream import Picture
-from gpu_kernels.nal_units import framed, split
+from gpu_kernels.nal_units import as_listed, framed, listed, split
 from gpu_kernels.sandbox import MediaError
 
 if TYPE_CHECKING:
@@ -71,14 +71,8 @@ class ParameterSets:
             nals, length_size = [], (extradata[21] & 3) + 1
             at = 23
             for _ in range(extradata[22]):
-                count = int.from_bytes(extradata[at + 1 : at + 3], "big")
-                at += 3
-                for _ in range(count):
-                    size = int.from_bytes(extradata[at : at + 2], "big")
-                    nals.append(extradata[at + 2 : at + 2 + size])
-                    at += 2 + size
-                    if at > len(extradata):
-                        raise ValueError("its parameter sets are cut short")
+                found, at = listed(extradata, at + 3, int.from_bytes(extradata[at + 1 : at + 3], "big"))
+                nals += found
         vps, sps, pps = (tuple(nal for nal in nals if kind(nal) == wanted) for wanted in _SETS)
         if not vps or not sps or not pps:
             raise ValueError("it has no parameter sets")
@@ -132,8 +126,7 @@ class ParameterSets:
         record = bytes([1, highest]) + flags.to_bytes(10, "big") + bytes([level, 0xF0, 0, 0xFC, 0xFC | 1, 0xF8, 0xF8])
         record += bytes([0, 0, self.layers << 3 | nested << 2 | 3, len(_SETS)])
         for name, nals in zip(_SETS, (self.vps, self.sps, self.pps), strict=True):
-            record += bytes([0x80 | name]) + len(nals).to_bytes(2, "big")
-            record += b"".join(len(nal).to_bytes(2, "big") + nal for nal in nals)
+            record += bytes([0x80 | name]) + len(nals).to_bytes(2, "big") + as_listed(nals)
         return record
 
 

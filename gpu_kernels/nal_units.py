@@ -29,3 +29,25 @@ def split(data: bytes, length_size: int | None) -> list[bytes]:
             raise ValueError("the lengths of its NAL units are wrong")
         nals.append(data[begin:at])
     return nals
+
+
+def listed(record: bytes, at: int, count: int) -> tuple[tuple[bytes, ...], int]:
+    """The parameter sets of an `avcC` or `hvcC` record from `at` on, each after its length in two bytes, and where they
+    end.
+
+    Raises:
+        ValueError: the record is cut short.
+    """
+    nals: list[bytes] = []
+    for _ in range(count):
+        begin = at + 2
+        at = begin + int.from_bytes(record[at:begin], "big")
+        nals.append(record[begin:at])
+    if at > len(record):
+        raise ValueError("its parameter sets are cut short")
+    return tuple(nals), at
+
+
+def as_listed(nals: tuple[bytes, ...]) -> bytes:
+    """What `listed` reads."""
+    return b"".join(len(nal).to_bytes(2, "big") + nal for nal in nals)
