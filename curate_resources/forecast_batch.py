@@ -1,8 +1,8 @@
 """Many shards on their way through a plan together, without anything being done: the work of `forecast`."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from curate_resources.expected import FAILED_BEFORE, FORCED, Expected, Forecast,
 from curate_resources.fingerprints import Key, made_by
 from curate_resources.history import HistoryIndex, Record, identity_digests
 from curate_resources.in_process import StageRunner
+from curate_resources.loose_rows import ItemKeys, Loose
 from curate_resources.manifests import MANIFEST, Manifest, place_of, rows_of
 from curate_resources.plan import MissingInput, Plan, readdressed
 from curate_resources.stage import Row, Stage, Table
@@ -24,18 +25,6 @@ _COMPUTED_AT_ONCE = 16
 
 _RECORDS = 3
 """So many of the last records of a shard are looked at for what its rows were made with."""
-
-
-@dataclass(frozen=True)
-class _Loose:
-    """Rows of a video that will be made anew: those of some items; `keys` None: any of them.
-
-    `again`: only because they failed before.
-    """
-
-    columns: tuple[str, ...]
-    keys: frozenset[Key] | None
-    again: bool
 
 
 class Batch:
@@ -67,7 +56,7 @@ class Batch:
         self._unit, self._shards = self._read(manifests)
         self._expected = {shard: {name: Expected(name, shard) for name in self._names} for shard in self._shards}
         self._doubts: dict[tuple[str, str], Counter[Doubt]] = {}
-        self._loose: dict[int, dict[str, _Loose]] = {}
+        self._loose: dict[int, dict[str, Loose]] = {}
         self._changes: dict[str, set[str]] = {shard: set() for shard in self._shards}
         self._altered: dict[str, set[str]] = {name: set() for name in self._names}
         """By table, shards whose rows would not be the stored ones."""
@@ -225,7 +214,7 @@ class Batch:
         counts = Counter(self._shard_of[owner] for owner in owners if owner not in causes)
         pending = {owners[index] for index in computation.pending} - set(causes)
         unmade = pending if treatment.stage.heavy else set[int]()
-        keys = _Keys(computation.items)
+        keys = ItemKeys(computation.items)
         rows: dict[str, pa.Table] = {}
         for name in treatment.writes:
             found = self._by_video({i: doubt for i, doubt in doubts[name].items() if owners[i] not in causes}, owners)
@@ -292,7 +281,7 @@ class Batch:
             if owner in own:
                 own[owner].append(index)
         by_video = {name: self._by_video(found, owners) for name, found in doubts.items()}
-        keys = _Keys(items)
+        keys = ItemKeys(items)
         for video, names in causes.items():
             loose = dict(self._loose.get(video, {}))
             again = all(name in loose and loose[name].again for name in names)
@@ -334,10 +323,10 @@ class Batch:
             expected.maybe += single
             expected.uncounted += not single
             expected.absent = expected.absent or not again
-            self._loose.setdefault(video, {})[name] = _Loose((), None, again)
+            self._loose.setdefault(video, {})[name] = Loose((), None, again)
 
     def _loosen(self, video: int, name: str, treatment: Treatment, keys: frozenset[Key], again: bool) -> None:
-        self._loose.setdefault(video, {})[name] = _Loose(tuple(treatment.links[name]), keys, again)
+        self._loose.setdefault(video, {})[name] = Loose(tuple(treatment.links[name]), keys, again)
         if not again:
             self._changes[self._shard_of[video]].add(name)
 
@@ -416,40 +405,6 @@ class Batch:
         others = [name for name in (stage.item, *stage.reads) if latest.inputs.get(name) != self._digests[name][shard]]
         changed = ["changed file" if name == MANIFEST.name else f"{name} changed" for name in others]
         return ", ".join([*changed, *differences(latest.recipe, now)]) or "made from other rows"
-
-
-class _Keys:
-    """The keys of items, column by column, each read once."""
-
-    def __init__(self, items: pa.Table) -> None:
-        self._items = items
-        self._columns: dict[str, list[Any]] = {}
-
-    def of(self, columns: Sequence[str], indices: Iterable[int]) -> frozenset[Key]:
-        """Those of some items."""
-        values = [self._column(name) for name in columns]
-        return frozenset(tuple(column[index] for column in values) for index in indices) if columns else _EVERY
-
-    def touched(self, indices: Sequence[int], loose: _Loose | None) -> Iterator[int]:
-        """Which items the loose rows of one table belong to, or may belong to."""
-        shared = [name for name in loose.columns if name in self._items.column_names] if loose is not None else []
-        if loose is None or loose.keys is None or not shared:
-            yield from indices
-            return
-        places = [loose.columns.index(name) for name in shared]
-        keys = {tuple(key[place] for place in places) for key in loose.keys}
-        columns = [self._column(name) for name in shared]
-        for index in indices:
-            if tuple(column[index] for column in columns) in keys:
-                yield index
-
-    def _column(self, name: str) -> list[Any]:
-        if name not in self._columns:
-            self._columns[name] = self._items[name].to_pylist()
-        return self._columns[name]
-
-
-_EVERY: frozenset[Key] = frozenset({()})
 
 
 def _for_computing_only(kind: pa.DataType) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -104,6 +105,8 @@ def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeyp
         assert up["state"] == "started"
         assert json.loads(curate(root, "up", "--json").stdout) == {**up, "state": "running already"}
         assert (tmp_path / "state" / "curate" / "token").stat().st_mode & 0o077 == 0
+        current = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"  # where Ray sends jobs
+        assert not current.exists() or up["address"].split(":")[1] not in current.read_text()
         assert curate(root, "materialize", "--select", "source_videos,storyboards").returncode == 0
         assert json.loads(curate(root, "status", "--json").stdout)["assets"][0]["rows"] == {"ok": 2}
     finally:
