@@ -77,8 +77,19 @@ def write(uri: str, content: IO[bytes]) -> None:
     import obstore
 
     store, path = opened(uri)
-    with told(uri):
-        obstore.put(store, path, content)
+    start = content.tell()
+
+    def whole() -> None:
+        content.seek(start)
+        with told(uri):
+            try:
+                obstore.put(store, path, content)
+            except FileNotFoundError as error:
+                if "NoSuchUpload" in str(error):  # it was completed, and asked to be once more: nobody heard the answer
+                    raise StorageUnavailable(f"{uri}: the answer to its upload was lost") from error
+                raise
+
+    repeated(whole)
 
 
 def create(uri: str, content: bytes) -> bool:

@@ -40,6 +40,8 @@ def repeated(attempt: Callable[[], _T]) -> _T:
     for pause in (0.5 * 2**number for number in range(BODY_ATTEMPTS - 1)):
         try:
             return attempt()
+        except StorageRefuses:
+            raise
         except StorageUnavailable:
             time.sleep(pause)
     return attempt()

@@ -73,6 +73,7 @@ class FaultyProxy:
 
     Attributes:
         share: of requests that meet a fault.
+        planned: the fault of single requests, which are named by their method and number, from 1 on.
         met: how many met which.
         requests: how many there were, by method.
     """
@@ -144,12 +145,15 @@ class FaultyProxy:
     def behave(self) -> None:
         """No faults from now on, and all counts at nothing."""
         self.share, self.faults = 0.0, self.FAULTS
+        self.planned: dict[tuple[str, int], str] = {}
         self.met: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
 
     def chosen(self, method: str) -> str | None:
         with self._lock:
             self.requests[method] += 1
+            if planned := self.planned.get((method, self.requests[method])):
+                return planned
             if self._random.random() >= self.share:
                 return None
             fault = self._random.choice(self.faults)

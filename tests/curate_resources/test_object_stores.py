@@ -79,6 +79,19 @@ def test_a_large_object_in_parts_on_a_bad_network(s3):
     assert b"".join(object_stores.read_range(uri, at, 5_000_000) for at in range(0, len(content), 5_000_000)) == content
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("fault", ["slow_down", "reset", "reset_after", "torn"])
+def test_an_upload_in_parts_whose_start_or_end_fails_is_made_again(s3, fault, number):
+    """The store's client repeats requests, but not what comes after the headers of an answer."""
+    uri = s3.bucket(f"part-{fault.replace('_', '-')}-{number}") + "/large.bin"
+    content = random.Random(1).randbytes(12_000_000)
+    file = io.BytesIO(b"before" + content)
+    file.seek(6)
+    s3.proxy.planned = {("POST", number): fault}
+    object_stores.write(uri, file)
+    assert object_stores.read_range(uri, 0, object_stores.stat(uri).bytes) == content
+
+
 @pytest.mark.parametrize(("fault", "says"), [("slow_down", "503"), ("reset", "request"), ("torn", "")])
 def test_what_does_not_get_better_is_an_error_that_names_the_object(s3, impatient, fault, says):
     uri = s3.bucket(f"never-{fault.replace('_', '-')}") + "/a.bin"
