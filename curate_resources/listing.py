@@ -1,5 +1,6 @@
 """Folders and files of a disk or a bucket, in one order that a later listing can go on from."""
 
+import logging
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -9,6 +10,7 @@ from curate_resources.storage import is_local, local_path
 from curate_resources.stored_object import StoredObject
 
 _WILD = "*?["
+_log = logging.getLogger("curate.listing")
 
 
 def folders(uri: str) -> list[str]:
@@ -39,7 +41,7 @@ def _children(folder: str) -> list[str]:
     if not is_local(folder):
         return object_stores.children(folder)[0]
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(entry.name for entry in entries if os.path.isdir(entry.path))
 
 
 def listed_in(folder: str, after: str = "") -> Iterator[StoredObject]:
@@ -58,12 +60,25 @@ def _walked(folder: str, after: list[str]) -> Iterator[StoredObject]:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
+        if not nameable(entry.path):
+            continue
         parts = entry.path.split("/")
-        if entry.is_dir():
-            if not entry.is_symlink() and parts >= after[: len(parts)]:
+        if entry.is_dir(follow_symlinks=False):
+            if parts >= after[: len(parts)]:
                 yield from _walked(entry.path, after)
-        elif parts > after and entry.is_file():
+        elif parts > after and os.path.isfile(entry.path):  # a link may lead nowhere, or to itself
             yield _on_disk(entry.path)
+
+
+def nameable(path: str) -> bool:
+    """Whether manifests and tables can hold a path. One of no UTF-8 they cannot; it is told of, so that all others can
+    go on."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        _log.warning("%s is left out: its name is not UTF-8; rename it and add it again", ascii(path))
+        return False
+    return True
 
 
 def comes_after(folder: str, path: str, after: str) -> bool:

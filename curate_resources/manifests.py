@@ -5,7 +5,6 @@ replaced, in its own shard, so that keys never change and nothing else is recomp
 """
 
 import json
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,11 +18,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate_resources import object_stores, web_files
+from curate_resources.listing import nameable
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.zip_sources import is_zip, unpack
-
-_log = logging.getLogger("curate.manifests")
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
@@ -271,18 +269,8 @@ class _File:
 def _videos(source: str) -> tuple[list[Entry], int]:
     files = list(_local_files(source) if is_local(source) else _remote_files(source))
     videos = [file for file in files if PurePosixPath(place_of(file.path)).suffix.lower() in VIDEO_SUFFIXES]
-    entries = [Entry(uri=file.path, bytes=file.bytes, version=file.version) for file in videos if _nameable(file)]
+    entries = [Entry(uri=file.path, bytes=file.bytes, version=file.version) for file in videos if nameable(file.path)]
     return sorted(entries, key=lambda entry: entry.uri), len(files) - len(videos)
-
-
-def _nameable(file: _File) -> bool:
-    """Whether tables can hold the name. A file where they cannot is told of, and the others are added all the same."""
-    try:
-        file.path.encode()
-    except UnicodeEncodeError:
-        _log.warning("%s is left out: its name is not UTF-8; rename it and add the folder again", ascii(file.path))
-        return False
-    return True
 
 
 def _local_files(source: str) -> Iterator[_File]:

@@ -65,6 +65,18 @@ def test_shards_are_full_or_have_waited(watched):
     assert watched.files() == Counter({"a.mp4": 1, "b/1.mp4": 1, "b-2.mp4": 1, "d.MOV": 1, "e.mp4": 1})
 
 
+def test_links_are_read_where_they_lead_to_a_file_and_names_of_no_text_are_told_of(watched, caplog):
+    watched.put("a.mp4")
+    with open(os.fsencode(watched.folder) + b"/\xff\xfe.mp4", "wb"):
+        pass
+    watched.put("deep/b.mp4")
+    for link, target in (("c.mp4", "a.mp4"), ("nowhere.mp4", "gone"), ("itself.mp4", "itself.mp4"), ("deep/up", "..")):
+        (watched.folder / link).symlink_to(target)
+    watched.discovery.look(now=LONG_AGO + 1000)
+    assert watched.files() == Counter(["a.mp4", "c.mp4", "deep/b.mp4"])
+    assert ["\\udcff\\udcfe.mp4' is left out" in said for said in caplog.messages] == [True]
+
+
 def test_files_that_are_still_written_wait_and_those_after_them_do_not(watched):
     watched.put("a.mp4", LONG_AGO + 990)
     for name in "bcd":

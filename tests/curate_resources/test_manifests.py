@@ -70,6 +70,7 @@ def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifes
         pass
     (folder / "deep" / "round").symlink_to("..")
     (folder / "broken.mp4").symlink_to("nowhere")
+    (folder / "itself.mp4").symlink_to("itself.mp4")
     os.mkfifo(folder / "pipe.mp4")
     assert manifests.add(str(folder), "v", 100, 1 << 30).new_files == 3 + len(odd)
     (entries,) = (manifests.load(shard).entries for shard in manifests.shards())
