@@ -16,6 +16,8 @@ from curate_resources.storage import Storage
 _RUNS_PER_TICK = 50
 _KEYS_AT_ONCE = 5000
 _WEBHOOK_SECONDS = 10
+_STARTED_AGAIN = "dagster/will_retry"
+"""The tag that Dagster gives to failed runs, where its retries are on."""
 
 
 def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[str], on: bool) -> dg.SensorDefinition:
@@ -73,11 +75,11 @@ def _request(shard: str, priority: int) -> dg.RunRequest:
 
 
 def failure_alert(webhook: str | None, on: bool) -> dg.SensorDefinition:
-    """A sensor that posts every failed run to a webhook, as JSON."""
+    """A sensor that posts every failed run to a webhook, as JSON, unless Dagster starts it again by itself."""
 
     @dg.run_failure_sensor(
         name="alert",
-        description="Tells `automation.webhook` of every run that failed.",
+        description="Tells `automation.webhook` of every run that failed and is not started again.",
         default_status=dg.DefaultSensorStatus.RUNNING if on and webhook else dg.DefaultSensorStatus.STOPPED,
     )
     def alert(context: dg.RunFailureSensorContext) -> None:
@@ -85,6 +87,9 @@ def failure_alert(webhook: str | None, on: bool) -> dg.SensorDefinition:
 
         if webhook is None:
             context.log.warning("no automation.webhook is set in sources.yaml: nobody is told")
+            return
+        if context.dagster_run.tags.get(_STARTED_AGAIN) == "true":
+            context.log.info(f"run {context.dagster_run.run_id} is started again: nobody is told")
             return
         requests.post(webhook, json=alert_of(context), timeout=_WEBHOOK_SECONDS).raise_for_status()
 

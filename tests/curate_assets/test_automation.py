@@ -207,7 +207,9 @@ def webhook() -> Iterator[tuple[str, list[dict[str, object]]]]:
         server.server_close()
 
 
-def test_a_failed_run_is_told_to_the_webhook(instance):
+def test_a_failed_run_is_told_to_the_webhook_once_it_is_not_started_again(tmp_path):
+    (tmp_path / "dagster.yaml").write_text("run_retries: {enabled: true, max_retries: 1}")
+
     @dg.op
     def breaks() -> None:
         raise ValueError("the disk is full")
@@ -216,13 +218,19 @@ def test_a_failed_run_is_told_to_the_webhook(instance):
     def broken() -> None:
         breaks()
 
-    with webhook() as (url, told):
-        result = broken.execute_in_process(
-            instance=instance, raise_on_error=False, tags={"dagster/partition": "a-000000"}
-        )
-        failure = result.get_run_failure_event()
-        context = dg.build_run_status_sensor_context("alert", failure, instance, result.dagster_run).for_run_failure()
-        failure_alert(url, on=True)(context)
+    with webhook() as (url, told), dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+
+        def alerted(tags: dict[str, str]) -> str:
+            result = broken.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+            run = instance.get_run_by_id(result.run_id)
+            failure = result.get_run_failure_event()
+            context = dg.build_run_status_sensor_context("alert", failure, instance, run)  # pyright: ignore[reportArgumentType]
+            failure_alert(url, on=True)(context.for_run_failure())
+            return result.run_id
+
+        alerted({})
+        assert not told, "the daemon will start it again"
+        last = alerted({"dagster/partition": "a-000000", "dagster/max_retries": "0"})
     (message,) = told
-    assert (message["run_id"], message["job"], message["shards"]) == (result.run_id, "broken", ["a-000000"])
-    assert result.run_id in str(message["text"])
+    assert (message["run_id"], message["job"], message["shards"]) == (last, "broken", ["a-000000"])
+    assert last in str(message["text"])
