@@ -4,10 +4,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from curate_assets.config import CurationConfig, resolve_config
+from curate_assets.config import ConfigError, CurationConfig, resolve_config
+from curate_assets.presets import ShardSettings, presets
 from curate_resources.storage import Storage
 
 Status = Literal["ok", "warning", "failed"]
@@ -24,6 +26,15 @@ class Deployment:
     def config(self) -> CurationConfig:
         """The configuration of the root; ConfigError if it is not valid."""
         return resolve_config(self.storage)
+
+    @property
+    def configs(self) -> list[CurationConfig]:
+        """The configuration of the root, and what every preset that is there and valid makes of it."""
+        settings, found = ShardSettings.read(self.storage), [self.config]
+        for name in presets(self.storage):
+            with suppress(ConfigError):  # which is a line of its own
+                found.append(settings.preset(name))
+        return found
 
 
 @dataclass(frozen=True)

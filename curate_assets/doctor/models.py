@@ -1,6 +1,8 @@
-"""The models that the configuration names: whether their weights are there and the ones that are asked for."""
+"""The models that the configuration and presets name: whether their weights are there and the ones asked for."""
 
 import os
+from collections.abc import Sequence
+from itertools import product
 
 from curate_assets.config import CurationConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
@@ -13,22 +15,23 @@ _HUB_SECONDS = 10
 
 def weights(deployment: Deployment) -> Finding:
     """Every table's model is identified as a run would do it, by its files' content or its commit."""
-    config = deployment.config
-    found: list[str] = []
-    wrong: list[str] = []
-    for table in TABLES.values():
+    found: dict[str, None] = {}
+    wrong: dict[str, None] = {}
+    for table, config in product(TABLES.values(), deployment.configs):
         if table.model is None:
             continue
         try:
             name, revision = table.model(config)
         except (ImportError, OSError, ValueError) as error:
-            wrong.append(f"{table.name}: {error}")
+            wrong[f"{table.name}: {error}"] = None
             continue
         if name != "none":
-            found.append(f"{table.name} by {name} {revision[:16]}")
+            found[f"{table.name} by {name} {revision[:16]}"] = None
     if wrong:
         return failed("; ".join(wrong), _REMEDY)
-    absent = [f"{model} {revision[:12]}" for model, revision in _of_hub(config) if not _fetched(model, revision)]
+    absent = [
+        f"{model} {revision[:12]}" for model, revision in _of_hub(deployment.configs) if not _fetched(model, revision)
+    ]
     if absent:
         return warning(
             f"not on this machine yet: {', '.join(absent)}",
@@ -39,10 +42,10 @@ def weights(deployment: Deployment) -> Finding:
 
 def servers(deployment: Deployment) -> Finding:
     """The hub has the commits that are named, and the captioning server answers; asked only with --network."""
-    config = deployment.config
-    asked = _of_hub(config)
-    endpoint = config.captions.endpoint if config.captions.backend == "openai" else None
-    if not asked and endpoint is None:
+    captions = [config.captions for config in deployment.configs]
+    asked = _of_hub(deployment.configs)
+    endpoints = {each.endpoint: each.api_key_env for each in captions if each.backend == "openai" and each.endpoint}
+    if not asked and not endpoints:
         return ok("no model comes from a hub or a server")
     if not deployment.network:
         return ok("not asked: `curate doctor --network` does")
@@ -50,30 +53,28 @@ def servers(deployment: Deployment) -> Finding:
         from huggingface_hub import HfApi
 
         HfApi().model_info(model, revision=revision, timeout=_HUB_SECONDS)
-    if endpoint is not None:
+    for endpoint, variable in endpoints.items():
         import requests
 
-        key = os.environ.get(config.captions.api_key_env)
+        key = os.environ.get(variable)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         answer = requests.get(f"{endpoint.rstrip('/')}/models", headers=headers, timeout=_HUB_SECONDS)
         if answer.status_code != 200:
             return failed(
                 f"{endpoint} answers {answer.status_code}",
-                f"check captions.endpoint, and the key in {config.captions.api_key_env}",
+                f"check captions.endpoint, and the key in {variable}",
             )
-    return ok(
-        ", ".join([*(f"{model} {revision[:12]}" for model, revision in asked), *([endpoint] if endpoint else [])])
-    )
+    return ok(", ".join([*(f"{model} {revision[:12]}" for model, revision in asked), *endpoints]))
 
 
-def _of_hub(config: CurationConfig) -> list[tuple[str, str]]:
-    local = (config.clip_embeddings.backend != "efficientnet_lite0", config.captions.backend == "transformers")
-    named = [
-        (section.model, section.revision)
-        for section, used in zip((config.clip_embeddings, config.captions), local, strict=True)
-        if used
-    ]
-    return [(model, revision) for model, revision in named if model and revision and is_hub_id(model)]
+def _of_hub(configs: Sequence[CurationConfig]) -> list[tuple[str, str]]:
+    found: dict[tuple[str, str], None] = {}
+    for config in configs:
+        local = (config.clip_embeddings.backend != "efficientnet_lite0", config.captions.backend == "transformers")
+        for section, used in zip((config.clip_embeddings, config.captions), local, strict=True):
+            if used and section.model and section.revision and is_hub_id(section.model):
+                found[section.model, section.revision] = None
+    return list(found)
 
 
 def _fetched(model: str, revision: str) -> bool:

@@ -131,6 +131,10 @@ def missing_model(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write("curate.yaml", b"clip_embeddings: {backend: clip, model: /no/such/model}\n")
 
 
+def missing_model_of_a_preset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.write("presets/studio.yaml", b"captions: {backend: transformers, model: /no/such/captioner}\n")
+
+
 def unregistered_shard(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = storage.read("manifests/videos-000000.json").replace(b"videos-000000", b"later-000000")
     storage.write("manifests/later-000000.json", manifest)
@@ -176,6 +180,7 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     ("plant", "name", "found", "remedy"),
     [
         (missing_model, "models", "/no/such/model", "docs/models.md"),
+        (missing_model_of_a_preset, "models", "/no/such/captioner", "docs/models.md"),
         (unregistered_shard, "partitions", "later-000000", "curate add"),
         (other_columns, "tables", "motion_scores (lacks ['clip_id'", "materialize the asset again"),
         (broken_table, "tables", "clips does not open", "materialize the asset again"),
