@@ -1,4 +1,4 @@
-"""Changing settings in `curate.yaml`, with all else in it left as it stands: comments, order, spelling."""
+"""Changing settings in `curate.yaml` or a preset, with all else in it left as it stands: comments, order, spelling."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,15 @@ from curate_assets.config import CONFIG_FILE, ConfigError, parse_config, validat
 from curate_resources.storage import Storage
 
 
-def write_settings(storage: Storage, section: str, settings: Mapping[str, Any]) -> str:
-    """Set keys of a section in the root's `curate.yaml`, which is made where there is none; returns its URI.
+def write_settings(storage: Storage, section: str, settings: Mapping[str, Any], path: str = CONFIG_FILE) -> str:
+    """Set keys of a section in the root's `curate.yaml` or another file below it, which is made where there is none;
+    returns its URI.
 
     Raises:
         ConfigError: the settings are not valid, or the file is written in a way that cannot be changed in place.
     """
-    uri = storage.uri(CONFIG_FILE)
-    text = storage.read(CONFIG_FILE).decode() if storage.exists(CONFIG_FILE) else ""
+    uri = storage.uri(path)
+    text = storage.read(path).decode() if storage.exists(path) else ""
     before = parse_config(text, uri)
     wanted = {**before, section: {**(before.get(section) or {}), **settings}}
     validated(wanted)
@@ -28,7 +29,7 @@ def write_settings(storage: Storage, section: str, settings: Mapping[str, Any]) 
     if not as_wanted:  # such as several documents, or an anchor that other sections share
         by_hand = ", ".join(f"{section}.{key}: {_scalar(value)}" for key, value in settings.items())
         raise ConfigError(f"{uri} cannot be changed without rewriting it: set by hand {by_hand}")
-    storage.write(CONFIG_FILE, changed.encode())
+    storage.write(path, changed.encode())
     return uri
 
 

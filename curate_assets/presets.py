@@ -16,7 +16,7 @@ from curate_assets.config import (
     stored_config,
     validated,
 )
-from curate_resources.manifests import Manifests
+from curate_resources.manifests import ManifestError, Manifests
 from curate_resources.storage import Storage
 
 FOLDER = "presets"
@@ -100,7 +100,7 @@ class ShardSettings:
         return list(groups.values()), list(errors.values())
 
     def _read(self, name: str) -> CurationConfig:
-        path = f"{FOLDER}/{name}.yaml"
+        path = preset_file(name)
         uri = self.storage.uri(path)
         if not self.storage.exists(path):
             raise ConfigError(f"preset {name} is not there: write {uri}, with sections as in {CONFIG_FILE}")
@@ -115,9 +115,21 @@ class ShardSettings:
         return validated(merged(over, self.given), f"{uri}, with the settings of this run,")
 
 
+def preset_file(name: str) -> str:
+    """Where a preset lies, below the root."""
+    return f"{FOLDER}/{name}.yaml"
+
+
 def presets(storage: Storage) -> list[str]:
     """The names of the presets that lie under a root."""
     return [name.removesuffix(".yaml") for name in storage.files(FOLDER) if name.endswith(".yaml")]
+
+
+def shards_with(storage: Storage, preset: str | None) -> set[str]:
+    """The shards that have a preset; None: those that have none."""
+    manifests = Manifests(storage)
+    found = manifests.load_all(manifests.shards())
+    return {each.shard for each in found if not isinstance(each, ManifestError) and each.preset == preset}
 
 
 def _of_the_dataset(values: Mapping[str, Any]) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """Thresholds from what was measured: percentiles of the scores of a sample of clips, and what they would reject."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,13 @@ class Calibration:
 
 
 def calibrate(
-    tables: Tables, config: CurationConfig, scores: Sequence[str], sample: int, percentile: float, seed: int = 0
+    tables: Tables,
+    config: CurationConfig,
+    scores: Sequence[str],
+    sample: int,
+    percentile: float,
+    seed: int = 0,
+    shards: Collection[str] | None = None,
 ) -> Calibration:
     """Propose the thresholds of some scores: those that reject `percentile` percent of a sample of clips each.
 
@@ -99,13 +105,14 @@ def calibrate(
 
     Args:
         scores: of which scores; all that have a threshold now where none is named.
+        shards: whose clips the sample is drawn from; None: those of all.
 
     Raises:
         MissingInput: nothing was measured yet.
         ValueError: there is no such score, or no clip that has it.
     """
     chosen = _chosen(scores, config.clip_selection)
-    clips = _measured_clips(tables)
+    clips = _measured_clips(tables, shards)
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
@@ -153,7 +160,7 @@ def _chosen(scores: Sequence[str], config: ClipSelectionConfig) -> list[Threshol
     ]
 
 
-def _measured_clips(tables: Tables) -> list[tuple[str, str]]:
+def _measured_clips(tables: Tables, shards: Collection[str] | None) -> list[tuple[str, str]]:
     """Shard and id of every clip that has motion scores, or has failed to get them."""
     for table in (SOURCE_VIDEOS, CLIPS, MOTION_SCORES):
         if not tables.exists(table.name):
@@ -162,6 +169,7 @@ def _measured_clips(tables: Tables) -> list[tuple[str, str]]:
         {
             (row["shard"], row["clip_id"])
             for row in tables.read(table, columns=["shard", "clip_id"], where=where).to_pylist()
+            if shards is None or row["shard"] in shards
         }
         for table, where in ((CLIPS, "status = 'ok'"), (MOTION_SCORES, None))
     )

@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.config import resolve_config
+from curate_assets.config import CONFIG_FILE, ConfigError
 from curate_assets.config_file import write_settings
+from curate_assets.presets import ShardSettings, preset_file, presets, shards_with
 from curate_assets.video.calibration import SECTION, Calibration
 from curate_assets.video.calibration import calibrate as calibrated
 from curate_assets.video.report_file import write_calibration
@@ -28,8 +29,13 @@ def calibrate(
     ] = 5.0,
     sample: Annotated[int, typer.Option(min=1, help="Most clips to look at; drawn by their ids.")] = 5000,
     seed: Annotated[int, typer.Option(help="Another number draws another sample.")] = 0,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Calibrate the sources of this preset, and write to it. Default: those that have none."),
+    ] = None,
     write: Annotated[
-        bool, typer.Option("--write/--dry-run", help="Set the thresholds in <root>/curate.yaml, or only show them.")
+        bool,
+        typer.Option("--write/--dry-run", help="Set the thresholds in <root>/curate.yaml or the preset; or show them."),
     ] = False,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
     root: Root = None,
@@ -38,9 +44,14 @@ def calibrate(
     """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
     storage = Storage(root_uri(root))
     tables = Tables(storage)
-    found = calibrated(tables, resolve_config(storage), score or [], sample, percentile, seed)
+    config = ShardSettings.read(storage).preset(preset)
+    shards = shards_with(storage, preset) if preset or presets(storage) else None
+    if preset and not shards:
+        raise ConfigError(f"no shard has the preset {preset}: sources.yaml says which source has which")
+    found = calibrated(tables, config, score or [], sample, percentile, seed, shards)
     page = write_calibration(tables, found)
-    written = write_settings(storage, SECTION, found.settings) if write else None
+    path = preset_file(preset) if preset else CONFIG_FILE
+    written = write_settings(storage, SECTION, found.settings, path) if write else None
     _print_calibration(found, page, written, show and not as_json, as_json)
     return OK
 

@@ -114,6 +114,28 @@ def test_the_sample_is_the_same_every_time_and_stands_for_the_whole(root: Tables
     assert 0.07 < some.settings["motion_global_mean_min"] < 0.13
 
 
+def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: Tables) -> None:
+    """Motion of the clips of b begins where that of a ends, at 0.1."""
+    manifests, preset = Manifests(root.storage), "presets/studio.yaml"
+    manifests.write(manifests.load("b-000000").model_copy(update={"preset": "studio"}))
+    root.storage.write(preset, b"clips: {min_seconds: 1.0}  # short takes\n")
+    arguments = ["calibrate", "--root", root.storage.root, "--json", "--no-open", "--percentile", "50", "--write"]
+
+    def proposed(*more: str) -> float:
+        shown = json.loads(CliRunner().invoke(app, [*arguments, *more]).stdout)
+        assert (shown["clips"], shown["written"]) == (CLIPS_PER_SHARD, root.storage.uri(preset if more else CONFIG_FILE))
+        (proposal,) = shown["proposals"]
+        return proposal["proposed"]
+
+    assert proposed("--preset", "studio") == pytest.approx(0.1495)
+    assert proposed() == pytest.approx(0.0495)
+    written = root.storage.read(preset).decode()
+    assert "# short takes" in written and "motion_global_mean_min: 0.1495" in written
+    root.storage.write("presets/empty.yaml", b"")
+    nobody = CliRunner().invoke(app, [*arguments, "--preset", "empty"])
+    assert nobody.exit_code != 0 and "no shard has the preset empty" in nobody.output
+
+
 def test_what_cannot_be_calibrated_is_said(root: Tables, tmp_path: Path) -> None:
     config = resolve_config(root.storage)
     with pytest.raises(ValueError, match="choose from motion_global_mean, "):
