@@ -42,11 +42,10 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         look = discovery.look()
         for problem in look.problems:
             context.log.warning(problem)
-        cursor = {"registered": 0, "launched": 0, "late": 0, **json.loads(context.cursor or "{}")}
+        cursor = {"registered": 0, "launched": 0, "late": 0, "launched_late": 0, **json.loads(context.cursor or "{}")}
         upto = look.next_shard
         keys = [discovery.shard(number) for number in range(cursor["registered"], upto)]
-        late = [discovery.late_shard(number) for number in range(cursor["late"], look.next_late)]
-        keys += late
+        keys += [discovery.late_shard(number) for number in range(cursor["late"], look.next_late)]
         assert SHARDS.name is not None
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             # Not by the tick's result: for that the daemon asks for each key by itself.
@@ -54,9 +53,11 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         cursor["registered"], cursor["late"] = upto, max(cursor["late"], look.next_late)
         requests: list[dg.RunRequest] = []
         if source.launch:
-            numbers = range(cursor["launched"], min(upto, cursor["launched"] + _RUNS_PER_TICK))
-            requests = [_request(shard, source.priority) for shard in (*map(discovery.shard, numbers), *late)]
-            cursor["launched"] = numbers.stop
+            late_ones, others = (cursor["late"], discovery.late_shard), (upto, discovery.shard)
+            for series, (end, key_of) in {"launched_late": late_ones, "launched": others}.items():
+                numbers = range(cursor[series], min(end, cursor[series] + _RUNS_PER_TICK - len(requests)))
+                requests += [_request(key_of(number), source.priority) for number in numbers]
+                cursor[series] = numbers.stop
         rest = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
         events = f"{look.events[0]} objects written and {look.events[1]} removed; " if source.events else ""
         said = f"{events}{len(keys)} new shards; {rest}"

@@ -18,13 +18,14 @@ from dagster._core.definitions.freshness_evaluator import TimeWindowFreshnessPol
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
+from curate_assets import sensors
 from curate_assets.asset_graph import defs as graph
 from curate_assets.automation import audit_job, kept_fresh, schedules, upkeep_job
 from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import curation
 from curate_assets.sensors import failure_alert, source_sensor
-from curate_resources.discovery import Discovery
+from curate_resources.discovery import Discovery, Progress
 from curate_resources.manifests import Manifests
 from curate_resources.sources import Source, Sources
 from curate_resources.storage import Storage
@@ -80,6 +81,23 @@ def test_a_sensor_registers_every_shard_once_whatever_is_lost(storage, instance,
     assert [request.partition_key for request in late.run_requests or ()] == ["in-000003", "in-000004"]
     assert tick(sensor, instance, None).run_requests  # a cursor that was reset; the run keys are the same as before
     assert registered(instance) == [f"in-{number:06d}" for number in range(5)]
+
+
+def test_a_tick_launches_so_many_runs_and_the_next_goes_on(storage, instance, tmp_path, monkeypatch):
+    """Shards of files that came late among them, which another look has closed."""
+    monkeypatch.setattr(sensors, "_RUNS_PER_TICK", 2)
+    put(tmp_path / "in", *(f"{number}.mp4" for number in range(3)))
+    source = Source(uri=str(tmp_path / "in"), videos_per_shard=1, launch=True)
+    storage.write("sources/in.json", Progress(next_late=2).model_dump_json().encode())
+    sensor = source_sensor(storage, "in", source, ["source_videos"], on=False)
+    cursor, launched = None, list[list[str | None]]()
+    for _ in range(4):
+        result = tick(sensor, instance, cursor)
+        launched.append([request.partition_key for request in result.run_requests or ()])
+        cursor = result.cursor
+    late = ["in-late-000000", "in-late-000001"]
+    assert launched == [late, ["in-000000", "in-000001"], ["in-000002"], []]
+    assert registered(instance) == ["in-000000", "in-000001", "in-000002", *late]
 
 
 def test_the_audit_finds_what_came_late_changed_or_is_gone(storage, instance, tmp_path):

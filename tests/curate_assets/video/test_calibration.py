@@ -123,7 +123,10 @@ def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: T
 
     def proposed(*more: str) -> float:
         shown = json.loads(CliRunner().invoke(app, [*arguments, *more]).stdout)
-        assert (shown["clips"], shown["written"]) == (CLIPS_PER_SHARD, root.storage.uri(preset if more else CONFIG_FILE))
+        assert (shown["clips"], shown["written"]) == (
+            CLIPS_PER_SHARD,
+            root.storage.uri(preset if more else CONFIG_FILE),
+        )
         (proposal,) = shown["proposals"]
         return proposal["proposed"]
 
