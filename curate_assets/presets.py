@@ -85,14 +85,20 @@ class ShardSettings:
             raise found
         return found
 
-    def alike(self, shards: Iterable[str]) -> tuple[list[tuple[CurationConfig, list[str]]], list[ConfigError]]:
+    def alike(self, shards: Sequence[str]) -> tuple[list[tuple[CurationConfig, list[str]]], list[ConfigError]]:
         """Shards with the same settings together, in order of the first of each; and what keeps others from having
-        any."""
+        any.
+
+        Raises:
+            ManifestError: there is no such shard.
+        """
         groups: dict[int, tuple[CurationConfig, list[str]]] = {}
         errors: dict[str, ConfigError] = {}
-        for shard in shards:
+        for shard, manifest in zip(shards, Manifests(self.storage).load_all(shards), strict=True):
+            if isinstance(manifest, ManifestError):
+                raise manifest
             try:
-                config = self.of(shard)
+                config = self.preset(manifest.preset)
             except ConfigError as error:
                 errors.setdefault(str(error), error)
                 continue
