@@ -24,7 +24,7 @@ KINDS: tuple[Kind, ...] = Kind.__args__
 
 _COMMITS: dict[Scope, int] = {"curation": 16, "resumed": 16, "delivery": 7}
 _FILES: dict[Scope, int] = {"curation": 5, "resumed": 5, "delivery": 8}
-_CPU_SECONDS: dict[Scope, float] = {"curation": 22.0, "resumed": 10.0, "delivery": 6.0}
+_CPU_SECONDS: dict[Scope, float] = {"curation": 16.0, "resumed": 6.0, "delivery": 4.0}
 """About what undisturbed runs take, with their imports: later moments would be missed."""
 
 
