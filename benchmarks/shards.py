@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ STEPS = {
     "automation conditions, a thousand new shards": "conditions_new",
     "UI: the asset's page and its partitions, first time": "pages",
     "UI: the same again": "pages",
+    "UI in Chromium: lineage, an asset's partitions, one of them": "browser",
 }  # fmt: skip
 
 
@@ -244,6 +246,41 @@ _QUERIES = {
 
 
 def _pages(folder: Path, shards: int) -> None:
+    with _webserver() as port:
+        for name, query in _QUERIES.items():
+            started = time.monotonic()
+            answer = _asked(port, query, {"key": {"path": ["clips"]}})
+            if b"errors" in answer[:200]:
+                raise SystemExit(answer[:2000])
+            print(f"{name}: {time.monotonic() - started:.2f} s, {len(answer) >> 10} KiB")
+
+
+def _browser(folder: Path, shards: int) -> None:
+    """How long Chromium takes until it shows what a page is about."""
+    from playwright.sync_api import sync_playwright
+
+    last = shard_name(shards - 2)
+    pages = {
+        "lineage": ("/asset-groups", "clips"),
+        "partitions": ("/assets/clips?view=partitions", shard_name(0)),
+        "one partition": (f"/assets/clips?view=partitions&partition={last}", last),
+    }
+    with _webserver() as port, sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = browser.new_page(base_url=f"http://127.0.0.1:{port}", viewport={"width": 1600, "height": 900})
+        for name, (path, text) in pages.items():
+            started = time.monotonic()
+            page.goto(path, timeout=600_000)
+            page.get_by_text(text, exact=True).filter(visible=True).first.wait_for(timeout=600_000)
+            print(f"{name}: {time.monotonic() - started:.1f} s")
+            page.screenshot(path=folder / f"{name.replace(' ', '_')}.png")
+        browser.close()
+
+
+@contextmanager
+def _webserver() -> Iterator[int]:
+    """Dagster's web server on a free port, once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -256,12 +293,7 @@ def _pages(folder: Path, shards: int) -> None:
                 raise SystemExit("the webserver did not start")
             time.sleep(0.5)
         print(f"\nready: {time.monotonic() - started:.1f} s")
-        for name, query in _QUERIES.items():
-            started = time.monotonic()
-            answer = _asked(port, query, {"key": {"path": ["clips"]}})
-            if b"errors" in answer[:200]:
-                raise SystemExit(answer[:2000])
-            print(f"{name}: {time.monotonic() - started:.2f} s, {len(answer) >> 10} KiB")
+        yield port
     finally:
         server.terminate()
         server.wait()
@@ -293,6 +325,7 @@ _BY_NAME: dict[str, Callable[[Path, int], None]] = {
     "conditions": _conditions,
     "conditions_new": _conditions_new,
     "pages": _pages,
+    "browser": _browser,
 }
 
 
