@@ -6,6 +6,7 @@ import sys
 from curate_assets.config import validated
 from curate_assets.engines import engine_of
 from curate_assets.video.stages import plan_for
+from curate_resources.faults import passes
 from curate_resources.jobs import Ledger, LogLines, referenced_stage
 from curate_resources.plan import materialize
 from curate_resources.storage import Storage
@@ -32,7 +33,7 @@ def main(root: str, job: str) -> int:
             ledger.record(number, done)
     except Exception as error:
         logger.exception("the job failed")
-        ledger.close(f"{type(error).__name__}: {error}")
+        ledger.close(f"{type(error).__name__}: {error}", passes(error, root))
         return 1
     ledger.close(None)
     return 0

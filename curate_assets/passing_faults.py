@@ -1,7 +1,4 @@
-"""Faults that pass: a store or a cluster that does not answer. The step is tried again later, by Dagster.
-
-Everything else ends the step at once: what is wrong with a configuration, an input or the code stays wrong.
-"""
+"""Faults that pass (curate_resources.faults): Dagster tries the step again later. All others end it at once."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,9 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from curate_assets.resource import Curation
-from curate_resources.jobs import ClusterRefuses, ClusterUnreachable
-from curate_resources.storage import is_local
-from curate_resources.stored_object import StorageRefuses, StorageUnavailable
+from curate_resources.faults import passes
 
 RETRIES = 3
 FIRST_PAUSE_SECONDS = 30
@@ -33,12 +28,3 @@ def tried_again(context: dg.AssetExecutionContext) -> Generator[None, None, None
             raise
         pause = FIRST_PAUSE_SECONDS * 2**context.retry_number
         raise dg.RetryRequested(RETRIES, pause) from error
-
-
-def passes(error: Exception, root: str) -> bool:
-    """Whether an error may be gone later."""
-    if isinstance(error, (StorageRefuses, ClusterRefuses)):
-        return False
-    if isinstance(error, (StorageUnavailable, ClusterUnreachable)):
-        return True
-    return type(error) is OSError and not is_local(root)  # which is all that Lance says of a bucket's faults

@@ -35,6 +35,10 @@ class JobFailed(Exception):
     """A job that ended without having done its work; the message is the driver's, or the cluster's."""
 
 
+class JobLost(JobFailed):
+    """It ended by a fault that passes: asked for once more, the work may well be done."""
+
+
 class ClusterUnreachable(Exception):
     """What runs jobs does not answer, or refuses; the message says where and why."""
 
@@ -116,11 +120,11 @@ class Ledger:
         names = self.storage.files(f"{self._folder}/done")[after:]
         return [Materialized(**json.loads(self.storage.read(f"{self._folder}/done/{name}"))) for name in names]
 
-    def close(self, error: str | None) -> None:
-        """Note how the job ended."""
-        self.storage.write(f"{self._folder}/end.json", json.dumps({"error": error}).encode())
+    def close(self, error: str | None, passes: bool = False) -> None:
+        """Note how the job ended; `passes`: whether the error may be gone when it is asked for once more."""
+        self.storage.write(f"{self._folder}/end.json", json.dumps({"error": error, "passes": passes}).encode())
 
-    def end(self) -> Mapping[str, str | None] | None:
+    def end(self) -> Mapping[str, Any] | None:
         """How the job ended; None if it did not, or not in a way that it could tell."""
         path = f"{self._folder}/end.json"
         return json.loads(self.storage.read(path)) if self.storage.exists(path) else None
@@ -195,15 +199,16 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
             yield done
         printed = _relay(server.log(job), printed)
         if state is None:
-            raise JobFailed(f"job {job} is not known to the cluster any more: was it started anew? Run again")
+            raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
         if state.phase != "running":
             break
         time.sleep(poll_seconds)
     end = ledger.end()
     if end is None or state.phase == "stopped":
-        raise JobFailed(f"job {job} {state.phase} before it was through: {state.message}".strip())
+        kind = JobFailed if state.phase == "stopped" else JobLost
+        raise kind(f"job {job} {state.phase} before it was through: {state.message}".strip())
     if end["error"] is not None:
-        raise JobFailed(str(end["error"]))
+        raise (JobLost if end["passes"] else JobFailed)(str(end["error"]))
 
 
 def _patiently(ask: Callable[[], _Answer]) -> _Answer:

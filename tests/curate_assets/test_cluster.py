@@ -1,6 +1,7 @@
 """Runs that are submitted to a real cluster as jobs: a head and two worker nodes on loopback, with a token."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,13 +11,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from chaos_runs import processes
 
 from curate_assets.config import validated
 from curate_assets.definitions import defs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
 from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
-from curate_resources.jobs import JobFailed, Ledger
+from curate_resources.jobs import JobFailed, JobLost, Ledger
 from curate_resources.ray_jobs import ClusterUnreachable, RayJobServer
 
 CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
@@ -149,8 +151,20 @@ def test_three_runs_share_the_cluster_and_none_starves(finished, new_root, clust
 def test_an_error_of_the_driver_is_the_error_of_the_run(new_root, cluster):
     root = new_root()
     plan = a_plan(root, cluster)
-    with pytest.raises(JobFailed, match=r"MissingInput.*needs source_videos"):
+    with pytest.raises(JobFailed, match=r"MissingInput.*needs source_videos") as failed:
         list(materialized(plan.only(CURATION_STAGES[1]), root.shards))
+    assert not isinstance(failed.value, JobLost), "once more it would be the same"
+
+
+def test_a_driver_that_dies_is_told_and_may_be_asked_again(finished, new_root, cluster):
+    root = new_root()
+    done = materialized(a_plan(root, cluster), root.shards)
+    next(done)
+    processes.kill(processes.running(rf"curate_assets\.job {re.escape(str(root.path))} "))
+    with pytest.raises(JobLost, match="failed before it was through"):
+        list(done)
+    list(materialized(a_plan(root, cluster), root.shards))
+    assert_same(root, finished)
 
 
 def test_a_wrong_token_or_address_is_said(cluster, tmp_path):

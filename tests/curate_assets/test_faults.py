@@ -13,7 +13,8 @@ from curate_assets.passing_faults import RETRIES, tried_again
 from curate_assets.resource import curation
 from curate_assets.run_launcher import WatchedRunLauncher
 from curate_assets.runs import dagster_instance, register_shards, run_assets
-from curate_resources.jobs import ClusterRefuses, ClusterUnreachable
+from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobFailed, JobLost
+from curate_resources.plan import LostUnits
 from curate_resources.stored_object import StorageRefuses, StorageUnavailable
 
 
@@ -23,6 +24,9 @@ from curate_resources.stored_object import StorageRefuses, StorageUnavailable
         (StorageUnavailable("no answer"), "s3://bucket", RETRIES + 1),
         (ClusterUnreachable("no answer"), "/data", RETRIES + 1),
         (OSError("LanceError(IO): no answer"), "s3://bucket", RETRIES + 1),
+        (JobLost("the driver died"), "/data", RETRIES + 1),
+        (LostUnits("one video"), "/data", RETRIES + 1),
+        (JobFailed("a mistake"), "/data", 1),
         (OSError("no space left"), "/data", 1),
         (FileNotFoundError("no such bucket"), "s3://bucket", 1),
         (StorageRefuses("denied"), "s3://bucket", 1),

@@ -1,0 +1,16 @@
+"""Which errors pass by themselves: of a store or a cluster that does not answer, and of processes that died."""
+
+from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobLost
+from curate_resources.plan import LostUnits
+from curate_resources.storage import is_local
+from curate_resources.stored_object import StorageRefuses, StorageUnavailable
+
+
+def passes(error: Exception, root: str) -> bool:
+    """Whether an error of a run over a root may be gone when the run is made again. What is wrong with a
+    configuration, an input or the code stays wrong."""
+    if isinstance(error, (StorageRefuses, ClusterRefuses)):
+        return False
+    if isinstance(error, (StorageUnavailable, ClusterUnreachable, JobLost, LostUnits)):
+        return True
+    return type(error) is OSError and not is_local(root)  # which is all that Lance says of a bucket's faults
