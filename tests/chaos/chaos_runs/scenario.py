@@ -24,8 +24,9 @@ KINDS: tuple[Kind, ...] = Kind.__args__
 
 _COMMITS: dict[Scope, int] = {"curation": 16, "resumed": 16, "delivery": 7}
 _FILES: dict[Scope, int] = {"curation": 5, "resumed": 5, "delivery": 8}
-_CPU_SECONDS: dict[Scope, float] = {"curation": 16.0, "resumed": 6.0, "delivery": 4.0}
-"""About what undisturbed runs take, with their imports: later moments would be missed."""
+_CPU_SECONDS: dict[Scope, float] = {"curation": 7.5, "resumed": 3.5, "delivery": 1.0}
+_CPU_SECONDS_ON_CLUSTER: dict[Scope, float] = {"curation": 16.0, "resumed": 6.0, "delivery": 4.0}
+"""A little less than undisturbed runs take, with the imports of actors: later moments would be missed."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def scenario(seed: int) -> Scenario:
     if runs_on == "job" and scope == "delivery":
         scope = "resumed"  # duplicates are found without a job
     way: Way = "dagster" if kind in ("Dagster run", "follower") else "plan"
-    moment = Moment(cpu_seconds=chance.uniform(0, _CPU_SECONDS[scope]))
+    most = (_CPU_SECONDS if runs_on == "in_process" else _CPU_SECONDS_ON_CLUSTER)[scope]
+    moment = Moment(cpu_seconds=chance.uniform(0, most))
     if kind != "decoder" and chance.random() < 0.6:  # a decoder does not run while its worker waits for a commit
         moment = Moment(chance.choice(["before", "after"]), chance.randrange(_COMMITS[scope]))
     drop = None
