@@ -32,6 +32,7 @@ MATERIALIZED = ("source_videos", "clips", "clip_selection")
 STEPS = {
     "register all partitions": "register",
     "register a thousand more": "register_more",
+    "upkeep": "upkeep",
     "`curate add` of one more folder": ["add", "{folder}/more", "--name", "more"],
     "`curate status`": ["status", "--json"],
     "`curate plan`": ["plan", "--json"],
@@ -44,7 +45,6 @@ STEPS = {
     "sensor's tick, nothing new": "tick",
     "sensor's tick, a thousand new shards": "tick_new",
     "audit": "audit",
-    "upkeep": "upkeep",
     "materialization events": "events",
     "automation conditions, first tick": "conditions",
     "automation conditions, nothing new": "conditions",

@@ -137,14 +137,15 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
 
 
 def upkeep_job(keep_hours: float) -> dg.JobDefinition:
-    """A job that compacts tables and removes what nothing points at."""
+    """A job that compacts and indexes tables and removes what nothing points at."""
 
-    @dg.op(required_resource_keys={"curation"}, description="Compacts tables; removes old versions and orphans.")
+    @dg.op(required_resource_keys={"curation"}, description="Compacts and indexes tables; removes orphans.")
     def keep_tables(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         curation: Curation = context.resources.curation
         done = keep_up(curation.storage, TABLES, keep_hours * 3600)
         metadata = {
             "compacted": list(done.compacted),
+            "indexed": list(done.indexed),
             "busy": list(done.busy),
             "orphans_removed": done.files,
             "bytes_freed": done.bytes,

@@ -9,8 +9,10 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -232,10 +234,21 @@ class HistoryIndex:
 
     def _newest_first(self, tables: Collection[str], shards: Collection[str] | None) -> pa.Table:
         keys = self._keys
-        for column, values in (("shard", shards), ("table", tables)):
-            if values is not None:
-                keys = keys.filter(pc.field(column).isin(pa.array(sorted(set(values)), pa.string())))
-        return keys.sort_by([("at", "descending")])
+        if shards is not None:
+            places = [self._places[shard] for shard in dict.fromkeys(shards) if shard in self._places]
+            keys = keys.take(np.concatenate([np.empty(0, np.int64), *places]))
+        named = pa.array(sorted(set(tables)), pa.string())
+        asked = pc.is_in(keys["table"], value_set=named)  # pyright: ignore[reportAttributeAccessIssue]
+        return keys.filter(asked).sort_by([("at", "descending")])
+
+    @cached_property
+    def _places(self) -> Mapping[str, np.ndarray]:
+        """By shard, where its records are among the keys."""
+        codes = self._keys["shard"].combine_chunks().dictionary_encode()
+        numbers = codes.indices.to_numpy(zero_copy_only=False)
+        ordered = np.argsort(numbers, kind="stable")
+        ends = np.cumsum(np.bincount(numbers, minlength=len(codes.dictionary)))
+        return dict(zip(codes.dictionary.to_pylist(), np.split(ordered, ends[:-1]), strict=True))
 
     def _records(self, positions: Sequence[int]) -> list[Record]:
         if self._dataset is None or not positions:

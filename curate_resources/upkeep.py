@@ -1,12 +1,20 @@
-"""What tables need from time to time: few large fragments instead of many small ones, and no old versions."""
+"""What tables need from time to time: few large fragments instead of many small ones, an index of the shards where they
+are large, and no old versions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from curate_resources.orphans import forget_versions, orphans
 from curate_resources.stage import Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
+
+if TYPE_CHECKING:
+    import lance
+
+INDEXED_FROM_ROWS = 100_000
+"""Smaller tables are gone through in a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -15,25 +23,30 @@ class Upkeep:
 
     Attributes:
         compacted: tables whose fragments were joined.
+        indexed: tables that got an index of their shards, or whose index got what was new.
         busy: tables that were being written meanwhile; they are left to the next time.
         files, bytes: files without rows that were removed, and all bytes that were freed.
     """
 
     compacted: tuple[str, ...]
+    indexed: tuple[str, ...]
     busy: tuple[str, ...]
     files: int
     bytes: int
 
 
 def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Upkeep:
-    """Compact all tables, and remove versions and files that nothing points at and that are older than this."""
+    """Compact and index all tables; remove versions, and files that nothing points at, that are older than this."""
     store = Tables(storage)
     compacted: list[str] = []
+    indexed: list[str] = []
     busy: list[str] = []
     for name in store.names():
         try:
             if store.dataset(name).optimize.compact_files().fragments_removed:
                 compacted.append(name)
+            if _index(store.dataset(name)):
+                indexed.append(name)
         except OSError as error:
             if "conflict" not in str(error).lower():
                 raise
@@ -42,4 +55,18 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
     for orphan in found:
         storage.delete(orphan.path)
     freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds)
-    return Upkeep(tuple(compacted), tuple(busy), len(found), freed)
+    return Upkeep(tuple(compacted), tuple(indexed), tuple(busy), len(found), freed)
+
+
+def _index(dataset: "lance.LanceDataset") -> bool:
+    """Have the rows of a shard found without going through all; whether there was anything to do. Rows that were
+    written since are looked through as before."""
+    if not (names := [index.name for index in dataset.describe_indices() if index.field_names == ["shard"]]):
+        if dataset.count_rows() < INDEXED_FROM_ROWS:
+            return False
+        dataset.create_scalar_index("shard", "BTREE")
+        return True
+    if not dataset.stats.index_stats(names[0])["num_unindexed_rows"]:
+        return False
+    dataset.optimize.optimize_indices(index_names=names)
+    return True

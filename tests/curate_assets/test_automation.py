@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from dagster._core.definitions.freshness_evaluator import TimeWindowFreshnessPolicyEvaluator
 from dagster._core.loader import LoadingContextForTest
@@ -25,10 +26,12 @@ from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import curation
 from curate_assets.sensors import failure_alert, source_sensor
+from curate_assets.video.clips import CLIPS
 from curate_resources.discovery import Discovery, Progress
 from curate_resources.manifests import Manifests
 from curate_resources.sources import Source, Sources
 from curate_resources.storage import Storage
+from curate_resources.tables import Tables
 
 
 @pytest.fixture
@@ -194,13 +197,22 @@ def test_dagster_sees_when_the_dataset_is_too_old(instance):
     assert [state(hours) for hours in (1, 10, 13)] == ["PASS", "WARN", "FAIL"]
 
 
-def test_upkeep_leaves_the_rows_alone(storage, instance):
-    result = upkeep_job(24.0).execute_in_process(
+def test_upkeep_tells_what_it_did(storage, instance):
+    for shard in ("a-000000", "b-000000"):
+        row = {"shard": shard, "video_id": "v", "clip_id": shard, "status": "ok", "fingerprint": "f"}
+        Tables(storage).swap(CLIPS, shard, pa.Table.from_pylist([row], schema=CLIPS.rows_schema))
+    storage.write("media/clips/lost.mp4", b"12345")
+    result = upkeep_job(0.0).execute_in_process(
         {"resources": {"curation": {"config": {"root": storage.root}}}},
         instance=instance,
         resources={"curation": curation},
     )
-    assert result.success
+    (told,) = (
+        event.step_output_data.metadata for event in result.events_for_node("keep_tables") if event.is_successful_output
+    )
+    assert told["compacted"].value == ["clips"]
+    assert told["orphans_removed"].value == 1 and not storage.exists("media/clips/lost.mp4")
+    assert Tables(storage).shards(CLIPS) == ["a-000000", "b-000000"]
 
 
 @contextmanager
