@@ -6,10 +6,10 @@ be computed.
 
 The videos of many shards pass together, because most of what that costs is the same for one as for thousands. First
 they do so without the columns that only computing needs; the shards of which light stages have to compute something
-pass once more with all columns, a few at a time.
+pass once more with all columns, fewer at a time.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from curate_resources.expected import Expected, Forecast
 from curate_resources.forecast_batch import Batch
@@ -18,8 +18,8 @@ from curate_resources.manifests import Manifest, ManifestError, Manifests
 from curate_resources.plan import Plan
 
 _VIDEOS_AT_ONCE = 8192
-_WHOLE_VIDEOS_AT_ONCE = 256
-"""With all columns: curves over the length of a video are among them."""
+_FRAMES_AT_ONCE = 4_000_000
+"""Of videos that pass with all columns: curves over the frames of a video are among them, some 20 bytes for each."""
 
 
 def forecast(
@@ -48,7 +48,6 @@ class _Forecaster:
     def of(self, shards: Sequence[str]) -> Iterator[Forecast]:
         """Forecasts of all of them."""
         found = zip(shards, Manifests(self._plan.storage).load_all(shards), strict=True)
-        at_once = _WHOLE_VIDEOS_AT_ONCE if self._plan.force else _VIDEOS_AT_ONCE
         batch: list[Manifest] = []
         videos = 0
         for shard, manifest in found:
@@ -57,10 +56,10 @@ class _Forecaster:
                 continue
             batch.append(manifest)
             videos += max(1, len(manifest.entries))
-            if videos >= at_once:
-                yield from self._together(batch, self._plan.force)
+            if videos >= _VIDEOS_AT_ONCE:
+                yield from self._together(batch, whole=False)
                 batch, videos = [], 0
-        yield from self._together(batch, self._plan.force)
+        yield from self._together(batch, whole=False)
 
     def _together(self, manifests: Sequence[Manifest], whole: bool) -> Iterator[Forecast]:
         """Shards that pass together; where that raises, each half by itself, down to the shard that it is about."""
@@ -81,14 +80,24 @@ class _Forecaster:
         yield from (self._blocked(shard, error) for shard, error in batch.blocked.items())
         by_name = {manifest.shard: manifest for manifest in manifests}
         yield from self._together([by_name[shard] for shard in batch.apart], whole)
-        some: list[Manifest] = []
-        for number, shard in enumerate(sorted(batch.computing), 1):
-            some.append(by_name[shard])
-            if sum(len(each.entries) for each in some) >= _WHOLE_VIDEOS_AT_ONCE or number == len(batch.computing):
-                yield from self._together(some, True)
-                some = []
+        for some in _bounded(sorted(batch.computing), batch.frames):
+            yield from self._together([by_name[shard] for shard in some], whole=True)
 
     def _blocked(self, shard: str, error: Exception) -> Forecast:
         return Forecast(
             shard, {name: Expected(name, shard, blocked=str(error)) for name in self._plan.wanted}, frozenset()
         )
+
+
+def _bounded(shards: Iterable[str], frames: Mapping[str, int]) -> Iterator[list[str]]:
+    """Shards whose videos have so many frames together that their curves can be held; a longer one comes alone."""
+    some: list[str] = []
+    held = 0
+    for shard in shards:
+        if some and held + frames[shard] > _FRAMES_AT_ONCE:
+            yield some
+            some, held = [], 0
+        some.append(shard)
+        held += frames[shard]
+    if some:
+        yield some

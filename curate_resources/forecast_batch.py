@@ -32,6 +32,7 @@ class Batch:
         apart: shards that have a video in common with one before them, and so cannot pass together with it.
         blocked: shards that lack what the plan reads.
         computing: shards of which light stages have to compute something, and that pass without the columns for it.
+        frames: how many frames the videos of a shard have together, as far as they are probed.
     """
 
     def __init__(
@@ -44,7 +45,10 @@ class Batch:
         self.blocked: dict[str, MissingInput] = {}
         self.computing: set[str] = set()
         shards = [manifest.shard for manifest in manifests]
-        sources = self._stored("source_videos", shards, ["shard", "uri", "video_id", "status"])
+        sources = self._stored("source_videos", shards, ["shard", "uri", "video_id", "status", "frames"])
+        self.frames = Counter[str]()
+        for shard, frames in zip(sources["shard"].to_pylist(), sources["frames"].to_pylist(), strict=True):
+            self.frames[shard] += frames or 0
         self._videos = NumberedVideos(manifests, sources)
         self.apart = self._videos.apart
         self._unit, self._shards = self._read(manifests, sources)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,7 +249,8 @@ class HistoryIndex:
         numbers = codes.indices.to_numpy(zero_copy_only=False)
         ordered = np.argsort(numbers, kind="stable")
         ends = np.cumsum(np.bincount(numbers, minlength=len(codes.dictionary)))
-        return dict(zip(codes.dictionary.to_pylist(), np.split(ordered, ends[:-1]), strict=True))
+        spans = pairwise([0, *ends.tolist()])
+        return {name: ordered[slice(*span)] for name, span in zip(codes.dictionary.to_pylist(), spans, strict=True)}
 
     def _records(self, positions: Sequence[int]) -> list[Record]:
         if self._dataset is None or not positions:
