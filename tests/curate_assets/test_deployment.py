@@ -236,13 +236,21 @@ def test_a_backfill_makes_every_shard_once_whatever_is_killed(seed, deployment, 
     status = soak.run()
     records = soak.runs()
     replaced = {record.dagster_run.tags.get(PARENT_RUN_ID_TAG) for record in records} - {None}
+    told = [
+        f"{run.run_id[:8]} {run.status.value} in the place of {(run.parent_run_id or '')[:8]!r}, "
+        f"{ {name: value for name, value in run.tags.items() if 'retry' in name or 'reason' in name} }"
+        for run in (record.dagster_run for record in records)
+    ]
     failed = {record.dagster_run.run_id for record in soak.runs(DagsterRunStatus.FAILURE)}
     print(
         f"\nseed {seed}: {len(shards)} shards of {len(ASSETS)} assets; {', '.join(soak.notes)}; {status} after "
         f"{time.monotonic() - soak._started:.0f} s, {len(records)} runs, {len(failed)} died"
     )
     assert status == "COMPLETED_SUCCESS"
-    assert len(failed) >= KILLED_RUNS and failed == replaced, "who died was started again, and nobody else was"
+    # Of a run that died after its step there is nothing left to do.
+    through = {run for run in failed if list(instance.all_logs(run, of_type=dg.DagsterEventType.STEP_SUCCESS))}
+    assert len(failed) >= KILLED_RUNS
+    assert failed - through <= replaced <= failed, f"who died was started again, and nobody else was: {told}"
     # A run that died before it had begun has no start.
     spans = [(record.start_time, record.end_time) for record in records if record.start_time is not None]
     assert max(sum(start < end and start <= moment < end for start, end in spans) for moment, _ in spans) <= AT_ONCE
