@@ -222,10 +222,14 @@ class Batch:
         """Put what a light stage makes of some videos into `rows`."""
         worker = self._runner.worker(number)
         made: dict[str, list[pa.Table]] = {name: [] for name in treatment.writes}
-        for first in range(0, len(videos), _COMPUTED_AT_ONCE):
-            unit = self._part(treatment, set(videos[first : first + _COMPUTED_AT_ONCE]))
+        some = [videos[first : first + _COMPUTED_AT_ONCE] for first in range(0, len(videos), _COMPUTED_AT_ONCE)]
+        inputs = {name: self._videos.parted(self._originals(name), some) for name in treatment.stage.inputs}
+        kept = {name: self._videos.parted(self._unit.kept[name], some) for name in treatment.writes}
+        for part in range(len(some)):
+            own, before = ({name: parts[part] for name, parts in tables.items()} for tables in (inputs, kept))
+            unit = Unit("", "", own, before)
             computation = treatment.of(unit)
-            computation.finish([(part, computation.compute(worker, part)) for part in computation.batches()], worker)
+            computation.finish([(each, computation.compute(worker, each)) for each in computation.batches()], worker)
             for name, parts in made.items():
                 parts.append(unit.rows[name])
         others = set(self._videos.all) - set(videos)

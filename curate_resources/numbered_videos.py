@@ -1,6 +1,7 @@
 """The videos of many shards by number, and which rows are theirs."""
 
 from collections.abc import Collection, Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +58,17 @@ class NumberedVideos:
     def rows_of(self, rows: pa.Table, videos: Collection[int]) -> pa.Table:
         """The rows of some videos."""
         return rows.filter(pa.array([number in videos for number in self.of(rows)], pa.bool_()))
+
+    def parted(self, rows: pa.Table, parts: Sequence[Collection[int]]) -> list[pa.Table]:
+        """`rows_of` each of several parts of the videos, which have none in common; all of them in one pass."""
+        part_of = {number: index for index, part in enumerate(parts) for number in part}
+        places: list[list[int]] = [[] for _ in parts]
+        for place, number in enumerate(self.of(rows)):
+            if (part := part_of.get(number)) is not None:
+                places[part].append(place)
+        taken = rows.take(pa.array(list(chain.from_iterable(places)), pa.int64()))
+        ends = accumulate(map(len, places))
+        return [taken.slice(end - len(own), len(own)) for own, end in zip(places, ends, strict=True)]
 
     def owned(self, rows: pa.Table, without: Collection[str]) -> pa.Table:
         """Rows that belong to videos of their own shards, but for some shards; others are left from files that
