@@ -208,7 +208,7 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
         kind = JobFailed if state.phase == "stopped" else JobLost
         raise kind(f"job {job} {state.phase} before it was through: {state.message}".strip())
     if end["error"] is not None:
-        raise (JobLost if end["passes"] else JobFailed)(str(end["error"]))
+        raise (JobLost if end.get("passes") else JobFailed)(str(end["error"]))
 
 
 def _patiently(ask: Callable[[], _Answer]) -> _Answer:
