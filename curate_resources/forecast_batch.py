@@ -112,10 +112,8 @@ class Batch:
 
     def _part(self, treatment: Treatment, videos: Collection[int]) -> Unit:
         """Some of the videos, as far as a stage needs them."""
-        rows = {name: self._videos.rows_of(self._originals(name), videos) for name in treatment.stage.inputs}
-        return Unit(
-            "", "", rows, {name: self._videos.rows_of(self._unit.kept[name], videos) for name in treatment.writes}
-        )
+        rows = {name: self._videos.only(self._originals(name), videos) for name in treatment.stage.inputs}
+        return Unit("", "", rows, {name: self._videos.only(self._unit.kept[name], videos) for name in treatment.writes})
 
     def _originals(self, name: str) -> pa.Table:
         """Rows of a table without those of exact copies: these have the keys of other videos."""
@@ -234,7 +232,7 @@ class Batch:
                 parts.append(unit.rows[name])
         others = set(self._videos.all) - set(videos)
         for name, parts in made.items():
-            rows[name] = pa.concat_tables([self._videos.rows_of(rows[name], others), *parts])
+            rows[name] = pa.concat_tables([self._videos.only(rows[name], others), *parts])
             self._altered[name].update(self._videos.shard_of[video] for video in videos)
 
     def _unsettled(

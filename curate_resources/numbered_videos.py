@@ -55,12 +55,12 @@ class NumberedVideos:
         """The numbers of the videos that rows belong to; None where there is none."""
         return list(map(self._number_of.get, rows["uri" if "uri" in rows.column_names else "video_id"].to_pylist()))
 
-    def rows_of(self, rows: pa.Table, videos: Collection[int]) -> pa.Table:
+    def only(self, rows: pa.Table, videos: Collection[int]) -> pa.Table:
         """The rows of some videos."""
         return rows.filter(pa.array([number in videos for number in self.of(rows)], pa.bool_()))
 
     def parted(self, rows: pa.Table, parts: Sequence[Collection[int]]) -> list[pa.Table]:
-        """`rows_of` each of several parts of the videos, which have none in common; all of them in one pass."""
+        """`only` each of several parts of the videos, which have none in common; all of them in one pass."""
         part_of = {number: index for index, part in enumerate(parts) for number in part}
         places: list[list[int]] = [[] for _ in parts]
         for place, number in enumerate(self.of(rows)):
