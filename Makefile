@@ -10,10 +10,10 @@ ROUNDS ?= 3
 SHARDS ?= 40
 SEED ?= 0
 
-.PHONY: help demo test hostile chaos soak dev lint env clean
+.PHONY: help demo test test-deep hostile chaos soak dev lint env clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 env: $(VENV)/.ready ## Create the environment
 
@@ -27,8 +27,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: env ## Make a small library of real footage and curate it
 	$(BIN)/curate demo --root $(CURDIR)/demo-data
 
-test: env lint ## Lint, types, import contracts and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: env lint ## Lint, types, import contracts and the tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not deep"
+
+test-deep: env ## The long tests: many cases, and deployments whose processes are killed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m deep
 
 hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a status, nothing else is opened
 	PYTHONPATH=tests/hostile $(BIN)/python -m hostile_media --count $(COUNT) --seed $(SEED)

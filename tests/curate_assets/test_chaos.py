@@ -18,6 +18,7 @@ def seeds() -> list[int]:
     return list(range(first, first + int(os.environ["RUNS"]))) if "RUNS" in os.environ else list(SHORT)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("seed", seeds())
 def test_a_run_that_is_disturbed_and_run_again_leaves_what_an_undisturbed_one_does(
     seed, finished, new_root, tmp_path, request

@@ -156,6 +156,7 @@ def test_an_error_of_the_driver_is_the_error_of_the_run(new_root, cluster):
     assert not isinstance(failed.value, JobLost), "once more it would be the same"
 
 
+@pytest.mark.deep
 def test_a_driver_that_dies_is_told_and_may_be_asked_again(finished, new_root, cluster):
     root = new_root()
     done = materialized(a_plan(root, cluster), root.shards)

@@ -225,6 +225,7 @@ def deployment(
         yield dagster, instance, root
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(_END_SECONDS + 900)
 @pytest.mark.parametrize("seed", seeds())
 def test_a_backfill_makes_every_shard_once_whatever_is_killed(seed, deployment, undisturbed):

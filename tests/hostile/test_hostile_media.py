@@ -18,6 +18,7 @@ from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"
 
 
+@pytest.mark.deep
 def test_every_hostile_file_ends_within_its_limits_and_opens_nothing(tmp_path: Path) -> None:
     verdict = trial(tmp_path, seed=0, count=4 * len(KINDS), shared=SHARED)
     assert verdict.violations == []
