@@ -51,8 +51,17 @@ RECIPES = {
 }
 
 
+NUMBERED_FRAMES, NUMBERED_CUT = 300, 150
+_BLOCKS = 12
+
+
 class Media:
-    """Makes each video once, in `folder`."""
+    """Makes each video once, in `folder`.
+
+    `numbered.mkv` is what other videos are made of whose frames are to be told from each other: lossless, 320x240,
+    25 frames per second, a hard cut in the middle and noise as sound. Every picture has its frame number as black and
+    white blocks at the bottom (`number`), and a red and a blue corner at the top (`corners`).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,6 +78,8 @@ class Media:
                 name == "edit_list.mp4"
             ):  # starts between keyframes: frames before the start are to be decoded, not shown
                 make(path, f"-ss 0.5 -i {self('closed_gop.mp4')} -c copy")
+            elif name == "numbered.mkv":
+                _numbered(path)
             elif name == "two_minutes.mp4":
                 make(path, f"-stream_loop 11 -i {self('ten_seconds.mp4')} -c copy")
             elif name == "cover.mp4":
@@ -97,6 +108,28 @@ class Media:
         return np.frombuffer(data, np.uint8).reshape(-1, size[1], size[0], *depth)
 
     @staticmethod
+    def number(picture: np.ndarray) -> int:
+        """The frame number in an upright picture of a numbered video, uint8 [height, width(, 3)], of any size."""
+        height, width = picture.shape[:2]
+        gray = picture.reshape(height, width, -1).mean(2)
+        x, y = (16 + 24 * np.arange(_BLOCKS)) * width // 320, 230 * height // 240
+        blocks = [gray[y - 1 : y + 2, at - 1 : at + 2].mean() > 128 for at in x]
+        return sum(int(bit) << place for place, bit in enumerate(blocks))
+
+    @staticmethod
+    def corners(picture: np.ndarray) -> dict[str, str]:
+        """Where a numbered video's corners are in a picture, uint8 [height, width, 3], RGB: {"red": "top left", ...}"""
+        height, width = picture.shape[:2]
+        y, x = max(1, height // 40), max(1, width // 40)
+        found: dict[str, str] = {}
+        for row, rows in (("top", picture[y : 2 * y]), ("bottom", picture[-2 * y : -y])):
+            for column, corner in (("left", rows[:, x : 2 * x]), ("right", rows[:, -2 * x : -x])):
+                red, green, blue = (int(channel) for channel in corner.mean((0, 1)))
+                if max(red, blue) - green > 100 and abs(red - blue) > 100:
+                    found["red" if red > blue else "blue"] = f"{row} {column}"
+        return found
+
+    @staticmethod
     def ffprobe(path: Path | str, *options: str) -> dict[str, Any]:
         """What ffprobe says about the first real video stream and its container."""
         command = ["ffprobe", "-v", "quiet", "-of", "json", "-select_streams", "V:0", *options, f"file:{path}"]
@@ -120,3 +153,38 @@ def _rotate(source: Path, target: Path, clockwise: int) -> None:
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
                 written.mux(packet)
+
+
+def _numbered(target: Path) -> None:
+    import av
+
+    random = np.random.default_rng(8)
+    scenes = [_landscape(random, tint) for tint in ((1.0, 0.8, 0.6), (0.6, 0.8, 1.0))]
+    noise = np.convolve(random.normal(size=12 * 48_000 + 15), np.hanning(16), "valid")
+    with av.open(str(target), "w", options={"fflags": "+bitexact"}) as written:
+        video = written.add_stream("libx264", rate=25, options={"qp": "0", "preset": "ultrafast", "g": "25"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = written.add_stream("pcm_s16le", rate=48_000, layout="mono")
+        for number in range(NUMBERED_FRAMES):
+            scene, shift = scenes[number >= NUMBERED_CUT], 2 * (number % NUMBERED_CUT)
+            picture = scene[:, shift : shift + 320].copy()
+            picture[:16, :16], picture[:16, -16:] = (255, 0, 0), (0, 0, 255)
+            picture[220:] = 128
+            for bit in range(_BLOCKS):
+                picture[222:238, 8 + 24 * bit : 24 + 24 * bit] = 255 * (number >> bit & 1)
+            written.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        samples = av.AudioFrame.from_ndarray(
+            (6000 * noise / noise.std()).clip(-32768, 32767).astype("<i2")[None], layout="mono"
+        )
+        samples.sample_rate = 48_000
+        written.mux(sound.encode(samples))
+        written.mux(video.encode())
+
+
+def _landscape(random: np.random.Generator, tint: tuple[float, float, float]) -> np.ndarray:
+    """Smooth noise to pan over: uint8 [240, 640, 3]."""
+    import cv2
+
+    coarse = random.uniform(40, 215, (12, 32)).astype(np.float32)
+    smooth = cv2.resize(coarse, (640, 240), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+    return (smooth[..., None] * np.array(tint)).astype(np.uint8)
