@@ -1,25 +1,21 @@
-"""What all commands share: their common options, and errors as one line and an exit code."""
+"""What all commands share: their common options, and errors as one line and an exit code.
+
+Commands import what they work with when they are called: `curate --help` then does not import Dagster.
+"""
 
 import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from curate_assets.backfills import NoDaemon, UnknownBackfill
-from curate_assets.config import ConfigError, parse_config
-from curate_assets.query import QueryError
-from curate_assets.runs import UnknownAsset
 from curate_cli.printing import escaped
-from curate_resources.jobs import ClusterUnreachable, JobFailed
-from curate_resources.manifests import ManifestError, Manifests
-from curate_resources.plan import LostUnits, MissingInput
-from curate_resources.pools import PlanDoesNotFit
-from curate_resources.stored_object import StorageUnavailable
-from curate_resources.warm_cluster import ClusterDidNotStart
+
+if TYPE_CHECKING:
+    from curate_resources.manifests import Manifests
 
 OK, FAILED, USAGE = 0, 1, 2
 """Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong."""
@@ -36,27 +32,6 @@ Shards = Annotated[
     ),
 ]
 
-_USAGE_ERRORS = (
-    ConfigError,
-    ManifestError,
-    MissingInput,
-    QueryError,
-    UnknownAsset,
-    UnknownBackfill,
-    FileNotFoundError,
-    ValueError,
-)
-
-_FAILURES = (
-    LostUnits,
-    JobFailed,
-    ClusterUnreachable,
-    PlanDoesNotFit,
-    ClusterDidNotStart,
-    StorageUnavailable,
-    NoDaemon,
-)
-
 
 def told(command: Callable[..., int]) -> Callable[..., None]:
     """The command with an exit code; errors that a user can mend become one line on standard error."""
@@ -65,12 +40,13 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             code = command(*arguments, **options)
-        except _USAGE_ERRORS as error:
+        except Exception as error:
+            from curate_cli.errors import exit_code_of
+
+            if (found := exit_code_of(error)) is None:
+                raise
             _fail(error, bool(options.get("as_json")))
-            code = USAGE
-        except _FAILURES as error:
-            _fail(error, bool(options.get("as_json")))
-            code = FAILED
+            code = found
         raise typer.Exit(code)
 
     return run
@@ -85,15 +61,19 @@ def _fail(error: Exception, as_json: bool) -> None:
 
 def given_settings(config: Path | None) -> dict[str, Any]:
     """The settings of the file that was named, if one was."""
+    from curate_assets.config import parse_config
+
     return parse_config(config.read_text(), str(config)) if config else {}
 
 
-def chosen_shards(manifests: Manifests, chosen: list[str] | None) -> list[str]:
+def chosen_shards(manifests: "Manifests", chosen: list[str] | None) -> list[str]:
     """The shards that were named, else all.
 
     Raises:
         ManifestError: there are none, or none of a name.
     """
+    from curate_resources.manifests import ManifestError
+
     known = manifests.shards()
     if not known:
         raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")

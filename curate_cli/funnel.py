@@ -1,15 +1,18 @@
 """The funnel from files to samples, as a table."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.video.report.funnel import FunnelStep
 from curate_cli.printing import escaped
 
+if TYPE_CHECKING:
+    from curate_assets.video.report.funnel import FunnelStep
 
-def print_funnel(steps: Sequence[FunnelStep], console: Console) -> None:
+
+def print_funnel(steps: Sequence["FunnelStep"], console: Console) -> None:
     """The funnel as a table."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("step")

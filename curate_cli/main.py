@@ -1,6 +1,8 @@
 """The `curate` command: add videos, materialize assets, look at what came out."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -20,11 +22,26 @@ from curate_cli.commands.report import report
 from curate_cli.commands.status import status
 
 app = typer.Typer(
-    help="Video curation as a Dagster asset graph: buckets of raw video in, training sets out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"curate {version('curate-graph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Video curation as a Dagster asset graph: buckets of raw video in, training sets out."""
+
 
 for command in (
     add,

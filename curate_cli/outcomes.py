@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from curate_assets.runs import RunOutcome
 from curate_cli.command import FAILED, OK
 from curate_cli.printing import escaped, print_document
 
+if TYPE_CHECKING:
+    from curate_assets.runs import RunOutcome
 
-def print_outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
+
+def print_outcomes(results: Sequence["RunOutcome"], as_json: bool) -> None:
     """How the runs of `curate materialize` ended."""
     if as_json:
         print_document([asdict(result) for result in results])
@@ -28,6 +31,6 @@ def print_outcomes(results: Sequence[RunOutcome], as_json: bool) -> None:
             console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
 
 
-def exit_code(results: Sequence[RunOutcome]) -> int:
+def exit_code(results: Sequence["RunOutcome"]) -> int:
     """Of a command that made these runs."""
     return FAILED if any(result.error or result.failed_checks for result in results) else OK

@@ -7,8 +7,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape as _escape
 
-from curate_resources.storage import is_local
-
 
 def escaped(text: str) -> str:
     """Text in which square brackets are no markup, and control characters are shown instead of sent."""
@@ -30,5 +28,7 @@ def print_nothing(why: str, as_json: bool) -> None:
 
 def open_page(uri: str) -> None:
     """Show a page in a browser, where it is on this machine."""
+    from curate_resources.storage import is_local
+
     if is_local(uri):
         webbrowser.open(f"file://{uri}")

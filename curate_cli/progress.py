@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from curate_cli.printing import escaped
-from curate_resources.storage import is_local
 
 
 @contextmanager
@@ -23,6 +22,8 @@ def live_progress(root: str, quiet: bool) -> Generator[None, None, None]:
     Meanwhile what native libraries and worker processes say on standard error goes to a log file: it would tear the
     display apart.
     """
+    from curate_resources.storage import is_local
+
     log = Path(root) / "logs" / "curate.log" if is_local(root) else Path(tempfile.gettempdir()) / "curate.log"
     with _native_noise_to(log) as terminal:
         console = Console(file=terminal, force_terminal=terminal.isatty(), quiet=quiet, highlight=False)

@@ -1,17 +1,16 @@
 """`curate add`: videos into shards."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from curate_assets.presets import ShardSettings
-from curate_assets.runs import dagster_instance, register_shards
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import print_document
-from curate_resources.manifests import Added, Manifests, shard_name
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_resources.manifests import Added
 
 
 def add(
@@ -30,6 +29,11 @@ def add(
     as_json: Json = False,
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
+    from curate_assets.presets import ShardSettings
+    from curate_assets.runs import dagster_instance, register_shards
+    from curate_resources.manifests import Manifests, shard_name
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     if preset is not None:
         ShardSettings.read(storage).preset(preset)  # for its errors
@@ -42,7 +46,7 @@ def add(
     return OK
 
 
-def _print_added(result: Added, root: str, as_json: bool) -> None:
+def _print_added(result: "Added", root: str, as_json: bool) -> None:
     """What `curate add` did."""
     if as_json:
         print_document({"root": root, **asdict(result)})

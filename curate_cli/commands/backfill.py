@@ -2,23 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from dagster import DagsterInstance
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from curate_assets.backfills import BackfillProgress, Targets, cancel_backfill, followed, launch_backfill, progress_of
-from curate_assets.outlook import outlook
-from curate_assets.presets import ShardSettings
-from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
 from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import escaped, print_document, print_nothing
 from curate_cli.progress import live_progress
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from curate_assets.backfills import BackfillProgress
 
 
 def backfill(
@@ -39,6 +37,13 @@ def backfill(
 
     With --failed, --missing or --stale: only those that they name. With --status or --cancel: see to one that there is.
     """
+    from curate_assets.backfills import cancel_backfill, launch_backfill, progress_of
+    from curate_assets.outlook import outlook
+    from curate_assets.presets import ShardSettings
+    from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     if (known := cancel or status_of) is not None:
         with dagster_instance(storage.root) as instance:
@@ -49,7 +54,7 @@ def backfill(
     settings = ShardSettings.read(storage, given)
     shards = chosen_shards(Manifests(storage), shard)
     ahead = outlook(settings, selected(select), shards)
-    targets: Targets = ahead.targets(
+    targets = ahead.targets(
         missing=missing or not (failed or stale), stale=stale or not (failed or missing), failed=failed
     )
     if not targets:
@@ -67,17 +72,19 @@ def backfill(
         return _watched(instance, launched, as_json) if watch else _shown(progress_of(instance, launched), as_json)
 
 
-def _watched(instance: DagsterInstance, backfill_id: str, as_json: bool) -> int:
+def _watched(instance: "DagsterInstance", backfill_id: str, as_json: bool) -> int:
+    from curate_assets.backfills import followed
+
     *_, last = _bars(followed(instance, backfill_id), as_json)
     return _shown(last, as_json)
 
 
-def _shown(progress: BackfillProgress, as_json: bool) -> int:
+def _shown(progress: "BackfillProgress", as_json: bool) -> int:
     _print_progress(progress, as_json)
     return FAILED if progress.ended and not progress.succeeded else OK
 
 
-def _print_progress(progress: BackfillProgress, as_json: bool) -> None:
+def _print_progress(progress: "BackfillProgress", as_json: bool) -> None:
     """How far a backfill is, shard by shard."""
     if as_json:
         print_document({**asdict(progress), "succeeded": progress.succeeded})
@@ -97,7 +104,7 @@ def _print_progress(progress: BackfillProgress, as_json: bool) -> None:
         console.print(f"`curate backfill --status {progress.id} --watch` follows it, `--cancel {progress.id}` ends it.")
 
 
-def _bars(states: Iterator[BackfillProgress], quiet: bool) -> Iterator[BackfillProgress]:
+def _bars(states: "Iterator[BackfillProgress]", quiet: bool) -> "Iterator[BackfillProgress]":
     """Show a backfill's shards as bars; passes on what it shows."""
     console = Console(stderr=True, quiet=quiet, highlight=False)
     columns = (

@@ -1,22 +1,17 @@
 """`curate calibrate`: thresholds from percentiles of the scores."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.config import CONFIG_FILE, ConfigError
-from curate_assets.config_file import write_settings
-from curate_assets.presets import ShardSettings, preset_file, presets, shards_with
-from curate_assets.video.calibration import SECTION, Calibration
-from curate_assets.video.calibration import calibrate as calibrated
-from curate_assets.video.report_file import write_calibration
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, open_page, print_document
-from curate_resources.storage import Storage, root_uri
-from curate_resources.tables import Tables
+
+if TYPE_CHECKING:
+    from curate_assets.video.calibration import Calibration
 
 
 def calibrate(
@@ -42,6 +37,15 @@ def calibrate(
     as_json: Json = False,
 ) -> int:
     """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
+    from curate_assets.config import CONFIG_FILE, ConfigError
+    from curate_assets.config_file import write_settings
+    from curate_assets.presets import ShardSettings, preset_file, presets, shards_with
+    from curate_assets.video.calibration import SECTION
+    from curate_assets.video.calibration import calibrate as calibrated
+    from curate_assets.video.report_file import write_calibration
+    from curate_resources.storage import Storage, root_uri
+    from curate_resources.tables import Tables
+
     storage = Storage(root_uri(root))
     tables = Tables(storage)
     config = ShardSettings.read(storage).preset(preset)
@@ -56,7 +60,7 @@ def calibrate(
     return OK
 
 
-def _print_calibration(found: Calibration, page: str, written: str | None, show: bool, as_json: bool) -> None:
+def _print_calibration(found: "Calibration", page: str, written: str | None, show: bool, as_json: bool) -> None:
     """The proposed thresholds, what they reject, and where they were written."""
     sample = len(found.sample)
     if as_json:

@@ -1,16 +1,16 @@
 """`curate clean`: files and versions that nothing needs."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from curate_assets.video.stages import TABLES
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, print_document
-from curate_resources.orphans import Orphan, forget_versions, orphans
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_resources.orphans import Orphan
 
 
 def clean(
@@ -25,6 +25,10 @@ def clean(
 
     With --older-than-hours 0 nothing may run at the same time.
     """
+    from curate_assets.video.stages import TABLES
+    from curate_resources.orphans import forget_versions, orphans
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     found = sorted(orphans(storage, TABLES, older_than_hours * 3600), key=lambda orphan: orphan.path)
     if not dry_run:
@@ -35,7 +39,7 @@ def clean(
     return OK
 
 
-def _print_cleaned(found: Sequence[Orphan], freed: int, dry_run: bool, as_json: bool) -> None:
+def _print_cleaned(found: "Sequence[Orphan]", freed: int, dry_run: bool, as_json: bool) -> None:
     """Which files are gone, or would be, and how many bytes of old table versions were freed."""
     size = sum(orphan.bytes for orphan in found)
     if as_json:

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from curate_cli.command import OK, Json
 from curate_cli.printing import print_document
-from curate_resources.warm_cluster import start_warm_cluster, stop_warm_cluster
 
 
 def up(
@@ -15,6 +14,8 @@ def up(
     as_json: Json = False,
 ) -> int:
     """Start a Ray cluster on this machine that runs share: each then starts in seconds. `curate down` ends it."""
+    from curate_resources.warm_cluster import start_warm_cluster
+
     cluster, new = start_warm_cluster(cpus)
     _print_cluster(cluster.address, "started" if new else "running already", as_json)
     return OK
@@ -22,6 +23,8 @@ def up(
 
 def down(as_json: Json = False) -> int:
     """End the cluster that `curate up` started."""
+    from curate_resources.warm_cluster import stop_warm_cluster
+
     _print_cluster(None, "ended" if stop_warm_cluster() else "there was none", as_json)
     return OK
 

@@ -5,21 +5,19 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
-from curate_assets.status import Status, status_of
-from curate_assets.video.report_file import REPORT_PATH
 from curate_cli.command import FAILED, Json
-from curate_cli.demo_library import DEMO_VIDEOS, make_library
 from curate_cli.funnel import print_funnel
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.progress import live_progress
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage
+
+if TYPE_CHECKING:
+    from curate_assets.status import Status
+    from curate_resources.storage import Storage
 
 _CONFIG = """\
 # The demo's footage gives clips of two to five seconds, which the training set's bins leave out by default.
@@ -33,6 +31,12 @@ def demo(
     as_json: Json = False,
 ) -> int:
     """Make a small library of real footage and curate it, from files to a training set."""
+    from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
+    from curate_assets.status import status_of
+    from curate_cli.demo_library import DEMO_VIDEOS, make_library
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage
+
     folder = Path(root).resolve()
     os.environ.setdefault("DAGSTER_HOME", str(folder / "curate-data" / "dagster"))
     console = Console(stderr=True, highlight=False, quiet=as_json)
@@ -61,7 +65,9 @@ def demo(
     return FAILED if empty else exit_code(outcomes)
 
 
-def _tell(state: Status, storage: Storage) -> None:
+def _tell(state: "Status", storage: "Storage") -> None:
+    from curate_assets.video.report_file import REPORT_PATH
+
     console = Console(highlight=False)
     console.print()
     print_funnel(state.funnel, console)

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from curate_assets.doctor import CHECKS
-from curate_assets.doctor.check import Deployment, Line, examined
 from curate_cli.command import FAILED, OK, Json, Root
 from curate_cli.printing import escaped, print_document
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_assets.doctor.check import Line
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -22,11 +22,15 @@ def doctor(
     as_json: Json = False,
 ) -> int:
     """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
+    from curate_assets.doctor import CHECKS
+    from curate_assets.doctor.check import Deployment, examined
+    from curate_resources.storage import Storage, root_uri
+
     lines = _print_examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
     return FAILED if any(line.finding.status == "failed" for line in lines) else OK
 
 
-def _print_examined(lines: Iterable[Line], as_json: bool) -> list[Line]:
+def _print_examined(lines: "Iterable[Line]", as_json: bool) -> "list[Line]":
     """What `curate doctor` finds, line by line as it comes; returns all of it."""
     console = Console(highlight=False, quiet=as_json)
     seen: list[Line] = []

@@ -1,18 +1,16 @@
 """`curate export`: the training set and its tables as one ZIP."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from curate_assets.config import resolve_config
-from curate_assets.video.export import Exported, export_dataset
 from curate_cli.command import OK, Json, Root, Shards, chosen_shards
 from curate_cli.printing import escaped, print_document
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage, root_uri
-from curate_resources.tables import Tables
+
+if TYPE_CHECKING:
+    from curate_assets.video.export import Exported
 
 
 def export(
@@ -22,6 +20,12 @@ def export(
     as_json: Json = False,
 ) -> int:
     """Write the training set and its tables as one ZIP, whole or not at all; the same set gives the same bytes."""
+    from curate_assets.config import resolve_config
+    from curate_assets.video.export import export_dataset
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage, root_uri
+    from curate_resources.tables import Tables
+
     storage = Storage(root_uri(root))
     shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
     version = resolve_config(storage).training_dataset.version
@@ -29,7 +33,7 @@ def export(
     return OK
 
 
-def _print_exported(result: Exported, as_json: bool) -> None:
+def _print_exported(result: "Exported", as_json: bool) -> None:
     """What `curate export` wrote."""
     if as_json:
         print_document(asdict(result))

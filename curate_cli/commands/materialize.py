@@ -1,19 +1,16 @@
 """`curate materialize` and `curate retry-failed`: runs in this process."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curate_assets.config import resolve_config
-from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
-from curate_assets.status import failed_shards
 from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import print_nothing
 from curate_cli.progress import live_progress
-from curate_resources.manifests import Manifests
-from curate_resources.plan import Mode
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_resources.storage import Storage
 
 
 def materialize(
@@ -21,13 +18,19 @@ def materialize(
     shard: Shards = None,
     force: Annotated[bool, typer.Option(help="Compute every row, whatever its fingerprint says.")] = False,
     mode: Annotated[
-        Mode | None, typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode.")
+        Literal["auto", "streaming", "batch"] | None,
+        typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode."),
     ] = None,
     config: ConfigFile = None,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
+    from curate_assets.config import resolve_config
+    from curate_assets.runs import selected
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     given = given_settings(config)
     if mode is not None:
@@ -44,6 +47,12 @@ def retry_failed(
     as_json: Json = False,
 ) -> int:
     """Compute failed rows again, and what could not be made because of them; all other rows stay as they are."""
+    from curate_assets.config import resolve_config
+    from curate_assets.runs import selected
+    from curate_assets.status import failed_shards
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     resolve_config(storage, {})
     shards = chosen_shards(Manifests(storage), shard)
@@ -55,7 +64,10 @@ def retry_failed(
     return _run(storage, wanted, affected, {"failed_only": True}, as_json)
 
 
-def _run(storage: Storage, wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:
+def _run(storage: "Storage", wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:
+    from curate_assets.runs import dagster_instance, register_shards, run_assets
+    from curate_resources.manifests import Manifests
+
     with dagster_instance(storage.root) as instance, live_progress(storage.root, as_json):
         register_shards(instance, Manifests(storage).shards())
         outcomes = list(run_assets(instance, wanted, shards, {"root": storage.root, **curation}))

@@ -1,19 +1,17 @@
 """`curate plan`: what a run would compute, why, and how long it would take."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.outlook import AssetOutlook, Outlook, outlook
-from curate_assets.presets import ShardSettings
-from curate_assets.runs import selected
 from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
 from curate_cli.printing import escaped, print_document
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_assets.outlook import AssetOutlook, Outlook
 
 
 def plan(
@@ -25,6 +23,12 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
+    from curate_assets.outlook import outlook
+    from curate_assets.presets import ShardSettings
+    from curate_assets.runs import selected
+    from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage, root_uri
+
     storage = Storage(root_uri(root))
     settings = ShardSettings.read(storage, given_settings(config))
     shards = chosen_shards(Manifests(storage), shard)
@@ -33,7 +37,7 @@ def plan(
     return FAILED if any(asset.blocked for asset in ahead.assets) else OK
 
 
-def _print_ahead(result: Outlook, as_json: bool) -> None:
+def _print_ahead(result: "Outlook", as_json: bool) -> None:
     """What `curate plan` foresees."""
     if as_json:
         print_document(asdict(result))
@@ -64,7 +68,7 @@ def _print_ahead(result: Outlook, as_json: bool) -> None:
     console.print(f"[bold]{result.compute}[/bold] to compute{more}, {result.reuse} are kept; {known}{unknown}")
 
 
-def _expected_time(asset: AssetOutlook) -> str:
+def _expected_time(asset: "AssetOutlook") -> str:
     known = asset.seconds is not None and asset.most_seconds is not None
     return _span(asset.seconds or 0.0, asset.most_seconds or 0.0) if known else "?"
 
@@ -82,7 +86,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _why(asset: AssetOutlook) -> str:
+def _why(asset: "AssetOutlook") -> str:
     several = len(asset.reasons) > 1
     lines = [f"{count} {reason}" if several else reason for reason, count in asset.reasons.items()]
     if asset.dropped:

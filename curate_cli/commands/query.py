@@ -6,10 +6,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.query import run_query
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, print_document
-from curate_resources.storage import Storage, root_uri
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +21,9 @@ def query(
     as_json: Json = False,
 ) -> int:
     """Run SQL over the tables."""
+    from curate_assets.query import run_query
+    from curate_resources.storage import Storage, root_uri
+
     _print_rows(run_query(Storage(root_uri(root)), sql), as_json)
     return OK
 

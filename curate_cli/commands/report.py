@@ -5,12 +5,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from curate_assets.config import resolve_config
-from curate_assets.video.report_file import write_report
 from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, open_page, print_document
-from curate_resources.storage import Storage, root_uri
-from curate_resources.tables import Tables
 
 
 def report(
@@ -19,6 +15,11 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Write the report of the dataset as it stands, and open it."""
+    from curate_assets.config import resolve_config
+    from curate_assets.video.report_file import write_report
+    from curate_resources.storage import Storage, root_uri
+    from curate_resources.tables import Tables
+
     storage = Storage(root_uri(root))
     written = write_report(Tables(storage), resolve_config(storage))
     _print_report(written.uri, show and not as_json, as_json)

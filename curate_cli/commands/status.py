@@ -1,26 +1,30 @@
 """`curate status`: the funnel from files to samples, and what is missing or failed."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from curate_assets.status import Status, status_of
 from curate_cli.command import OK, Json, Root
 from curate_cli.funnel import print_funnel
 from curate_cli.printing import escaped, print_document
-from curate_resources.storage import Storage, root_uri
+
+if TYPE_CHECKING:
+    from curate_assets.status import Status
 
 
 def status(root: Root = None, as_json: Json = False) -> int:
     """The funnel from files to samples, and what is missing or failed."""
+    from curate_assets.status import status_of
+    from curate_resources.storage import Storage, root_uri
 
     state = status_of(Storage(root_uri(root)))
     _print_status(state, as_json)
     return OK
 
 
-def _print_status(state: Status, as_json: bool) -> None:
+def _print_status(state: "Status", as_json: bool) -> None:
     """What `curate status` found."""
     if as_json:
         print_document(asdict(state))
