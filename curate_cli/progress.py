@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +21,10 @@ def live_progress(root: str, quiet: bool) -> Generator[None, None, None]:
     Meanwhile what native libraries and worker processes say on standard error goes to a log file: it would tear the
     display apart.
     """
+    from curate_resources.private_folder import private_folder
     from curate_resources.storage import is_local
 
-    log = Path(root) / "logs" / "curate.log" if is_local(root) else Path(tempfile.gettempdir()) / "curate.log"
+    log = (Path(root) / "logs" if is_local(root) else private_folder("logs")) / "curate.log"
     with _native_noise_to(log) as terminal:
         console = Console(file=terminal, force_terminal=terminal.isatty(), quiet=quiet, highlight=False)
         progress = Progress(

@@ -6,13 +6,12 @@ kept never becomes wrong.
 
 import hashlib
 import sqlite3
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from curate_resources.manifests import Manifests
+from curate_resources.private_folder import private_folder
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,8 @@ class KnownFiles:
 
     @contextmanager
     def _database(self) -> Generator[sqlite3.Connection, None, None]:
-        folder = Path(tempfile.gettempdir()) / "curate-known"
-        folder.mkdir(exist_ok=True)
-        with closing(sqlite3.connect(folder / f"{self.name}.sqlite", timeout=60)) as database:
+        file = private_folder("known") / f"{self.name}.sqlite"
+        with closing(sqlite3.connect(file, timeout=60)) as database:
             database.execute("CREATE TABLE IF NOT EXISTS shards (shard TEXT PRIMARY KEY) WITHOUT ROWID")
             database.execute("CREATE TABLE IF NOT EXISTS files (place BLOB PRIMARY KEY) WITHOUT ROWID")
             yield database

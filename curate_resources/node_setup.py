@@ -1,12 +1,9 @@
 """What a stage needs once on every machine, such as a model in the local cache, before its workers are opened there."""
 
 import fcntl
-import os
-import tempfile
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from curate_resources.private_folder import private_folder
 from curate_resources.stage import Stage
 from curate_resources.storage import Storage
 
@@ -20,14 +17,7 @@ def prepared(stage: Stage, config: Any, storage: Storage) -> None:
     """
     if stage.prepare is None or stage.name in _done:
         return
-    with (_locks() / f"{stage.name}.lock").open("w") as lock:
+    with (private_folder("locks") / f"{stage.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when the process dies
         stage.prepare(config, storage)
     _done.add(stage.name)
-
-
-@cache
-def _locks() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"curate-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder

@@ -9,7 +9,6 @@ room is needed.
 import fcntl
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from curate_resources.object_stores import read_range, stat
+from curate_resources.private_folder import private_folder
 from curate_resources.storage_profiles import storage_settings
 from curate_resources.stored_object import StoredObject
 
@@ -40,9 +40,13 @@ class Scratch:
 
     @classmethod
     def of_this_machine(cls) -> "Scratch":
-        """As the storage settings say."""
+        """As the storage settings say.
+
+        Raises:
+            PermissionError: the settings name none, and the one for temporary files is not this user's alone.
+        """
         settings = storage_settings().scratch
-        folder = Path(settings.folder) if settings.folder else Path(tempfile.gettempdir()) / "curate-scratch"
+        folder = Path(settings.folder) if settings.folder else private_folder("scratch")
         return cls(folder, int(settings.gib * (1 << 30)))
 
     @contextmanager

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from curate_resources.private_folder import private_folder
 
 _START_SECONDS = 180
 _STOP_SECONDS = 30
@@ -65,7 +66,7 @@ def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
     # In Ray's usual folder it would be "the current cluster", where jobs of any other one on this machine would go.
-    command += [f"--temp-dir={os.environ.get('RAY_TMPDIR', tempfile.gettempdir())}/curate-ray-{os.getuid()}"]
+    command += [f"--temp-dir={private_folder('ray', below=os.environ.get('RAY_TMPDIR'))}"]
     command += [f"--num-cpus={cpus}"] if cpus is not None else []
     with log.open("wb") as output:
         keeper = subprocess.Popen(
