@@ -20,6 +20,7 @@ from dagster._core.utils import make_new_backfill_id
 
 from curate_assets.asset_graph import defs
 from curate_assets.partitions import SHARDS
+from gpu_kernels.errors import OperatingError, UserError
 
 _DAEMON = "BACKFILL"
 _SILENCE_SECONDS = 120
@@ -31,11 +32,11 @@ Targets = Mapping[str, Sequence[str]]
 """By asset, the shards to make; an asset that is made for all shards at once has none."""
 
 
-class NoDaemon(Exception):
+class NoDaemon(OperatingError):
     """Backfills are run by Dagster's daemon, and none is there."""
 
 
-class UnknownBackfill(Exception):
+class UnknownBackfill(UserError):
     """An id that no backfill has, or one that is not as it would have to be."""
 
 

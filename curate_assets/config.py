@@ -15,6 +15,7 @@ from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.clips import ClipsConfig
 from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
 from gpu_kernels.embedders import ClipEmbeddingsConfig
+from gpu_kernels.errors import UserError
 from gpu_kernels.motion import MotionSignalsConfig
 from gpu_kernels.sandbox import DecodingLimits
 from gpu_kernels.selection import ClipSelectionConfig
@@ -160,7 +161,7 @@ class CurationConfig(StrictModel):
         return self
 
 
-class ConfigError(Exception):
+class ConfigError(UserError):
     """A configuration that is not valid; the message names every key."""
 
 
@@ -181,10 +182,10 @@ def stored_config(storage: Storage) -> dict[str, Any]:
     """
     if not storage.exists(CONFIG_FILE):
         return {}
-    return parse_config(storage.read(CONFIG_FILE).decode(), storage.uri(CONFIG_FILE))
+    return parse_config(storage.read(CONFIG_FILE), storage.uri(CONFIG_FILE))
 
 
-def parse_config(text: str, name: str) -> dict[str, Any]:
+def parse_config(text: str | bytes, name: str) -> dict[str, Any]:
     """YAML (or JSON) text as a mapping of sections.
 
     Raises:

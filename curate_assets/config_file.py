@@ -17,8 +17,9 @@ def write_settings(storage: Storage, section: str, settings: Mapping[str, Any], 
         ConfigError: the settings are not valid, or the file is written in a way that cannot be changed in place.
     """
     uri = storage.uri(path)
-    text = storage.read(path).decode() if storage.exists(path) else ""
-    before = parse_config(text, uri)
+    stored = storage.read(path) if storage.exists(path) else b""
+    before = parse_config(stored, uri)
+    text = stored.decode()
     wanted = {**before, section: {**(before.get(section) or {}), **settings}}
     validated(wanted)
     try:

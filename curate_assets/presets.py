@@ -110,7 +110,7 @@ class ShardSettings:
         uri = self.storage.uri(path)
         if not self.storage.exists(path):
             raise ConfigError(f"preset {name} is not there: write {uri}, with sections as in {CONFIG_FILE}")
-        values = parse_config(self.storage.read(path).decode(), uri)
+        values = parse_config(self.storage.read(path), uri)
         if wrong := _of_the_dataset(values):
             raise ConfigError(
                 f"{uri} cannot set what concerns all shards; set it in {self.storage.uri(CONFIG_FILE)}:\n  "

@@ -9,9 +9,10 @@ from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.manifests import MANIFEST
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
+from gpu_kernels.errors import UserError
 
 
-class QueryError(Exception):
+class QueryError(UserError):
     """SQL that cannot be run; with the tables that there are."""
 
 

@@ -18,13 +18,14 @@ from curate_assets.asset_graph import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.streamed import SHARDS_PER_RUN
 from curate_resources.storage import is_local
+from gpu_kernels.errors import UserError
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
-class UnknownAsset(Exception):
+class UnknownAsset(UserError):
     """A selection that names nothing in the graph."""
 
 
@@ -44,12 +45,12 @@ def dagster_instance(root: str) -> DagsterInstance:
     """The instance that keeps partitions and history: `DAGSTER_HOME` if set, else `<root>/dagster`.
 
     Raises:
-        ValueError: the root is no local folder and `DAGSTER_HOME` is not set.
+        UserError: the root is no local folder and `DAGSTER_HOME` is not set.
     """
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         if not is_local(root):
-            raise ValueError(
+            raise UserError(
                 f"the root {root} is not on this machine: set DAGSTER_HOME to a local folder for Dagster's state"
             )
         home = str(Path(root) / "dagster")

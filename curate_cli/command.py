@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from curate_cli.printing import escaped
+from gpu_kernels.errors import CurateError, UserError
 
 if TYPE_CHECKING:
     from curate_resources.manifests import Manifests
@@ -40,13 +41,9 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
     def run(*arguments: Any, **options: Any) -> None:
         try:
             code = command(*arguments, **options)
-        except Exception as error:
-            from curate_cli.errors import exit_code_of
-
-            if (found := exit_code_of(error)) is None:
-                raise
+        except CurateError as error:
             _fail(error, bool(options.get("as_json")))
-            code = found
+            code = USAGE if isinstance(error, UserError) else FAILED
         raise typer.Exit(code)
 
     return run
@@ -60,10 +57,19 @@ def _fail(error: Exception, as_json: bool) -> None:
 
 
 def given_settings(config: Path | None) -> dict[str, Any]:
-    """The settings of the file that was named, if one was."""
-    from curate_assets.config import parse_config
+    """The settings of the file that was named, if one was.
 
-    return parse_config(config.read_text(), str(config)) if config else {}
+    Raises:
+        ConfigError: it cannot be read, or is no mapping of sections.
+    """
+    from curate_assets.config import ConfigError, parse_config
+
+    if config is None:
+        return {}
+    try:
+        return parse_config(config.read_bytes(), str(config))
+    except OSError as error:
+        raise ConfigError(f"--config {config} cannot be read: {error.strerror}") from error
 
 
 def chosen_shards(manifests: "Manifests", chosen: list[str] | None) -> list[str]:

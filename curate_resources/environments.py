@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from gpu_kernels.errors import UserError
+
 _PIXI = "pixi:"
 
 
@@ -12,7 +14,7 @@ def interpreter(environment: str, project: Path | None = None) -> str:
         project: the folder with `pixi.toml`; the current folder where not said.
 
     Raises:
-        ValueError: there is no such interpreter, with the remedy.
+        UserError: there is no such interpreter, with the remedy.
     """
     path, remedy = Path(environment).expanduser(), "give the path of a Python that every machine of the cluster has"
     if environment.startswith(_PIXI):
@@ -20,5 +22,5 @@ def interpreter(environment: str, project: Path | None = None) -> str:
         path = (project or Path.cwd()) / ".pixi" / "envs" / name / "bin" / "python"
         remedy = f"run `pixi install --environment {name}`"
     if not path.is_file():
-        raise ValueError(f"engine.environments: there is no interpreter {path}: {remedy}")
+        raise UserError(f"engine.environments: there is no interpreter {path}: {remedy}")
     return str(path)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from curate_resources.plan import Materialized, Mode
 from curate_resources.stage import Stage
 from curate_resources.storage import Storage
+from gpu_kernels.errors import OperatingError, UserError
 
 _log = logging.getLogger("curate.engine")
 
@@ -31,7 +32,7 @@ FORWARDED = ("plan", "shard", "done", "total", "source", "settled")
 """What a log line of the driver may carry besides its text, for those who show progress."""
 
 
-class JobFailed(Exception):
+class JobFailed(OperatingError):
     """A job that ended without having done its work; the message is the driver's, or the cluster's."""
 
 
@@ -39,7 +40,7 @@ class JobLost(JobFailed):
     """It ended by a fault that passes: asked for once more, the work may well be done."""
 
 
-class ClusterUnreachable(Exception):
+class ClusterUnreachable(OperatingError):
     """What runs jobs does not answer, or refuses; the message says where and why."""
 
 
@@ -76,13 +77,13 @@ def stage_reference(stage: Stage) -> str:
     """A stage as `module:NAME`, to be found by another process.
 
     Raises:
-        ValueError: it is no attribute of the module that its worker is defined in.
+        UserError: it is no attribute of the module that its worker is defined in.
     """
     module = sys.modules[stage.open.__module__]
     for name, value in vars(module).items():
         if value is stage:
             return f"{module.__name__}:{name}"
-    raise ValueError(f"stage {stage.name} must be an attribute of {module.__name__}, where its worker is defined")
+    raise UserError(f"stage {stage.name} must be an attribute of {module.__name__}, where its worker is defined")
 
 
 def referenced_stage(reference: str) -> Stage:

@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 
 from curate_resources.jobs import ClusterUnreachable, JobState
+from gpu_kernels.errors import UserError
 
 _GROUP, _VERSION, _PLURAL = "ray.io", "v1", "rayjobs"
 _SUBMITTER = "ray-job-submitter"
 """The container, made by the operator, that submits a job and prints what it prints."""
 
 
-class ClusterTemplateError(Exception):
+class ClusterTemplateError(UserError):
     """A file that describes no RayCluster."""
 
 
@@ -31,7 +32,7 @@ def cluster_spec(path: str) -> dict[str, Any]:
         ClusterTemplateError: it is neither.
     """
     try:
-        found = yaml.safe_load(Path(path).read_text())
+        found = yaml.safe_load(Path(path).read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise ClusterTemplateError(f"cluster.kuberay_template: {path} cannot be read: {error}") from error
     spec = found.get("spec", found) if isinstance(found, dict) else None

@@ -22,6 +22,7 @@ from curate_resources.listing import nameable
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.zip_sources import is_zip, unpack
+from gpu_kernels.errors import NotThere, UserError
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
@@ -75,7 +76,7 @@ class Manifest(BaseModel):
     entries: tuple[Entry, ...]
 
 
-class ManifestError(Exception):
+class ManifestError(UserError):
     """A manifest that is missing or cannot be read."""
 
 
@@ -184,7 +185,7 @@ class Manifests:
             preset: of the new shards; those that are there keep their own.
 
         Raises:
-            FileNotFoundError: there is nothing at `source`.
+            NotThere: there is nothing at `source`.
             ZipRefused: it is a ZIP that is damaged or hostile.
         """
         found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
@@ -310,8 +311,8 @@ def _remote_files(source: str) -> Iterator[_File]:
         yield _File(f"{bucket}/{each.path}", each.bytes, each.version)
 
 
-def _nothing_at(source: str) -> FileNotFoundError:
-    return FileNotFoundError(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
+def _nothing_at(source: str) -> NotThere:
+    return NotThere(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
 
 
 def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:

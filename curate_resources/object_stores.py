@@ -24,6 +24,7 @@ from curate_resources.stored_object import (
     StoredObject,
     repeated,
 )
+from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -35,7 +36,7 @@ def stat(uri: str) -> StoredObject:
     """What is known of an object without reading it.
 
     Raises:
-        FileNotFoundError: it is not there.
+        NotThere: it is not there.
         StorageUnavailable: the store does not answer, or refuses.
     """
     if web_files.is_web(uri):
@@ -51,7 +52,7 @@ def read_range(uri: str, start: int, length: int) -> bytes:
     """The bytes [start, start + length) of an object, all of them.
 
     Raises:
-        FileNotFoundError, StorageUnavailable: as `stat`.
+        NotThere, StorageUnavailable: as `stat`.
     """
     if length == 0:
         return b""
@@ -190,7 +191,7 @@ def opened(uri: str) -> "tuple[ObjectStore, str]":
     """The bucket of a URI, and the path in it."""
     scheme, _, rest = uri.partition("://")
     if scheme not in SCHEMES:
-        raise ValueError(f"cannot open {uri}: use a folder, file://, {', '.join(f'{each}://' for each in SCHEMES)}")
+        raise UserError(f"cannot open {uri}: use a folder, file://, {', '.join(f'{each}://' for each in SCHEMES)}")
     bucket, _, path = rest.partition("/")
     return _store(f"{scheme}://{bucket}", tuple(sorted(store_options(uri).items()))), path
 
@@ -225,10 +226,10 @@ def told(uri: str) -> Generator[None, None, None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no {uri}") from error
+        raise NotThere(f"there is no {uri}") from error
     except exceptions.BaseError as error:
         if "NoSuchBucket" in str(error):
-            raise FileNotFoundError(f"there is no bucket for {uri}") from error
+            raise NotThere(f"there is no bucket for {uri}") from error
         refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
             raise StorageRefuses(

@@ -15,6 +15,7 @@ from curate_resources.stage import Stage, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from curate_resources.unit import Unit
+from gpu_kernels.errors import OperatingError, UserError
 
 EXACT_COPY = "ExactCopy"
 """The error type of a file that has the same content as an earlier one of its shard."""
@@ -22,11 +23,11 @@ EXACT_COPY = "ExactCopy"
 _progress = logging.getLogger("curate.progress")
 
 
-class MissingInput(Exception):
+class MissingInput(UserError):
     """A stage needs rows that were never materialized."""
 
 
-class LostUnits(Exception):
+class LostUnits(OperatingError):
     """An engine ended without giving back every unit."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from curate_resources.stage import Stage
+from gpu_kernels.errors import OperatingError
 
 Layout = Literal["auto", "fused", "pooled"]
 
@@ -12,7 +13,7 @@ _FEW_CPUS = 4
 """A process costs seconds and hundreds of megabytes before it does anything: up to so many CPUs, few are best."""
 
 
-class PlanDoesNotFit(Exception):
+class PlanDoesNotFit(OperatingError):
     """The cluster cannot hold a plan; waiting for it would never end."""
 
 

@@ -20,6 +20,7 @@ from curate_resources.object_stores import read_range, stat
 from curate_resources.private_folder import private_folder
 from curate_resources.storage_profiles import storage_settings
 from curate_resources.stored_object import StoredObject
+from gpu_kernels.errors import NotThere, OperatingError
 
 _BLOCK = 8 << 20
 _COMPLETE = ".complete"
@@ -27,7 +28,7 @@ _WAIT_SECONDS = 0.2
 _PATIENCE_SECONDS = 3600
 
 
-class ScratchTooSmall(OSError):
+class ScratchTooSmall(OperatingError, OSError):
     """A file does not fit in the scratch folder."""
 
 
@@ -148,7 +149,7 @@ def _fetch(uri: str, about: StoredObject, file: int) -> None:
     with suppress(FileNotFoundError):
         if stat(uri).version == about.version:
             return
-    raise FileNotFoundError(f"{uri} changed while it was read: add its folder again")
+    raise NotThere(f"{uri} changed while it was read: add its folder again")
 
 
 def _complete(path: Path) -> Path:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from curate_resources.manifests import VIDEO_SUFFIXES
 from curate_resources.storage import Storage
+from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
 SOURCES_FILE = "sources.yaml"
@@ -145,7 +146,7 @@ class Sources(StrictModel):
         return sources
 
 
-class SourcesError(ValueError):
+class SourcesError(UserError):
     """The file is not valid; the message names every key."""
 
 

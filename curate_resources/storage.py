@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from curate_resources import object_stores
 from curate_resources.scratch import Scratch
 from curate_resources.storage_profiles import store_options
+from gpu_kernels.errors import NotThere, UserError
 
 DEFAULT_ROOT = "./curate-data"
 
@@ -199,12 +200,12 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
     """A single file anywhere to write to: on a disk, in a bucket, or at a URL that takes a PUT. As `Storage.writer`.
 
     Raises:
-        ValueError: `uri` names a folder.
+        UserError: `uri` names a folder.
     """
     path, question, query = (local_path(uri), "", "") if is_local(uri) else uri.partition("?")
     folder, _, name = path.rpartition("/")
     if uri.endswith("/") or not name or (is_local(uri) and os.path.isdir(path)):
-        raise ValueError(f"{uri} is a folder: name a file in it")
+        raise UserError(f"{uri} is a folder: name a file in it")
     with Storage(folder).writer(f"{name}{question}{query}") as file:
         yield file
 
@@ -215,12 +216,12 @@ def local_copy(uri: str) -> Generator[str, None, None]:
     processes of the machine share (curate_resources.scratch).
 
     Raises:
-        FileNotFoundError: there is no such file.
+        NotThere: there is no such file.
     """
     if is_local(uri):
         path = local_path(uri)
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"{uri} is gone: put it back, or add its folder again")
+            raise NotThere(f"{uri} is gone: put it back, or add its folder again")
         yield path
         return
     with Scratch.of_this_machine().copy(uri) as path:

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
 VARIABLE = "CURATE_STORAGE"
@@ -80,7 +81,7 @@ class StorageSettings(StrictModel):
     scratch: ScratchSettings = ScratchSettings()
 
 
-class StorageSettingsError(ValueError):
+class StorageSettingsError(UserError):
     """The file is not valid; the message names every key."""
 
 
@@ -102,7 +103,7 @@ def storage_settings() -> StorageSettings:
 @lru_cache(maxsize=8)
 def _read(path: str, modified: int) -> StorageSettings:
     try:
-        return StorageSettings.model_validate(_expanded(yaml.safe_load(Path(path).read_text()) or {}, path))
+        return StorageSettings.model_validate(_expanded(yaml.safe_load(Path(path).read_bytes()) or {}, path))
     except yaml.YAMLError as error:
         raise StorageSettingsError(f"{path} is no YAML: {error}") from error
     except ValidationError as error:

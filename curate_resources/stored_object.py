@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from gpu_kernels.errors import OperatingError
+
 RETRIES = 6
 LONGEST_PAUSE = timedelta(seconds=10)
 TIMEOUT = timedelta(seconds=60)
@@ -16,7 +18,7 @@ BODY_ATTEMPTS = 4
 _T = TypeVar("_T")
 
 
-class StorageUnavailable(OSError):
+class StorageUnavailable(OperatingError, OSError):
     """A store did not do what it was asked, after all attempts; the message names the object and the cause."""
 
 

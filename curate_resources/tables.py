@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local
+from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
     import lance
@@ -24,7 +25,7 @@ _MOST_BROKEN = 6
 """So often a bucket may fail in the middle of a commit, each after the repetitions of every single request."""
 
 
-class TableSchemaChanged(Exception):
+class TableSchemaChanged(UserError):
     """A stored table has other columns than the code writes."""
 
 
@@ -51,11 +52,11 @@ class Tables:
         """The table itself, for whoever reads Lance.
 
         Raises:
-            FileNotFoundError: it was never written.
+            NotThere: it was never written.
         """
         dataset = self._open(name)
         if dataset is None:
-            raise FileNotFoundError(f"there is no table {name} under {self.storage.root}: materialize it first")
+            raise NotThere(f"there is no table {name} under {self.storage.root}: materialize it first")
         return dataset
 
     def names(self) -> list[str]:

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate_resources.private_folder import private_folder
+from gpu_kernels.errors import OperatingError
 
 _START_SECONDS = 180
 _STOP_SECONDS = 30
 
 
-class ClusterDidNotStart(Exception):
+class ClusterDidNotStart(OperatingError):
     """The warm cluster did not come up; the message says where its log is."""
 
 

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from curate_resources.stored_object import LONGEST_PAUSE, RETRIES, TIMEOUT, StorageUnavailable, StoredObject, repeated
+from gpu_kernels.errors import NotThere
 
 if TYPE_CHECKING:
     import requests
@@ -26,7 +27,7 @@ def stat(url: str) -> StoredObject:
     """What is known of a file without reading it.
 
     Raises:
-        FileNotFoundError: it is not there.
+        NotThere: it is not there.
         StorageUnavailable: the server does not answer, refuses, or does not say how large it is.
     """
 
@@ -49,7 +50,7 @@ def read_range(url: str, start: int, length: int) -> bytes:
     """The bytes [start, start + length) of a file, as many as came.
 
     Raises:
-        FileNotFoundError, StorageUnavailable: as `stat`.
+        NotThere, StorageUnavailable: as `stat`.
     """
     import requests
 
@@ -80,7 +81,7 @@ def _asked(url: str, start: int, length: int) -> "requests.Response":
     except requests.RequestException as error:
         raise StorageUnavailable(f"{_shown(url)}: {type(error).__name__}") from error
     if response.status_code in (404, 410):
-        raise FileNotFoundError(f"there is no {_shown(url)}")
+        raise NotThere(f"there is no {_shown(url)}")
     if response.status_code not in (200, 206):
         hint = "; a presigned URL may have expired" if response.status_code == 403 else ""
         raise StorageUnavailable(f"{_shown(url)}: the server answers {response.status_code}{hint}")

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from curate_resources.range_file import range_file
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.web_files import is_web
+from gpu_kernels.errors import UserError
 
 FOLDER = "unpacked"
 
@@ -42,7 +43,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, UnicodeError,
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
-class ZipRefused(ValueError):
+class ZipRefused(UserError):
     """A ZIP that is damaged or hostile; nothing of it was added."""
 
 

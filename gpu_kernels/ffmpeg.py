@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from typing import IO
 
+from gpu_kernels.errors import NotThere
 from gpu_kernels.sandbox import DecodingLimits, MediaError
 
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
@@ -31,7 +32,7 @@ def ffmpeg_executable() -> str:
 
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as missing:
-        raise FileNotFoundError(
+        raise NotThere(
             "no ffmpeg found: install it, set CURATE_FFMPEG to its path, or `pip install imageio-ffmpeg`"
         ) from missing
 

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gpu_kernels.errors import NotThere, UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -41,10 +43,10 @@ def pinned_model(model: str, revision: str | None) -> tuple[str, str]:
         return model, revision
     folder = Path(model).expanduser()
     if not folder.is_dir():
-        raise FileNotFoundError(f"model {model!r} is neither a folder here nor a hub id `owner/name`")
+        raise NotThere(f"model {model!r} is neither a folder here nor a hub id `owner/name`")
     found = folder_revision(folder)
     if revision is not None and revision != found:
-        raise ValueError(f"the configuration pins revision {revision}, but the folder {folder.name!r} holds {found}")
+        raise UserError(f"the configuration pins revision {revision}, but the folder {folder.name!r} holds {found}")
     return folder.resolve().name, found
 
 
@@ -58,7 +60,7 @@ def folder_revision(folder: Path) -> str:
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file())
     if not any(path.suffix == ".safetensors" for path in files):
-        raise FileNotFoundError(f"no .safetensors weights in the model folder {folder} (pickled weights are not read)")
+        raise NotThere(f"no .safetensors weights in the model folder {folder} (pickled weights are not read)")
     whole = hashlib.sha256()
     for path in files:
         whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
@@ -86,7 +88,7 @@ def torch_device(device: Literal["auto", "cpu", "cuda"]) -> "torch.device":
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch sees no GPU here")
+        raise UserError("device is cuda, but torch sees no GPU here")
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
@@ -107,7 +109,7 @@ def whole_model(model_class: Any, source: str, name: str, **options: Any) -> Any
     try:
         network, report = model_class.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
     except (OSError, RuntimeError) as broken:
-        raise ValueError(f"model {name!r} cannot be loaded as a {model_class.__name__}: {broken}") from broken
+        raise UserError(f"model {name!r} cannot be loaded as a {model_class.__name__}: {broken}") from broken
     if absent := sorted(report["missing_keys"]):
-        raise ValueError(f"model {name!r} lacks {len(absent)} weights of a {model_class.__name__}, such as {absent[0]}")
+        raise UserError(f"model {name!r} lacks {len(absent)} weights of a {model_class.__name__}, such as {absent[0]}")
     return network.eval()

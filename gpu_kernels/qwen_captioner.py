@@ -17,6 +17,7 @@ from gpu_kernels.captioners import (
     failed_caption,
     prompt_hash,
 )
+from gpu_kernels.errors import UserError
 from gpu_kernels.model_files import model_source, torch_device, whole_model
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class QwenCaptioner:
         source, where = model_source(config.model, revision)
         family = AutoConfig.from_pretrained(source, **where).model_type
         if family != "qwen2_5_vl":
-            raise ValueError(f"model {model!r} is a {family} model; captions need a qwen2_5_vl one")
+            raise UserError(f"model {model!r} is a {family} model; captions need a qwen2_5_vl one")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
         self._pixels: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16

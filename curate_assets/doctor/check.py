@@ -11,6 +11,7 @@ from typing import Literal
 from curate_assets.config import ConfigError, CurationConfig, resolve_config
 from curate_assets.presets import ShardSettings, presets
 from curate_resources.storage import Storage
+from gpu_kernels.errors import CurateError
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -116,4 +117,5 @@ def _examined(check: Check, deployment: Deployment) -> Finding:
     try:
         return check.examine(deployment)
     except Exception as error:
-        return failed(f"{type(error).__name__}: {error}", check.remedy)
+        said = str(error) if isinstance(error, CurateError) else f"{type(error).__name__}: {error}"
+        return failed(said, check.remedy)

@@ -7,6 +7,7 @@ from itertools import product
 from curate_assets.config import CurationConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.video.stages import TABLES
+from gpu_kernels.errors import CurateError
 from gpu_kernels.model_files import is_hub_id
 
 _REMEDY = "put the folder that is named where the configuration says, or change the setting: docs/models.md"
@@ -22,7 +23,7 @@ def weights(deployment: Deployment) -> Finding:
             continue
         try:
             name, revision = table.model(config)
-        except (ImportError, OSError, ValueError) as error:
+        except (CurateError, ImportError, OSError) as error:
             wrong[f"{table.name}: {error}"] = None
             continue
         if name != "none":

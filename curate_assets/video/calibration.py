@@ -15,6 +15,7 @@ from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import MissingInput
 from curate_resources.stage import Table
 from curate_resources.tables import Tables
+from gpu_kernels.errors import UserError
 from gpu_kernels.selection import THRESHOLDS, ClipSelectionConfig, Measured, Threshold, rejection_reasons
 
 SECTION = CLIP_SELECTION.name
@@ -109,7 +110,7 @@ def calibrate(
 
     Raises:
         MissingInput: nothing was measured yet.
-        ValueError: there is no such score, or no clip that has it.
+        UserError: there is no such score, or no clip that has it.
     """
     chosen = _chosen(scores, config.clip_selection)
     clips = _measured_clips(tables, shards)
@@ -147,10 +148,10 @@ def calibrate(
 def _chosen(scores: Sequence[str], config: ClipSelectionConfig) -> list[Threshold]:
     known = list(dict.fromkeys(each.score for each in THRESHOLDS))
     if unknown := sorted(set(scores) - set(known)):
-        raise ValueError(f"there is no score {', '.join(unknown)} with a threshold: choose from {', '.join(known)}")
+        raise UserError(f"there is no score {', '.join(unknown)} with a threshold: choose from {', '.join(known)}")
     on = {each.score for each in THRESHOLDS if getattr(config, each.setting) is not None}
     if not scores and not on:
-        raise ValueError(f"no threshold is on: name a score with --score: {', '.join(known)}")
+        raise UserError(f"no threshold is on: name a score with --score: {', '.join(known)}")
     wanted = set(scores) or on
     # Of a score with two bounds, those that are on; both where none is.
     return [
@@ -213,7 +214,7 @@ def _rows(
 def _proposed(threshold: Threshold, scores: Iterable[float | None], percentile: float) -> float:
     values = [score for score in scores if score is not None]
     if not values:
-        raise ValueError(f"no clip of the sample has a {threshold.score}: see the errors in {MOTION_SCORES.name}")
+        raise UserError(f"no clip of the sample has a {threshold.score}: see the errors in {MOTION_SCORES.name}")
     value = float(np.percentile(values, percentile if threshold.rejects == "low" else 100 - percentile))
     return round(value) if threshold.whole else float(f"{value:.{_DIGITS}g}")
 

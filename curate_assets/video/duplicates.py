@@ -28,6 +28,7 @@ from gpu_kernels.duplicates import (
     exact_neighbours,
     keeper,
 )
+from gpu_kernels.errors import UserError
 
 DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",
@@ -88,7 +89,7 @@ class _Vectors:
     fingerprints: list[str]
 
 
-class MixedModels(Exception):
+class MixedModels(UserError):
     """Embeddings of several models cannot be compared."""
 
 
@@ -229,7 +230,7 @@ def kept_clips(clips: pa.Table, inputs: Any) -> list[bool]:
     return [clip in selected and groups[clip] for clip in clips["clip_id"].to_pylist()]
 
 
-class NotGrouped(Exception):
+class NotGrouped(UserError):
     """Selected clips that duplicate_groups does not know yet."""
 
 

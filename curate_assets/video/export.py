@@ -30,6 +30,7 @@ from curate_resources.storage import file_writer
 from curate_resources.stored_zip import StoredZip
 from curate_resources.tables import Tables, quoted
 from curate_resources.web_files import is_web
+from gpu_kernels.errors import NotThere, UserError
 
 EXPORTED = (
     SOURCE_VIDEOS,
@@ -64,12 +65,12 @@ def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str]
     """Write the training set of all shards, or of some, to a file, an object, or a URL that takes a PUT.
 
     Raises:
-        FileNotFoundError: the training set was never materialized.
-        ValueError: a tar is not the one that was written; or `to` is a folder.
+        NotThere: the training set was never materialized.
+        UserError: a tar is not the one that was written; or `to` is a folder.
     """
     storage, base = tables.storage, f"datasets/{version}"
     if not storage.exists(f"{base}/manifest.json") or not tables.exists(TRAINING_DATASET.name):
-        raise FileNotFoundError(
+        raise NotThere(
             f"there is no training set {version} under {storage.root}: `curate materialize --select training_dataset`"
         )
     exported = [table for table in EXPORTED if tables.exists(table.name)]
@@ -121,7 +122,7 @@ def _copy(tables: Tables, path: str, line: dict[str, Any], archive: StoredZip) -
             digest.update(block)
             target.write(block)
     if digest.hexdigest() != line["sha256"]:
-        raise ValueError(f"{uri} is not the tar that was written: materialize training_dataset again")
+        raise UserError(f"{uri} is not the tar that was written: materialize training_dataset again")
 
 
 def _smaller(uri: str, chosen: set[str], smaller: SampleTar) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from curate_resources.stage import Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
+from gpu_kernels.errors import UserError
 
 TRAINING_DATASET = Table(
     name="training_dataset",
@@ -273,7 +274,7 @@ def _write_tar(storage: Storage, path: str, tar: Tar) -> dict[str, Any]:
         for sample in tar.samples:
             data = storage.read(sample.path)
             if hashlib.sha256(data).hexdigest() != sample.sha256:
-                raise ValueError(f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again")
+                raise UserError(f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again")
             written.add(sample.clip_id, io.BytesIO(data), len(data), sample.about)
         record = written.finished()
     storage.write(f"{path}.json", json.dumps(record, sort_keys=True).encode())

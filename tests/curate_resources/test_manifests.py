@@ -6,6 +6,7 @@ import pytest
 
 from curate_resources.manifests import ManifestError, Manifests, shard_name
 from curate_resources.storage import Storage
+from gpu_kernels.errors import UserError
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_what_is_not_there_is_named(manifests, tmp_path):
         manifests.add(str(tmp_path / "nowhere"), "v", 1, 1)
     with pytest.raises(ManifestError, match="no shard 'x'"):
         manifests.load("x")
-    with pytest.raises(ValueError, match="nosuch"):
+    with pytest.raises(UserError, match="nosuch"):
         manifests.add("nosuch://bucket/videos", "v", 1, 1)
 
 

@@ -14,6 +14,7 @@ from curate_resources import object_stores, stored_object
 from curate_resources.storage import Storage
 from curate_resources.storage_profiles import StorageSettingsError, storage_settings, store_options
 from curate_resources.stored_object import StorageUnavailable
+from gpu_kernels.errors import UserError
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_what_is_not_there(s3):
     for uri in (f"{bucket}/a.bin", "s3://no-such-bucket-at-all/a.bin", f"{s3.url}/not-there/a.bin"):
         with pytest.raises(FileNotFoundError, match=r"a\.bin"):
             object_stores.stat(uri)
-    with pytest.raises(ValueError, match=r"ftp://x/y.*use a folder"):
+    with pytest.raises(UserError, match=r"ftp://x/y.*use a folder"):
         object_stores.stat("ftp://x/y")
 
 

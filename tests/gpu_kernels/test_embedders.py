@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from transformers import CLIPModel, SiglipModel
 
 from gpu_kernels.embedders import ClipEmbeddingsConfig, Embedder, clip_vector, load_embedder, model_identity
+from gpu_kernels.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +150,7 @@ def test_identity_follows_the_content_and_is_pinned(tiny_models: ModuleType, tmp
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
-    with pytest.raises(ValueError, match=f"pins revision {revision}"):
+    with pytest.raises(UserError, match=f"pins revision {revision}"):
         model_identity(ClipEmbeddingsConfig(backend="clip", model=str(moved), revision=revision))
 
 
@@ -174,7 +175,7 @@ def test_unusable_models_are_named(tiny_models: ModuleType, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="safetensors"):
         load("clip", tmp_path / "empty")
-    with pytest.raises(ValueError, match="is a siglip model"):
+    with pytest.raises(UserError, match="is a siglip model"):
         load("clip", tiny_models.tiny_siglip(tmp_path / "siglip"))
 
 
@@ -185,7 +186,7 @@ def test_missing_weights_are_an_error_and_not_random(tiny_models: ModuleType, tm
     weights = load_file(folder / "model.safetensors")
     del weights["visual_projection.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="visual_projection"):
+    with pytest.raises(UserError, match="visual_projection"):
         load_embedder(ClipEmbeddingsConfig(backend="clip", model=str(folder)))
 
 

@@ -16,6 +16,7 @@ from curate_assets.video.export import EXPORTED, export_dataset
 from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
 from curate_resources import object_stores
 from curate_resources.stored_object import StorageUnavailable
+from gpu_kernels.errors import UserError
 
 SMALL_TARS = TrainingDatasetConfig(min_seconds=0.1, tar_mib=1)
 
@@ -98,7 +99,7 @@ def test_of_some_shards_only_their_samples(dataset, tmp_path):
 def test_a_tar_that_changed_is_named_and_nothing_is_written(dataset, tmp_path):
     tar = next((dataset.path / "datasets").rglob("*.tar"))
     tar.write_bytes(tar.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match=rf"{tar.name} is not the tar"):
+    with pytest.raises(UserError, match=rf"{tar.name} is not the tar"):
         export_dataset(dataset.tables, "v0", str(tmp_path / "out" / "set.zip"))
     assert not list((tmp_path / "out").iterdir())
 
@@ -108,6 +109,6 @@ def test_what_cannot_be_exported_or_written_to_is_said(copy, tmp_path):
         export_dataset(copy.tables, "v0", str(tmp_path / "set.zip"))
     copy.tables.replace(TRAINING_DATASET, write_dataset(copy.tables, SMALL_TARS).rows)
     for folder in (str(tmp_path), "s3://bucket/folder/"):
-        with pytest.raises(ValueError, match="is a folder"):
+        with pytest.raises(UserError, match="is a folder"):
             export_dataset(copy.tables, "v0", folder)
     assert not Path(tmp_path / "set.zip").exists()

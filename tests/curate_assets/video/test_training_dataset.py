@@ -8,6 +8,7 @@ import webdataset
 
 from curate_assets.config import TrainingDatasetConfig
 from curate_assets.video.training_dataset import Bin, bin_of, write_dataset
+from gpu_kernels.errors import UserError
 
 ANY_LENGTH = TrainingDatasetConfig(min_seconds=0.1)
 
@@ -78,5 +79,5 @@ def test_tars_of_an_earlier_layout_are_removed(copy):
 def test_a_clip_file_that_changed_is_an_error_that_names_it(copy):
     (first, *_) = sorted((copy.path / "media" / "clips").iterdir())
     first.write_bytes(first.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match=first.name):
+    with pytest.raises(UserError, match=first.name):
         write_dataset(copy.tables, ANY_LENGTH)
