@@ -128,7 +128,7 @@ def _register_more(folder: Path, shards: int) -> None:
 
 
 def _failed(folder: Path, shards: int) -> None:
-    from curate_assets.runs import selected
+    from curate_assets.asset_selection import selected
     from curate_assets.status import failed_shards
     from curate_resources.storage import Storage
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate_resources.storage import Storage
+from curate_resources.suggestions import wrong_settings
 from gpu_kernels.captioners import CaptionsConfig
 from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.clips import ClipsConfig
@@ -209,14 +210,8 @@ def validated(values: Mapping[str, Any], name: str = "the configuration") -> Cur
     try:
         return CurationConfig.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, found['loc'])) or 'config'}: {_said(found)}" for found in error.errors()]
-        raise ConfigError(f"{name} is not valid:\n  " + "\n  ".join(lines)) from error
-
-
-def _said(found: Any) -> str:
-    if found["type"] == "extra_forbidden":
-        return "unknown key"
-    return f"{found['msg'].removeprefix('Value error, ')} (got {found['input']!r})" if found["loc"] else found["msg"]
+        lines = "\n  ".join(wrong_settings(error, CurationConfig))
+        raise ConfigError(f"{name} is not valid:\n  {lines}") from error
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

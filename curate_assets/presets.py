@@ -18,6 +18,7 @@ from curate_assets.config import (
 )
 from curate_resources.manifests import ManifestError, Manifests
 from curate_resources.storage import Storage
+from curate_resources.suggestions import did_you_mean
 
 FOLDER = "presets"
 
@@ -109,7 +110,8 @@ class ShardSettings:
         path = preset_file(name)
         uri = self.storage.uri(path)
         if not self.storage.exists(path):
-            raise ConfigError(f"preset {name} is not there: write {uri}, with sections as in {CONFIG_FILE}")
+            hint = did_you_mean(name, presets(self.storage)) or f": write {uri}, with sections as in {CONFIG_FILE}"
+            raise ConfigError(f"there is no preset {name!r} under {self.storage.root}{hint}")
         values = parse_config(self.storage.read(path), uri)
         if wrong := _of_the_dataset(values):
             raise ConfigError(

@@ -5,7 +5,6 @@ ranges of shards, in the order of the graph; assets that look at all shards run 
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,6 @@ from gpu_kernels.errors import UserError
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
-
-
-class UnknownAsset(UserError):
-    """A selection that names nothing in the graph."""
 
 
 @dataclass(frozen=True)
@@ -70,34 +65,6 @@ def register_shards(instance: DagsterInstance, shards: Sequence[str]) -> list[st
     if new:
         instance.add_dynamic_partitions(SHARDS.name, new)
     return new
-
-
-def asset_names() -> list[str]:
-    """All assets, in the order of the graph."""
-    graph = defs.resolve_asset_graph()
-    return [key.to_user_string() for key in graph.toposorted_asset_keys]
-
-
-def selected(selection: str) -> frozenset[str]:
-    """Names of the assets that a Dagster selection names, such as `clips`, `clips+`, `clips,captions` or `*`.
-
-    Raises:
-        UnknownAsset: there are none.
-    """
-    try:
-        graph = defs.resolve_asset_graph()
-        parts = [dg.AssetSelection.from_string(_qualified(part.strip())) for part in selection.split(",")]
-        keys = {key for part in parts for key in part.resolve(graph)}
-    except Exception as error:
-        raise UnknownAsset(f"{selection!r} is no selection of assets: {error}") from error
-    if not keys:
-        raise UnknownAsset(f"{selection!r} selects nothing; the assets are {', '.join(asset_names())}")
-    return frozenset(key.to_user_string() for key in keys)
-
-
-def _qualified(name: str) -> str:
-    """A bare name as a key: Dagster reads `clips+` as one layer only, `key:clips+` as everything downstream."""
-    return re.sub(r"^(\+?)(\w+)(\+?)$", r"\1key:\2\3", name)
 
 
 def run_assets(

@@ -23,7 +23,9 @@ OK, FAILED, USAGE = 0, 1, 2
 
 Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Select = Annotated[str, typer.Option(help="Assets, in Dagster's selection syntax: clips, clips+, '*'.")]
+Select = Annotated[
+    str, typer.Option(help="Assets: clips; clips,captions; clips+ and all downstream; +clips and all upstream; '*'.")
+]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML with settings that go before <root>/curate.yaml.")]
 Shards = Annotated[
     list[str] | None,

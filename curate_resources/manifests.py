@@ -21,6 +21,7 @@ from curate_resources import object_stores, web_files
 from curate_resources.listing import nameable
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.suggestions import did_you_mean
 from curate_resources.zip_sources import is_zip, unpack
 from gpu_kernels.errors import NotThere, UserError
 
@@ -127,7 +128,8 @@ class Manifests:
             first, between, last = choice.partition("..")
             named = {key for key in known if (first <= key <= last if between else fnmatchcase(key, choice))}
             if not named:
-                raise ManifestError(f"there is no shard {choice!r} under {self.storage.root}: {_some(known)}")
+                hint = did_you_mean(choice, known) or f": {_some(known)}"
+                raise ManifestError(f"there is no shard {choice!r} under {self.storage.root}{hint}")
             found |= named
         return sorted(found)
 

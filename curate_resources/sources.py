@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from curate_resources.manifests import VIDEO_SUFFIXES
 from curate_resources.storage import Storage
+from curate_resources.suggestions import wrong_settings
 from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
@@ -172,8 +173,8 @@ def declared_sources(storage: Storage) -> Sources:
     except yaml.YAMLError as error:
         raise SourcesError(f"{name} is no YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors()]
-        raise SourcesError(f"{name} is not valid:\n  " + "\n  ".join(lines)) from error
+        lines = "\n  ".join(wrong_settings(error, Sources))
+        raise SourcesError(f"{name} is not valid:\n  {lines}") from error
 
 
 def _matches(path: str, globs: list[str]) -> bool:

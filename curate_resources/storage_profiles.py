@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
@@ -107,8 +108,8 @@ def _read(path: str, modified: int) -> StorageSettings:
     except yaml.YAMLError as error:
         raise StorageSettingsError(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors(include_input=False)]
-        raise StorageSettingsError(f"{path} is not valid:\n  " + "\n  ".join(lines)) from error
+        lines = "\n  ".join(wrong_settings(error, StorageSettings, with_values=False))
+        raise StorageSettingsError(f"{path} is not valid:\n  {lines}") from error
 
 
 def _expanded(value: Any, path: str) -> Any:
@@ -151,7 +152,8 @@ def aws_client(service: str, account: str, endpoint: str | None) -> Any:
     import boto3
 
     if "://" not in account and account not in storage_settings().profiles:
-        raise StorageSettingsError(f"there is no profile {account} in the storage settings")
+        hint = did_you_mean(account, storage_settings().profiles)
+        raise StorageSettingsError(f"there is no profile {account!r} in the storage settings{hint}")
     options = store_options(account) if "://" in account else _options(account, "s3")
     region = _REGION.search(endpoint or "")
     return boto3.client(

@@ -14,6 +14,7 @@ from curate_assets.video.selection import CLIP_SELECTION, measured
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import MissingInput
 from curate_resources.stage import Table
+from curate_resources.suggestions import did_you_mean
 from curate_resources.tables import Tables
 from gpu_kernels.errors import UserError
 from gpu_kernels.selection import THRESHOLDS, ClipSelectionConfig, Measured, Threshold, rejection_reasons
@@ -148,7 +149,8 @@ def calibrate(
 def _chosen(scores: Sequence[str], config: ClipSelectionConfig) -> list[Threshold]:
     known = list(dict.fromkeys(each.score for each in THRESHOLDS))
     if unknown := sorted(set(scores) - set(known)):
-        raise UserError(f"there is no score {', '.join(unknown)} with a threshold: choose from {', '.join(known)}")
+        hint = did_you_mean(unknown[0], known) or f": choose from {', '.join(known)}"
+        raise UserError(f"there is no score {unknown[0]!r} with a threshold{hint}")
     on = {each.score for each in THRESHOLDS if getattr(config, each.setting) is not None}
     if not scores and not on:
         raise UserError(f"no threshold is on: name a score with --score: {', '.join(known)}")

@@ -37,10 +37,11 @@ def backfill(
 
     With --failed, --missing or --stale: only those that they name. With --status or --cancel: see to one that there is.
     """
+    from curate_assets.asset_selection import selected
     from curate_assets.backfills import cancel_backfill, launch_backfill, progress_of
     from curate_assets.outlook import outlook
     from curate_assets.presets import ShardSettings
-    from curate_assets.runs import dagster_instance, register_shards, run_targets, selected
+    from curate_assets.runs import dagster_instance, register_shards, run_targets
     from curate_resources.manifests import Manifests
     from curate_resources.storage import Storage, root_uri
 

@@ -91,7 +91,7 @@ def _print_calibration(found: "Calibration", page: str, written: str | None, sho
     console.print(f"page: {escaped(page)}", soft_wrap=True)
     if written:
         console.print(f"written to {escaped(written)}", soft_wrap=True)
-        console.print("Next: [bold]curate materialize --select 'key:clip_selection+'[/bold]")
+        console.print("Next: [bold]curate materialize --select clip_selection+[/bold]")
     else:
         console.print("Nothing was set: [bold]--write[/bold] does it.")
     if show:

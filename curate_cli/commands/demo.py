@@ -31,7 +31,8 @@ def demo(
     as_json: Json = False,
 ) -> int:
     """Make a small library of real footage and curate it, from files to a training set."""
-    from curate_assets.runs import dagster_instance, register_shards, run_assets, selected
+    from curate_assets.asset_selection import selected
+    from curate_assets.runs import dagster_instance, register_shards, run_assets
     from curate_assets.status import status_of
     from curate_cli.demo_library import DEMO_VIDEOS, make_library
     from curate_resources.manifests import Manifests

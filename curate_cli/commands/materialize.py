@@ -26,8 +26,8 @@ def materialize(
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
+    from curate_assets.asset_selection import selected
     from curate_assets.config import resolve_config
-    from curate_assets.runs import selected
     from curate_resources.manifests import Manifests
     from curate_resources.storage import Storage, root_uri
 
@@ -47,8 +47,8 @@ def retry_failed(
     as_json: Json = False,
 ) -> int:
     """Compute failed rows again, and what could not be made because of them; all other rows stay as they are."""
+    from curate_assets.asset_selection import selected
     from curate_assets.config import resolve_config
-    from curate_assets.runs import selected
     from curate_assets.status import failed_shards
     from curate_resources.manifests import Manifests
     from curate_resources.storage import Storage, root_uri

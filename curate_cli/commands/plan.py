@@ -23,9 +23,9 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
+    from curate_assets.asset_selection import selected
     from curate_assets.outlook import outlook
     from curate_assets.presets import ShardSettings
-    from curate_assets.runs import selected
     from curate_resources.manifests import Manifests
     from curate_resources.storage import Storage, root_uri
 

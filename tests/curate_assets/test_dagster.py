@@ -7,9 +7,10 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
+from curate_assets.asset_selection import asset_names, selected
 from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
-from curate_assets.runs import RunOutcome, asset_names, register_shards, run_assets, selected
+from curate_assets.runs import RunOutcome, register_shards, run_assets
 from curate_assets.streamed import reported
 from curate_resources.manifests import Manifest, Manifests
 from curate_resources.plan import Materialized

@@ -11,10 +11,10 @@ import pytest
 import typer.main
 import yaml
 
+from curate_assets.asset_selection import selected
 from curate_assets.config import CurationConfig, validated
 from curate_assets.docs_pages.__main__ import pages
 from curate_assets.query import run_query
-from curate_assets.runs import selected
 from curate_cli.main import app
 from curate_resources.kuberay import KubeRayJobs, cluster_spec
 from curate_resources.sources import Sources
@@ -22,7 +22,7 @@ from curate_resources.storage_profiles import StorageSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-MAKE_TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 CURATE = typer.main.get_command(app)
 
 

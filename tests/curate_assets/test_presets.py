@@ -98,7 +98,7 @@ def test_a_preset_that_is_no_good_costs_its_own_shards_only(storage, instance):
     (outcome,) = run(storage, instance)
     assert outcome.error is not None
     assert "presets/short.yaml is not valid" in outcome.error and "clips.max_second: unknown key" in outcome.error
-    assert "preset long is not there" in outcome.error
+    assert "there is no preset 'long'" in outcome.error
     assert clips(storage) == {"other-000000": 2}
 
 

@@ -187,7 +187,7 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         (unknown_setting, "configuration", "clips.min_second: unknown key", "docs/configuration.md"),
         (unknown_source, "watched sources", "sources.studio.url: Extra", "sources.yaml"),
         (preset_of_the_dataset, "presets", "presets/studio.yaml cannot set", "mend the file"),
-        (missing_preset, "presets", "preset studio is not there", "mend the file"),
+        (missing_preset, "presets", "there is no preset 'studio'", "mend the file"),
         (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
         (silent_cluster, "Ray", "no job server answers", "cluster.address"),
     ],

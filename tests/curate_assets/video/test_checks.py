@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 from dagster import DagsterInstance
 
+from curate_assets.asset_selection import selected
 from curate_assets.config import CurationConfig
 from curate_assets.definitions import defs
 from curate_assets.query import run_query
-from curate_assets.runs import register_shards, run_assets, selected
+from curate_assets.runs import register_shards, run_assets
 from curate_assets.video.checks import CHECKS
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
