@@ -3,7 +3,7 @@
 All of it is declared always, so that the UI shows it, and off until `automation.enabled` in `sources.yaml`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,14 +13,19 @@ from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
 from curate_assets.sensors import failure_alert, source_sensor
 from curate_assets.video.stages import TABLES
+from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.audit import audit
 from curate_resources.discovery import Discovery
 from curate_resources.sources import Sources
+from curate_resources.stage import Table
 from curate_resources.storage import Storage
 from curate_resources.upkeep import keep_up
 
 PUBLISHED = ("training_dataset", "dataset_report")
 """What people rely on."""
+
+OWN_TABLES: Mapping[str, Table] = {**TABLES, TRAINING_DATASET.name: TRAINING_DATASET}
+"""The tables that upkeep looks after. Those of assets that others add to a root are theirs to keep."""
 
 _WARN_SHARE = 0.75
 
@@ -136,13 +141,13 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
     return job
 
 
-def upkeep_job(keep_hours: float) -> dg.JobDefinition:
-    """A job that compacts and indexes tables and removes what nothing points at."""
+def upkeep_job(keep_hours: float, tables: Mapping[str, Table] = OWN_TABLES) -> dg.JobDefinition:
+    """A job that compacts and indexes tables and removes what nothing points at, of these tables alone."""
 
     @dg.op(required_resource_keys={"curation"}, description="Compacts and indexes tables; removes orphans.")
     def keep_tables(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         curation: Curation = context.resources.curation
-        done = keep_up(curation.storage, TABLES, keep_hours * 3600)
+        done = keep_up(curation.storage, tables, keep_hours * 3600)
         metadata = {
             "compacted": list(done.compacted),
             "indexed": list(done.indexed),

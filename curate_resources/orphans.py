@@ -1,10 +1,17 @@
-"""Files under the root that nothing points at: what killed runs were writing, and what later settings replaced."""
+"""Files under the root that nothing points at: what killed runs were writing, and what later settings replaced.
 
+A file counts only where it is known whose it is. Everything else under the root, such as the media of assets that
+others brought, is left alone.
+"""
+
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+
+import pyarrow as pa
 
 from curate_resources.history import HISTORY, History
 from curate_resources.stage import Table
@@ -16,6 +23,9 @@ MEDIA = "media"
 _OF_OTHERS = ("tables", HISTORY, "dagster")
 """Folders whose files Lance and Dagster see to."""
 
+_PART = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$")
+"""How `Storage.writer` names a file that is not complete yet."""
+
 
 @dataclass(frozen=True)
 class Orphan:
@@ -26,36 +36,59 @@ class Orphan:
 
 
 def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Iterator[Orphan]:
-    """Files below `media/` that no row of any table points at, and partly written ones everywhere else.
+    """Files in the media folders of these tables that no row points at, and partly written ones of ours anywhere.
 
-    Younger files are left out: a run that is under way commits its rows after it has written their files.
+    A path that any table under the root names is in use, whoever brought the table. Younger files are left out: a run
+    that is under way commits its rows after it has written their files.
     """
-    store = Tables(storage)
-    pointed_at = {
-        path
-        for table in tables.values()
-        if "path" in table.columns.names
-        for path in store.read(table, columns=["path"])["path"].to_pylist()
-    }
+    owned = tuple(f"{table.media}/" for table in tables.values() if table.media is not None)
+    pointed_at = _pointed_at(storage, owned)
     latest = time.time() - older_than_seconds
     folders = [folder for folder in storage.folders("") if folder not in _OF_OTHERS]
     for found in chain(storage.walk("", recursive=False), *map(storage.walk, folders)):
-        in_media = found.path.startswith(f"{MEDIA}/")
-        orphan = found.path not in pointed_at if in_media else found.path.endswith(PARTIAL)
+        ours = found.path.startswith(owned)
+        orphan = (ours and found.path not in pointed_at) or _PART.search(found.path) is not None
         if orphan and found.modified <= latest:
             yield Orphan(found.path, found.bytes)
 
 
-def forget_versions(storage: Storage, older_than_seconds: float) -> int:
-    """Drop old versions of all tables and of the history, and what was written for versions that never came; returns
-    bytes freed.
+def _pointed_at(storage: Storage, folders: tuple[str, ...]) -> set[str]:
+    """The paths in some folders that are named by a column `path` of any table under the root."""
+    store, found = Tables(storage), set[str]()
+    for name in store.names():
+        dataset = store.dataset(name)
+        if "path" not in dataset.schema.names or not _is_text(dataset.schema.field("path").type):
+            continue
+        for batch in dataset.to_batches(columns=["path"]):
+            # Others may write whole URIs.
+            paths = [path.removeprefix(f"{storage.root}/") for path in batch["path"].unique().to_pylist() if path]
+            found.update(path for path in paths if path.startswith(folders))
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def forget_versions(storage: Storage, older_than_seconds: float, names: Collection[str] | None = None) -> int:
+    """Drop old versions of tables and of the history, and what was written for versions that never came; returns
+    bytes freed. Versions that somebody has tagged stay.
 
     With an age of 0, files of commits that are under way would go, too: nothing may run then.
+
+    Args:
+        names: of these tables only; None: of all under the root.
     """
     store = Tables(storage)
     age = timedelta(seconds=older_than_seconds)
     freed = History(storage).compact(age, delete_unverified=not older_than_seconds)
     for name in store.names():
-        dataset = store.dataset(name)
-        freed += dataset.cleanup_old_versions(older_than=age, delete_unverified=not older_than_seconds).bytes_removed
+        if names is None or name in names:
+            freed += (
+                store.dataset(name)
+                .cleanup_old_versions(
+                    older_than=age, delete_unverified=not older_than_seconds, error_if_tagged_old_versions=False
+                )
+                .bytes_removed
+            )
     return freed

@@ -54,6 +54,8 @@ class Table:
         sections: names of the config sections that its rows depend on.
         model: from the configuration, the (name, revision) of the model that makes the rows, if there is one; cheap.
         measures: a few numbers of a shard's rows, by name, that are kept in the history, to be compared between runs.
+        media: the folder below the root that only its rows' files are in, which their column `path` names. Clean-ups
+            remove what no row names there, and nothing of anyone else's.
     """
 
     name: str
@@ -68,6 +70,11 @@ class Table:
     sections: tuple[str, ...] = ()
     model: Callable[[Any], tuple[str, str]] | None = None
     measures: Callable[[pa.Table], Mapping[str, list[float]]] | None = None
+    media: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.media is not None and "path" not in self.columns.names:
+            raise ValueError(f"table {self.name} has files in {self.media}, but no column `path` that names them")
 
     def recipe(self, config: Any) -> Recipe:
         """What rows are made with under a configuration."""

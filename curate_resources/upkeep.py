@@ -36,12 +36,14 @@ class Upkeep:
 
 
 def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Upkeep:
-    """Compact and index all tables; remove versions, and files that nothing points at, that are older than this."""
+    """Compact and index these tables; remove their versions, and files of theirs that nothing points at, that are older
+    than this. Tables that others brought are left to them."""
     store = Tables(storage)
     compacted: list[str] = []
     indexed: list[str] = []
     busy: list[str] = []
-    for name in store.names():
+    names = [name for name in store.names() if name in tables]
+    for name in names:
         try:
             if store.dataset(name).optimize.compact_files().fragments_removed:
                 compacted.append(name)
@@ -54,7 +56,7 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
     found = list(orphans(storage, tables, older_than_seconds))
     for orphan in found:
         storage.delete(orphan.path)
-    freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds)
+    freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds, names)
     return Upkeep(tuple(compacted), tuple(indexed), tuple(busy), len(found), freed)
 
 

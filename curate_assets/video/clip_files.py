@@ -23,6 +23,7 @@ CLIP_FILES = Table(
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
     version="4",
+    media="media/clips",
     columns=pa.schema(
         [
             ("video_id", pa.string()),
@@ -58,7 +59,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
         rows: list[Row] = []
         for index, clip in enumerate(work.items.to_pylist()):
             source = sources[clip["video_id"]]
-            path = f"media/clips/{clip['clip_id']}-{work.fingerprints[CLIP_FILES.name][index][:8]}.mp4"
+            path = f"{CLIP_FILES.media}/{clip['clip_id']}-{work.fingerprints[CLIP_FILES.name][index][:8]}.mp4"
             with local_copy(source["uri"]) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
                 target = Path(folder) / "clip.mp4"
                 span = Span(clip["start_frame"], clip["end_frame"], clip["start_ns"], clip["end_ns"])

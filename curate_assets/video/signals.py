@@ -80,6 +80,7 @@ STORYBOARDS = Table(
     keys=("video_id", "frame"),
     version="3",
     sections=("storyboards",),
+    media="media/storyboards",
     columns=pa.schema(
         [
             ("video_id", pa.string()),
@@ -153,7 +154,7 @@ being scanned. A whole number of scan chunks."""
 
 def storyboard_folder(video_id: str, fingerprint: str) -> str:
     """Where a video's storyboard lies; another way of making it is another folder, so no file is ever overwritten."""
-    return f"media/storyboards/{video_id}-{fingerprint[:8]}"
+    return f"{STORYBOARDS.media}/{video_id}-{fingerprint[:8]}"
 
 
 class _Gatherer(Protocol):

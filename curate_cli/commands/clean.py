@@ -22,10 +22,12 @@ def clean(
     as_json: Json = False,
 ) -> int:
     """Remove media files that no row points at, and old versions of tables: of killed runs, or of earlier settings.
+    Files and tables of assets that others added to the root stay.
 
     With --older-than-hours 0 nothing may run at the same time.
     """
     from curate_assets.video.stages import TABLES
+    from curate_assets.video.training_dataset import TRAINING_DATASET
     from curate_resources.orphans import forget_versions, orphans
     from curate_resources.storage import Storage, root_uri
 
@@ -34,7 +36,7 @@ def clean(
     if not dry_run:
         for orphan in found:
             storage.delete(orphan.path)
-    freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600)
+    freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600, {*TABLES, TRAINING_DATASET.name})
     _print_cleaned(found, freed, dry_run, as_json)
     return OK
 

@@ -1,15 +1,21 @@
-"""What killed writers leave behind: nobody takes it for a file, and the clean-up finds it."""
+"""What killed writers leave behind: nobody takes it for a file, and the clean-up finds it, and nothing of others."""
 
 from contextlib import ExitStack
 from dataclasses import asdict
 
+import lance
+import pyarrow as pa
 import pytest
 
+from curate_assets.automation import OWN_TABLES
+from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.signals import STORYBOARDS
 from curate_resources.jobs import Ledger
 from curate_resources.orphans import forget_versions, orphans
 from curate_resources.plan import Materialized
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
+from curate_resources.upkeep import keep_up
 
 FOLDERS = ("datasets/1", "jobs/one/done", "manifests", "media/storyboards", "reports")
 
@@ -25,8 +31,50 @@ def test_parts_of_files_are_found_in_every_folder(storage):
             storage.write(f"{folder}/whole", b"whole")
             being_written.enter_context(storage.writer(f"{folder}/part"))
         being_written.enter_context(storage.writer("part"))
-        found = {orphan.path.rsplit(".", 2)[0] for orphan in orphans(storage, {}, 0)}
+        found = {orphan.path.rsplit(".", 2)[0] for orphan in orphans(storage, {"storyboards": STORYBOARDS}, 0)}
         assert found == {"media/storyboards/whole", "part", *(f"{folder}/part" for folder in FOLDERS)}
+
+
+@pytest.fixture
+def others(storage) -> dict[str, bytes]:
+    """A root with assets that others brought, and files that nobody knows; what must be there afterwards."""
+    row = {"shard": "a", "video_id": "v", "clip_id": "c", "path": "media/clips/kept.mp4", "status": "ok"}
+    Tables(storage).swap(CLIP_FILES, "a", pa.Table.from_pylist([row], schema=CLIP_FILES.rows_schema))
+    columns = {
+        "path": ["media/faces/1.jpg", "media/clips/of-theirs.mp4", f"{storage.root}/media/clips/by-uri.mp4"],
+        "picture": ["media/faces/2.jpg"] * 3,
+    }
+    for number in range(3):
+        lance.write_dataset(pa.table(columns), storage.uri("tables/faces.lance"), mode="append" if number else "create")
+    named = ["faces/1.jpg", "faces/2.jpg", "faces/3.jpg", "clips/kept.mp4", "clips/of-theirs.mp4", "clips/by-uri.mp4"]
+    unknown = ["media/notes.txt", "media/clips2/1.mp4", "faces/film.mp4.partial", "download.partial"]
+    paths = [*(f"media/{name}" for name in named), *unknown]
+    for path in paths:
+        storage.write(path, path.encode())
+    storage.write("media/clips/lost.mp4", b"12345")
+    storage.write("media/storyboards/v-1/000000.jpgs", b"12345")
+    return {path: path.encode() for path in paths}
+
+
+def test_only_files_whose_owner_is_known_are_removed(storage, others):
+    """Before, whatever lay below `media/` and was in no table of ours was deleted every night."""
+    lost = {"media/clips/lost.mp4", "media/storyboards/v-1/000000.jpgs"}
+    assert {orphan.path for orphan in orphans(storage, OWN_TABLES, 0)} == lost
+    assert keep_up(storage, OWN_TABLES, 0).files == len(lost)
+    assert {path: storage.read(path) for path in others} == others
+
+
+def test_tables_of_others_keep_their_versions_and_ours_those_with_a_tag(storage, others):
+    store = Tables(storage)
+    store.dataset("clip_files").tags.create("published", 1)
+    keep_up(storage, OWN_TABLES, 0)
+    assert [version["version"] for version in store.dataset("faces").versions()] == [1, 2, 3]
+    assert 1 in [version["version"] for version in store.dataset("clip_files").versions()]
+
+
+def test_a_table_that_names_a_media_folder_says_which_file_is_which_rows():
+    with pytest.raises(ValueError, match="no column `path`"):
+        type(CLIP_FILES)("a", "clip", ("key",), pa.schema([("key", pa.string())]), "", media="media/a")
 
 
 def test_a_ledger_entry_that_is_being_written_is_no_entry(storage):
