@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from curate_resources import object_stores
+from curate_resources.content import on_disk
 from curate_resources.storage import is_local, local_path
 from curate_resources.stored_object import StoredObject
 
@@ -67,7 +68,7 @@ def _walked(folder: str, after: list[str]) -> Iterator[StoredObject]:
             if parts >= after[: len(parts)]:
                 yield from _walked(entry.path, after)
         elif parts > after and os.path.isfile(entry.path):  # a link may lead nowhere, or to itself
-            yield _on_disk(entry.path)
+            yield on_disk(entry.path)
 
 
 def nameable(path: str) -> bool:
@@ -92,12 +93,7 @@ def stat_in(folder: str, path: str) -> StoredObject:
     Raises:
         FileNotFoundError: it is gone.
     """
-    return _on_disk(path) if is_local(folder) else object_stores.stat(uri_of(folder, path))
-
-
-def _on_disk(path: str) -> StoredObject:
-    about = os.stat(path)
-    return StoredObject(path, about.st_size, about.st_mtime, str(about.st_mtime_ns))
+    return on_disk(path) if is_local(folder) else object_stores.stat(uri_of(folder, path))
 
 
 def folder_of(uri: str, file: str) -> str | None:

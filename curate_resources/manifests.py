@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate_resources import object_stores, web_files
+from curate_resources.content import on_disk
 from curate_resources.listing import nameable
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
@@ -45,7 +46,7 @@ MANIFEST = Table(
 
 
 class Entry(BaseModel):
-    """One file: `version` changes when the file does; it is its modification time, or an object's ETag."""
+    """One file: `version` changes when the file does; it is its times of change, or an object's ETag."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     uri: str
@@ -289,8 +290,8 @@ def _local_files(source: str) -> Iterator[_File]:
         paths += [os.path.join(folder, name) for name in names]
     for path in paths:
         if os.path.isfile(path):
-            about = os.stat(path)
-            yield _File(path, about.st_size, str(about.st_mtime_ns))
+            about = on_disk(path)
+            yield _File(path, about.bytes, about.version)
 
 
 def _raised(error: OSError) -> None:

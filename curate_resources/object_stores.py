@@ -19,6 +19,7 @@ from curate_resources.stored_object import (
     LONGEST_PAUSE,
     RETRIES,
     TIMEOUT,
+    SourceChanged,
     StorageRefuses,
     StorageUnavailable,
     StoredObject,
@@ -48,18 +49,19 @@ def stat(uri: str) -> StoredObject:
         return _object(obstore.head(store, path))
 
 
-def read_range(uri: str, start: int, length: int) -> bytes:
-    """The bytes [start, start + length) of an object, all of them.
+def read_range(uri: str, start: int, length: int, version: str | None = None) -> bytes:
+    """The bytes [start, start + length) of an object, all of them; of that version, if one is named.
 
     Raises:
         NotThere, StorageUnavailable: as `stat`.
+        SourceChanged: it has another version by now.
     """
     if length == 0:
         return b""
     read = web_files.read_range if web_files.is_web(uri) else _range
 
     def whole() -> bytes:
-        data = read(uri, start, length)
+        data = read(uri, start, length, version)
         if len(data) != length:
             raise StorageUnavailable(f"{uri}: {len(data)} bytes came instead of {length}")
         return data
@@ -248,9 +250,12 @@ def _object(meta: Any) -> StoredObject:
     return StoredObject(meta["path"], meta["size"], modified, meta["e_tag"] or f"{modified:.6f}")
 
 
-def _range(uri: str, start: int, length: int) -> bytes:
+def _range(uri: str, start: int, length: int, version: str | None) -> bytes:
     import obstore
 
     store, path = opened(uri)
     with told(uri):
-        return bytes(obstore.get_range(store, path, start=start, length=length))
+        answer = obstore.get(store, path, options={"range": (start, start + length)})
+        if version is not None and _object(answer.meta).version != version:
+            raise SourceChanged.while_read(uri)
+        return bytes(answer.bytes())

@@ -20,11 +20,12 @@ def range_file(uri: str) -> io.BufferedReader:
     Raises:
         FileNotFoundError: there is no such file.
         StorageUnavailable: it cannot be read.
+        SourceChanged: while reading; it was replaced.
     """
     if is_local(uri):
         return open(local_path(uri), "rb")  # the caller closes it
-    size = object_stores.stat(uri).bytes
-    ranges = _Ranges(size, lambda start, length: object_stores.read_range(uri, start, length))
+    about = object_stores.stat(uri)
+    ranges = _Ranges(about.bytes, lambda start, length: object_stores.read_range(uri, start, length, about.version))
     return io.BufferedReader(ranges, _BLOCK)
 
 

@@ -10,17 +10,19 @@ import fcntl
 import hashlib
 import os
 import time
+import uuid
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
-from curate_resources.object_stores import read_range, stat
+from curate_resources.content import Content, content_of
+from curate_resources.object_stores import read_range
 from curate_resources.private_folder import private_folder
 from curate_resources.storage_profiles import storage_settings
-from curate_resources.stored_object import StoredObject
-from gpu_kernels.errors import NotThere, OperatingError
+from curate_resources.stored_object import SourceChanged, StoredObject
+from curate_resources.web_files import shown
+from gpu_kernels.errors import OperatingError
 
 _BLOCK = 8 << 20
 _COMPLETE = ".complete"
@@ -51,24 +53,31 @@ class Scratch:
         return cls(folder, int(settings.gib * (1 << 30)))
 
     @contextmanager
-    def copy(self, uri: str) -> Generator[str, None, None]:
+    def copy(self, uri: str, about: StoredObject, content: Content | None = None) -> Generator[str, None, None]:
         """The path of a file with the content of an object, which stays as it is until the block ends.
 
+        Args:
+            about: what is known of the object.
+            content: that it must have, where its version does not tell contents apart.
+
         Raises:
-            FileNotFoundError: there is no such object.
+            NotThere: there is no such object.
+            SourceChanged: it is no longer what `about` says, or has another content.
             StorageUnavailable: it cannot be read.
             ScratchTooSmall: it is larger than the budget, or others hold all of that for an hour.
         """
-        about = stat(uri)
-        name = hashlib.sha256(f"{uri.partition('?')[0]} {about.version} {about.bytes}".encode()).hexdigest()[:32]
-        path = self.folder / f"{name}{PurePosixPath(urlsplit(uri).path).suffix.lower()}"
+        # Without a version to rely on, a copy is shared by those who want one content, else by nobody.
+        version = about.version if about.pinned else content.id if content is not None else uuid.uuid4().hex
+        place = shown(uri)
+        name = hashlib.sha256(f"{place} {version} {about.bytes}".encode()).hexdigest()[:32]
+        path = self.folder / f"{name}{PurePosixPath(place).suffix.lower()}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._held(uri, about, path):
+        with self._held(uri, about, path, None if about.pinned else content):
             os.utime(path)
             yield str(path)
 
     @contextmanager
-    def _held(self, uri: str, about: StoredObject, path: Path) -> Generator[None, None, None]:
+    def _held(self, uri: str, about: StoredObject, path: Path, content: Content | None) -> Generator[None, None, None]:
         while True:
             file = self._reserved(uri, about, path)
             try:
@@ -81,6 +90,8 @@ class Scratch:
                     fcntl.flock(file, fcntl.LOCK_EX)
                     if _is_at(file, path) and not _complete(path).exists():
                         _fetch(uri, about, file)
+                        if content is not None and content_of(str(path)).id != content.id:
+                            raise SourceChanged.since_probed(shown(uri))
                         _complete(path).touch()
                     continue
                 yield
@@ -144,12 +155,8 @@ def _removed(path: Path) -> bool:
 
 def _fetch(uri: str, about: StoredObject, file: int) -> None:
     for start in range(0, about.bytes, _BLOCK):
-        block = read_range(uri, start, min(_BLOCK, about.bytes - start))
+        block = read_range(uri, start, min(_BLOCK, about.bytes - start), about.version)
         os.pwrite(file, block, start)
-    with suppress(FileNotFoundError):
-        if stat(uri).version == about.version:
-            return
-    raise NotThere(f"{uri} changed while it was read: add its folder again")
 
 
 def _complete(path: Path) -> Path:

@@ -12,9 +12,8 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from curate_resources import object_stores
-from curate_resources.scratch import Scratch
 from curate_resources.storage_profiles import store_options
-from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.errors import UserError
 
 DEFAULT_ROOT = "./curate-data"
 
@@ -208,21 +207,3 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
         raise UserError(f"{uri} is a folder: name a file in it")
     with Storage(folder).writer(f"{name}{question}{query}") as file:
         yield file
-
-
-@contextmanager
-def local_copy(uri: str) -> Generator[str, None, None]:
-    """A path of this machine with the content of `uri`: the file itself when it is local, else a copy that all
-    processes of the machine share (curate_resources.scratch).
-
-    Raises:
-        NotThere: there is no such file.
-    """
-    if is_local(uri):
-        path = local_path(uri)
-        if not os.path.isfile(path):
-            raise NotThere(f"{uri} is gone: put it back, or add its folder again")
-        yield path
-        return
-    with Scratch.of_this_machine().copy(uri) as path:
-        yield path

@@ -26,15 +26,34 @@ class StorageRefuses(StorageUnavailable):
     """It answers, and asking again would not help."""
 
 
+class SourceChanged(OperatingError, OSError):
+    """A file no longer has the content that it had when it was hashed, or when reading it began."""
+
+    @classmethod
+    def while_read(cls, shown: str) -> "SourceChanged":
+        """Some of it was read already."""
+        return cls(f"{shown} changed while it was read: `curate add` it again and materialize")
+
+    @classmethod
+    def since_probed(cls, shown: str) -> "SourceChanged":
+        """All that is known of it was made from another content."""
+        return cls(
+            f"{shown} changed since it was probed: `curate add` it again, or wait for the audit of its source, and "
+            "materialize; or put the old file back"
+        )
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """An object: its path in the bucket, bytes, time of its last change in seconds since 1970, and what changes with
-    its content, which is its ETag where there is one."""
+    its content, which is its ETag where there is one. `pinned`: no two contents can have the same version; of some
+    servers they can."""
 
     path: str
     bytes: int
     modified: float
     version: str
+    pinned: bool = True
 
 
 def repeated(attempt: Callable[[], _T]) -> _T:

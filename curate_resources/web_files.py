@@ -9,7 +9,15 @@ from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from curate_resources.stored_object import LONGEST_PAUSE, RETRIES, TIMEOUT, StorageUnavailable, StoredObject, repeated
+from curate_resources.stored_object import (
+    LONGEST_PAUSE,
+    RETRIES,
+    TIMEOUT,
+    SourceChanged,
+    StorageUnavailable,
+    StoredObject,
+    repeated,
+)
 from gpu_kernels.errors import NotThere
 
 if TYPE_CHECKING:
@@ -34,30 +42,40 @@ def stat(url: str) -> StoredObject:
     # A presigned URL is for one method, so the size is asked for by reading one byte.
     def ask() -> StoredObject:
         with _asked(url, 0, 1) as response:
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            size = int(total or response.headers.get("Content-Length", "-1")) if total != "*" else -1
-            if size < 0:
-                raise StorageUnavailable(f"{_shown(url)}: the server does not say how large it is")
-            changed = response.headers.get("Last-Modified")
-            modified = parsedate_to_datetime(changed).timestamp() if changed else 0.0
-            version = response.headers.get("ETag") or changed or str(size)
-            return StoredObject(unquote(urlsplit(url).path).lstrip("/"), size, modified, version)
+            return _about(url, response)
 
     return repeated(ask)
 
 
-def read_range(url: str, start: int, length: int) -> bytes:
-    """The bytes [start, start + length) of a file, as many as came.
+def _about(url: str, response: "requests.Response") -> StoredObject:
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    size = int(total or response.headers.get("Content-Length", "-1")) if total != "*" else -1
+    if size < 0:
+        raise StorageUnavailable(f"{shown(url)}: the server does not say how large it is")
+    changed, tag = response.headers.get("Last-Modified"), response.headers.get("ETag", "")
+    modified = parsedate_to_datetime(changed).timestamp() if changed else 0.0
+    # Of a file that changed within the second, a further change may not show in the time.
+    now = response.headers.get("Date")
+    settled = changed is not None and now is not None and parsedate_to_datetime(now).timestamp() > modified + 1
+    pinned = not tag.startswith("W/") if tag else settled
+    return StoredObject(unquote(urlsplit(url).path).lstrip("/"), size, modified, tag or changed or str(size), pinned)
+
+
+def read_range(url: str, start: int, length: int, version: str | None = None) -> bytes:
+    """The bytes [start, start + length) of a file, as many as came; of that version, if one is named.
 
     Raises:
         NotThere, StorageUnavailable: as `stat`.
+        SourceChanged: it has another version by now.
     """
     import requests
 
     try:
         with _asked(url, start, length) as response:
+            if version is not None and _about(url, response).version != version:
+                raise SourceChanged.while_read(shown(url))
             if start and response.status_code != 206:
-                raise StorageUnavailable(f"{_shown(url)}: the server does not give parts of files")
+                raise StorageUnavailable(f"{shown(url)}: the server does not give parts of files")
             data = bytearray()
             for block in response.iter_content(1 << 20):
                 data += block
@@ -65,7 +83,7 @@ def read_range(url: str, start: int, length: int) -> bytes:
                     break
             return bytes(data[:length])
     except requests.RequestException as error:
-        raise StorageUnavailable(f"{_shown(url)}: {type(error).__name__} while reading") from error
+        raise StorageUnavailable(f"{shown(url)}: {type(error).__name__} while reading") from error
 
 
 def _asked(url: str, start: int, length: int) -> "requests.Response":
@@ -79,12 +97,12 @@ def _asked(url: str, start: int, length: int) -> "requests.Response":
             timeout=(10, TIMEOUT.total_seconds()),
         )
     except requests.RequestException as error:
-        raise StorageUnavailable(f"{_shown(url)}: {type(error).__name__}") from error
+        raise StorageUnavailable(f"{shown(url)}: {type(error).__name__}") from error
     if response.status_code in (404, 410):
-        raise NotThere(f"there is no {_shown(url)}")
+        raise NotThere(f"there is no {shown(url)}")
     if response.status_code not in (200, 206):
         hint = "; a presigned URL may have expired" if response.status_code == 403 else ""
-        raise StorageUnavailable(f"{_shown(url)}: the server answers {response.status_code}{hint}")
+        raise StorageUnavailable(f"{shown(url)}: the server answers {response.status_code}{hint}")
     return response
 
 
@@ -104,12 +122,12 @@ def write(url: str, content: IO[bytes]) -> None:
             # Of a file, `requests` says the length, without which stores refuse it, and sends it in small blocks.
             return _session().put(url, data=content, timeout=(10, TIMEOUT.total_seconds()))
         except requests.RequestException as error:
-            raise StorageUnavailable(f"{_shown(url)}: {type(error).__name__} while writing") from error
+            raise StorageUnavailable(f"{shown(url)}: {type(error).__name__} while writing") from error
 
     answer = repeated(put)
     if not answer.ok:
         hint = "; a presigned URL may have expired, or be for reading" if answer.status_code == 403 else ""
-        raise StorageUnavailable(f"{_shown(url)}: the server answers {answer.status_code}{hint}")
+        raise StorageUnavailable(f"{shown(url)}: the server answers {answer.status_code}{hint}")
 
 
 @cache
@@ -132,6 +150,6 @@ def _session() -> "requests.Session":
     return session
 
 
-def _shown(url: str) -> str:
-    """A URL without its query, which may hold a signature."""
-    return url.partition("?")[0]
+def shown(uri: str) -> str:
+    """A URL without its query, which may hold a signature; other URIs as they are."""
+    return uri.partition("?")[0] if is_web(uri) else uri

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import GROUPED, kept_clips
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
 from curate_resources.stage import Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage, local_copy
+from curate_resources.storage import Storage
 from gpu_kernels.clip_encoding import Span
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
@@ -60,7 +60,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
         for index, clip in enumerate(work.items.to_pylist()):
             source = sources[clip["video_id"]]
             path = f"{CLIP_FILES.media}/{clip['clip_id']}-{work.fingerprints[CLIP_FILES.name][index][:8]}.mp4"
-            with local_copy(source["uri"]) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            with opened(source) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
                 target = Path(folder) / "clip.mp4"
                 span = Span(clip["start_frame"], clip["end_frame"], clip["start_ns"], clip["end_ns"])
                 copied = cut_clip(nursery, local, str(target), source["container"], span, config.clip_files)

@@ -16,6 +16,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "uri": "the file, as in the shard's manifest",
         "video_id": _VIDEO,
         "bytes": "size of the file",
+        "version": "what changes with the file's content: its times of change on a disk, or its ETag",
         "container": "FFmpeg's name of the demuxer",
         "codec": "FFmpeg's name of the video codec",
         "pixel_format": "FFmpeg's name of the pixel format, such as `yuv420p10le`",

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from curate_assets.video.measures import damage
 from curate_assets.video.segments import appended, overlapping, segment_of, segments_of, with_values
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
 from curate_resources.stage import Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
-from curate_resources.storage import Storage, local_copy
+from curate_resources.storage import Storage
 from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
@@ -124,7 +124,7 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
             if wants(STORYBOARDS.name):
                 folder = storyboard_folder(video_id, work.fingerprints[STORYBOARDS.name][index])
                 gatherers.append(_Storyboard(video_id, folder, storage))
-            with local_copy(item["uri"]) as path:
+            with opened(item) as path:
                 chunks = read_scan(
                     nursery,
                     path,

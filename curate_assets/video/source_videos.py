@@ -1,14 +1,16 @@
 """`source_videos`: what every file of a shard is, and whether it can be used at all."""
 
-import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pyarrow as pa
 
+from curate_resources.content import Content
+from curate_resources.local_copies import hashed_copy, local_copy
 from curate_resources.manifests import MANIFEST
 from curate_resources.stage import Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage, local_copy
+from curate_resources.storage import Storage
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.segments import SEGMENT_FRAMES
 
@@ -16,7 +18,7 @@ SOURCE_VIDEOS = Table(
     name="source_videos",
     grain="file",
     keys=("uri",),
-    version="3",
+    version="4",
     linked_by=("video_id",),
     identity=("video_id",),
     distinct="video_id",
@@ -25,6 +27,7 @@ SOURCE_VIDEOS = Table(
             ("uri", pa.string()),
             ("video_id", pa.string()),
             ("bytes", pa.int64()),
+            ("version", pa.string()),
             ("container", pa.string()),
             ("codec", pa.string()),
             ("pixel_format", pa.string()),
@@ -55,7 +58,6 @@ SOURCE_VIDEOS = Table(
     ),
 )
 
-_HASH_BLOCK = 1 << 20
 _PROBE = "gpu_kernels.containers:probe"
 
 
@@ -66,24 +68,24 @@ def open_prober(config: Any, storage: Storage) -> Worker:
     def probe(work: Work) -> Mapping[str, list[Row]]:
         rows: list[Row] = []
         for uri in work.items["uri"].to_pylist():
-            with local_copy(uri) as path:
-                video_id, size = content_id(path)
+            with hashed_copy(uri) as (path, content):
                 header, _ = next(iter(list(nursery.run(_PROBE, path=path, segment_frames=SEGMENT_FRAMES))))
             facts = {key: value for key, value in header.items() if key != "kind"}
-            rows.append({"uri": uri, "video_id": video_id, "bytes": size, **facts})
+            known = {"video_id": content.id, "bytes": content.bytes, "version": content.version}
+            rows.append({"uri": uri, **known, **facts})
         return {SOURCE_VIDEOS.name: rows}
 
     return probe
 
 
-def content_id(path: str) -> tuple[str, int]:
-    """The first 128 bits of the SHA-256 of a file's content, as hex, and its size in bytes."""
-    digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest()[:32], size
+def opened(row: Row) -> AbstractContextManager[str]:
+    """The file of a row as a path of this machine, with the content that was hashed when it was probed.
+
+    Raises:
+        NotThere: it is gone.
+        SourceChanged: it has another content now.
+    """
+    return local_copy(row["uri"], Content(row["video_id"], row["bytes"], row["version"]))
 
 
 PROBE = Stage(name="probe", item=MANIFEST.name, reads=(), writes=(SOURCE_VIDEOS,), open=open_prober, heavy=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from curate_resources import object_stores
+from curate_resources.object_stores import stat
 from curate_resources.scratch import Scratch, ScratchTooSmall
 
 MB = 1_000_000
@@ -32,7 +33,7 @@ def test_many_readers_fetch_a_file_once(s3, videos, tmp_path):
     uri, scratch = next(iter(videos)), Scratch(tmp_path / "scratch", 25 * MB)
 
     def read(_: int) -> bytes:
-        with scratch.copy(uri) as path:
+        with scratch.copy(uri, stat(uri)) as path:
             assert path.endswith(".mp4")
             return Path(path).read_bytes()
 
@@ -52,7 +53,7 @@ def test_the_budget_holds_and_what_nobody_reads_makes_room(videos, tmp_path):
             time.sleep(0.005)
 
     def hold(uri: str) -> bool:
-        with scratch.copy(uri) as path:
+        with scratch.copy(uri, stat(uri)) as path:
             held.release()
             time.sleep(0.5)
             return Path(path).read_bytes() == videos[uri]
@@ -72,22 +73,23 @@ def test_what_a_killed_process_began_is_finished_by_the_next(s3, videos, tmp_pat
     s3.proxy.share, s3.proxy.faults = 1.0, ("slow",)
     script = (
         "import sys; from pathlib import Path; from curate_resources.scratch import Scratch\n"
-        f"with Scratch(Path(sys.argv[1]), {25 * MB}).copy({uri!r}): print('fetched')"
+        "from curate_resources.object_stores import stat\n"
+        f"with Scratch(Path(sys.argv[1]), {25 * MB}).copy({uri!r}, stat({uri!r})): print('fetched')"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE)
     while not list(folder.glob("*.mp4")):
         time.sleep(0.01)
     process.kill()
     assert process.communicate()[0] == b""
-    with Scratch(folder, 25 * MB).copy(uri) as path:
+    with Scratch(folder, 25 * MB).copy(uri, stat(uri)) as path:
         assert Path(path).read_bytes() == videos[uri]
 
 
 def test_a_changed_object_is_fetched_again(videos, tmp_path):
     uri, scratch = next(iter(videos)), Scratch(tmp_path / "scratch", 25 * MB)
-    with scratch.copy(uri):
+    with scratch.copy(uri, stat(uri)):
         object_stores.write(uri, io.BytesIO(b"changed"))
-        with scratch.copy(uri) as path:
+        with scratch.copy(uri, stat(uri)) as path:
             assert Path(path).read_bytes() == b"changed"
 
 
@@ -95,6 +97,6 @@ def test_what_can_never_fit_is_an_error_that_says_what_to_raise(videos, tmp_path
     small = Scratch(tmp_path, 5 * MB)
     with (
         pytest.raises(ScratchTooSmall, match=r"0\.mp4 has 0\.01 GiB.*raise scratch\.gib"),
-        small.copy(next(iter(videos))),
+        small.copy(uri := next(iter(videos)), stat(uri)),
     ):
         raise AssertionError

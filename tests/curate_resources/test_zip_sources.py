@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from curate_resources import object_stores
+from curate_resources.local_copies import hashed_copy
 from curate_resources.manifests import Manifests, shard_name
-from curate_resources.storage import Storage, local_copy
+from curate_resources.storage import Storage
 from curate_resources.zip_sources import ZipRefused, unpack
 
 CONTENTS = {name: random.Random(name).randbytes(3 << 20) for name in ("day 1/a.mp4", "day 1/b 50%.mov", "c.MKV")}
@@ -39,7 +40,7 @@ def contents(manifests: Manifests) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for shard in manifests.shards():
         for entry in manifests.load(shard).entries:
-            with local_copy(entry.uri) as path:
+            with hashed_copy(entry.uri) as (path, _):
                 found[entry.uri.split("/unpacked/")[1].split("/", 1)[1]] = Path(path).read_bytes()
     return found
 

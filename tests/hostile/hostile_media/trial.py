@@ -11,8 +11,8 @@ from typing import Any
 
 from curate_assets.config import CurationConfig, validated
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, group_duplicates
-from curate_assets.video.source_videos import content_id
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
+from curate_resources.content import content_of
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST, Manifests
 from curate_resources.plan import EXACT_COPY, Plan, materialize
@@ -96,7 +96,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
     library.mkdir()
     made.mkdir()
     traps = Traps.set(folder / "canaries", library)
-    canaries = {content_id(str(path))[0] for path in [*traps.folder.iterdir(), traps.beside]}
+    canaries = {content_of(str(path)).id for path in [*traps.folder.iterdir(), traps.beside]}
     traps.watch.events()
     before = set(descendants())  # such as a cluster that other tests share
     meter = Meter()

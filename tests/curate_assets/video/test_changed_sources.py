@@ -1,0 +1,73 @@
+"""A file that was replaced since it was probed is neither scanned nor cut under the id of the old one."""
+
+import pytest
+
+from curate_assets.config import validated
+from curate_assets.video.clip_files import CLIP_FILES, open_cutter
+from curate_assets.video.clips import CLIPS
+from curate_assets.video.signals import SCAN
+from curate_assets.video.source_videos import PROBE, SOURCE_VIDEOS
+from curate_assets.video.stages import TABLES
+from curate_resources.in_process import StageRunner
+from curate_resources.manifests import MANIFEST, Manifests, rows_of
+from curate_resources.plan import Plan
+from curate_resources.stage import Work
+from curate_resources.storage import Storage
+from curate_resources.stored_object import SourceChanged
+from curate_resources.unit import Unit
+
+_MADE = "-f lavfi -i testsrc2=s=96x64:r=25:d=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p"
+
+
+@pytest.fixture
+def replaced(media, tmp_path):
+    """The rows of a video after probing, its file having been replaced then; and what ran the probe."""
+    storage = Storage(str(tmp_path / "root"))
+    path = media.made(tmp_path / "v.mp4", _MADE)
+    Manifests(storage).add(str(path), "v", 1, 1 << 30)
+    wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
+    config = validated({"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}})
+    runner = StageRunner(Plan((PROBE, SCAN), wanted, {MANIFEST.name: MANIFEST, **TABLES}, config, storage.root))
+
+    def probed() -> Unit:
+        unit = Unit("v-000000", str(path), {MANIFEST.name: rows_of(Manifests(storage).all())})
+        runner.run(0, unit, 1)
+        return unit
+
+    unit = probed()
+    media.made(tmp_path / "new.mp4", _MADE.replace("testsrc2", "testsrc")).replace(path)
+    return unit, runner, probed, Manifests(storage), config
+
+
+def test_the_scan_fails_until_the_file_is_added_again(replaced):
+    unit, runner, probed, manifests, _ = replaced
+    old_id = unit.rows[SOURCE_VIDEOS.name]["video_id"][0].as_py()
+    runner.run(1, unit, 2)
+    for table in SCAN.writes:
+        (row,) = unit.rows[table.name].to_pylist()
+        assert (row["status"], row["error"]["type"]) == ("failed", "SourceChanged")
+        assert "v.mp4 changed since it was probed: `curate add` it again" in row["error"]["message"]
+    assert manifests.add(unit.source, "v", 1, 1 << 30).changed_files == 1
+    again = probed()
+    runner.run(1, again, 2)
+    (shots,) = again.rows["shot_signals"].to_pylist()
+    assert shots["status"] == "ok" and shots["video_id"] != old_id
+
+
+def test_no_clip_is_cut_from_another_file(replaced):
+    unit, _, _, manifests, config = replaced
+    sources = unit.rows[SOURCE_VIDEOS.name]
+    clip = {
+        "video_id": sources["video_id"][0].as_py(),
+        "clip_id": "c",
+        "start_frame": 0,
+        "end_frame": 25,
+        "start_ns": 0,
+        "end_ns": 1_000_000_000,
+        "status": "ok",
+    }
+    items = CLIPS.rows_schema.empty_table().from_pylist([clip], schema=CLIPS.rows_schema)
+    wanted, prints = frozenset({CLIP_FILES.name}), {CLIP_FILES.name: ["0" * 32]}
+    work = Work(items=items, inputs={SOURCE_VIDEOS.name: sources}, wanted=wanted, fingerprints=prints)
+    with pytest.raises(SourceChanged):
+        open_cutter(config, manifests.storage)(work)
