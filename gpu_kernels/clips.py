@@ -58,7 +58,7 @@ class Span:
     dropped: str | None
 
 
-def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, config: ClipsConfig) -> list[Span]:
+def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, end_ns: int, config: ClipsConfig) -> list[Span]:
     """Cut a video into clips.
 
     Lengths are measured by presentation times, so variable frame rates are cut in time, and every bound is a frame.
@@ -66,6 +66,7 @@ def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, config: ClipsConfig)
     Args:
         transitions: float32 [frames], transition probability per frame; not read by the fixed stride.
         pts_ns: int64 [frames], presentation times, increasing.
+        end_ns: when the last frame has been shown.
 
     Returns:
         Spans in order; pieces that are too short come with a reason.
@@ -74,8 +75,7 @@ def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, config: ClipsConfig)
     if frames == 0:
         return []
     times = pts_ns.tolist()
-    last_frame = times[-1] - times[-2] if frames > 1 else 0
-    times.append(times[-1] + last_frame)  # the end of the last frame, so that every frame index below has an end
+    times.append(max(end_ns, times[-1] + 1))  # every frame below has an end, and none is shown for no time
     if config.splitter == "fixed_stride":
         # Not shorter than the stride, or strides of the least length would all be too short.
         strides = _pieces(times, 0, frames, config.stride_seconds, at_least=True)

@@ -4,14 +4,18 @@ Only demuxers that read one self-contained file are allowed, and only the `file`
 session descriptions and image patterns would make the library open other files or connections.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpu_kernels.file_ends import is_cut_short
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
 from gpu_kernels.segments import SEGMENT_FRAMES
+from gpu_kernels.stream_times import LAST_NS, NANOSECONDS, StreamTimes
+from gpu_kernels.timeline import on_one_clock
 
 if TYPE_CHECKING:
     import av
@@ -19,11 +23,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
-
-NANOSECONDS = 1_000_000_000
-
-_LAST_NS = 100 * 365 * 86_400 * NANOSECONDS
-"""Times beyond a century are damage, and soon beyond what 64 bits hold."""
 
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,asf,ogg,mxf,gif,"
@@ -34,7 +33,10 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"[playlist]",
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a file says about its first real video stream; sizes as displayed, times in nanoseconds."""
+    """What a file says about its first real video stream; sizes as displayed, times in nanoseconds.
+
+    `duration_ns` is from the first frame's time until the last one has been shown.
+    """
 
     container: str
     codec: str
@@ -54,8 +56,12 @@ class VideoFacts:
     frames: int
     """Packets of the stream that are to be shown; the decoder may give fewer when data is damaged."""
     keyframes: int
+    incomplete: bool
+    """Whether there is less in the file than it states, as in a download that broke off."""
+    clock_restarts: int
+    """How often the file's clock starts again, as where recordings were joined."""
     segment_pts_ns: list[int]
-    """Presentation times of every `segment_frames`-th frame but the first; none unless every frame has its own time."""
+    """Presentation times of every `segment_frames`-th frame but the first; none unless frames can be found by them."""
     audio_codec: str | None
     audio_sample_rate: int | None
     audio_channels: int | None
@@ -111,11 +117,6 @@ def video_streams(container: "InputContainer") -> list["VideoStream"]:
     return streams
 
 
-def packet_pts(packet: "av.Packet[Any]") -> int | None:
-    """A packet's presentation time in ticks; AVI and raw streams only have decoding times."""
-    return packet.pts if packet.pts is not None else packet.dts
-
-
 def clockwise(rotation_of_frame: int) -> int:
     """Clockwise display rotation from a frame's display matrix angle, which counts the other way."""
     return round(-rotation_of_frame / 90) * 90 % 360
@@ -145,47 +146,39 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         context.thread_count = 1
         if context.width * context.height > limits.max_pixels:
             raise MediaError(f"{context.width}x{context.height} pixels are more than limits.max_pixels allows")
-        tick = stream.time_base or Fraction(1, NANOSECONDS)
-        times: list[int] = []
-        last_duration = keyframes = packets = timed = 0
+        times = StreamTimes(container, stream)
+        incomplete = is_cut_short(path)
         frame = None
         try:
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                if packets % 1000 == 0:
+            for timed in on_one_clock(container, _packets(container, stream, times)):
+                if times.packets % 1000 == 0:
                     send({"kind": "progress"})
-                packets += 1
-                keyframes += packet.is_keyframe
-                timed += packet.pts is not None
-                if (pts := packet_pts(packet)) is not None:
-                    times.append(pts)
-                    last_duration = packet.duration or last_duration
+                times.add(timed)
                 if frame is None:
-                    frame = _first_frame(context, packet)
+                    frame = _first_frame(context, timed.packet)
         except av.error.MemoryError:
             raise
         except av.FFmpegError:
-            pass  # a truncated file ends here; what was read before counts
-        if frame is None and packets:
+            incomplete = True  # it ends within a packet; what was read before counts
+        if frame is None and times.packets:
             frame = _first_frame(context, None)
         if frame is None:
             raise MediaError(f"no frame of the {context.name} stream could be decoded")
-        pts = np.unique(np.array(times or [0], np.int64))
-        gaps = np.diff(pts)
+        incomplete = incomplete or times.ends_early()
+        pts = times.pts()
+        gaps, tick = np.diff(pts), times.tick
         rotation = clockwise(frame.rotation)
         aspect = stream.sample_aspect_ratio
         width, height = displayed_size(frame.width, frame.height, aspect, rotation)
         if width * height > limits.max_pixels:
             raise MediaError(f"displayed as {width}x{height} pixels, more than limits.max_pixels allows")
-        segments = pts[segment_frames::segment_frames] if timed == packets == pts.size else pts[:0]
+        segments = pts[segment_frames::segment_frames] if times.each_has_its_own() else pts[:0]
         stated = stream.guessed_rate or Fraction(25)
-        average, real, duration_ns = stated, stated, int(packets / stated * NANOSECONDS)
-        if times:  # raw streams have none, only the rate that the codec states
-            average, real = stream.average_rate or stated, stream.base_rate or stated
-            duration_ns = _duration(container, stream, pts, last_duration, tick)
+        raw = times.without()
+        average = stated if raw else stream.average_rate or stated
+        real = stated if raw else stream.base_rate or stated
         first_pts_ns = int(pts[0] * tick * NANOSECONDS)
-        if not (first_pts_ns >= -_LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= _LAST_NS):
+        if not (first_pts_ns >= -LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= LAST_NS):
             raise MediaError("the file has presentation times of more than a century")
         sound = container.streams.audio[0] if container.streams.audio else None
         facts = VideoFacts(
@@ -201,10 +194,12 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             average_rate=float(average),
             real_rate=float(real),
             constant_rate=bool(gaps.size == 0 or (gaps.max() - gaps.min()) * tick <= max(2 * tick, Fraction(1, 1000))),
-            duration_ns=duration_ns,
+            duration_ns=times.duration_ns(incomplete),
             first_pts_ns=first_pts_ns,
-            frames=packets,
-            keyframes=keyframes,
+            frames=times.packets,
+            keyframes=times.keyframes,
+            incomplete=incomplete,
+            clock_restarts=times.restarts,
             segment_pts_ns=[int(each * tick * NANOSECONDS) for each in segments.tolist()],
             audio_codec=sound.codec_context.codec.canonical_name if sound else None,
             audio_sample_rate=sound.codec_context.sample_rate if sound else None,
@@ -212,6 +207,15 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             video_streams=len(streams),
         )
     send({"kind": "facts", **asdict(facts)})
+
+
+def _packets(container: "InputContainer", stream: "VideoStream", times: StreamTimes) -> "Iterator[av.Packet[Any]]":
+    """The packets of the stream; those of the others only show how far the file goes."""
+    for packet in container.demux():
+        if packet.size:
+            times.pass_by(packet)
+            if packet.stream.index == stream.index:
+                yield packet
 
 
 def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") -> "VideoFrame | None":
@@ -224,17 +228,3 @@ def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") 
         raise
     except av.FFmpegError:
         return None
-
-
-def _duration(container: Any, stream: Any, pts: np.ndarray, last_duration: int, tick: Fraction) -> int:
-    """What the stream states, else the container, else what the frames' times show; the absurd is not believed."""
-    shown = int(pts[-1]) - int(pts[0])
-    step = last_duration or (int(np.median(np.diff(pts))) if pts.size > 1 else 0)
-    for duration_ns in (
-        int((stream.duration or 0) * tick * NANOSECONDS),
-        int((container.duration or 0) * 1000),
-        int((shown + step) * tick * NANOSECONDS),
-    ):
-        if 0 < duration_ns <= _LAST_NS:
-            return duration_ns
-    return int(shown * tick * NANOSECONDS)

@@ -5,14 +5,16 @@ Runs inside the sandbox's child.
 
 from collections.abc import Iterator
 from fractions import Fraction
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gpu_kernels.containers import NANOSECONDS
 from gpu_kernels.sandbox import DecodingLimits, MediaError
 from gpu_kernels.segments import Segment
+from gpu_kernels.timeline import on_one_clock
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -24,6 +26,8 @@ _FARTHEST_BACK_NS = 128 * NANOSECONDS
 
 class Decoder:
     """Frames in presentation order with times that never go back; damaged data is counted, not fatal.
+
+    Where the file's clock starts again, times go on; see `timeline`.
 
     Attributes:
         count: frames so far.
@@ -80,12 +84,12 @@ class Decoder:
         rate = self._stream.guessed_rate  # raw streams have no times, only the rate that the codec states
         period_ns = round(NANOSECONDS / rate) if rate else NANOSECONDS // 25
         last = None
-        for frame in self._decoded():
+        for stamp, frame in self._decoded():
             if frame.width * frame.height > self._limits.max_pixels:
                 raise MediaError(f"{frame.width}x{frame.height} pixels are more than limits.max_pixels allows")
             expected = 0 if last is None else last + period_ns
-            pts_ns = expected if frame.pts is None else int(frame.pts * self._tick)
-            self.guessed |= frame.pts is None or (last is not None and pts_ns <= last)
+            pts_ns = expected if stamp is None else int(stamp * self._tick)
+            self.guessed |= stamp is None or (last is not None and pts_ns <= last)
             if last is not None and pts_ns <= last:
                 pts_ns = last + 1  # broken timestamps: keep the order, stay as near as possible
             last = pts_ns
@@ -93,30 +97,83 @@ class Decoder:
             self.damaged += bool(frame.is_corrupt)
             yield pts_ns, frame
 
-    def _decoded(self) -> Iterator["VideoFrame"]:
+    def _decoded(self) -> Iterator[tuple[int | None, "VideoFrame"]]:
+        """Frames and their presentation times in ticks; None where the file has none."""
+        codec, stamps = self._stream.codec_context, _Stamps()
+        for timed in on_one_clock(self._container, self._packets()):
+            if timed.anew:  # what comes first may refer to frames of another recording: it is not decoded with these
+                yield from stamps.of(self._from_decoder(None), 0)
+                codec.flush_buffers()
+                stamps = _Stamps()
+            stamps.add(timed.packet)
+            yield from stamps.of(self._from_decoder(timed.packet), codec.reorder_depth)
+        yield from stamps.of(self._from_decoder(None), 0)
+
+    def _packets(self) -> Iterator["Packet[VideoStream]"]:
         import av.error
 
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.MemoryError:
-                raise
-            except av.FFmpegError:
-                self.errors += 1  # the file ends within a packet: what the decoder still holds is flushed
-                packet = None
-            try:
-                frames = self._stream.codec_context.decode(packet)
-            except av.error.EOFError:
-                return
-            except av.error.MemoryError:
-                raise
-            except av.FFmpegError:
-                self.errors += 1
-                frames = []
-            yield from frames
-            if packet is None or packet.size == 0:
-                return
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    yield packet
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError:
+            self.errors += 1  # the file ends within a packet: what the decoder still holds is flushed
+
+    def _from_decoder(self, packet: "Packet[VideoStream] | None") -> list["VideoFrame"]:
+        import av.error
+
+        try:
+            return self._stream.codec_context.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError:
+            self.errors += 1
+            return []
+
+
+class _Stamps:
+    """The times of packets as the times of frames.
+
+    Frames leave a decoder in presentation order, so each has the earliest time of the packets that are in it. A frame's
+    own time is that of its packet; it is believed once times are seen not to be in decoding order: some files have no
+    others.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._latest: int | None = None
+        self._depth = 0
+        self._are_presentation_times = False
+
+    def add(self, packet: "Packet[VideoStream]") -> None:
+        """The next packet that the decoder gets."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or packet.is_discard:
+            return
+        if self._latest is not None and stamp < self._latest:
+            self._are_presentation_times = True
+        self._latest = stamp if self._latest is None else max(stamp, self._latest)
+        heappush(self._waiting, stamp)
+
+    def of(self, frames: list["VideoFrame"], depth: int) -> Iterator[tuple[int | None, "VideoFrame"]]:
+        """The next frames with their times, of a decoder that holds back `depth` more."""
+        self._depth = max(depth, self._depth)
+        for index, frame in enumerate(frames):
+            while len(self._waiting) > len(frames) - index + self._depth:  # no frame came of these
+                heappop(self._waiting)
+            yield self._of(frame.pts), frame
+
+    def _of(self, own: int | None) -> int | None:
+        earliest = self._waiting[0] if self._waiting else None
+        if own is None or (earliest is not None and not self._are_presentation_times):
+            return heappop(self._waiting) if self._waiting else None
+        while self._waiting and self._waiting[0] <= own:
+            heappop(self._waiting)
+        return own
 
 
 def numbered_frames(decoder: Decoder, own: Segment, lead_ns: int) -> Iterator[tuple[int, int, "VideoFrame"]]:

@@ -78,6 +78,10 @@ def _every_entry(shard: Shard) -> Problems:
     ]
 
 
+def _incomplete(shard: Shard) -> Problems:
+    return [f"{row['uri']} is incomplete: fetch it again" for row in shard.good(SOURCE_VIDEOS) if row["incomplete"]]
+
+
 def _curves(shard: Shard) -> Problems:
     found: Problems = []
     for row in shard.good(SHOT_SIGNALS):
@@ -248,6 +252,13 @@ def _checks() -> Iterable[Check]:
         "The manifest and the table name the same files.",
         nothing_wrong(_every_entry),
         "select uri, status from source_videos where shard = $shard order by uri",
+    )
+    yield Check(
+        SOURCE_VIDEOS,
+        "files_complete",
+        "No file ends before it says that it does.",
+        nothing_wrong(_incomplete),
+        "select uri, bytes, duration_ns / 1e9 as seconds from source_videos where shard = $shard and incomplete",
     )
     yield Check(
         SHOT_SIGNALS,

@@ -19,6 +19,7 @@ CLIPS = Table(
     keys=("video_id", "start_frame"),
     linked_by=("video_id", "clip_id"),
     identity=("clip_id",),
+    version="2",
     sections=("clips",),
     measures=shot_lengths,
     columns=pa.schema(
@@ -51,7 +52,8 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
     def split(work: Work) -> Mapping[str, list[Row]]:
         signals = {row["video_id"]: row for row in work.inputs[SHOT_SIGNALS.name].to_pylist() if row["status"] == "ok"}
         rows: list[Row] = []
-        for video_id in work.items["video_id"].to_pylist():
+        for video in work.items.select(["video_id", "first_pts_ns", "duration_ns"]).to_pylist():
+            video_id, end_ns = video["video_id"], video["first_pts_ns"] + video["duration_ns"]
             if video_id not in signals:
                 raise ValueError("the video has no shot signals: see the error of its row in shot_signals")
             signal = signals[video_id]
@@ -59,7 +61,7 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
             curve = np.array(signal["transition"], np.float32)
             if config.clips.splitter == "shots" and len(curve) != len(pts):
                 raise ValueError("the video was scanned with shot_signals.network: none, so it cannot be cut at shots")
-            for span in clip_spans(curve, pts, config.clips):
+            for span in clip_spans(curve, pts, end_ns, config.clips):
                 rows.append(
                     {
                         "video_id": video_id,

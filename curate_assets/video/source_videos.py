@@ -44,6 +44,8 @@ SOURCE_VIDEOS = Table(
             ("first_pts_ns", pa.int64()),
             ("frames", pa.int64()),
             ("keyframes", pa.int64()),
+            ("incomplete", pa.bool_()),
+            ("clock_restarts", pa.int32()),
             ("segment_pts_ns", pa.list_(pa.int64())),
             ("audio_codec", pa.string()),
             ("audio_sample_rate", pa.int32()),

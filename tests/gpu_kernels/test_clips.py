@@ -23,6 +23,12 @@ def curve(frames: int, *transitions: int | range) -> np.ndarray:
     return probabilities
 
 
+def spans_of(probabilities: np.ndarray, pts: np.ndarray, config: ClipsConfig) -> list[Span]:
+    """The spans of a video whose last frame is shown as long as the one before it."""
+    end = 2 * pts[-1] - pts[-2] if len(pts) > 1 else 0
+    return clip_spans(probabilities, pts, int(end), config)
+
+
 def kept(spans: list[Span]) -> list[tuple[int, int]]:
     return [(span.start_frame, span.end_frame) for span in spans if span.dropped is None]
 
@@ -74,7 +80,7 @@ configs = st.builds(
 def test_at_whole_rates_spans_are_those_of_the_reference_rules(
     probabilities: np.ndarray, rate: int, config: ClipsConfig
 ) -> None:
-    spans = clip_spans(probabilities, times(len(probabilities), rate), config)
+    spans = spans_of(probabilities, times(len(probabilities), rate), config)
     assert kept(spans) == reference_spans(probabilities, rate, config)
 
 
@@ -91,7 +97,7 @@ def test_spans_lie_in_the_video_in_order_and_within_the_limits(
     frames = len(probabilities)
     config = ClipsConfig.model_validate({**config.model_dump(), "splitter": splitter, "stride_seconds": 1.5})
     pts = origin + np.concatenate([[0], np.cumsum(np.resize(gaps, frames - 1))]).astype(np.int64)
-    spans = clip_spans(probabilities, pts, config)
+    spans = spans_of(probabilities, pts, config)
     ends = [*pts[1:].tolist(), int(pts[-1] + (pts[-1] - pts[-2] if frames > 1 else 0))]
     at = 0
     for span in spans:
@@ -123,35 +129,35 @@ def test_a_clip_of_the_least_length_is_kept_whatever_the_clock(rate: Fraction | 
     for before in range(1, 8):
         total = before + frames + 40
         probabilities = curve(total, before - 1, before + frames - 1)
-        assert kept(clip_spans(probabilities, times(total, rate, clock), config)) == [(before, before + frames)]
+        assert kept(spans_of(probabilities, times(total, rate, clock), config)) == [(before, before + frames)]
         shorter = curve(total, before - 1, before + frames - 2)
-        assert kept(clip_spans(shorter, times(total, rate, clock), config)) == []
+        assert kept(spans_of(shorter, times(total, rate, clock), config)) == []
 
 
 def test_lengths_are_measured_in_time_where_the_rate_varies() -> None:
     """Ten frames per second, then fifty: 0.5 s are 5 frames at one end and 25 at the other."""
     pts = np.cumsum([0, *[SECOND // 10] * 100, *[SECOND // 50] * 500])
-    (span,) = clip_spans(curve(601), pts, ClipsConfig())
+    (span,) = spans_of(curve(601), pts, ClipsConfig())
     assert (span.start_frame, span.end_frame) == (5, 576)
     assert (span.start_ns, span.end_ns) == (SECOND // 2, pts[576])
     # 60 frames in six seconds are enough; 60 frames in 1.2 s are not.
-    spans = clip_spans(curve(601, 59, 299, 359), pts, ClipsConfig(crop_seconds=0))
+    spans = spans_of(curve(601, 59, 299, 359), pts, ClipsConfig(crop_seconds=0))
     assert [span.dropped for span in spans] == [None, None, "too_short", None]
 
 
 def test_pieces_of_a_long_shot_belong_to_it_and_are_no_longer_than_allowed() -> None:
     rate = Fraction(30000, 1001)
-    spans = clip_spans(curve(5000, 99), times(5000, rate), ClipsConfig(crop_seconds=0, max_seconds=60))
+    spans = spans_of(curve(5000, 99), times(5000, rate), ClipsConfig(crop_seconds=0, max_seconds=60))
     assert kept(spans) == [(0, 100), (100, 1898), (1898, 3696), (3696, 5000)]  # int(60 s * 29.97) is 1798
     assert [span.shot for span in spans] == [0, 1, 1, 1]
-    truncated = clip_spans(curve(5000, 99), times(5000, rate), ClipsConfig(crop_seconds=0, longer="truncate"))
+    truncated = spans_of(curve(5000, 99), times(5000, rate), ClipsConfig(crop_seconds=0, longer="truncate"))
     assert kept(truncated) == [(0, 100), (100, 1898)]
 
 
 def test_fixed_strides_do_not_look_at_the_curve() -> None:
     config = ClipsConfig(splitter="fixed_stride", stride_seconds=2)
     for rate, stride in [(25, 50), (Fraction(30000, 1001), 60)]:
-        spans = clip_spans(np.zeros(0, np.float32), times(220, rate), config)
+        spans = spans_of(np.zeros(0, np.float32), times(220, rate), config)
         assert kept(spans) == [(at, at + stride) for at in range(0, 220 - stride, stride)]
         assert (spans[-1].end_frame, spans[-1].dropped) == (220, "too_short")
 
@@ -159,9 +165,17 @@ def test_fixed_strides_do_not_look_at_the_curve() -> None:
 @pytest.mark.parametrize("splitter", ["shots", "fixed_stride"])
 def test_the_smallest_videos(splitter: str) -> None:
     config = ClipsConfig.model_validate({"splitter": splitter})
-    assert clip_spans(np.zeros(0, np.float32), np.zeros(0, np.int64), config) == []
-    (span,) = clip_spans(curve(1), np.array([7], np.int64), config)
-    assert span == Span(0, 0, 1, 7, 7, "too_short")
+    assert spans_of(np.zeros(0, np.float32), np.zeros(0, np.int64), config) == []
+    (span,) = clip_spans(curve(1), np.array([7], np.int64), 40, config)
+    assert span == Span(0, 0, 1, 7, 40, "too_short")
+    (span,) = clip_spans(curve(1), np.array([7], np.int64), 0, config)  # whatever the file says of its end
+    assert span.start_ns < span.end_ns
+
+
+def test_the_last_frame_lasts_until_the_video_ends() -> None:
+    pts = np.arange(4) * 15 * SECOND
+    (span,) = clip_spans(curve(4), pts, 46 * SECOND, ClipsConfig(crop_seconds=0, min_frames=1))
+    assert (span.end_frame, span.end_ns) == (4, 46 * SECOND)
 
 
 def test_limits_that_no_clip_can_meet_are_refused() -> None:
