@@ -5,7 +5,8 @@ committed stay whatever becomes of the backfill, and the same call again is abou
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ _SILENCE_SECONDS = 120
 """The daemon tells of itself every half minute."""
 
 _POLL_SECONDS = 2.0
+
+OWN = {"curate/process": "own"}
+"""The tag of backfills whose runs a command makes itself."""
 
 Targets = Mapping[str, Sequence[str]]
 """By asset, the shards to make; an asset that is made for all shards at once has none."""
@@ -86,26 +90,64 @@ def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[
         NoDaemon: there is none that would take it up.
     """
     require_daemon(instance)
-    graph = defs.resolve_asset_graph()
-    by_key = {dg.AssetKey(name): list(shards) for name, shards in targets.items()}
-    partitioned = {key for key in by_key if graph.get(key).is_partitioned}
-    backfill = PartitionBackfill.from_asset_graph_subset(
+    backfill = _backfill_of(instance, targets, curation, "curate backfill", description)
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+@contextmanager
+def own_backfill(instance: DagsterInstance, targets: Targets, curation: dict[str, Any], title: str) -> Generator[str]:
+    """A backfill whose runs this process makes itself, under the id that is given; no daemon launches any for it.
+
+    Its record says how it ended when this is left.
+    """
+    backfill = _backfill_of(instance, targets, curation, title, "Its runs are made by the command itself.", OWN)
+    data = backfill.get_asset_backfill_data(defs.resolve_asset_graph())
+    data = data.with_requested_runs_for_target_roots(True).replace_requested_subset(data.target_subset)
+    instance.add_backfill(backfill.with_asset_backfill_data(data, instance, defs.resolve_asset_graph()))
+    canceled = False
+    try:
+        yield backfill.backfill_id
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        canceled = True
+        raise
+    finally:
+        runs = instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id}))
+        made = _subset(member for run in runs for member in _materialized(instance, run.run_id))
+        made &= data.target_subset
+        failed = any(run.status != DagsterRunStatus.SUCCESS for run in runs) or made != data.target_subset
+        data = data._replace(materialized_subset=made, failed_and_downstream_subset=data.target_subset - made)
+        status = BulkActionStatus.COMPLETED_FAILED if failed else BulkActionStatus.COMPLETED_SUCCESS
+        instance.update_backfill(
+            backfill.with_asset_backfill_data(data, instance, defs.resolve_asset_graph())
+            .with_status(BulkActionStatus.CANCELED if canceled else status)
+            .with_end_timestamp(time.time())
+        )
+
+
+def _backfill_of(
+    instance: DagsterInstance,
+    targets: Targets,
+    curation: dict[str, Any],
+    title: str,
+    description: str,
+    tags: Mapping[str, str] | None = None,
+) -> PartitionBackfill:
+    members = ((name, shard) for name, shards in targets.items() for shard in (shards if _partitioned(name) else [""]))
+    return PartitionBackfill.from_asset_graph_subset(
         backfill_id=make_new_backfill_id(),
         backfill_timestamp=time.time(),
-        tags={},
+        tags=tags or {},
         dynamic_partitions_store=instance,
-        asset_graph_subset=AssetGraphSubset(
-            partitions_subsets_by_asset_key={
-                key: SHARDS.subset_with_partition_keys(by_key[key]) for key in partitioned
-            },
-            non_partitioned_asset_keys=by_key.keys() - partitioned,
-        ),
-        title="curate backfill",
+        asset_graph_subset=_subset(members),
+        title=title,
         description=description,
         run_config={"resources": {"curation": {"config": curation}}},
     )
-    instance.add_backfill(backfill)
-    return backfill.backfill_id
+
+
+def _partitioned(asset: str) -> bool:
+    return defs.resolve_asset_graph().get(dg.AssetKey(asset)).is_partitioned
 
 
 def require_daemon(instance: DagsterInstance) -> None:
@@ -195,6 +237,19 @@ def _progress(
         running=running,
         failed_runs=failed_runs,
         error=backfill.error.message.strip() if backfill.error else "",
+    )
+
+
+def _subset(members: Iterable[tuple[str, str]]) -> AssetGraphSubset:
+    """The inverse of `_members`."""
+    shards: dict[str, set[str]] = {}
+    for name, shard in members:
+        shards.setdefault(name, set()).add(shard)
+    return AssetGraphSubset(
+        partitions_subsets_by_asset_key={
+            dg.AssetKey(name): SHARDS.subset_with_partition_keys(own) for name, own in shards.items() if "" not in own
+        },
+        non_partitioned_asset_keys={dg.AssetKey(name) for name, own in shards.items() if "" in own},
     )
 
 

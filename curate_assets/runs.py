@@ -1,7 +1,6 @@
 """Running assets of the graph in this process: what `curate materialize` and the demo do, with less start-up.
 
-Dagster's own commands and the UI run the same assets; this is only a shorter way to them. Per-shard assets run in
-ranges of shards, in the order of the graph; assets that look at all shards run once all of those are through.
+A run is the one that the UI would launch: of the same job, with its assets and partitions, and repeatable there.
 """
 
 import os
@@ -12,14 +11,25 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterInstance
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    BACKFILL_ID_TAG,
+    MAX_RETRIES_TAG,
+    PARTITION_NAME_TAG,
+)
 
 from curate_assets.asset_graph import defs
+from curate_assets.backfills import own_backfill
+from curate_assets.code_location import job_code, job_origin
 from curate_assets.partitions import SHARDS
-from curate_assets.streamed import SHARDS_PER_RUN
 from curate_resources.storage import is_local
 from gpu_kernels.errors import UserError
 
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_SHARDS_PER_RUN = 100
+"""A run's page shows all its events; those of more shards are more than it can."""
 
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
@@ -82,22 +92,45 @@ def run_assets(
 def run_targets(
     instance: DagsterInstance, targets: Mapping[str, Sequence[str]], curation: dict[str, Any]
 ) -> Iterator[RunOutcome]:
-    """As `run_assets`, with shards for each asset; of those that are made for all shards at once, they do not count."""
-    order = list(instance.get_dynamic_partitions(SHARDS.name or ""))
-    for assets in _assets():
-        chosen = sorted(targets.keys() & {key.to_user_string() for key in assets.keys})
-        if not chosen:
-            continue
-        runs: list[tuple[list[str], tuple[str, ...]]] = [(chosen, ())]
-        if assets.partitions_def is not None:
-            runs = [(names, run) for names, shards in _alike(chosen, targets) for run in _ranges(order, shards)]
-        failed = False
-        for names, run in runs:
-            outcome = _run(instance, names, run, curation)
-            failed = failed or outcome.error is not None
-            yield outcome
-        if failed:
-            return
+    """As `run_assets`, with shards for each asset; of those that are made for all shards at once, they do not count.
+
+    Neighbouring shards make one Dagster run; others several, which one backfill holds together in the UI.
+    """
+    phases = _phases(list(instance.get_dynamic_partitions(SHARDS.name or "")), targets)
+    if sum(map(len, phases)) == 1:
+        (((names, shards),),) = phases
+        yield _run(instance, names, shards, curation, {})
+        return
+    with own_backfill(instance, targets, curation, "curate materialize") as backfill:
+        for phase in phases:
+            failed = False
+            for names, shards in phase:
+                outcome = _run(instance, names, shards, curation, {BACKFILL_ID_TAG: backfill})
+                failed = failed or outcome.error is not None
+                yield outcome
+            if failed:
+                return
+
+
+_Run = tuple[Sequence[str], tuple[str, ...]]
+"""Assets, and the neighbouring shards that they are made of."""
+
+
+def _phases(order: Sequence[str], targets: Mapping[str, Sequence[str]]) -> list[list[_Run]]:
+    """The runs that it takes; those of a phase need all of the phases before it."""
+    steps = [(assets, sorted(targets.keys() & {key.to_user_string() for key in assets.keys})) for assets in _assets()]
+    steps = [(assets, names) for assets, names in steps if names]
+    wanted = {tuple(sorted(targets[name])) for assets, names in steps if assets.partitions_def for name in names}
+    if not wanted:
+        return [[(sorted(targets), ())]]
+    if len(wanted) == 1 and len(ranges := list(_ranges(order, next(iter(wanted))))) == 1:
+        return [[(sorted(targets), ranges[0])]]
+    return [
+        [(names, run) for names, shards in _alike(chosen, targets) for run in _ranges(order, shards)]
+        if assets.partitions_def is not None
+        else [(chosen, ())]
+        for assets, chosen in steps
+    ]
 
 
 def _alike(chosen: Sequence[str], targets: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[str]]]:
@@ -117,35 +150,42 @@ def _assets() -> list[dg.AssetsDefinition]:
 
 
 def _ranges(order: Sequence[str], shards: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Shards as runs of neighbours in Dagster's order, each no longer than a run of a backfill."""
+    """Shards as runs of neighbours in Dagster's order."""
     run: list[str] = []
     wanted = set(shards)
     for key in order:
         if key in wanted:
             run.append(key)
-        if run and (key not in wanted or len(run) == SHARDS_PER_RUN):
+        if run and (key not in wanted or len(run) == _SHARDS_PER_RUN):
             yield tuple(run)
             run = []
     if run:
         yield tuple(run)
 
 
-def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], curation: dict[str, Any]) -> RunOutcome:
-    tags = {_RANGE_START: shards[0], _RANGE_END: shards[-1]} if len(shards) > 1 else None
-    result = dg.materialize(
-        _assets(),
-        selection=assets,
-        instance=instance,
-        resources=defs.resources,
-        partition_key=shards[0] if len(shards) == 1 else None,
-        tags=tags,
+def _run(
+    instance: DagsterInstance,
+    assets: Sequence[str],
+    shards: tuple[str, ...],
+    curation: dict[str, Any],
+    tags: Mapping[str, str],
+) -> RunOutcome:
+    """One run, as the UI would launch it, but in this process."""
+    keys = frozenset(map(dg.AssetKey, assets))
+    job = defs.resolve_implicit_global_asset_job_def()
+    run = instance.create_run_for_job(
+        job,
         run_config={
             "resources": {"curation": {"config": curation}},
             "execution": {"config": {"retries": {"disabled": {}}}},  # who waits at a terminal is told at once
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
         },
-        raise_on_error=False,
+        tags={**_partition_tags(shards), MAX_RETRIES_TAG: "0", **tags},
+        asset_selection=keys,
+        remote_job_origin=job_origin(job.name),
+        job_code_origin=job_code(job.name),
     )
+    result = execute_run(InMemoryJob(job), run, instance)
     failures = [event.event_specific_data for event in result.all_events if event.is_failure]
     message = None
     if not result.success:
@@ -153,14 +193,15 @@ def _run(instance: DagsterInstance, assets: list[str], shards: tuple[str, ...], 
         causes = [error for error in errors if error is not None]
         message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
     failed, warned = _failed_checks(result.get_asset_check_evaluations())
-    return RunOutcome(
-        tuple(assets),
-        shards,
-        result.run_id,
-        message,
-        failed,
-        warned,
-    )
+    return RunOutcome(tuple(assets), shards, result.run_id, message, failed, warned)
+
+
+def _partition_tags(shards: Sequence[str]) -> dict[str, str]:
+    if not shards:
+        return {}
+    if len(shards) == 1:
+        return {PARTITION_NAME_TAG: shards[0]}
+    return {ASSET_PARTITION_RANGE_START_TAG: shards[0], ASSET_PARTITION_RANGE_END_TAG: shards[-1]}
 
 
 def _failed_checks(evaluations: Sequence[dg.AssetCheckEvaluation]) -> tuple[tuple[str, ...], tuple[str, ...]]:

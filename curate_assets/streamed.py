@@ -1,9 +1,11 @@
 """Stages as Dagster assets: one subsettable multi-asset per plan, and what each materialization says of itself."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle  # Dagster exports neither
 
 from curate_assets.check_results import check_evaluation, check_result, check_specs, judged
 from curate_assets.config import ConfigError
@@ -23,9 +25,11 @@ from curate_assets.video.stages import plan_for
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Materialized
 from curate_resources.stage import Stage, Table
+from curate_resources.tables import Tables
 
 OWNERS = ["team:curation"]
-SHARDS_PER_RUN = 8
+SHARDS_AT_ONCE = 8
+"""So many shards go through a plan together. Runs of a backfill have no more; a longer run takes them in turn."""
 
 _GROUPS = {
     "sources": ("source_videos",),
@@ -39,6 +43,7 @@ _NEVER = "NULL"
 """Dagster's word for an input that was never materialized."""
 _RATES = {"file": "videos_per_second"}
 """Names of throughputs, by what is counted; of the others: `clips_per_second`."""
+_LOGGER = logging.getLogger("curate")
 
 
 def group_of(table: Table) -> str | None:
@@ -95,7 +100,7 @@ def streamed_assets(
         specs=_stage_specs(stages),
         check_specs=check_specs(tables_of(stages)),
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
+        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_AT_ONCE),
         required_resource_keys={"curation"},
         pool=pool,
     )
@@ -111,25 +116,33 @@ def streamed_assets(
 def _by_settings(
     curation: Curation, wanted: frozenset[str], stages: Sequence[Stage], shards: Sequence[str]
 ) -> Iterator[Materialized]:
-    """Shards of one preset are made by one plan; those of a preset that is no good are an error in the end.
+    """A few shards at a time, those of one preset by one plan. What stops some does not stop the others: the first
+    error is raised in the end, the others are logged.
 
     Raises:
         ConfigError: a preset is not there or not valid.
     """
-    alike, errors = curation.settings.alike(shards)
-    for config, some in alike:
+    alike, wrong = curation.settings.alike(shards)
+    errors: list[Exception] = [ConfigError("\n".join(map(str, wrong)))] if wrong else []
+    for config, chosen in alike:
         plan = plan_for(wanted, config, curation.storage.root, curation.force, stages, curation.failed_only)
-        yield from materialized(plan, some)
+        for start in range(0, len(chosen), SHARDS_AT_ONCE):
+            try:
+                yield from materialized(plan, chosen[start : start + SHARDS_AT_ONCE])
+            except Exception as error:
+                errors.append(error)
+    for error in errors[1:]:
+        _LOGGER.error("%s", error)
     if errors:
-        raise ConfigError("\n".join(map(str, errors)))
+        raise errors[0]
 
 
 def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterator[Materialized]) -> Iterator[Any]:
     """Turn every committed shard into its own materialization, at once, so that a run that dies keeps what it finished.
 
-    With one partition these are results of the step, so that what comes after it in the run goes on; with several they
-    are events, because a result of a step counts for all its partitions alike. A blocking check that fails ends the
-    step as failed once it is through, so that no later step of the run begins.
+    With one partition these are results of the step; with several they are events, because a result of a step counts
+    for all its partitions alike. A blocking check that fails ends the step as failed once it is through, so that no
+    later step of the run begins.
     """
     one = len(context.partition_keys) == 1
     for each in done:
@@ -157,6 +170,17 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
         (latest,) = context.instance.fetch_materializations(recorded, limit=1).records
         for check, found in verdicts:
             yield check_evaluation(check, found, shard, latest)
+    if not one:
+        yield from _outputs(context)
+
+
+def _outputs(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
+    """What a step of several partitions gave, without which Dagster skips the steps after it. Only said: as results of
+    the step they would be materializations of every partition."""
+    step = context.get_step_execution_context()
+    for output in step.step.step_outputs:
+        handle = StepOutputHandle(step.step.key, output.name)
+        yield dg.DagsterEvent.step_output_event(step, StepOutputData(step_output_handle=handle))
 
 
 def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
@@ -175,12 +199,18 @@ def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[s
     return tags
 
 
+def _rows(tables: Tables, name: str) -> int:
+    """Of a whole table."""
+    return tables.dataset(name).count_rows() if tables.exists(name) else 0
+
+
 def _metadata(curation: Curation, done: Materialized, shard: Shard) -> dict[str, Any]:
     table = next((check.table for check in CHECKS if check.table.name == done.table), None)
     measures = shard.measures(table) if table is not None else {}
     metadata: dict[str, Any] = {
         **{name: values[0] for name, values in measures.items() if len(values) == 1},
-        "dagster/row_count": done.rows,
+        "dagster/partition_row_count": done.rows,
+        "dagster/row_count": _rows(curation.tables, done.table),
         "failures": done.statuses.get("failed", 0),
         "empty": done.statuses.get("empty", 0),
         "computed": done.computed,

@@ -66,7 +66,8 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
         assert result.success
         for name in CURATION:
             events = instance.fetch_materializations(dg.AssetKey(name), limit=10).records
-            rows = {event.partition_key: event.asset_materialization.metadata["dagster/row_count"] for event in events}
+            count = "dagster/partition_row_count"
+            rows = {event.partition_key: event.asset_materialization.metadata[count] for event in events}
             stored = Counter(root.tables.read(TABLES[name], columns=["shard"])["shard"].to_pylist())
             assert {shard: value.value for shard, value in rows.items()} == dict(stored)
         said = [record.user_message for record in instance.all_logs(result.run_id)]

@@ -8,6 +8,7 @@ import pytest
 from dagster import DagsterInstance
 
 from curate_assets.asset_selection import asset_names, selected
+from curate_assets.backfills import progress_of
 from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.runs import RunOutcome, register_shards, run_assets
@@ -58,10 +59,8 @@ def test_importing_the_code_location_is_light():
 
 
 def test_one_partition_runs_through_the_whole_graph(copy, instance):
-    (outcome, *_) = outcomes = run(copy, instance, "*", ["b-000000"])
-    assert [each.error for each in outcomes] == [None] * 6
-    assert [each.failed_checks for each in outcomes] == [()] * 6
-    assert outcome.shards == ("b-000000",)
+    (outcome,) = run(copy, instance, "*", ["b-000000"])
+    assert (outcome.error, outcome.failed_checks, outcome.shards) == (None, (), ("b-000000",))
     for name in asset_names():
         assert materializations(instance, name), name
     metadata = materializations(instance, "clips")["b-000000"].metadata
@@ -94,13 +93,56 @@ def test_several_partitions_of_one_run_each_have_their_own_materialization(copy,
     assert outcome.shards == ("a-000000", "b-000000")
     found = materializations(instance, "clips")
     assert set(found) == {"a-000000", "b-000000"}
-    rows = {shard: found[shard].metadata["dagster/row_count"].value for shard in found}
+    rows = {shard: found[shard].metadata["dagster/partition_row_count"].value for shard in found}
+    assert {each.metadata["dagster/row_count"].value for each in found.values()} == {sum(rows.values())}  # the table's
     assert rows == {shard: copy.tables.read(_table("clips"), shard).num_rows for shard in copy.shards}
     versions = {shard: (found[shard].tags or {})["dagster/data_version"] for shard in found}
     assert len(set(versions.values())) == 2
     key = dg.AssetCheckKey(dg.AssetKey("clips"), "spans_inside_video")
     verdicts = instance.event_log_storage.get_asset_check_partition_info([key])
     assert {verdict.partition_key for verdict in verdicts if verdict.is_current} == set(copy.shards)
+
+
+def test_a_call_is_one_run_that_the_ui_can_repeat(copy, instance):
+    """Of per-shard assets on neighbouring shards, and of those that are made for all shards at once, in one."""
+    (outcome,) = run(copy, instance, "*", copy.shards)
+    assert outcome.error is None
+    (record,) = instance.get_run_records()
+    made = record.dagster_run
+    assert made.job_name == "__ASSET_JOB" and made.run_config["resources"]["curation"]["config"]["root"]
+    assert {key.to_user_string() for key in made.asset_selection} == set(asset_names())
+    ends = [made.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")]
+    assert ends == [copy.shards[0], copy.shards[-1]]
+    assert made.remote_job_origin.location_name == "curate"
+    for name in ("clips", "duplicate_pairs", "clip_files"):
+        assert set(materializations(instance, name)) == set(copy.shards), name
+    for name in ("duplicate_groups", "training_dataset", "dataset_report"):
+        assert set(materializations(instance, name)) == {None}, name
+
+
+def test_a_call_of_shards_that_are_no_neighbours_is_one_backfill(copy, instance):
+    register_shards(instance, ["a-000000", "a-000001", "b-000000"])
+    done = run(copy, instance, "clip_selection,duplicate_groups", ["a-000000", "b-000000"])
+    assert [(each.shards, each.error) for each in done] == [(("a-000000",), None), (("b-000000",), None), ((), None)]
+    (backfill,) = instance.get_backfills()
+    assert {each.tags["dagster/backfill"] for each in instance.get_runs()} == {backfill.backfill_id}
+    progress = progress_of(instance, backfill.backfill_id)
+    assert progress.succeeded and [(each.shard, each.done) for each in progress.shards] == [
+        ("a-000000", 1),
+        ("b-000000", 1),
+        ("", 1),
+    ]
+
+
+def test_shards_that_fail_stop_no_others_of_their_run(copy, instance, monkeypatch):
+    """Nor does anything that needs them begin."""
+    monkeypatch.setattr("curate_assets.streamed.SHARDS_AT_ONCE", 1)
+    clips = _table("clips")
+    copy.tables.swap(clips, "a-000000", clips.rows_schema.empty_table())
+    (outcome,) = run(copy, instance, "clip_selection,duplicate_pairs", copy.shards)
+    assert "clips" in (outcome.error or "")
+    assert set(materializations(instance, "clip_selection")) == {"b-000000"}
+    assert not materializations(instance, "duplicate_pairs")
 
 
 def test_dagster_marks_what_was_made_from_other_rows_and_nothing_else(copy, instance):

@@ -52,6 +52,8 @@ class Studio:
 
     root: Path
     dagster: Any
+    run: str
+    """The run that `curate materialize` would have made."""
 
     def rows(self, asset: str, shard: str) -> int:
         return Tables(Storage(str(self.root))).dataset(asset).count_rows(f"shard = '{shard}'")
@@ -93,13 +95,13 @@ def studio(tmp_path_factory, footage, encode, dagster_processes) -> Iterator[Stu
         patch.setenv("DAGSTER_HOME", str(root / "dagster"))
         with dagster_instance(str(root)) as instance:
             register_shards(instance, Manifests(storage).shards())
-            (outcome,) = run_assets(instance, frozenset(MEASURED), [DONE], {"root": str(root)})
+            (outcome,) = run_assets(instance, frozenset({*MEASURED, "dataset_report"}), [DONE], {"root": str(root)})
             assert outcome.error is None
-            (outcome,) = run_assets(instance, frozenset({"source_videos"}), [BROKEN], {"root": str(root)})
-            assert outcome.failed_checks == ("source_videos: failures_few",)
+            (failed,) = run_assets(instance, frozenset({"source_videos"}), [BROKEN], {"root": str(root)})
+            assert failed.failed_checks == ("source_videos: failures_few",)
     with dagster_processes(root / "dagster", str(root)) as dagster:
         dagster.start()
-        yield Studio(root, dagster)
+        yield Studio(root, dagster, outcome.run_id)
     if PICTURES:
         shutil.rmtree(folder)
 
@@ -167,6 +169,18 @@ def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Stud
     picture(page, "lineage_clips")
 
 
+def test_a_run_of_the_command_shows_what_it_made_and_is_repeated_by_clicking(studio: Studio, page: Page):
+    page.goto("/runs")
+    expect(shown(page, "clip_selection")).to_be_visible()
+    expect(page.get_by_text("__ephemeral_asset_job__")).to_have_count(0)
+    page.goto(f"/runs/{studio.run}")
+    expect(shown(page, f"{len(MEASURED) + 1} assets")).to_be_visible()
+    expect(page.get_by_text(f"partition: {DONE}").filter(visible=True).first).to_be_visible()
+    page.get_by_role("button", name="Re-execute all").click()
+    page.wait_for_url(lambda url: "/runs/" in url and studio.run not in url)
+    expect(shown(page, "Success")).to_be_visible()
+
+
 def test_a_backfill_is_started_by_clicking_and_makes_its_partition(studio: Studio, page: Page):
     page.goto('/asset-groups~group:"sources" or group:"signals"')
     page.get_by_role("button", name="Materialize all").click()
@@ -184,7 +198,7 @@ def test_a_backfill_is_started_by_clicking_and_makes_its_partition(studio: Studi
     for asset in ("source_videos", "storyboards"):
         page.goto(f"/assets/{asset}?view=partitions&partition={MISSING}")
         expect(shown(page, "Materialized")).to_be_visible()
-        rows = metadata(page, "dagster/row_count").get_by_role("cell").nth(1).inner_text()
+        rows = metadata(page, "dagster/partition_row_count").get_by_role("cell").nth(1).inner_text()
         assert int(rows) == studio.rows(asset, MISSING) > 0
 
 

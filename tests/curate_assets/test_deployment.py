@@ -268,6 +268,6 @@ def test_a_backfill_makes_every_shard_once_whatever_is_killed(seed, deployment, 
         assert sorted(told) == shards
         for shard, event in told.items():
             own = expected[name, shard]
-            assert event.metadata["dagster/row_count"].value == own.rows, (name, shard)
+            assert event.metadata["dagster/partition_row_count"].value == own.rows, (name, shard)
             assert event.tags["dagster/data_version"] == own.identity, (name, shard)
     assert len({expected["clips", shard].rows for shard in shards}) > 1, "shards can be told apart"

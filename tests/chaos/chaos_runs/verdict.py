@@ -43,7 +43,8 @@ def _dagster_claims(home: Path) -> Iterator[Claim]:
             for record in instance.fetch_materializations(dg.AssetKey(name), limit=1000).records:
                 told = record.asset_materialization
                 assert told is not None
-                version, rows = (told.metadata[key].value for key in ("table_version", "dagster/row_count"))
+                count = "dagster/partition_row_count" if told.partition else "dagster/row_count"
+                version, rows = (told.metadata[key].value for key in ("table_version", count))
                 yield Claim(name, told.partition, version, rows)
 
 
