@@ -1,5 +1,7 @@
 """SQL over the tables: DuckDB reads the Lance datasets, each under its asset's name."""
 
+import re
+from itertools import chain, count
 from typing import Any
 
 import pyarrow as pa
@@ -8,6 +10,7 @@ from curate_assets.video.stages import TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.manifests import MANIFEST
 from curate_resources.storage import Storage
+from curate_resources.suggestions import did_you_mean
 from curate_resources.tables import Tables
 from gpu_kernels.errors import UserError
 
@@ -38,13 +41,26 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
         if {"source_videos", "shot_signals", "clips"} <= set(present):
             connection.execute(f"CREATE VIEW source_outcomes AS {_OUTCOMES}")
         try:
-            result: Any = connection.sql(sql)  # None of what is no query, whatever its types say
-            return result.to_arrow_table() if result is not None else pa.table({})
+            result: Any = connection.sql(sql)  # None if it is not a query, whatever its types say
+            return _named_apart(result.to_arrow_table()) if result is not None else pa.table({})
         except duckdb.Error as error:
             missing = sorted(set(known) - set(present))
             hint = f"tables: {', '.join(present) or 'none yet'}"
             hint += f"; not materialized: {', '.join(missing)}" if missing else ""
-            raise QueryError(f"{error}\n{hint}") from error
+            meant = ""
+            if column := re.search(r'does not have a column named "(\w+)"', str(error)):
+                columns = {name for table in present for name in tables.dataset(table).schema.names}
+                meant = did_you_mean(column[1], sorted(columns))
+            raise QueryError(f"{error}{meant}\n{hint}") from error
+
+
+def _named_apart(rows: pa.Table) -> pa.Table:
+    """Rows whose columns have names of their own: `SELECT a.*, b.*` gives some names twice."""
+    names: list[str] = []
+    for name in rows.column_names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
+    return rows.rename_columns(names)
 
 
 _OUTCOMES = """
