@@ -3,6 +3,7 @@
 from curate_assets.doctor import (
     clusters,
     dagster_state,
+    decoding_child,
     event_queues,
     installation,
     media_programs,
@@ -22,6 +23,7 @@ CHECKS = (
     settings.PRESETS,
     *installation.CHECKS,
     *media_programs.CHECKS,
+    *decoding_child.CHECKS,
     *models.CHECKS,
     *scratch_folder.CHECKS,
     *sources.CHECKS,

@@ -38,6 +38,7 @@ NAMES = [
     "media libraries",
     "GPU",
     "ffmpeg",
+    "decoding child",
     "models",
     "model servers",
     "scratch folder",

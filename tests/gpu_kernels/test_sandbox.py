@@ -113,7 +113,7 @@ def small(importable: None) -> Iterator[Nursery]:
         ("hang_up_and_hang", MediaError, r"2 s .*\(limits\.stall_seconds\)"),
         ("flood", MediaError, r"8 MiB \(limits\.output_mib\)"),
         ("lie", MediaError, "no message"),
-        ("boast", MediaError, "limits.output_mib"),
+        ("boast", MediaError, "a header of 4294967295 bytes"),
         ("object_to", MediaError, "ValueError: the third atom is upside down"),
     ],
 )
@@ -142,9 +142,9 @@ def test_ordinary_errors_keep_the_nursery(small: Nursery) -> None:
 
 def test_children_write_no_files(small: Nursery, tmp_path: Path) -> None:
     target = tmp_path / "file"
-    with pytest.raises(MediaError, match="File too large"):
+    with pytest.raises(MediaError, match=r"not permitted|denied|File too large"):
         list(small.run("test_sandbox:write", path=str(target)))
-    assert target.read_bytes() == b""
+    assert not target.exists() or target.read_bytes() == b""
 
 
 def test_nothing_is_left_after_close_nor_when_the_reader_stops(importable: None) -> None:
