@@ -4,6 +4,7 @@ A run is the one that the UI would launch: of the same job, with its assets and 
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,11 @@ class RunOutcome:
     check_warnings: tuple[str, ...] = ()
 
 
-def dagster_instance(root: str) -> DagsterInstance:
-    """The instance that keeps partitions and history: `DAGSTER_HOME` if set, else `<root>/dagster`.
+def dagster_home(root: str) -> str:
+    """Where Dagster keeps its state: `DAGSTER_HOME` if set, else `<root>/dagster`; nothing is written.
 
     Raises:
-        UserError: the root is no local folder and `DAGSTER_HOME` is not set.
+        UserError: the root is no local folder and `DAGSTER_HOME` is not set; or Dagster cannot keep its state there.
     """
     home = os.environ.get("DAGSTER_HOME")
     if not home:
@@ -59,7 +60,21 @@ def dagster_instance(root: str) -> DagsterInstance:
                 f"the root {root} is not on this machine: set DAGSTER_HOME to a local folder for Dagster's state"
             )
         home = str(Path(root) / "dagster")
-        os.environ["DAGSTER_HOME"] = home
+    if re.search(r"\?|%[0-9A-Fa-f]{2}", home):
+        raise UserError(
+            f"Dagster cannot keep its state in {home}, because of the `?` or `%` in its path: set DAGSTER_HOME to "
+            "another local folder"
+        )
+    return home
+
+
+def dagster_instance(root: str) -> DagsterInstance:
+    """The instance that keeps partitions and history in `dagster_home`.
+
+    Raises:
+        UserError: as `dagster_home`.
+    """
+    os.environ["DAGSTER_HOME"] = home = dagster_home(root)
     Path(home).mkdir(parents=True, exist_ok=True)
     settings = Path(home) / "dagster.yaml"
     if not settings.exists():

@@ -2,6 +2,7 @@
 
 import json
 import webbrowser
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -28,7 +29,7 @@ def print_nothing(why: str, as_json: bool) -> None:
 
 def open_page(uri: str) -> None:
     """Show a page in a browser, where it is on this machine."""
-    from curate_resources.storage import is_local
+    from curate_resources.storage import is_local, local_path
 
     if is_local(uri):
-        webbrowser.open(f"file://{uri}")
+        webbrowser.open(Path(local_path(uri)).as_uri())

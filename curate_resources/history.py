@@ -133,8 +133,8 @@ class History:
 
     @property
     def uri(self) -> str:
-        """Where it lies."""
-        return self.storage.uri(f"{HISTORY}/materializations.lance")
+        """Where it lies, as Lance takes it."""
+        return self.storage.lance_uri(f"{HISTORY}/materializations.lance")
 
     def append(self, *records: Record) -> None:
         """Add records, in one commit."""

@@ -5,6 +5,7 @@ Requests that meet throttling, a server's error or a broken connection are repea
 read is compared in length; the error at the end names the object and the cause.
 """
 
+import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from curate_resources.stored_object import (
     StorageUnavailable,
     StoredObject,
     repeated,
+    utf8,
 )
 from gpu_kernels.errors import NotThere, UserError
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az")
+_BUCKET = re.compile(r"[A-Za-z0-9$_.-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def stat(uri: str) -> StoredObject:
@@ -190,12 +194,39 @@ def signed(uri: str, seconds: float, method: str = "GET") -> str:
 
 
 def opened(uri: str) -> "tuple[ObjectStore, str]":
-    """The bucket of a URI, and the path in it."""
+    """The bucket of a URI, and the path in it.
+
+    Raises:
+        UserError: as `parted`.
+    """
+    bucket, path = parted(uri)
+    return _store(bucket, tuple(sorted(store_options(uri).items()))), path
+
+
+def parted(uri: str) -> tuple[str, str]:
+    """The URI of a bucket, and the path in it. `#`, `?` and `%` are characters of names.
+
+    Raises:
+        UserError: it is no URI of a bucket, or nothing can have such a path.
+    """
     scheme, _, rest = uri.partition("://")
     if scheme not in SCHEMES:
         raise UserError(f"cannot open {uri}: use a folder, file://, {', '.join(f'{each}://' for each in SCHEMES)}")
     bucket, _, path = rest.partition("/")
-    return _store(f"{scheme}://{bucket}", tuple(sorted(store_options(uri).items()))), path
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(f"cannot open {uri!r}: {bucket!r} is no name of a bucket")
+    if why := unnameable(path.removesuffix("/")):
+        raise UserError(f"cannot open {uri!r}: {why}")
+    return f"{scheme}://{bucket}", path
+
+
+def unnameable(path: str) -> str | None:
+    """Why neither files nor tables can have a path in a bucket, though stores allow it; None: they can."""
+    if path and not {"", ".", ".."}.isdisjoint(path.split("/")):
+        return "its path has a part that is empty, `.` or `..`"
+    if _CONTROL.search(path):
+        return "its path has a control character"
+    return None if utf8(path) else "its path is not UTF-8"
 
 
 @cache

@@ -1,6 +1,7 @@
 """Everything lives under one root, a folder or a bucket; this is the only module that opens its files."""
 
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
@@ -9,22 +10,39 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
-from curate_resources import object_stores
+from curate_resources import object_stores, web_files
 from curate_resources.storage_profiles import store_options
+from curate_resources.stored_object import utf8
 from gpu_kernels.errors import UserError
 
 DEFAULT_ROOT = "./curate-data"
+
+_LONGEST_KEY, _LONGEST_PATH = 1024, 300
+"""Bytes of a key in a bucket, and of the paths that are written below a root."""
 
 PARTIAL = ".partial"
 """How the names of files end that are still being written, or never were to their end."""
 
 
 def root_uri(root: str | None = None) -> str:
-    """The root to use: the argument, else `CURATE_ROOT`, else `./curate-data`; local folders become absolute paths."""
-    uri = root or os.environ.get("CURATE_ROOT") or DEFAULT_ROOT
-    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().resolve())
+    """The root to use: the argument, else `CURATE_ROOT`, else `./curate-data`; local folders become absolute paths.
+
+    Raises:
+        UserError: no tables can be written there, whatever is done.
+    """
+    given = root or os.environ.get("CURATE_ROOT") or DEFAULT_ROOT
+    uri = local_path(given) if is_local(given) else given.rstrip("/")
+    why = None if utf8(uri) else "its path is not UTF-8"
+    if is_local(uri):
+        why = why or ("its path has a control character" if re.search(r"[\x00-\x1f\x7f]", uri) else None)
+    else:
+        room = _LONGEST_KEY - _LONGEST_PATH - len(object_stores.parted(uri)[1].encode())
+        why = why or (f"its path is {-room} bytes too long for what is written below it" if room < 0 else None)
+    if why:
+        raise UserError(f"{given!r} cannot be a root: {why}")
+    return uri
 
 
 def is_local(uri: str) -> bool:
@@ -33,8 +51,17 @@ def is_local(uri: str) -> bool:
 
 
 def local_path(uri: str) -> str:
-    """The path that a local URI names."""
-    return str(Path(unquote(urlsplit(uri).path) if uri.startswith("file://") else uri).expanduser().resolve())
+    """The path that a local URI names. Of `file://`, percent signs encode characters; `#` and `?` are part of names.
+
+    Raises:
+        UserError: it names another machine.
+    """
+    if uri.startswith("file://"):
+        host, slash, path = uri.removeprefix("file://").partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise UserError(f"{uri} names the machine {host!r}: write file:///folder, with three slashes")
+        uri = f"/{unquote(path)}"
+    return str(Path(uri).expanduser().resolve())
 
 
 _local_root = cache(local_path)
@@ -56,9 +83,20 @@ class Storage:
 
     root: str
 
+    def __post_init__(self) -> None:
+        if self.root.startswith("file://"):
+            object.__setattr__(self, "root", local_path(self.root))
+
     def uri(self, path: str) -> str:
         """The absolute URI of a path under the root."""
         return f"{self.root}/{path}"
+
+    def lance_uri(self, path: str) -> str:
+        """The same as Lance, LanceDB and DuckDB take it: in a bucket, a URL in which `#`, `?` and `%` are encoded."""
+        if is_local(self.root):
+            return self.uri(path)
+        bucket, key = object_stores.parted(self.uri(path))
+        return f"{bucket}/{quote(key)}"
 
     @property
     def lance_options(self) -> dict[str, str]:
@@ -163,7 +201,7 @@ class Storage:
         when there is no such folder."""
         uri = self.uri(folder)
         if not is_local(uri):
-            top = urlsplit(uri).path.strip("/")
+            top = object_stores.parted(uri)[1].strip("/")
             found = object_stores.listed(uri) if recursive else object_stores.children(uri)[1]
             for each in found:
                 yield StoredFile(
@@ -199,8 +237,10 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
     """A single file anywhere to write to: on a disk, in a bucket, or at a URL that takes a PUT. As `Storage.writer`.
 
     Raises:
-        UserError: `uri` names a folder.
+        UserError: `uri` names a folder, or nothing can be written under such a name.
     """
+    if not is_local(uri) and not web_files.is_web(uri):
+        object_stores.parted(uri)  # for its errors
     path, question, query = (local_path(uri), "", "") if is_local(uri) else uri.partition("?")
     folder, _, name = path.rpartition("/")
     if uri.endswith("/") or not name or (is_local(uri) and os.path.isdir(path)):

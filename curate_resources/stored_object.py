@@ -66,3 +66,12 @@ def repeated(attempt: Callable[[], _T]) -> _T:
         except StorageUnavailable:
             time.sleep(pause)
     return attempt()
+
+
+def utf8(path: str) -> bool:
+    """Whether a path is text; a disk's may be any bytes, and manifests and tables cannot hold such."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

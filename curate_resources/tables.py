@@ -34,6 +34,10 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _path(name: str) -> str:
+    return f"tables/{name}.lance"
+
+
 @dataclass(frozen=True)
 class Tables:
     """The tables under a root."""
@@ -42,7 +46,7 @@ class Tables:
 
     def uri(self, name: str) -> str:
         """Where the table of an asset lies."""
-        return self.storage.uri(f"tables/{name}.lance")
+        return self.storage.uri(_path(name))
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -165,7 +169,7 @@ class Tables:
         import lance
 
         try:
-            return lance.dataset(self.uri(name), storage_options=self.storage.lance_options)
+            return lance.dataset(self.storage.lance_uri(_path(name)), storage_options=self.storage.lance_options)
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -181,7 +185,7 @@ class Tables:
         try:
             return lance.write_dataset(
                 table.schema.empty_table(),
-                self.uri(table.name),
+                self.storage.lance_uri(_path(table.name)),
                 mode="create",
                 storage_options=self.storage.lance_options,
             )
@@ -189,4 +193,4 @@ class Tables:
             if "already exists" not in str(error).lower():
                 raise
             # Another writer was first.
-            return lance.dataset(self.uri(table.name), storage_options=self.storage.lance_options)
+            return lance.dataset(self.storage.lance_uri(_path(table.name)), storage_options=self.storage.lance_options)

@@ -30,11 +30,12 @@ def add(
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
     from curate_assets.presets import ShardSettings
-    from curate_assets.runs import dagster_instance, register_shards
+    from curate_assets.runs import dagster_home, dagster_instance, register_shards
     from curate_resources.manifests import Manifests, shard_name
     from curate_resources.storage import Storage, root_uri
 
     storage = Storage(root_uri(root))
+    dagster_home(storage.root)  # for its errors, before anything is written
     if preset is not None:
         ShardSettings.read(storage).preset(preset)  # for its errors
     manifests = Manifests(storage)
