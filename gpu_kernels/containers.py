@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpu_kernels.display import Display
 from gpu_kernels.file_ends import is_cut_short
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
 from gpu_kernels.segments import SEGMENT_FRAMES
 from gpu_kernels.stream_times import LAST_NS, NANOSECONDS, StreamTimes
+from gpu_kernels.streams import listen, video_streams
 from gpu_kernels.timeline import on_one_clock
+from gpu_kernels.tone_mapping import dynamic_range
 
 if TYPE_CHECKING:
     import av
@@ -33,12 +36,15 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"[playlist]",
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a file says about its first real video stream; sizes as displayed, times in nanoseconds.
+    """What a file says about the stream that is its video; sizes as displayed, times in nanoseconds.
 
-    `duration_ns` is from the first frame's time until the last one has been shown.
+    Size, shape and turn are those of the first frame, should they change within the stream. `duration_ns` is from the
+    first frame's time until the last one has been shown.
     """
 
     container: str
+    stream_index: int
+    """Of the video stream that is used, in the file."""
     codec: str
     pixel_format: str
     width: int
@@ -46,8 +52,13 @@ class VideoFacts:
     coded_width: int
     coded_height: int
     rotation: int
-    """Clockwise degrees by which the decoded picture is turned for display: 0, 90, 180 or 270."""
+    """Clockwise degrees by which the decoded picture is turned for display."""
+    mirrored: bool
+    """Whether it is mirrored left to right after that."""
     sample_aspect_ratio: str
+    dynamic_range: str
+    """`sdr`, `pq` or `hlg`."""
+    interlaced: bool
     average_rate: float
     real_rate: float
     constant_rate: bool
@@ -62,9 +73,13 @@ class VideoFacts:
     """How often the file's clock starts again, as where recordings were joined."""
     segment_pts_ns: list[int]
     """Presentation times of every `segment_frames`-th frame but the first; none unless frames can be found by them."""
+    audio_index: int | None
+    """Of the sound's stream in the file."""
     audio_codec: str | None
     audio_sample_rate: int | None
     audio_channels: int | None
+    audio_error: str | None
+    """Why the sound cannot be used."""
     video_streams: int
 
 
@@ -100,41 +115,6 @@ def open_media(path: str) -> "InputContainer":
         raise MediaError(f"not a readable video: {error.strerror}") from error
 
 
-def video_streams(container: "InputContainer") -> list["VideoStream"]:
-    """The video streams that are no cover pictures, at least one; the first can be decoded.
-
-    Raises:
-        MediaError: there is none, or no decoder for the first.
-    """
-    import av.stream
-
-    covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
-    if not streams:
-        raise MediaError("the file has no video stream")
-    if not streams[0].codec_context:  # PyAV gives none for an unknown codec, whatever its types say
-        raise MediaError("the video stream is in a codec that is not known")
-    return streams
-
-
-def clockwise(rotation_of_frame: int) -> int:
-    """Clockwise display rotation from a frame's display matrix angle, which counts the other way."""
-    return round(-rotation_of_frame / 90) * 90 % 360
-
-
-def displayed_size(width: int, height: int, aspect: Fraction | None, rotation: int) -> tuple[int, int]:
-    """Width and height with the sample aspect ratio and the rotation applied.
-
-    Pixels are stretched, never squeezed, so that no line or column is lost.
-    """
-    if aspect and aspect > 0:
-        if aspect >= 1:
-            width = round(width * aspect)
-        else:
-            height = round(height / aspect)
-    return (height, width) if rotation in (90, 270) else (width, height)
-
-
 def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = SEGMENT_FRAMES) -> None:
     """Sandboxed operation: one message with the facts; decodes one frame, reads every packet header."""
     import av.error
@@ -167,11 +147,9 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         incomplete = incomplete or times.ends_early()
         pts = times.pts()
         gaps, tick = np.diff(pts), times.tick
-        rotation = clockwise(frame.rotation)
-        aspect = stream.sample_aspect_ratio
-        width, height = displayed_size(frame.width, frame.height, aspect, rotation)
-        if width * height > limits.max_pixels:
-            raise MediaError(f"displayed as {width}x{height} pixels, more than limits.max_pixels allows")
+        shown = Display(stream)(frame)
+        if shown.width * shown.height > limits.max_pixels:
+            raise MediaError(f"displayed as {shown.width}x{shown.height} pixels, more than limits.max_pixels allows")
         segments = pts[segment_frames::segment_frames] if times.each_has_its_own() else pts[:0]
         stated = stream.guessed_rate or Fraction(25)
         raw = times.without()
@@ -180,17 +158,22 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         first_pts_ns = int(pts[0] * tick * NANOSECONDS)
         if not (first_pts_ns >= -LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= LAST_NS):
             raise MediaError("the file has presentation times of more than a century")
-        sound = container.streams.audio[0] if container.streams.audio else None
+        with open_media(path) as again:
+            sound = listen(again)
         facts = VideoFacts(
             container=container.format.name,
+            stream_index=stream.index,
             codec=context.codec.canonical_name,
             pixel_format=frame.format.name,
-            width=width,
-            height=height,
+            width=shown.width,
+            height=shown.height,
             coded_width=frame.width,
             coded_height=frame.height,
-            rotation=rotation,
-            sample_aspect_ratio=f"{aspect.numerator}:{aspect.denominator}" if aspect else "1:1",
+            rotation=shown.rotation,
+            mirrored=shown.mirrored,
+            sample_aspect_ratio=f"{shown.aspect.numerator}:{shown.aspect.denominator}",
+            dynamic_range=dynamic_range(frame),
+            interlaced=frame.interlaced_frame,
             average_rate=float(average),
             real_rate=float(real),
             constant_rate=bool(gaps.size == 0 or (gaps.max() - gaps.min()) * tick <= max(2 * tick, Fraction(1, 1000))),
@@ -201,9 +184,11 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             incomplete=incomplete,
             clock_restarts=times.restarts,
             segment_pts_ns=[int(each * tick * NANOSECONDS) for each in segments.tolist()],
-            audio_codec=sound.codec_context.codec.canonical_name if sound else None,
-            audio_sample_rate=sound.codec_context.sample_rate if sound else None,
-            audio_channels=sound.codec_context.channels if sound else None,
+            audio_index=sound.index,
+            audio_codec=sound.codec,
+            audio_sample_rate=sound.sample_rate,
+            audio_channels=sound.channels,
+            audio_error=sound.error,
             video_streams=len(streams),
         )
     send({"kind": "facts", **asdict(facts)})

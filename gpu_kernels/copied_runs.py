@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from gpu_kernels.bitstream import Bitstream
 from gpu_kernels.clip_encoding import REORDERED_FRAMES, Span
 from gpu_kernels.containers import NANOSECONDS
+from gpu_kernels.display import Display
 from gpu_kernels.h264 import H264
 from gpu_kernels.hevc import Hevc
 from gpu_kernels.sandbox import DecodingLimits, MediaError
+from gpu_kernels.tone_mapping import needs_mapping
 from gpu_kernels.vp9 import Vp9
 
 if TYPE_CHECKING:
@@ -79,9 +81,25 @@ def bitstream_of(stream: "VideoStream", limits: DecodingLimits) -> Bitstream:
         raise MediaError("only H.264, HEVC and VP9 in yuv420p are copied")
     if context.width * context.height > limits.max_pixels:
         raise MediaError(f"{context.width}x{context.height} pixels are more than limits.max_pixels allows")
-    if stream.sample_aspect_ratio not in (None, 0, 1):
-        raise MediaError("its pixels are not square")
     return bitstream.of(context)
+
+
+def check_shown_as_coded(stream: "VideoStream", units: list[Unit]) -> None:
+    """Let only those be copied whose packets alone make every reader show what a player shows of the source.
+
+    Raises:
+        MediaError: the container or the pictures themselves say otherwise, or the colours are not those of the scan.
+    """
+    decoder = stream.codec_context
+    frame = next((frame for unit in [*units, None] for frame in decoder.decode(unit and unit.packet)), None)
+    decoder.flush_buffers()
+    if frame is None:
+        raise MediaError("no frame of it can be decoded")
+    shown = Display(stream)(frame)
+    if shown.turn or shown.aspect != 1 or shown.crop != (0, 0, frame.width, frame.height):
+        raise MediaError("players crop, turn or stretch it")
+    if needs_mapping(frame):
+        raise MediaError("its colours are beyond those of ordinary screens")
 
 
 def access_units(

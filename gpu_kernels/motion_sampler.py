@@ -42,11 +42,8 @@ class MotionSampler:
         self._has_vectors = stream.codec_context.codec.canonical_name in _VECTOR_CODECS
         self._done = True  # whether there is a sample from vectors in this period
         self._pending: tuple[int, int, np.ndarray] | None = None
-
-        def size(frame: "VideoFrame", _rotation: int) -> tuple[int, int]:
-            return flow_size(frame.width, frame.height, config.flow_short_side)
-
-        self._gray = Scaler(size, "gray", stream, upright=False)  # as the codec's vectors are
+        # As the codec's vectors are.
+        self._gray = Scaler(lambda *size: flow_size(*size, config.flow_short_side), "gray", stream, upright=False)
 
     def take(self, index: int, pts_ns: int, frame: "VideoFrame") -> MotionSample | None:
         """Look at the next frame: the sample that is complete with it, of this frame or an earlier one."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.containers import open_media, video_streams
+from gpu_kernels.containers import open_media
 from gpu_kernels.decoder import Decoder, numbered_frames
 from gpu_kernels.luminance import thumbnail_luminance
 from gpu_kernels.motion import MotionSignalsConfig
@@ -23,6 +23,7 @@ from gpu_kernels.segments import WHOLE, Segment
 from gpu_kernels.shots import CONTEXT_FRAMES
 from gpu_kernels.storyboard_sampler import StoryboardFrame, StoryboardSampler
 from gpu_kernels.storyboards import StoryboardsConfig
+from gpu_kernels.streams import video_stream
 
 THUMBNAIL = (27, 48)
 """Height and width of the frames that TransNetV2 sees."""
@@ -116,7 +117,7 @@ def scan(
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
     with open_media(path) as container:
-        stream = video_streams(container)[0]
+        stream = video_stream(container)
         own = Segment(**segment)
         chunk = _Chunk(send)
         decoder = Decoder(container, stream, limits, motion_vectors=motion is not None)
@@ -125,7 +126,7 @@ def scan(
             sampler = MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
         if storyboards is not None:
             board = StoryboardSampler(StoryboardsConfig.model_validate(storyboards), stream, own.first_pts_ns)
-        thumbnail = Scaler(lambda _frame, _rotation: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
+        thumbnail = Scaler(lambda _width, _height: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
         context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
         lead_ns = max(own.context_ns, sampler.memory_ns if sampler else 0)
         for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpu_kernels.containers import displayed_size
 from gpu_kernels.luminance import sharpness
 from gpu_kernels.sandbox import MediaError
 from gpu_kernels.scaler import Scaler
@@ -38,12 +37,7 @@ class StoryboardSampler:
     def __init__(self, config: StoryboardsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
         self._config = config
         self._cadence = Cadence(config.frames_per_second, origin_ns)
-        aspect = stream.sample_aspect_ratio
-
-        def size(frame: "VideoFrame", rotation: int) -> tuple[int, int]:
-            return storyboard_size(*displayed_size(frame.width, frame.height, aspect, rotation), config.short_side)
-
-        self._scaler = Scaler(size, "bgr24", stream)
+        self._scaler = Scaler(lambda *size: storyboard_size(*size, config.short_side), "bgr24", stream)
 
     def due(self, pts_ns: int) -> bool:
         """Whether the frame at `pts_ns` is one to take; frames must come in order."""

@@ -29,10 +29,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gpu_kernels.bitstream import Bitstream
 from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_sound, is_seekable
-from gpu_kernels.containers import NANOSECONDS, open_media, video_streams
-from gpu_kernels.copied_runs import Sample, access_units, bitstream_of, copied_run, pts_of, tick_of
+from gpu_kernels.containers import NANOSECONDS, open_media
+from gpu_kernels.copied_runs import (
+    Sample,
+    access_units,
+    bitstream_of,
+    check_shown_as_coded,
+    copied_run,
+    pts_of,
+    tick_of,
+)
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.seams import Edges, packet_of
+from gpu_kernels.streams import video_stream
 
 if TYPE_CHECKING:
     from av import Packet
@@ -84,12 +93,13 @@ def _received(nursery: Nursery, operation: str, target: str, **arguments: Any) -
 def splice(send: Send, limits: DecodingLimits, path: str, seek: bool, span: dict[str, int]) -> None:
     """Sandboxed operation: messages with the parts of an MP4 file without sound, then one with what is in it."""
     with open_media(path) as container:
-        stream = video_streams(container)[0]
+        stream = video_stream(container)
         bitstream = bitstream_of(stream, limits)
         tick = tick_of(stream)
         units, shown = access_units(container, stream, bitstream, Span(**span), seek)
         run = copied_run(bitstream, units, shown)
         edges = Edges(stream, bitstream, shown)
+        check_shown_as_coded(stream, units)
         samples = [*edges.before(units, run), *run.samples, *edges.after(units, run)]
         if [sample.pts for sample in sorted(samples, key=lambda sample: sample.pts)] != shown:
             raise MediaError("frames are missing at its edges")
@@ -140,7 +150,7 @@ def _send_parts(send: Send, clip: memoryview) -> None:
 def digest(send: Send, limits: DecodingLimits, path: str) -> None:
     """Sandboxed operation: one message with the digest of a file's video packets, times and parameter sets."""
     with open_media(path) as container:
-        stream = video_streams(container)[0]
+        stream = video_stream(container)
         tick = tick_of(stream)
         packets = [packet for packet in container.demux(stream) if packet.size]
         if any(packet.is_discard for packet in packets):

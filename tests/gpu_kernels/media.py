@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ RECIPES = {
     "sar.mp4": f"-f lavfi -i testsrc2=s=360x288:r=25:d=2 -vf setsar=16/15 {_X264}",
     "tall_sar.mkv": f"-f lavfi -i testsrc2=s=320x180:r=25:d=1 -vf setsar=3/4 {_X264}",
     "ten_bit.mp4": "-f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le",
+    "hlg.mp4": f"{_PICTURE} {_X264} {_B_FRAMES} -color_primaries bt2020 -color_trc arib-std-b67 -colorspace bt2020nc",
     "offset.ts": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES} {_AAC} -output_ts_offset 100",
     "divx.avi": f"{_PICTURE} {_BEEPS} -c:v mpeg4 -q:v 3 -g 40 -bf 0 -c:a pcm_s16le",
     "intra.mp4": f"{_PICTURE} {_X264} -g 1",
@@ -73,7 +75,12 @@ class Media:
             if name in RECIPES:
                 make(path, RECIPES[name])
             elif name.startswith("rotated_"):
-                _rotate(self("closed_gop.mp4"), path, int(path.stem.removeprefix("rotated_")))
+                self.turned(self("closed_gop.mp4"), path, degrees=-int(path.stem.removeprefix("rotated_")))
+            elif name == "mirrored.mp4":
+                self.turned(self("closed_gop.mp4"), path, degrees=0, hflip=True)
+            elif name == "clap.mp4":
+                make(path, f"-i {self('numbered.mkv')} -t 4 {_X264} {_B_FRAMES} {_AAC}")
+                path.write_bytes(self.with_clean_aperture(path.read_bytes(), (40, 30, 40, 30)))
             elif (
                 name == "edit_list.mp4"
             ):  # starts between keyframes: frames before the start are to be decoded, not shown
@@ -97,6 +104,36 @@ class Media:
         """A file that ffmpeg makes anew, of `arguments` as a shell splits them."""
         make(path, arguments)
         return path
+
+    @staticmethod
+    def turned(source: Path, target: Path, **turn: Any) -> Path:
+        """The packets of `source` with a display matrix: counterclockwise `degrees`, then `hflip`, `vflip`."""
+        import av
+
+        with av.open(str(source)) as opened, av.open(str(target), "w") as written:
+            streams = {stream.index: written.add_stream_from_template(stream) for stream in opened.streams}
+            streams[opened.streams.video[0].index].set_display_rotation(**turn)
+            for packet in opened.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream.index]
+                    written.mux(packet)
+        return target
+
+    @staticmethod
+    def with_clean_aperture(data: bytes, crop: tuple[int, ...]) -> bytes:
+        """An MP4 file of numbered frames in H.264, its index at the end, that crops: left, top, right, bottom."""
+        left, top, right, bottom = crop
+        offset = (left - right, top - bottom)
+        numbers = (320 - left - right, 1, 240 - top - bottom, 1, offset[0], 2, offset[1], 2)
+        box = struct.pack(">I4sIIIIiIiI", 40, b"clap", *numbers)
+        index = data.index(b"moov")
+        at = data.index(b"avc1", index) - 4
+        end = at + struct.unpack_from(">I", data, at)[0]
+        grown = bytearray(data[:end] + box + data[end:])
+        for name in (b"avc1", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+            at = data.index(name, index) - 4
+            struct.pack_into(">I", grown, at, struct.unpack_from(">I", data, at)[0] + len(box))
+        return bytes(grown)
 
     @staticmethod
     def frames(path: Path | str, pixels: str, size: tuple[int, int], *options: str) -> np.ndarray:
@@ -141,18 +178,6 @@ def make(path: Path, arguments: str) -> None:
     command = [ffmpeg_executable(), "-loglevel", "error", "-nostdin", "-y", *shlex.split(arguments), str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{path.name}: {done.stderr}"
-
-
-def _rotate(source: Path, target: Path, clockwise: int) -> None:
-    import av
-
-    with av.open(str(source)) as opened, av.open(str(target), "w") as written:
-        streams = {stream.index: written.add_stream_from_template(stream) for stream in opened.streams}
-        streams[opened.streams.video[0].index].set_display_rotation(-clockwise)
-        for packet in opened.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                written.mux(packet)
 
 
 def _numbered(target: Path) -> None:

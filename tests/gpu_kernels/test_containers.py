@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.scan import ScanChunk, read_scan
+from gpu_kernels.storyboards import StoryboardsConfig, decoded
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"
 
@@ -123,8 +125,14 @@ def test_absurd_numbers_are_not_believed_or_refused(nursery: Nursery, media: Any
         facts_of(nursery, target)
     squashed = media("sar.mp4").read_bytes()
     target.write_bytes(_patched(_patched(squashed, b"pasp", 0, 0x7FFF_FFFF), b"pasp", 4, 1))
-    with pytest.raises(MediaError, match=r"displayed as .* limits\.max_pixels"):
-        facts_of(nursery, target)
+    facts = facts_of(nursery, target)
+    assert (facts["width"], facts["height"], facts["sample_aspect_ratio"]) == (360, 288, "1:1")
+    target.write_bytes(_patched(_patched(squashed, b"pasp", 0, 12), b"pasp", 4, 1))
+    with (
+        Nursery(DecodingLimits(max_pixels=360 * 288)) as small,
+        pytest.raises(MediaError, match=r"displayed as 4320x288 .* limits\.max_pixels"),
+    ):
+        facts_of(small, target)
 
 
 FOOTAGE = [path for folder in ("hostile", "single", "cuts") for path in sorted((SHARED / folder).glob("*"))]
@@ -191,12 +199,12 @@ def test_facts_agree_with_ffprobe(nursery: Nursery, media: Any, path: str | Path
 @pytest.mark.parametrize(
     ("name", "constant", "sound", "video_streams"),
     [
-        ("closed_gop.mp4", True, ("aac", 48000, 1), 1),
-        ("av1.mkv", True, ("opus", 48000, 1), 1),
-        ("vfr.mp4", False, (None, None, None), 1),
-        ("raw.h264", True, (None, None, None), 1),
-        ("two_videos.mp4", True, (None, None, None), 2),
-        ("cover.mp4", True, ("aac", 48000, 1), 1),
+        ("closed_gop.mp4", True, (1, "aac", 48000, 1), 1),
+        ("av1.mkv", True, (1, "opus", 48000, 1), 1),
+        ("vfr.mp4", False, (None, None, None, None), 1),
+        ("raw.h264", True, (None, None, None, None), 1),
+        ("two_videos.mp4", True, (None, None, None, None), 2),
+        ("cover.mp4", True, (1, "aac", 48000, 1), 1),
     ],
 )
 def test_rates_sound_and_streams(
@@ -204,5 +212,71 @@ def test_rates_sound_and_streams(
 ) -> None:
     facts = facts_of(nursery, media(name))
     assert facts["constant_rate"] is constant
-    assert (facts["audio_codec"], facts["audio_sample_rate"], facts["audio_channels"]) == sound
+    assert tuple(facts[f"audio_{name}"] for name in ("index", "codec", "sample_rate", "channels")) == sound
+    assert facts["audio_error"] is None
     assert facts["video_streams"] == video_streams
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "index"),
+    [
+        ("default.mp4", "-map 0:v -map 1:v -c copy -disposition:v:0 0 -disposition:v:1 default", 1),
+        ("default.mkv", "-map 0:v -map 1:v -c copy -disposition:v:0 0 -disposition:v:1 default", 1),
+        ("first.mkv", "-map 1:v -map 0:v -c copy -disposition:v:0 0 -disposition:v:1 0", 0),
+        ("cover.mkv", "-map 2:v -map 1:v -c copy -disposition:v 0", 1),
+        ("cover.mp4", "-map 2:v -map 1:v -c copy -disposition:v 0", 1),
+        ("default_cover.mkv", "-map 2:v -map 1:v -c copy -disposition:v:0 default -disposition:v:1 0", 1),
+        ("png.mov", "-map 2:v -map 1:v -c:v:0 png -c:v:1 copy -disposition:v 0", 1),
+        ("still.mp4", "-map 3:v -map 1:v -c copy -disposition:v 0", 1),
+        ("motion_jpeg.mkv", "-map 1:v -c mjpeg -t 1", 0),
+        ("motion_jpeg.avi", "-map 0:v -c mjpeg -t 1", 0),
+    ],
+)
+def test_the_video_is_the_default_stream_and_no_cover(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, arguments: str, index: int
+) -> None:
+    """Two videos of 4 s, the second one with numbered frames; a picture; and a video of one frame."""
+    other, numbered = media("closed_gop.mp4"), media("numbered.mkv")
+    inputs = f"-t 4 -i {other} -t 4 -i {numbered} -i {media('picture.jpg')} -i {media('one_frame.mp4')}"
+    path = media.made(tmp_path / name, f"{inputs} {arguments}")
+    facts = facts_of(nursery, path)
+    assert facts["stream_index"] == index
+    assert facts["frames"] > 1
+    pictures = [
+        part for part in read_scan(nursery, str(path), None, StoryboardsConfig()) if isinstance(part, ScanChunk)
+    ]
+    assert sum(len(part.pts_ns) for part in pictures) == facts["frames"]
+    if index == 1:
+        shown = pictures[0].storyboard[1]
+        assert (shown.width, shown.height) == (320, 240)
+        assert media.number(decoded(bytes(shown.jpeg))) == shown.frame
+
+
+def test_sound_that_cannot_be_used_is_named_and_the_video_goes_on(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """Its codec is not known, or every packet of it is damaged."""
+    short = f"-t 3 -i {media('numbered.mkv')} -c:v libx264 -preset ultrafast -c:a"
+    facts = [
+        facts_of(nursery, _patched_name(media.made(tmp_path / "a.mkv", f"{short} aac"), b"A_AAC", b"A_ZZZ")),
+        facts_of(nursery, _patched_name(media.made(tmp_path / "a.mov", f"{short} pcm_s16le"), b"sowt", b"zzzz")),
+        facts_of(nursery, media.made(tmp_path / "b.mp4", f"{short} aac -bsf:a noise=amount=1")),
+        facts_of(nursery, media.made(tmp_path / "b.ts", f"{short} ac3 -bsf:a noise=amount=1")),
+    ]
+    assert [each["frames"] for each in facts] == [75] * 4
+    assert [(each["audio_index"], each["audio_codec"]) for each in facts] == [
+        (1, None),
+        (1, None),
+        (1, "aac"),
+        (1, "ac3"),
+    ]
+    unknown, damaged = "it is in a codec that is not known", "it is damaged throughout"
+    assert [each["audio_error"] for each in facts] == [unknown, unknown, damaged, damaged]
+
+    # Another sound of the file is used, if there is one.
+    both = f"{short.replace('-c:a', '')} -map 0:v -map 0:a -map 0:a -c:a:0 aac -c:a:1 pcm_s16le"
+    facts = facts_of(nursery, _patched_name(media.made(tmp_path / "two.mkv", both), b"A_AAC", b"A_ZZZ"))
+    assert (facts["audio_index"], facts["audio_codec"], facts["audio_error"]) == (2, "pcm_s16le", None)
+
+
+def _patched_name(path: Path, codec: bytes, other: bytes) -> Path:
+    path.write_bytes(path.read_bytes().replace(codec, other))
+    return path

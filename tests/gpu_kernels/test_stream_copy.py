@@ -342,16 +342,21 @@ def test_ids_of_hevc_parameter_sets_that_are_in_use_are_left_alone(media: Any) -
         ("av1.mkv", "only H.264, HEVC and VP9"),
         ("odd.webm", "odd"),
         ("ten_bit.mp4", "in yuv420p are copied"),
-        ("sar.mp4", "not square"),
-        ("rotated_90.mp4", "rotated"),
+        ("sar.mp4", "crop, turn or stretch"),
+        ("rotated_90.mp4", "crop, turn or stretch"),
+        ("mirrored.mp4", "crop, turn or stretch"),
+        ("clap.mp4", "crop, turn or stretch"),
+        ("hlg.mp4", "beyond those of ordinary screens"),
         ("raw.h264", "no presentation times"),
     ],
 )
 def test_what_readers_would_not_show_as_it_is_is_not_copied(
     nursery: Nursery, media: Any, tmp_path: Path, name: str, reason: str
 ) -> None:
+    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(media(name)))
+    span = Span(0, round(2 * facts["average_rate"]), 0, 2 * 10**9)
     with pytest.raises(MediaError, match=reason):
-        copy_clip(nursery, str(media(name)), str(tmp_path / "clip.mp4"), "mov", Span(0, 60, 0, 2 * 10**9), CONFIG)
+        copy_clip(nursery, str(media(name)), str(tmp_path / "clip.mp4"), "mov", span, CONFIG)
 
 
 def test_interlaced_video_is_not_copied(nursery: Nursery, media: Any, tmp_path: Path) -> None:
