@@ -42,8 +42,11 @@ class MotionSampler:
         self._has_vectors = stream.codec_context.codec.canonical_name in _VECTOR_CODECS
         self._done = True  # whether there is a sample from vectors in this period
         self._pending: tuple[int, int, np.ndarray] | None = None
-        # As the codec's vectors are.
-        self._gray = Scaler(lambda *size: flow_size(*size, config.flow_short_side), "gray", stream, upright=False)
+
+        def size(width: int, height: int) -> tuple[int, int]:
+            return flow_size(width, height, config.flow_short_side)
+
+        self._gray = Scaler(size, "gray", stream, upright=False)  # as the codec's vectors are
 
     def take(self, index: int, pts_ns: int, frame: "VideoFrame") -> MotionSample | None:
         """Look at the next frame: the sample that is complete with it, of this frame or an earlier one."""

@@ -37,7 +37,7 @@ class StoryboardSampler:
     def __init__(self, config: StoryboardsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
         self._config = config
         self._cadence = Cadence(config.frames_per_second, origin_ns)
-        self._scaler = Scaler(lambda *size: storyboard_size(*size, config.short_side), "bgr24", stream)
+        self._scaler = Scaler(lambda width, height: storyboard_size(width, height, config.short_side), "bgr24", stream)
 
     def due(self, pts_ns: int) -> bool:
         """Whether the frame at `pts_ns` is one to take; frames must come in order."""
