@@ -28,7 +28,7 @@ def write_settings(storage: Storage, section: str, settings: Mapping[str, Any], 
     except yaml.YAMLError:
         changed, as_wanted = text, False
     if not as_wanted:  # such as several documents, or an anchor that other sections share
-        by_hand = ", ".join(f"{section}.{key}: {_scalar(value)}" for key, value in settings.items())
+        by_hand = ", ".join(f"{section}.{key}: {as_yaml(value)}" for key, value in settings.items())
         raise ConfigError(f"{uri} cannot be changed without rewriting it: set by hand {by_hand}")
     storage.write(path, changed.encode())
     return uri
@@ -37,7 +37,7 @@ def write_settings(storage: Storage, section: str, settings: Mapping[str, Any], 
 def with_settings(text: str, section: str, settings: Mapping[str, Any]) -> str:
     """YAML text with keys of a section set: values are replaced where they stand, new keys come first."""
     for key, value in reversed(list(settings.items())):
-        text = _with_setting(text, section, key, _scalar(value))
+        text = _with_setting(text, section, key, as_yaml(value))
     return text
 
 
@@ -85,6 +85,6 @@ def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
 
 
-def _scalar(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """A value as YAML reads it back: Python's own 1e-06 would be a text."""
-    return yaml.safe_dump(value).removesuffix("...\n").strip()
+    return yaml.safe_dump(value, width=10_000).removesuffix("...\n").strip()

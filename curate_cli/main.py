@@ -12,6 +12,7 @@ from curate_cli.commands.backfill import backfill
 from curate_cli.commands.calibrate import calibrate
 from curate_cli.commands.clean import clean
 from curate_cli.commands.cluster import down, up
+from curate_cli.commands.config import config
 from curate_cli.commands.demo import demo
 from curate_cli.commands.doctor import doctor
 from curate_cli.commands.export import export
@@ -61,6 +62,7 @@ for command in (
     demo,
 ):
     app.command()(told(command))
+app.add_typer(config, name="config")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ _MOST = 3
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'clips'?`, to end a message about an unknown name with; empty if nothing known is like it."""
     by_small_letters = {each.lower(): each for each in known}
-    return _hint(by_small_letters[each] for each in get_close_matches(name.lower(), by_small_letters, n=_MOST))
+    return meant(by_small_letters[each] for each in get_close_matches(name.lower(), by_small_letters, n=_MOST))
 
 
 def wrong_settings(error: ValidationError, model: type[BaseModel], with_values: bool = True) -> list[str]:
@@ -34,12 +34,13 @@ def _said(wrong: Any, model: type[BaseModel], with_values: bool) -> str:
         *sections, name = map(str, wrong["loc"])
         beside = _fields(_within(model, sections))
         same = [path for path in _paths(model) if path.endswith(f".{name}")]
-        return f"unknown key{did_you_mean(name, beside) or _hint(same)}"
+        return f"unknown key{did_you_mean(name, beside) or meant(same)}"
     said = wrong["msg"].removeprefix("Value error, ")
     return f"{said} (got {wrong['input']!r})" if with_values and wrong["loc"] else said
 
 
-def _hint(names: Iterable[str]) -> str:
+def meant(names: Iterable[str]) -> str:
+    """The same of names that are known to have been meant."""
     some = [repr(name) for name in islice(names, _MOST)]
     return f"; did you mean {' or '.join(some)}?" if some else ""
 

@@ -15,7 +15,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 from curate_cli.main import app
 
-for arguments in ([], *([name] for name in get_command(app).commands)):
+commands = get_command(app).commands
+inner = [[name, each] for name, command in commands.items() for each in getattr(command, "commands", [])]
+assert ["config", "show"] in inner
+for arguments in ([], *([name] for name in commands), *inner):
     for option in ("--help", "-h"):
         result = CliRunner().invoke(app, [*arguments, option])
         assert result.exit_code == 0 and "Usage:" in result.output, result.output

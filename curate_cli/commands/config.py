@@ -1,0 +1,144 @@
+"""`curate config`: which settings hold, what they mean, and a file to change them in."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from curate_cli.command import OK, ConfigFile, Json, Root, given_settings, told
+from curate_cli.printing import escaped, print_document
+
+if TYPE_CHECKING:
+    from curate_assets.config import CurationConfig
+    from curate_assets.settings import Section, Setting
+    from curate_resources.storage import Storage
+
+config = typer.Typer(no_args_is_help=True, help="Show which settings hold, explain them, or write a file of them.")
+
+_Preset = Annotated[str | None, typer.Option(help="With the settings of <root>/presets/<preset>.yaml.")]
+
+
+def show(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="A section or a key, such as clips or clips.min_seconds.")
+    ] = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Leave out keys at their default.")] = False,
+    preset: _Preset = None,
+    config: ConfigFile = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Show the settings that hold, as YAML, and where each was set."""
+    from curate_assets.config_file import as_yaml
+    from curate_assets.settings import found_settings
+    from curate_resources.storage import Storage, root_uri
+
+    chosen = found_settings(name)
+    holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
+    values: dict[str, dict[str, Any]] = {}
+    for section, settings in chosen:
+        kept = [each for each in settings if each.path in setters or not changed]
+        if kept:
+            values[section.name] = {each.key: getattr(getattr(holds, section.name), each.key) for each in kept}
+    if as_json:
+        print_document({"settings": values, "set_by": setters})
+        return OK
+    for section, keys in values.items():
+        print(f"{section}:")
+        for key, value in keys.items():
+            setter = setters.get(f"{section}.{key}")
+            print(f"  {key}: {as_yaml(value)}{f'  # {setter}' if setter else ''}")
+    if not values:
+        Console(stderr=True).print("Nothing is set: all defaults hold.")
+    return OK
+
+
+def explain(
+    name: Annotated[str, typer.Argument(metavar="KEY", help="A section or a key, such as clips or clips.min_seconds.")],
+    preset: _Preset = None,
+    config: ConfigFile = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Explain a setting: its type, its default, what holds, what it means and what a change recomputes."""
+    from curate_assets.settings import found_settings
+    from curate_resources.storage import Storage, root_uri
+
+    ((section, settings),) = found_settings(name)
+    holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
+    values = {each.path: getattr(getattr(holds, section.name), each.key) for each in settings}
+    if as_json:
+        print_document([_explained(each, values[each.path], setters) for each in settings])
+        return OK
+    console = Console(highlight=False)
+    if len(settings) > 1:
+        console.print(f"[bold]{section.name}[/bold]: {escaped(section.meaning)}\n")
+    for setting in settings:
+        _print_setting(setting, section, values[setting.path], setters.get(setting.path), console)
+    return OK
+
+
+def init(root: Root = None, as_json: Json = False) -> int:
+    """Write <root>/curate.yaml with every key, its default and its meaning in comments."""
+    from curate_assets.config import CONFIG_FILE, ConfigError
+    from curate_assets.settings import commented_file
+    from curate_resources.storage import Storage, root_uri
+
+    storage = Storage(root_uri(root))
+    uri = storage.uri(CONFIG_FILE)
+    if not storage.create(CONFIG_FILE, commented_file().encode()):
+        raise ConfigError(f"{uri} exists already: edit it, or move it away first")
+    if as_json:
+        print_document({"written": uri})
+    else:
+        Console(highlight=False).print(f"{escaped(uri)}: all keys, in comments", soft_wrap=True)
+    return OK
+
+
+def _settings(
+    storage: "Storage", preset: str | None, given: Mapping[str, Any]
+) -> "tuple[CurationConfig, dict[str, str]]":
+    """The settings that hold, and which file sets each key that is set."""
+    from curate_assets.config import CONFIG_FILE, parse_config, stored_config
+    from curate_assets.presets import ShardSettings, preset_file
+    from curate_assets.settings import set_by
+
+    holds = ShardSettings.read(storage, given).preset(preset)
+    layers: dict[str, Mapping[str, Any]] = {CONFIG_FILE: stored_config(storage)}
+    if preset is not None:
+        path = preset_file(preset)
+        layers[path] = parse_config(storage.read(path), path)
+    return holds, set_by({**layers, "--config": given})
+
+
+def _explained(setting: "Setting", value: Any, setters: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "key": setting.path,
+        "type": setting.type.replace("`", ""),
+        "default": setting.default,
+        "value": value,
+        "set_by": setters.get(setting.path, "default"),
+        "meaning": setting.meaning,
+        "recomputes": setting.recomputes,
+    }
+
+
+def _print_setting(setting: "Setting", section: "Section", value: Any, setter: str | None, console: Console) -> None:
+    from curate_assets.config_file import as_yaml
+
+    now = f"   [dim]now[/dim] {escaped(as_yaml(value))} [dim]by {escaped(setter)}[/dim]" if setter else ""
+    console.print(f"[bold]{setting.path}[/bold]: {escaped(setting.meaning)}")
+    console.print(f"  [dim]type[/dim] {escaped(setting.type.replace('`', ''))}")
+    console.print(f"  [dim]default[/dim] {escaped(as_yaml(setting.default))}{now}")
+    console.print(f"  [dim]a change recomputes[/dim] {_recomputed(setting, section)}")
+
+
+def _recomputed(setting: "Setting", section: "Section") -> str:
+    if setting.recomputes:
+        return f"{', '.join(setting.recomputes)}, and what is made of the rows that come out different"
+    return "nothing: it has no effect on results" if section.assets else "nothing"
+
+
+for command in (show, explain, init):
+    config.command()(told(command))

@@ -1,0 +1,74 @@
+"""`curate config`: which settings hold, what they mean, and a file of them."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from curate_assets.config import CurationConfig, parse_config, validated
+from curate_assets.settings import sections
+from curate_cli.main import app
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("CURATE_ROOT", str(tmp_path))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["config", *arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+def test_the_settings_that_hold_are_shown_with_what_sets_them(config, tmp_path):
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "curate.yaml").write_text("clips: {min_seconds: 3, max_seconds: 30}\nengine: {kind: ray}\n")
+    (tmp_path / "presets" / "films.yaml").write_text("clips: {max_seconds: 40}\n")
+    given = tmp_path / "given.yaml"
+    given.write_text("clips: {min_frames: 10}\n")
+    shown = config("show", "--changed", "--preset", "films", "--config", str(given))
+    assert shown == (
+        "clips:\n"
+        "  min_seconds: 3.0  # curate.yaml\n"
+        "  min_frames: 10  # --config\n"
+        "  max_seconds: 40.0  # presets/films.yaml\n"
+        "engine:\n"
+        "  kind: ray  # curate.yaml\n"
+    )
+    everything = yaml.safe_load(config("show"))
+    assert everything == validated({"clips": everything["clips"], "engine": {"kind": "ray"}}).model_dump(mode="json")
+    assert json.loads(config("show", "clips.min_seconds", "--json"))["settings"] == {"clips": {"min_seconds": 3.0}}
+
+
+def test_a_key_is_explained(config, tmp_path):
+    (tmp_path / "curate.yaml").write_text("clips: {min_seconds: 3}\n")
+    (explained,) = json.loads(config("explain", "clips.min_seconds", "--json"))
+    assert (explained["value"], explained["set_by"], explained["recomputes"]) == (3.0, "curate.yaml", ["clips"])
+    assert "a change recomputes clips, and what" in config("explain", "clips.min_seconds").replace("\n", "")
+    assert "a change recomputes nothing: it has no effect on results" in config("explain", "captions.endpoint")
+    assert config("explain", "checks").count("a change recomputes nothing") > 5
+
+
+@pytest.mark.parametrize(("name", "meant"), [("clip", "clips"), ("min_frames", "clips.min_frames")])
+def test_a_key_that_is_nearly_right_is_proposed(name, meant):
+    result = CliRunner().invoke(app, ["config", "explain", name])
+    assert result.exit_code == 2 and f"did you mean '{meant}'" in result.stderr.replace("\n", " ")
+
+
+def test_a_file_of_all_keys_holds_the_defaults_and_is_never_written_over(config, tmp_path):
+    config("init")
+    file = tmp_path / "curate.yaml"
+    text = file.read_text()
+    assert parse_config(text.encode(), "curate.yaml") == {}
+    without_marks = "\n".join(line[2:] for line in text.splitlines()[2:] if line.startswith("# "))
+    values: dict[str, Any] = yaml.safe_load(without_marks)
+    assert validated(values) == CurationConfig()
+    assert {f"{section}.{key}" for section, keys in values.items() for key in keys} == {
+        each.path for section in sections() for each in section.settings
+    }
+    assert CliRunner().invoke(app, ["config", "init"]).exit_code == 2
+    assert file.read_text() == text
