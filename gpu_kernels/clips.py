@@ -47,7 +47,7 @@ class ClipsConfig(StrictModel):
 class Span:
     """A piece of a shot, half open: [start_frame, end_frame) and [start_ns, end_ns).
 
-    `dropped` says why it is no clip; None for a clip.
+    `dropped` says why it is no clip: `too_short` in time, or else `too_few_frames`; None for a clip.
     """
 
     shot: int
@@ -69,7 +69,7 @@ def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, end_ns: int, config:
         end_ns: when the last frame has been shown.
 
     Returns:
-        Spans in order; pieces that are too short come with a reason.
+        Spans in order; pieces that are too short, or have too few frames, come with a reason.
     """
     frames = len(pts_ns)
     if frames == 0:
@@ -113,5 +113,9 @@ def _cropped(times: list[int], start: int, end: int, crop_ns: int) -> tuple[int,
 def _span(
     times: list[int], shot: int, start: int, end: int, min_seconds: float, min_frames: int, all_cropped: bool = False
 ) -> Span:
-    short = times[end] - times[start] + _TOLERANCE_NS < min_seconds * SECOND or end - start < min_frames
-    return Span(shot, start, end, times[start], times[end], "too_short" if short or all_cropped else None)
+    dropped = None
+    if all_cropped or times[end] - times[start] + _TOLERANCE_NS < min_seconds * SECOND:
+        dropped = "too_short"
+    elif end - start < min_frames:
+        dropped = "too_few_frames"
+    return Span(shot, start, end, times[start], times[end], dropped)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_clip
+from gpu_kernels.containers import open_media
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.stream_copy import copy_clip
 
@@ -17,6 +18,7 @@ class ClipFacts:
     frames: int
     width: int
     height: int
+    has_audio: bool
     thumbnail: bytes
 
 
@@ -49,7 +51,9 @@ def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts
     """
     messages = list(nursery.run("gpu_kernels.cutting:inspect", path=path, side=config.thumbnail_side))
     header, buffers = messages[0]
-    return ClipFacts(header["frames"], header["width"], header["height"], bytes(buffers[0]))
+    return ClipFacts(
+        header["frames"], header["width"], header["height"], header["has_audio"], thumbnail=bytes(buffers[0])
+    )
 
 
 def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:
@@ -76,4 +80,11 @@ def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:
     encoded, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])
     if not encoded:
         raise MediaError("the clip's thumbnail could not be encoded")
-    send({"kind": "clip", "frames": frames, "width": width, "height": height}, jpeg.tobytes())
+    facts = {"frames": frames, "width": width, "height": height, "has_audio": _has_sound(path)}
+    send({"kind": "clip", **facts}, jpeg.tobytes())
+
+
+def _has_sound(path: str) -> bool:
+    """Whether there is anything to hear: a track may be empty."""
+    with open_media(path) as clip:
+        return any(packet.size for sound in clip.streams.audio for packet in clip.demux(sound))

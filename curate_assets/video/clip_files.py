@@ -22,7 +22,7 @@ CLIP_FILES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
-    version="4",
+    version="5",
     media="media/clips",
     columns=pa.schema(
         [
@@ -82,7 +82,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                     "frames": facts.frames,
                     "copied_frames": copied,
                     "duration_ns": clip["end_ns"] - clip["start_ns"],
-                    "has_audio": source["audio_codec"] is not None,
+                    "has_audio": facts.has_audio,
                     "thumbnail": facts.thumbnail,
                 }
             )

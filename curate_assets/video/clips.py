@@ -19,7 +19,7 @@ CLIPS = Table(
     keys=("video_id", "start_frame"),
     linked_by=("video_id", "clip_id"),
     identity=("clip_id",),
-    version="2",
+    version="3",
     sections=("clips",),
     measures=shot_lengths,
     columns=pa.schema(
@@ -36,7 +36,7 @@ CLIPS = Table(
     ),
     description=(
         "Spans of every video, half open, in frames and nanoseconds. `clip_id` is the video's id and the span in "
-        "time. A shot that is too short for a clip is an empty row that says so in `dropped`."
+        "time. A shot that is too short for a clip, or has too few frames, is an empty row that says so in `dropped`."
     ),
 )
 

@@ -89,7 +89,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "end_frame": "the frame after the last one",
         "start_ns": "presentation time of the first frame",
         "end_ns": "where the last frame ends",
-        "dropped": "why the span is no clip: `too_short`",
+        "dropped": "why the span is no clip: `too_short` (in seconds), or else `too_few_frames`",
     },
     "motion_scores": {
         "video_id": _VIDEO,
@@ -154,7 +154,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "frames": "frames that reading the file back found; as many as the span has",
         "copied_frames": "frames that are the source's own, bit by bit; the others are encoded, and 0 is all encoded",
         "duration_ns": "length of the span",
-        "has_audio": "whether the source has sound",
+        "has_audio": "whether there is sound in the file, as it was read back",
         "thumbnail": "JPEG of the middle frame",
     },
     "training_dataset": {

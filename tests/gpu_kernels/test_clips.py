@@ -98,7 +98,7 @@ def test_spans_lie_in_the_video_in_order_and_within_the_limits(
     config = ClipsConfig.model_validate({**config.model_dump(), "splitter": splitter, "stride_seconds": 1.5})
     pts = origin + np.concatenate([[0], np.cumsum(np.resize(gaps, frames - 1))]).astype(np.int64)
     spans = spans_of(probabilities, pts, config)
-    ends = [*pts[1:].tolist(), int(pts[-1] + (pts[-1] - pts[-2] if frames > 1 else 0))]
+    ends = [*pts[1:].tolist(), int(pts[-1] + (pts[-1] - pts[-2] if frames > 1 else 1))]
     at = 0
     for span in spans:
         assert at <= span.start_frame < span.end_frame <= frames
@@ -160,6 +160,16 @@ def test_fixed_strides_do_not_look_at_the_curve() -> None:
         spans = spans_of(np.zeros(0, np.float32), times(220, rate), config)
         assert kept(spans) == [(at, at + stride) for at in range(0, 220 - stride, stride)]
         assert (spans[-1].end_frame, spans[-1].dropped) == (220, "too_short")
+
+
+def test_a_long_clip_of_few_frames_is_dropped_for_its_frames() -> None:
+    """Forty seconds at one frame per second; a short one at that rate is too short before all."""
+    (span,) = spans_of(curve(40), times(40, 1), ClipsConfig())
+    assert (span.dropped, span.end_ns - span.start_ns) == ("too_few_frames", 40 * SECOND)
+    assert [span.dropped for span in spans_of(curve(41, 39), times(41, 1), ClipsConfig())] == [
+        "too_few_frames",
+        "too_short",
+    ]
 
 
 @pytest.mark.parametrize("splitter", ["shots", "fixed_stride"])

@@ -224,3 +224,19 @@ def test_a_file_that_is_no_clip_is_not_read_back(nursery: Nursery, tmp_path: Pat
     path.write_bytes(b"no video at all" * 100)
     with pytest.raises(MediaError):
         assert not isinstance(read_back(nursery, str(path), CONFIG), ClipFacts)
+
+
+@pytest.mark.parametrize("method", ["copy", "encode"])
+def test_whether_there_is_sound_is_read_from_the_file(
+    nursery: Nursery, media: Any, tmp_path: Path, method: str
+) -> None:
+    """The source's sound ends after a second: only a clip from before has any."""
+    numbered = media("numbered.mkv")
+    made = f"-t 3 -i {numbered} -t 1 -i {numbered} -map 0:v -map 1:a -c:v libx264 -preset ultrafast -g 25 -c:a aac"
+    source = Source(nursery, media, media.made(tmp_path / "source.mp4", made))
+    config = ClipFilesConfig.model_validate({"method": method})
+    heard = [
+        read_back(nursery, str(source.cut(tmp_path / "clip.mp4", start, start + 25, config)), config).has_audio
+        for start in (0, 50)
+    ]
+    assert heard == [True, False]
