@@ -1,12 +1,15 @@
 """What is there, what is missing and what failed, read from the tables alone."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curate_assets.video.report.funnel import FunnelStep, funnel
 from curate_assets.video.report_file import samples_in
+from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.stages import TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_resources.history import ALL_SHARDS, History
 from curate_resources.manifests import MANIFEST, Manifests
 from curate_resources.stage import Table
 from curate_resources.storage import Storage
@@ -27,11 +30,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class AssetState:
-    """Rows of one table by status; `missing` are the shards without any row."""
+    """Rows of one table by status.
+
+    Attributes:
+        missing: the shards that it was never made of.
+        without_rows: the shards that it was made of, with nothing found.
+    """
 
     name: str
     rows: dict[str, int]
     missing: tuple[str, ...]
+    without_rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,19 @@ def status_of(storage: Storage) -> Status:
     states: list[AssetState] = []
     failures: list[Failure] = []
     failed = 0
+    made = History(storage).index().made()
     for table in (*TABLES.values(), TRAINING_DATASET):
         if table.name == MANIFEST.name:
             continue
         counts, there = _counted(tables, table)
+        bare = [shard for shard in shards if shard not in there]
         states.append(
-            AssetState(table.name, dict(sorted(counts.items())), tuple(shard for shard in shards if shard not in there))
+            AssetState(
+                table.name,
+                dict(sorted(counts.items())),
+                tuple(shard for shard in bare if not _was_made(made, table.name, shard)),
+                tuple(shard for shard in bare if _was_made(made, table.name, shard)),
+            )
         )
         failed += counts["failed"]
         if counts["failed"] and len(failures) < _SHOWN_FAILURES:
@@ -76,6 +92,15 @@ def status_of(storage: Storage) -> Status:
     return Status(
         storage.root, tuple(shards), tuple(funnel(tables, samples_in(tables))), tuple(states), failed, tuple(failures)
     )
+
+
+def _was_made(made: Mapping[tuple[str, str], tuple[int, int]], table: str, shard: str) -> bool:
+    """Whether a table was made of a shard. One of all shards together was, if that was after this one was probed."""
+    if (table, shard) in made:
+        return True
+    probed = made.get((SOURCE_VIDEOS.name, shard))
+    of_all = made.get((table, ALL_SHARDS))
+    return of_all is not None and probed is not None and of_all[1] >= probed[0]
 
 
 def _counted(tables: Tables, table: Table) -> tuple[Counter[str], set[str]]:

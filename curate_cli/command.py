@@ -3,26 +3,32 @@
 Commands import what they work with when they are called: `curate --help` then does not import Dagster.
 """
 
-import json
+import inspect
+import sys
+import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from curate_cli.printing import escaped
-from gpu_kernels.errors import CurateError, UserError
+from curate_cli.log_file import noise_to_log, own_logs
+from curate_cli.printing import escaped, messages, messages_to, print_document
+from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
     from curate_resources.manifests import Manifests
+    from curate_resources.storage import Storage
 
-OK, FAILED, USAGE = 0, 1, 2
-"""Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong."""
+OK, FAILED, USAGE, BUG, CANCELED = 0, 1, 2, 70, 130
+"""Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong; an error of
+the program itself; ended by Ctrl-C or SIGTERM."""
 
 Root = Annotated[str | None, typer.Option(help="Root URI. Default: CURATE_ROOT, else ./curate-data.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and what libraries say.")]
 Select = Annotated[
     str, typer.Option(help="Assets: clips; clips,captions; clips+ and all downstream; +clips and all upstream; '*'.")
 ]
@@ -37,25 +43,53 @@ Shards = Annotated[
 
 
 def told(command: Callable[..., int]) -> Callable[..., None]:
-    """The command with an exit code; errors that a user can mend become one line on standard error."""
+    """The command with an exit code and a `--debug`; errors become one line on standard error, or one JSON document.
+
+    Meanwhile what libraries say goes into the log, and so does the traceback of every error.
+    """
 
     @wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            code = command(*arguments, **options)
-        except CurateError as error:
-            _fail(error, bool(options.get("as_json")))
-            code = USAGE if isinstance(error, UserError) else FAILED
+    def run(*arguments: Any, debug: bool = False, **options: Any) -> None:
+        with nullcontext() if debug else noise_to_log() as log:
+            path, terminal = log or (None, sys.stderr)
+            with messages_to(terminal), own_logs():
+                try:
+                    code = command(*arguments, **options)
+                except BrokenPipeError:  # whoever read the output has seen enough
+                    raise
+                except Exception as error:
+                    traceback.print_exception(error, file=sys.stderr)
+                    code = _failed(error, options.get("root"), bool(options.get("as_json")), path)
         raise typer.Exit(code)
 
+    signature = inspect.signature(command)
+    parameter = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
+    vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), parameter])
+    run.__annotations__ = {**command.__annotations__, "debug": _Debug}
     return run
 
 
-def _fail(error: Exception, as_json: bool) -> None:
+def _failed(error: Exception, root: str | None, as_json: bool, log: Path | None) -> int:
+    """Tell of an error, and give its exit code."""
+    from curate_resources.operating_errors import operating_error
+    from curate_resources.storage import root_uri
+
+    known = operating_error(error, root_uri(root))
+    if known is not None:
+        tell_error(type(known).__name__, str(known), as_json)
+        return USAGE if isinstance(known, UserError) else FAILED
+    message = f"{type(error).__name__}: {error}"
+    where = f"its traceback is in {log}" if log else "its traceback is above"
+    tell_error("Bug", f"this is a bug in curate, please report it: {message}\n{where}", as_json, log)
+    return BUG
+
+
+def tell_error(kind: str, message: str, as_json: bool, log: Path | None = None) -> None:
+    """One sentence for people, or one document on standard output for programs."""
     if as_json:
-        print(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+        print_document({"error": {"type": kind, "message": message, **({"log": str(log)} if log else {})}})
     else:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escaped(str(error))}")
+        messages().print(f"[red]error:[/red] {escaped(message)}")
 
 
 def given_settings(config: Path | None) -> dict[str, Any]:
@@ -72,6 +106,23 @@ def given_settings(config: Path | None) -> dict[str, Any]:
         return parse_config(config.read_bytes(), str(config))
     except OSError as error:
         raise ConfigError(f"--config {config} cannot be read: {error.strerror}") from error
+
+
+def existing_root(root: str | None) -> "Storage":
+    """The root of a command that makes none.
+
+    Raises:
+        NotThere: nothing was ever added there.
+    """
+    from curate_resources.roots import is_root
+    from curate_resources.storage import Storage, root_uri
+
+    storage = Storage(root_uri(root))
+    if not is_root(storage):
+        raise NotThere(
+            f"there is no root at {storage.root}: `curate add <folder>` makes one; --root or CURATE_ROOT name another"
+        )
+    return storage
 
 
 def chosen_shards(manifests: "Manifests", chosen: list[str] | None) -> list[str]:

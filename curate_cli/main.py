@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from curate_cli.command import told
+from curate_cli.command import USAGE, tell_error, told
 from curate_cli.commands.add import add
 from curate_cli.commands.backfill import backfill
 from curate_cli.commands.calibrate import calibrate
@@ -65,10 +65,21 @@ for command in (
 app.add_typer(config, name="config")
 
 
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""What Typer raises of calls that it cannot understand; it exports only this kind of it."""
+
+
 def main() -> None:
     """The command's entry point."""
-    app()
+    if "--json" not in sys.argv:
+        app()
+        return
+    try:
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:
+        tell_error("UsageError", str(error), as_json=True)
+        sys.exit(USAGE)
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    main()

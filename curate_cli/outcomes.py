@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from curate_cli.command import FAILED, OK
 from curate_cli.printing import escaped, print_document
 
@@ -18,7 +16,7 @@ def print_outcomes(results: Sequence["RunOutcome"], as_json: bool) -> None:
     if as_json:
         print_document([asdict(result) for result in results])
         return
-    console = Console(highlight=False)
+    console = results()
     for result in results:
         where = f" of {', '.join(result.shards)}" if result.shards else ""
         mark = "[red]failed[/red]" if result.error else "[green]done[/green]"

@@ -1,12 +1,42 @@
 """What the commands' output has in common: safe text for people, one JSON document for programs."""
 
 import json
+import sys
 import webbrowser
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape as _escape
+
+_NO_WRAP = 1 << 16
+"""Columns of what is no terminal: whatever reads it wants every line whole."""
+
+_terminal: IO[str] | None = None
+
+
+def results(quiet: bool = False) -> Console:
+    """Where a command's results go: standard output. Only a terminal has an edge to wrap lines at."""
+    return Console(highlight=False, quiet=quiet, width=None if sys.stdout.isatty() else _NO_WRAP)
+
+
+def messages(quiet: bool = False) -> Console:
+    """Where errors, warnings and progress go: standard error as the command was given it."""
+    file = _terminal or sys.stderr
+    return Console(file=file, highlight=False, quiet=quiet, width=None if file.isatty() else _NO_WRAP)
+
+
+@contextmanager
+def messages_to(terminal: IO[str]) -> Generator[None, None, None]:
+    """For a while, messages go there instead of to `sys.stderr`."""
+    global _terminal
+    before, _terminal = _terminal, terminal
+    try:
+        yield
+    finally:
+        _terminal = before
 
 
 def escaped(text: str) -> str:
@@ -24,7 +54,7 @@ def print_nothing(why: str, as_json: bool) -> None:
     if as_json:
         print_document([])
         return
-    Console(highlight=False).print(why)
+    results().print(why)
 
 
 def open_page(uri: str) -> None:

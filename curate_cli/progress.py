@@ -2,65 +2,34 @@
 
 import logging
 import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from curate_cli.printing import escaped
+from curate_cli.printing import escaped, messages
 
 
 @contextmanager
-def live_progress(root: str, quiet: bool) -> Generator[None, None, None]:
-    """Show the shards of running plans as bars, fed by the `curate.progress` log.
-
-    Meanwhile what native libraries and worker processes say on standard error goes to a log file: it would tear the
-    display apart.
-    """
-    from curate_resources.private_folder import private_folder
-    from curate_resources.storage import is_local
-
-    log = (Path(root) / "logs" if is_local(root) else private_folder("logs")) / "curate.log"
-    with _native_noise_to(log) as terminal:
-        console = Console(file=terminal, force_terminal=terminal.isatty(), quiet=quiet, highlight=False)
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} videos"),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        handler = _Bars(progress)
-        logger = logging.getLogger("curate.progress")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        try:
-            with progress:
-                yield
-        finally:
-            logger.removeHandler(handler)
-
-
-@contextmanager
-def _native_noise_to(log: Path) -> Generator[IO[str], None, None]:
-    """Point file descriptor 2 at a file for a while; yields the terminal that it pointed at."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    terminal = os.fdopen(os.dup(2), "w")
-    with log.open("ab", buffering=0) as file:
-        os.dup2(file.fileno(), 2)
+def live_progress(quiet: bool) -> Generator[None, None, None]:
+    """Show the shards of running plans as bars, fed by the `curate.progress` log."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} videos"),
+        TimeElapsedColumn(),
+        console=messages(quiet),
+    )
+    handler = _Bars(progress)
+    logger = logging.getLogger("curate.progress")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
     try:
-        yield terminal
+        with progress:
+            yield
     finally:
-        sys.stderr.flush()
-        terminal.flush()
-        os.dup2(terminal.fileno(), 2)
-        terminal.close()
+        logger.removeHandler(handler)
 
 
 class _Bars(logging.Handler):

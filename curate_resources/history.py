@@ -233,6 +233,13 @@ class HistoryIndex:
         keys = self._newest_first([table], None if shard is None else [shard])
         return self._records(keys["position"].slice(0, count).to_pylist())
 
+    def made(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """By table and shard, when it was first committed, and when last, in nanoseconds since 1970."""
+        times = self._keys.group_by(["table", "shard"]).aggregate([("at", "min"), ("at", "max")])
+        columns = [times[name].to_pylist() for name in ("table", "shard")]
+        columns += [times[name].cast(pa.int64()).to_pylist() for name in ("at_min", "at_max")]
+        return {(table, shard): (first, last) for table, shard, first, last in zip(*columns, strict=True)}
+
     def _newest_first(self, tables: Collection[str], shards: Collection[str] | None) -> pa.Table:
         keys = self._keys
         if shards is not None:

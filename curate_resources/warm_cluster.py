@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate_resources.private_folder import private_folder
+from curate_resources.state_folder import state_folder
 from gpu_kernels.errors import OperatingError
 
 _START_SECONDS = 180
@@ -57,7 +58,7 @@ def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
         if noted.python != sys.executable:
             raise ClusterDidNotStart(f"there is a warm cluster of {noted.python}: `curate down` ends it")
         return noted, False
-    folder = _folder()
+    folder = state_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = folder / "token"
     token.touch(mode=0o600)
@@ -135,13 +136,8 @@ def _session(leader: int) -> list[int]:
     return found
 
 
-def _folder() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "curate"
-
-
 def _state() -> Path:
-    return _folder() / "cluster.json"
+    return state_folder() / "cluster.json"
 
 
 def _free_port() -> int:

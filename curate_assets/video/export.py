@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from curate_assets.video.sample_tars import SampleTar
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.training_dataset import TRAINING_DATASET, manifest_text
+from curate_resources.manifests import place_of
 from curate_resources.range_file import range_file
 from curate_resources.stage import Table
 from curate_resources.storage import file_writer
@@ -66,8 +68,10 @@ def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str]
 
     Raises:
         NotThere: the training set was never materialized.
-        UserError: a tar is not the one that was written; or `to` is a folder.
+        UserError: a tar is not the one that was written; or `to` is a folder, or named like another format.
     """
+    if PurePosixPath(place_of(to)).suffix.lower() not in ("", ".zip"):
+        raise UserError(f"{place_of(to)}: the training set is exported as a ZIP; name a file that ends in .zip")
     storage, base = tables.storage, f"datasets/{version}"
     if not storage.exists(f"{base}/manifest.json") or not tables.exists(TRAINING_DATASET.name):
         raise NotThere(

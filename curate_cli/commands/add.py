@@ -4,10 +4,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from curate_cli.command import OK, Json, Root
-from curate_cli.printing import print_document
+from curate_cli.printing import print_document, results
 
 if TYPE_CHECKING:
     from curate_resources.manifests import Added
@@ -52,7 +51,7 @@ def _print_added(result: "Added", root: str, as_json: bool) -> None:
     if as_json:
         print_document({"root": root, **asdict(result)})
         return
-    console = Console(highlight=False)
+    console = results()
     renewed = f" ({result.renewed_files} with a renewed URL)" if result.renewed_files else ""
     console.print(
         f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "

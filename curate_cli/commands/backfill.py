@@ -5,12 +5,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
+from curate_cli.command import (
+    FAILED,
+    OK,
+    ConfigFile,
+    Json,
+    Root,
+    Select,
+    Shards,
+    chosen_shards,
+    existing_root,
+    given_settings,
+)
 from curate_cli.outcomes import exit_code, print_outcomes
-from curate_cli.printing import escaped, print_document, print_nothing
+from curate_cli.printing import escaped, messages, print_document, print_nothing, results
 from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
@@ -43,9 +53,8 @@ def backfill(
     from curate_assets.presets import ShardSettings
     from curate_assets.runs import dagster_instance, register_shards, run_targets
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     if (known := cancel or status_of) is not None:
         with dagster_instance(storage.root) as instance:
             if cancel is not None:
@@ -65,7 +74,7 @@ def backfill(
     with dagster_instance(storage.root) as instance:
         register_shards(instance, Manifests(storage).shards())
         if here:
-            with live_progress(storage.root, as_json):
+            with live_progress(as_json):
                 outcomes = list(run_targets(instance, targets, curation))
             print_outcomes(outcomes, as_json)
             return exit_code(outcomes)
@@ -90,7 +99,7 @@ def _print_progress(progress: "BackfillProgress", as_json: bool) -> None:
     if as_json:
         print_document({**asdict(progress), "succeeded": progress.succeeded})
         return
-    console = Console(highlight=False)
+    console = results()
     color = "green" if progress.succeeded else "red" if progress.ended else "yellow"
     console.print(
         f"backfill [bold]{progress.id}[/bold]: [{color}]{progress.status}[/{color}], {progress.running} runs going on, "
@@ -107,7 +116,7 @@ def _print_progress(progress: "BackfillProgress", as_json: bool) -> None:
 
 def _bars(states: "Iterator[BackfillProgress]", quiet: bool) -> "Iterator[BackfillProgress]":
     """Show a backfill's shards as bars; passes on what it shows."""
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = messages(quiet)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

@@ -4,11 +4,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from curate_cli.command import OK, Json, Root
-from curate_cli.printing import escaped, open_page, print_document
+from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.printing import escaped, open_page, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.video.calibration import Calibration
@@ -43,10 +42,9 @@ def calibrate(
     from curate_assets.video.calibration import SECTION
     from curate_assets.video.calibration import calibrate as calibrated
     from curate_assets.video.report_file import write_calibration
-    from curate_resources.storage import Storage, root_uri
     from curate_resources.tables import Tables
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     tables = Tables(storage)
     config = ShardSettings.read(storage).preset(preset)
     shards = shards_with(storage, preset) if preset or presets(storage) else None
@@ -77,7 +75,7 @@ def _print_calibration(found: "Calibration", page: str, written: str | None, sho
             }
         )
         return
-    console = Console(highlight=False)
+    console = results()
     console.print(f"{sample} of {found.clips} clips; each threshold is to reject {found.percentile:g}% of them")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("clip_selection", "now", "proposed", "rejects now", "rejects then", "alone"):

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from curate_cli.command import OK, Json, Root
-from curate_cli.printing import escaped, print_document
+from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_resources.orphans import Orphan
@@ -29,9 +28,8 @@ def clean(
     from curate_assets.video.stages import TABLES
     from curate_assets.video.training_dataset import TRAINING_DATASET
     from curate_resources.orphans import forget_versions, orphans
-    from curate_resources.storage import Storage, root_uri
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     found = sorted(orphans(storage, TABLES, older_than_hours * 3600), key=lambda orphan: orphan.path)
     if not dry_run:
         for orphan in found:
@@ -49,7 +47,7 @@ def _print_cleaned(found: "Sequence[Orphan]", freed: int, dry_run: bool, as_json
             {"removed": not dry_run, "bytes": size, "table_bytes": freed, "files": [orphan.path for orphan in found]}
         )
         return
-    console = Console(highlight=False)
+    console = results()
     for orphan in found if dry_run else []:
         console.print(escaped(orphan.path), soft_wrap=True)
     console.print(f"{len(found)} media files, {size / (1 << 20):.1f} MiB {'would be' if dry_run else 'were'} removed")

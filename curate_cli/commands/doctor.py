@@ -5,10 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from curate_cli.command import FAILED, OK, Json, Root
-from curate_cli.printing import escaped, print_document
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.doctor.check import Line
@@ -32,7 +31,7 @@ def doctor(
 
 def _print_examined(lines: "Iterable[Line]", as_json: bool) -> "list[Line]":
     """What `curate doctor` finds, line by line as it comes; returns all of it."""
-    console = Console(highlight=False, quiet=as_json)
+    console = results(quiet=as_json)
     seen: list[Line] = []
     for line in lines:
         seen.append(line)

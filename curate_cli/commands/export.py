@@ -4,10 +4,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from curate_cli.command import OK, Json, Root, Shards, chosen_shards
-from curate_cli.printing import escaped, print_document
+from curate_cli.command import OK, Json, Root, Shards, chosen_shards, existing_root
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.video.export import Exported
@@ -23,10 +22,9 @@ def export(
     from curate_assets.config import resolve_config
     from curate_assets.video.export import export_dataset
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
     from curate_resources.tables import Tables
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
     version = resolve_config(storage).training_dataset.version
     _print_exported(export_dataset(Tables(storage), version, to, shards), as_json)
@@ -38,7 +36,7 @@ def _print_exported(result: "Exported", as_json: bool) -> None:
     if as_json:
         print_document(asdict(result))
         return
-    Console(highlight=False).print(
+    results().print(
         f"{escaped(result.to)}: {result.samples} samples in {result.tars} tars, {len(result.tables)} tables, "
         f"{result.bytes / (1 << 20):.1f} MiB",
         soft_wrap=True,

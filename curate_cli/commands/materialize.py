@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
+from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, existing_root, given_settings
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import print_nothing
 from curate_cli.progress import live_progress
@@ -29,9 +29,8 @@ def materialize(
     from curate_assets.asset_selection import selected
     from curate_assets.config import resolve_config
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     given = given_settings(config)
     if mode is not None:
         given["engine"] = {**given.get("engine", {}), "mode": mode}
@@ -51,9 +50,8 @@ def retry_failed(
     from curate_assets.config import resolve_config
     from curate_assets.status import failed_shards
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     resolve_config(storage, {})
     shards = chosen_shards(Manifests(storage), shard)
     wanted = selected(select)
@@ -68,7 +66,7 @@ def _run(storage: "Storage", wanted: frozenset[str], shards: list[str], curation
     from curate_assets.runs import dagster_instance, register_shards, run_assets
     from curate_resources.manifests import Manifests
 
-    with dagster_instance(storage.root) as instance, live_progress(storage.root, as_json):
+    with dagster_instance(storage.root) as instance, live_progress(as_json):
         register_shards(instance, Manifests(storage).shards())
         outcomes = list(run_assets(instance, wanted, shards, {"root": storage.root, **curation}))
     print_outcomes(outcomes, as_json)

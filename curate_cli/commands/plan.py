@@ -4,11 +4,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from curate_cli.command import FAILED, OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, given_settings
-from curate_cli.printing import escaped, print_document
+from curate_cli.command import (
+    FAILED,
+    OK,
+    ConfigFile,
+    Json,
+    Root,
+    Select,
+    Shards,
+    chosen_shards,
+    existing_root,
+    given_settings,
+)
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.outlook import AssetOutlook, Outlook
@@ -27,9 +37,8 @@ def plan(
     from curate_assets.outlook import outlook
     from curate_assets.presets import ShardSettings
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     settings = ShardSettings.read(storage, given_settings(config))
     shards = chosen_shards(Manifests(storage), shard)
     ahead = outlook(settings, selected(select), shards, force)
@@ -42,7 +51,7 @@ def _print_ahead(result: "Outlook", as_json: bool) -> None:
     if as_json:
         print_document(asdict(result))
         return
-    console = Console(highlight=False)
+    console = results()
     console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("asset", "compute", "up to", "keep", "missing", "failed", "shards", "time"):

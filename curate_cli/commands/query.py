@@ -4,11 +4,10 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from curate_cli.command import OK, Json, Root
-from curate_cli.printing import escaped, print_document
+from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +31,7 @@ def query(
     """Run SQL over the tables, and print the rows or write them to a file as JSON, CSV or Parquet."""
     from curate_assets.query import run_query
     from curate_assets.query_output import format_of, write_rows
-    from curate_resources.storage import Storage, file_writer, root_uri
+    from curate_resources.storage import file_writer
     from gpu_kernels.errors import UserError
 
     if csv + parquet + (as_json and output is None) > 1:
@@ -40,7 +39,7 @@ def query(
     if parquet and output is None:
         raise UserError("--parquet needs --output FILE")
     kind: Format | None = "csv" if csv else "parquet" if parquet else format_of(output) if output else None
-    rows = run_query(Storage(root_uri(root)), sql)
+    rows = run_query(existing_root(root), sql)
     if output is not None and kind is not None:
         with file_writer(output) as file:
             write_rows(rows, kind, file)
@@ -57,7 +56,7 @@ def _print_written(output: str, rows: int, as_json: bool) -> None:
     if as_json:
         print_document({"output": output, "rows": rows})
         return
-    Console(highlight=False).print(f"{rows} rows in {escaped(output)}", soft_wrap=True)
+    results().print(f"{rows} rows in {escaped(output)}", soft_wrap=True)
 
 
 def _print_rows(rows: "pa.Table") -> None:
@@ -67,7 +66,7 @@ def _print_rows(rows: "pa.Table") -> None:
         table.add_column(escaped(name), overflow="fold")
     for row in rows.slice(0, _SHOWN_ROWS).to_pylist():
         table.add_row(*(escaped(_cell(value)) for value in row.values()))
-    console = Console(highlight=False)
+    console = results()
     console.print(table)
     if rows.num_rows > _SHOWN_ROWS:
         console.print(f"{_SHOWN_ROWS} of {rows.num_rows} rows; --json and --csv print all, --output writes them")

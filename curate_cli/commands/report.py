@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from curate_cli.command import OK, Json, Root
-from curate_cli.printing import escaped, open_page, print_document
+from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.printing import escaped, open_page, print_document, results
 
 
 def report(
@@ -17,10 +16,9 @@ def report(
     """Write the report of the dataset as it stands, and open it."""
     from curate_assets.config import resolve_config
     from curate_assets.video.report_file import write_report
-    from curate_resources.storage import Storage, root_uri
     from curate_resources.tables import Tables
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     written = write_report(Tables(storage), resolve_config(storage))
     _print_report(written.uri, show and not as_json, as_json)
     return OK
@@ -31,6 +29,6 @@ def _print_report(uri: str, show: bool, as_json: bool) -> None:
     if as_json:
         print_document({"report": uri})
         return
-    Console(highlight=False).print(f"report: {escaped(uri)}")
+    results().print(f"report: {escaped(uri)}")
     if show:
         open_page(uri)

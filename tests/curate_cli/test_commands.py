@@ -150,9 +150,8 @@ def marked_processes(mark: str) -> list[str]:
     [
         (["add", "/no/such/folder"], "/no/such/folder does not exist"),
         (["materialize"], "curate add"),
-        (["query", "SELECT * FROM clips"], "not materialized: "),
-        (["query", "COPY (SELECT 1) TO '/tmp/x.csv'"], "disabled"),
-        (["materialize", "--select", "no_such_asset"], "no shards"),
+        (["status"], "there is no root at "),
+        (["plan", "--config", "/no/such.yaml"], "no root"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_with_exit_code_2(tmp_path, arguments, named):

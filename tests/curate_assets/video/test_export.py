@@ -111,4 +111,8 @@ def test_what_cannot_be_exported_or_written_to_is_said(copy, tmp_path):
     for folder in (str(tmp_path), "s3://bucket/folder/"):
         with pytest.raises(UserError, match="is a folder"):
             export_dataset(copy.tables, "v0", folder)
+    for name in ("set.tar", "https://bucket.example/set.tar.gz?signature=a.zip"):
+        with pytest.raises(UserError, match="exported as a ZIP"):
+            export_dataset(copy.tables, "v0", str(tmp_path / name) if "://" not in name else name)
+    assert not list(tmp_path.glob("set*"))
     assert not Path(tmp_path / "set.zip").exists()

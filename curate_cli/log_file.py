@@ -1,0 +1,88 @@
+"""The command line's log: what libraries say, and the traceback of every error."""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from curate_cli.printing import escaped, messages
+from curate_resources.state_folder import state_folder
+
+_MOST_BYTES = 10 << 20
+"""A longer log is put aside as `curate.log.1` when the next command begins."""
+
+
+@contextmanager
+def noise_to_log() -> Generator[tuple[Path, IO[str]] | None, None, None]:
+    """Point file descriptor 2 at the log for a while, where native libraries and child processes write what they like.
+
+    Yields the log's path, and the terminal that the descriptor pointed at; None where no log can be written, and all
+    stays as it is.
+    """
+    log = _opened()
+    if log is None:
+        yield None
+        return
+    path, file = log
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
+    with file:
+        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode())
+        os.dup2(file.fileno(), 2)
+    try:
+        yield path, terminal
+    finally:
+        sys.stderr.flush()
+        terminal.flush()
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()
+
+
+def _opened() -> tuple[Path, IO[bytes]] | None:
+    """The first log that can be written to: in this user's state folder, else a file of its own."""
+    folder = state_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = folder / "curate.log"
+        if path.exists() and path.stat().st_size > _MOST_BYTES:
+            path.replace(folder / "curate.log.1")
+        return path, path.open("ab", buffering=0)
+    except OSError:
+        pass
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="curate-", suffix=".log")
+    except OSError:
+        return None
+    return Path(name), os.fdopen(descriptor, "ab", buffering=0)
+
+
+@contextmanager
+def own_logs() -> Generator[None, None, None]:
+    """What our own modules log goes to `sys.stderr`, and warnings also to the terminal, except those of engines: they
+    are about single files, and the tables have them."""
+    logger = logging.getLogger("curate")
+    notes = logging.StreamHandler(sys.stderr)
+    notes.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level, handlers = logger.level, (notes, _Warnings(logging.WARNING))
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for handler in handlers:
+            logger.removeHandler(handler)
+
+
+class _Warnings(logging.Handler):
+    _of_engines = frozenset({"curate.engine", "curate.stages", "curate.progress"})
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name not in self._of_engines:
+            messages().print(f"[yellow]warning:[/yellow] {escaped(record.getMessage())}")

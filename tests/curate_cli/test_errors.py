@@ -1,0 +1,115 @@
+"""What a user sees of errors: one sentence or one document, an exit code, and a traceback only where it helps."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curate_resources.manifests import Entry, Manifest, Manifests
+from curate_resources.storage import Storage
+
+STATE = "curate/curate.log"
+
+_DENIED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.getuid() == 0 else []
+"""The permissions of files hold for root, too, once it has given up its capabilities."""
+
+BROKEN = """
+import sys, warnings
+import curate_assets.status
+def broken(storage):
+    warnings.warn("a library has an opinion")
+    return {}["nothing of this name"]
+curate_assets.status.status_of = broken
+from curate_cli.main import main
+sys.argv = ["curate", *sys.argv[1:]]
+main()
+"""
+
+
+def curate(root: Path, *arguments: str, code: list[str] | None = None, prefix: tuple[str, ...] = ()):
+    environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
+    environment |= {"CURATE_ROOT": str(root), "XDG_STATE_HOME": str(root.parent / "state")}
+    command = [*prefix, sys.executable, *(code or ["-m", "curate_cli.main"]), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A root of one shard."""
+    made = tmp_path / "data"
+    video = Entry(uri=str(tmp_path / "a.mp4"), bytes=1, version="1")
+    Manifests(Storage(str(made))).write(Manifest(shard="a-000000", entries=(video,)))
+    return made
+
+
+@pytest.mark.skipif(bool(_DENIED) and shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.parametrize("command", [("report",), ("materialize",), ("add", ".")])
+def test_a_root_that_cannot_be_written_to_is_one_sentence(root, command):
+    root.chmod(0o555)
+    try:
+        done = curate(root, *command, prefix=tuple(_DENIED))
+        document = json.loads(curate(root, *command, "--json", prefix=tuple(_DENIED)).stdout)
+    finally:
+        root.chmod(0o755)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {root}") and "permission is denied; give this user the right to it" in line
+    assert document == {"error": {"type": "OperatingError", "message": line.removeprefix("error: ")}}
+    assert "Traceback" in (root.parent / "state" / STATE).read_text()
+
+
+def test_a_file_where_the_root_should_be_is_named_by_every_command(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for command in (["status"], ["query", "SELECT 1"], ["plan"], ["clean"], ["add", str(tmp_path)]):
+        done = curate(file, *command, "--json")
+        assert done.returncode == 1, command
+        assert str(file) in json.loads(done.stdout)["error"]["message"]
+        assert done.stderr == ""
+
+
+def test_a_bug_shows_as_one_and_its_traceback_is_in_the_log(root):
+    done = curate(root, "status", code=["-c", BROKEN])
+    assert done.returncode == 70
+    log = root.parent / "state" / STATE
+    assert f"its traceback is in {log}" in done.stderr and "KeyError" in done.stderr
+    assert "Traceback" not in done.stderr and "opinion" not in done.stderr
+    assert "Traceback" in log.read_text() and "opinion" in log.read_text()
+    document = json.loads(curate(root, "status", "--json", code=["-c", BROKEN]).stdout)["error"]
+    assert (document["type"], document["log"]) == ("Bug", str(log))
+    shown = curate(root, "status", "--debug", code=["-c", BROKEN])
+    assert shown.returncode == 70 and "Traceback" in shown.stderr and "opinion" in shown.stderr
+
+
+def test_a_call_that_cannot_be_understood_is_a_document_too(root):
+    done = curate(root, "status", "--no-such-option", "--json")
+    assert done.returncode == 2
+    assert "--no-such-option" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_settings_that_cannot_be_read_are_named(root):
+    for path, content in (("gone.yaml", None), ("binary.yaml", b"\xff\xfe\x00"), ("list.yaml", b"- 1")):
+        if content is not None:
+            (root.parent / path).write_bytes(content)
+        done = curate(root, "plan", "--config", str(root.parent / path))
+        assert done.returncode == 2 and path in done.stderr, done.stderr
+
+
+def test_what_is_piped_is_not_torn(root):
+    done = curate(root, "query", f"SELECT '{'x' * 300}' AS long, 1 AS one")
+    assert any("x" * 300 in line and "1" in line for line in done.stdout.splitlines())
+
+
+def test_shards_that_gave_nothing_are_told_from_those_never_made(root):
+    from curate_resources.history import History, Record
+    from curate_resources.stage import Recipe
+
+    record = Record("clips", "a-000000", 1, Recipe("1", {}, None), {}, 0, {}, 0, 0, 0.0, 0, 1, "", {})
+    History(Storage(str(root))).append(record)
+    states = {each["name"]: each for each in json.loads(curate(root, "status", "--json").stdout)["assets"]}
+    assert (states["clips"]["missing"], states["clips"]["without_rows"]) == ([], ["a-000000"])
+    assert (states["captions"]["missing"], states["captions"]["without_rows"]) == (["a-000000"], [])

@@ -1,0 +1,76 @@
+"""Errors of disks and stores, told from bugs."""
+
+import errno
+import os
+import sqlite3
+
+import pytest
+
+from curate_resources.operating_errors import operating_error
+from curate_resources.stored_object import StorageRefuses
+from gpu_kernels.errors import OperatingError
+
+ROOT = "/data/root"
+
+
+def of_system(number: int, path: str | None = None) -> OSError:
+    return OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
+
+
+def caused(outer: Exception, cause: BaseException) -> Exception:
+    outer.__cause__ = cause
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (of_system(errno.EACCES, f"{ROOT}/manifests"), f"{ROOT}/manifests: permission is denied"),
+        (of_system(errno.EROFS, ROOT), "its file system is read-only"),
+        (of_system(errno.ENOSPC), f"{ROOT}: the disk is full; free space"),
+        (of_system(errno.EDQUOT, f"{ROOT}/media/a.{'0' * 32}.partial"), f"{ROOT}/media/a: this user's disk quota"),
+        (of_system(errno.ESTALE, f"{ROOT}/tables"), "the network file system has lost it; mount it again"),
+        (of_system(errno.ENOENT, "/data"), "/data is not there and cannot be made"),
+        (of_system(errno.ECONNREFUSED), "cannot be reached: connection refused"),
+        (of_system(errno.EMFILE), "too many files are open"),
+        (MemoryError(), "not enough memory"),
+        (
+            OSError(f'LanceError(IO): Permission denied (os error 13) at path "{ROOT}/tables/x", /home/x/store.rs:1:2'),
+            f"{ROOT}/tables/x: permission is denied",
+        ),
+        (
+            ValueError(f"LanceError(IO): Unable to walk dir: IO error for operation on {ROOT}/a: No (os error 20)"),
+            "a part of this path is a file",
+        ),
+        (
+            OSError("LanceError(IO): Generic S3 error: 503, /home/x/store.rs:1:2"),
+            "LanceError(IO): Generic S3 error: 503",
+        ),
+        (
+            caused(RuntimeError("(Background on this error)"), sqlite3.OperationalError("database or disk is full")),
+            "Dagster's database in /home: the disk is full",
+        ),
+        (caused(KeyError("x"), StorageRefuses("s3://a: access is denied")), "s3://a: access is denied"),
+    ],
+)
+def test_what_the_surroundings_deny_is_one_sentence(error, told, monkeypatch):
+    monkeypatch.setenv("DAGSTER_HOME", "/home")
+    found = operating_error(error, ROOT)
+    assert isinstance(found, OperatingError)
+    assert told in str(found)
+    assert "\n" not in str(found) and ".rs:" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("not enough values to unpack"),
+        KeyError("x"),
+        of_system(errno.ENOENT, "/elsewhere/x"),
+        of_system(errno.EBADF),
+        sqlite3.OperationalError("no such table: runs"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+)
+def test_whatever_else_is_a_bug(error):
+    assert operating_error(error, ROOT) is None
