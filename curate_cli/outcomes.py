@@ -5,19 +5,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from curate_cli.command import FAILED, OK
-from curate_cli.printing import escaped, print_document
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.runs import RunOutcome
 
 
-def print_outcomes(results: Sequence["RunOutcome"], as_json: bool) -> None:
+def print_outcomes(outcomes: Sequence["RunOutcome"], as_json: bool) -> None:
     """How the runs of `curate materialize` ended."""
     if as_json:
-        print_document([asdict(result) for result in results])
+        print_document([asdict(result) for result in outcomes])
         return
     console = results()
-    for result in results:
+    for result in outcomes:
         where = f" of {', '.join(result.shards)}" if result.shards else ""
         mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
         console.print(f"{mark} {', '.join(result.assets)}{where}")
@@ -29,6 +29,6 @@ def print_outcomes(results: Sequence["RunOutcome"], as_json: bool) -> None:
             console.print(f"  [yellow]check warns:[/yellow] {escaped(check)}")
 
 
-def exit_code(results: Sequence["RunOutcome"]) -> int:
+def exit_code(outcomes: Sequence["RunOutcome"]) -> int:
     """Of a command that made these runs."""
-    return FAILED if any(result.error or result.failed_checks for result in results) else OK
+    return FAILED if any(result.error or result.failed_checks for result in outcomes) else OK
