@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from curate_cli.command import OK, ConfigFile, Json, Root, given_settings, told
-from curate_cli.printing import escaped, print_document
+from curate_cli.printing import escaped, messages, print_document, results
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from curate_assets.config import CurationConfig
     from curate_assets.settings import Section, Setting
     from curate_resources.storage import Storage
@@ -50,7 +51,7 @@ def show(
             setter = setters.get(f"{section}.{key}")
             print(f"  {key}: {as_yaml(value)}{f'  # {setter}' if setter else ''}")
     if not values:
-        Console(stderr=True).print("Nothing is set: all defaults hold.")
+        messages().print("Nothing is set: all defaults hold.")
     return OK
 
 
@@ -71,7 +72,7 @@ def explain(
     if as_json:
         print_document([_explained(each, values[each.path], setters) for each in settings])
         return OK
-    console = Console(highlight=False)
+    console = results()
     if len(settings) > 1:
         console.print(f"[bold]{section.name}[/bold]: {escaped(section.meaning)}\n")
     for setting in settings:
@@ -92,7 +93,7 @@ def init(root: Root = None, as_json: Json = False) -> int:
     if as_json:
         print_document({"written": uri})
     else:
-        Console(highlight=False).print(f"{escaped(uri)}: all keys, in comments", soft_wrap=True)
+        results().print(f"{escaped(uri)}: all keys, in comments", soft_wrap=True)
     return OK
 
 
@@ -124,7 +125,7 @@ def _explained(setting: "Setting", value: Any, setters: Mapping[str, str]) -> di
     }
 
 
-def _print_setting(setting: "Setting", section: "Section", value: Any, setter: str | None, console: Console) -> None:
+def _print_setting(setting: "Setting", section: "Section", value: Any, setter: str | None, console: "Console") -> None:
     from curate_assets.config_file import as_yaml
 
     now = f"   [dim]now[/dim] {escaped(as_yaml(value))} [dim]by {escaped(setter)}[/dim]" if setter else ""
