@@ -62,5 +62,10 @@ def _print_added(result: "Added", root: str, as_json: bool) -> None:
         console.print(f"  [green]+[/green] {shard}")
     for shard in result.changed_shards:
         console.print(f"  [yellow]~[/yellow] {shard}")
+    if result.new_files or result.changed_files:
+        console.print(
+            "Source files stay as they are. In what is made of them, HDR becomes SDR and 10 bits become 8; "
+            "interlaced video is not deinterlaced."
+        )
     if result.new_shards or result.changed_shards:
         console.print("Next: [bold]curate materialize[/bold], or backfill in the Dagster UI.")

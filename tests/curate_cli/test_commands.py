@@ -46,6 +46,7 @@ def test_from_a_folder_to_a_training_set(videos, tmp_path):
     assert (added["new_files"], added["ignored_files"]) == (2, 1)
     again = json.loads(curate(root, "add", str(videos), "--json").stdout)
     assert (again["new_shards"], again["new_files"], again["known_files"]) == ([], 0, 2)
+    assert "HDR becomes SDR" in curate(tmp_path / "other", "add", str(videos)).stdout
 
     (tmp_path / "settings.yaml").write_text(SETTINGS)
     done = curate(root, "materialize", "--config", str(tmp_path / "settings.yaml"), "--json")

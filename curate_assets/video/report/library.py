@@ -33,7 +33,7 @@ class Library:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         columns = ["shard", "uri", "video_id", "bytes", "container", "codec", "width", "height", "average_rate"]
-        columns += ["constant_rate", "duration_ns", "audio_codec", "status", "error"]
+        columns += ["constant_rate", "duration_ns", "audio_codec", "audio_error", "status", "error"]
         self.files: list[Row] = tables.read(SOURCE_VIDEOS, columns=columns).to_pylist()
         readable = [row for row in self.files if row["status"] == "ok"]
         self.videos: dict[Key, Row] = {(row["shard"], row["video_id"]): row for row in readable}

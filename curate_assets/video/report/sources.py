@@ -26,7 +26,7 @@ def sources(library: Library) -> dict[str, tuple[Share, ...]] | None:
         "Codec": lambda video: video["codec"] or "unknown",
         "Container": lambda video: video["container"] or "unknown",
         "Frame rate": _rate,
-        "Sound": lambda video: video["audio_codec"] or "none",
+        "Sound": _sound,
     }
     found: dict[str, tuple[Share, ...]] = {}
     for title, value_of in titles.items():
@@ -38,6 +38,11 @@ def sources(library: Library) -> dict[str, tuple[Share, ...]] | None:
         ordered = sorted(files, key=lambda value: (-files[value], value))
         found[title] = tuple(Share(value, files[value], length[value] / SECOND) for value in ordered)
     return found
+
+
+def _sound(video: Row) -> str:
+    codec = video["audio_codec"] or "unknown codec"
+    return f"{codec}, not usable" if video["audio_error"] else video["audio_codec"] or "none"
 
 
 def _rate(video: Row) -> str:

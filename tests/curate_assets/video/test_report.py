@@ -64,7 +64,7 @@ CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
     SOURCE_VIDEOS: {
         "a": [
             video("/v/one.mp4", "one"),
-            video(f"/v/{EVIL}", "two", width=1920, height=1080, codec="hevc"),
+            video(f"/v/{EVIL}", "two", width=1920, height=1080, codec="hevc", audio_codec="aac"),
             {"uri": "/v/broken.mp4", **failed("probe", "not a <b>video</b>", 3)},
             {
                 **video("/v/one_again.mp4", "one"),
@@ -73,7 +73,11 @@ CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
             },
         ],
         # The same file in another shard: the same ids, counted on their own.
-        "b": [video("/w/one.mp4", "one"), video("/w/three.mp4", "three"), video("/w/four.mp4", "four")],
+        "b": [
+            video("/w/one.mp4", "one"),
+            video("/w/three.mp4", "three", audio_error="it is in a codec that is not known"),
+            video("/w/four.mp4", "four", audio_codec="aac", audio_error="it is damaged throughout"),
+        ],
     },
     CLIPS: {
         "a": [
@@ -200,6 +204,12 @@ def test_totals_ledger_and_sources(contents: ReportContents) -> None:
         ("h264", 4, 80.0),
         ("hevc", 1, 20.0),
     ]
+    assert {share.value: share.files for share in contents.sources["Sound"]} == {
+        "none": 2,
+        "aac": 1,
+        "aac, not usable": 1,
+        "unknown codec, not usable": 1,
+    }
 
 
 def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
