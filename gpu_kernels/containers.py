@@ -159,7 +159,7 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         if not (first_pts_ns >= -LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= LAST_NS):
             raise MediaError("the file has presentation times of more than a century")
         with open_media(path) as again:
-            sound = listen(again)
+            sound = listen(send, again)
         facts = VideoFacts(
             container=container.format.name,
             stream_index=stream.index,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Display:
         self._matrix: tuple[int, ...] | None = None
 
     def __call__(self, frame: "VideoFrame") -> Shown:
-        if self._matrix is None or frame.key_frame or frame.rotation != self._rotation:
+        # What a stream says of its orientation at a keyframe holds until the next, though it is not on every frame.
+        if self._matrix is None or frame.key_frame or frame.rotation not in (0, self._rotation):
             self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
         turn, rotation, mirrored = _turn(self._matrix)
         crop = _part(frame, self._cropped)
@@ -82,13 +83,23 @@ def even_size(width: int, height: int) -> tuple[int, int]:
 
 
 def _display_matrix(frame: "VideoFrame") -> tuple[int, ...]:
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know all kinds of side data, and then gives none
+    data = side_data(frame, "DISPLAYMATRIX")
+    if data is None and frame.rotation:
         angle = math.radians(-frame.rotation)
         sine, cosine = round(math.sin(angle) * (1 << 16)), round(math.cos(angle) * (1 << 16))
         return (cosine, sine, 0, -sine, cosine, 0, 0, 0, 1 << 30)
     return tuple(np.frombuffer(bytes(data), np.int32).tolist()) if data is not None else _IDENTITY
+
+
+def side_data(frame: "VideoFrame", kind: str) -> Any:
+    """What a decoder says beside the picture; None if it says nothing of that kind.
+
+    Some kinds are not known to PyAV. It then gives none at all of a frame that has such.
+    """
+    try:
+        return frame.side_data.get(kind)
+    except ValueError:
+        return None
 
 
 def _turn(matrix: tuple[int, ...]) -> tuple[Filters, int, bool]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpu_kernels.display import side_data
 from gpu_kernels.motion import MotionSignalsConfig, flow_motion, flow_size, patch_grid, vector_motion
 from gpu_kernels.scaler import Scaler
 from gpu_kernels.storyboards import Cadence
@@ -57,7 +58,7 @@ class MotionSampler:
         if not self._has_vectors:
             if due:
                 self._pending = (index, pts_ns, self._gray(frame))
-        elif not self._done and flow is None and (vectors := frame.side_data.get("MOTION_VECTORS")) is not None:
+        elif not self._done and flow is None and (vectors := side_data(frame, "MOTION_VECTORS")) is not None:
             self._done = True
             return MotionSample(index, pts_ns, False, vector_motion(vectors.to_ndarray(), frame.height, frame.width))
         elif missed:

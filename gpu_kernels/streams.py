@@ -3,12 +3,14 @@
 Runs inside the sandbox's child.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from gpu_kernels.sandbox import MediaError
+from gpu_kernels.sandbox import MediaError, Send
 
 if TYPE_CHECKING:
+    from av import Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
@@ -20,6 +22,7 @@ _HEARD = 8
 """Packets of sound that have to be decoded before it counts as sound."""
 _LEAST_SHARE = 1 / 10
 """Of all packets of a sound, if these few are not among the first."""
+_PROGRESS_PACKETS = 1000
 
 
 @dataclass(frozen=True)
@@ -97,38 +100,58 @@ def sound_stream(container: "InputContainer") -> "AudioStream | None":
     )
 
 
-def listen(container: "InputContainer") -> Sound:
-    """What a file says about its sound, and whether it can be decoded; reads of a sound one only its beginning."""
+def listen(send: Send, container: "InputContainer") -> Sound:
+    """What a file says about its sound, and whether it can be decoded.
+
+    Reads the beginning only where all is well; else to the end, with signs of life.
+    """
     stream = sound_stream(container)
     if stream is None:
         return Sound()
     if not stream.codec_context:
         return Sound(stream.index, error="it is in a codec that is not known")
     codec = stream.codec_context.codec.canonical_name
-    error = _fault(container, stream)
+    error = _fault(send, container, stream)
     rate, channels = stream.codec_context.sample_rate or None, stream.codec_context.channels or None
     return Sound(stream.index, codec, rate, channels, error)
 
 
-def _fault(container: "InputContainer", stream: "AudioStream") -> str | None:
-    import av.error
-
+def _fault(send: Send, container: "InputContainer", stream: "AudioStream") -> str | None:
     good = bad = 0
-    packets = container.demux(stream)
-    ended = False
-    while not ended:
-        try:
-            packet = next(packets, None)
-            ended = packet is None or not packet.size  # then the decoder gives what it still holds
-            good += bool(stream.codec_context.decode(packet))
-        except av.error.EOFError:
-            break
-        except av.error.MemoryError:
-            raise
-        except av.FFmpegError:
-            bad += 1
+    for packet in _packets(send, container, stream):
+        heard = _decoded(stream, packet)
+        good, bad = good + heard, bad + (not heard and packet is not None)
         if good >= _HEARD and good >= bad:
             return None
     if good + bad == 0:
         return "there is nothing in it"
     return None if good >= _LEAST_SHARE * (good + bad) else "it is damaged throughout"
+
+
+def _packets(send: Send, container: "InputContainer", stream: "AudioStream") -> "Iterator[Packet[AudioStream] | None]":
+    """The packets of a stream, and None at the end."""
+    import av.error
+
+    try:
+        for number, packet in enumerate(container.demux()):
+            if number % _PROGRESS_PACKETS == 0:
+                send({"kind": "progress"})
+            if packet.stream.index == stream.index and packet.size:
+                yield cast("Packet[AudioStream]", packet)
+    except av.error.MemoryError:
+        raise
+    except av.FFmpegError:
+        pass  # a truncated file ends here
+    yield None
+
+
+def _decoded(stream: "AudioStream", packet: "Packet[AudioStream] | None") -> bool:
+    """Whether a decoder has something to hear, with this packet."""
+    import av.error
+
+    try:
+        return bool(stream.codec_context.decode(packet))
+    except av.error.MemoryError:
+        raise
+    except av.FFmpegError:
+        return False

@@ -58,6 +58,18 @@ def test_pictures_are_turned_and_mirrored_as_players_do(
     assert media.corners(turned[:, ::-1] if facts["mirrored"] else turned) == {"red": red, "blue": blue}
 
 
+@pytest.mark.parametrize(("name", "turn"), [("sei.h264", "rotate=90"), ("sei.ts", "rotate=270"), ("sei.mp4", "flip=1")])
+def test_what_a_keyframe_says_of_its_orientation_holds_until_the_next(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, turn: str
+) -> None:
+    bitstream = f"h264_metadata=display_orientation=insert:{turn}"
+    path = media.made(tmp_path / name, f"-t 1 -i {media('numbered.mkv')} {X264} -g 25 -bsf:v {bitstream}")
+    facts, shown = facts_of(nursery, path), storyboard(nursery, path)
+    (first, *_) = media.frames(path, "rgb24", (facts["width"], facts["height"]))
+    assert [media.corners(picture) for picture in shown] == [media.corners(first)] * 25
+    assert media.corners(first) not in ({}, {"red": "top left", "blue": "top right"})
+
+
 def test_other_angles_keep_the_size_and_lose_the_corners(nursery: Nursery, media: Any, tmp_path: Path) -> None:
     """As the ffmpeg program and ffplay have it."""
     plain = media.made(tmp_path / "plain.mp4", f"-t 0.2 -i {media('numbered.mkv')} {X264}")
