@@ -49,10 +49,7 @@ lint: env
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster
-	mkdir -p $(CURATE_ROOT)/dagster
-	test -e $(CURATE_ROOT)/dagster/dagster.yaml || cp curate_assets/dagster.yaml $(CURATE_ROOT)/dagster/
-	$(BIN)/curate up
-	trap '$(BIN)/curate down' EXIT INT TERM; CURATE_ROOT=$(CURATE_ROOT) DAGSTER_HOME=$${DAGSTER_HOME:-$(CURATE_ROOT)/dagster} $(BIN)/dagster dev --host 127.0.0.1 --workspace workspace.yaml
+	$(BIN)/curate ui --warm --root $(CURATE_ROOT)
 
 clean: ## Remove the environment and the demo
 	rm -rf $(VENV) demo-data

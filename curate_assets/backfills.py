@@ -14,7 +14,12 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.execution.asset_backfill import AssetBackfillData
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import (
+    BULK_ACTION_TERMINAL_STATUSES,
+    BulkActionsFilter,
+    BulkActionStatus,
+    PartitionBackfill,
+)
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.utils import make_new_backfill_id
@@ -79,20 +84,48 @@ class BackfillProgress:
         return self.status == BulkActionStatus.COMPLETED_SUCCESS.value.lower()
 
 
-def launch_backfill(instance: DagsterInstance, targets: Targets, curation: dict[str, Any], description: str) -> str:
-    """Have Dagster make assets; returns the backfill's id.
+def launch_backfill(
+    instance: DagsterInstance, targets: Targets, curation: dict[str, Any], description: str
+) -> tuple[str, bool]:
+    """Have Dagster make assets, unless a backfill that is on its way will do so.
 
     Args:
         curation: config of the `curation` resource.
         description: what the UI says of it.
+
+    Returns:
+        The backfill's id, and whether it is new.
 
     Raises:
         NoDaemon: there is none that would take it up.
     """
     require_daemon(instance)
     backfill = _backfill_of(instance, targets, curation, "curate backfill", description)
+    if (known := _on_its_way(instance, backfill)) is not None:
+        return known, False
     instance.add_backfill(backfill)
-    return backfill.backfill_id
+    return backfill.backfill_id, True
+
+
+def _on_its_way(instance: DagsterInstance, asked: PartitionBackfill) -> str | None:
+    """A backfill of the daemon, the UI's or one of ours, that will make all that is asked for, by the same settings."""
+    graph = defs.resolve_asset_graph()
+    wanted = asked.get_asset_backfill_data(graph).target_subset
+    for other in instance.get_backfills(BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])):
+        if not other.is_asset_backfill or OWN.items() <= other.tags.items() or _given(other) != _given(asked):
+            continue
+        data: AssetBackfillData = other.get_asset_backfill_data(graph)
+        coming = data.target_subset - data.materialized_subset - data.failed_and_downstream_subset
+        if (wanted - coming).is_empty:
+            return other.backfill_id
+    return None
+
+
+def _given(backfill: PartitionBackfill) -> Any:
+    """A backfill's settings but for the root: an instance is of one."""
+    config: Any = backfill.run_config or {}
+    given = config.get("resources", {}).get("curation", {}).get("config", {})
+    return {name: value for name, value in given.items() if name != "root"}
 
 
 @contextmanager
@@ -159,8 +192,7 @@ def require_daemon(instance: DagsterInstance) -> None:
     beat = instance.get_daemon_heartbeats().get(_DAEMON)
     if beat is None or time.time() - beat.timestamp > _SILENCE_SECONDS:
         raise NoDaemon(
-            f"no Dagster daemon runs for {instance.root_directory}: start one with `make dev`, or with "
-            f"`DAGSTER_HOME={instance.root_directory} dagster-daemon run --workspace workspace.yaml`; "
+            f"no Dagster daemon runs for {instance.root_directory}: `curate ui` starts one; "
             "or use --here to run in this process"
         )
 

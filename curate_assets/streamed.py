@@ -28,8 +28,10 @@ from curate_resources.stage import Stage, Table
 from curate_resources.tables import Tables
 
 OWNERS = ["team:curation"]
+SHARDS_PER_RUN = 32
+"""Of a backfill. A run costs some seconds of CPU, and more if it starts Ray."""
 SHARDS_AT_ONCE = 8
-"""So many shards go through a plan together. Runs of a backfill have no more; a longer run takes them in turn."""
+"""So many of a run go through a plan together."""
 
 _GROUPS = {
     "sources": ("source_videos",),
@@ -100,7 +102,7 @@ def streamed_assets(
         specs=_stage_specs(stages),
         check_specs=check_specs(tables_of(stages)),
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_AT_ONCE),
+        backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
         required_resource_keys={"curation"},
         pool=pool,
     )
@@ -178,8 +180,8 @@ def _outputs(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
     """What a step of several partitions gave, without which Dagster skips the steps after it. Only said: as results of
     the step they would be materializations of every partition."""
     step = context.get_step_execution_context()
-    for output in step.step.step_outputs:
-        handle = StepOutputHandle(step.step.key, output.name)
+    for output in context.op_execution_context.selected_output_names:
+        handle = StepOutputHandle(step.step.key, output)
         yield dg.DagsterEvent.step_output_event(step, StepOutputData(step_output_handle=handle))
 
 

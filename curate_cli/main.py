@@ -14,6 +14,7 @@ from curate_cli.commands.clean import clean
 from curate_cli.commands.cluster import down, up
 from curate_cli.commands.config import config
 from curate_cli.commands.demo import demo
+from curate_cli.commands.docs import docs
 from curate_cli.commands.doctor import doctor
 from curate_cli.commands.export import export
 from curate_cli.commands.materialize import materialize, retry_failed
@@ -21,6 +22,7 @@ from curate_cli.commands.plan import plan
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
 from curate_cli.commands.status import status
+from curate_cli.commands.ui import ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,6 +62,8 @@ for command in (
     down,
     doctor,
     demo,
+    ui,
+    docs,
 ):
     app.command()(told(command))
 app.add_typer(config, name="config")

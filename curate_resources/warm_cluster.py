@@ -3,16 +3,15 @@
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate_resources.private_folder import private_folder
+from curate_resources.process_sessions import end_session
 from curate_resources.state_folder import state_folder
 from gpu_kernels.errors import OperatingError
 
@@ -83,7 +82,7 @@ def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
     deadline = time.monotonic() + _START_SECONDS
     while b"Ray runtime started" not in log.read_bytes():
         if keeper.poll() is not None or time.monotonic() > deadline:
-            _end(keeper.pid)
+            end_session(keeper.pid, _STOP_SECONDS)
             raise ClusterDidNotStart(f"Ray did not start: see {log}")
         time.sleep(0.2)
     _state().write_text(json.dumps(asdict(cluster)))
@@ -94,7 +93,7 @@ def stop_warm_cluster() -> bool:
     """End the warm cluster with all its processes; whether there was one."""
     noted = _noted()
     if noted is not None:
-        _end(noted.pid)
+        end_session(noted.pid, _STOP_SECONDS)
     _state().unlink(missing_ok=True)
     return noted is not None
 
@@ -107,33 +106,6 @@ def _noted() -> WarmCluster | None:
     except (FileNotFoundError, ProcessLookupError, ValueError, TypeError):
         return None
     return noted if b"ray.scripts.scripts" in arguments else None
-
-
-def _end(keeper: int) -> None:
-    """End the keeper's session: it asks Ray's processes to end; those that do not are killed."""
-    with suppress(ProcessLookupError):
-        os.kill(keeper, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_SECONDS
-    while _session(keeper) and time.monotonic() < deadline:
-        with suppress(ChildProcessError):
-            os.waitpid(keeper, os.WNOHANG)
-        time.sleep(0.1)
-    for pid in _session(keeper):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _session(leader: int) -> list[int]:
-    """The processes of a session that are alive."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError, IndexError):
-            state, _, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-            if int(session) == leader and state != "Z":
-                found.append(int(entry.name))
-    return found
 
 
 def _state() -> Path:

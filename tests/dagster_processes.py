@@ -20,14 +20,6 @@ _START_SECONDS = 300
 _END_SECONDS = 30
 _POLL_SECONDS = 0.2
 
-_DAEMON = """
-import dagster._daemon.controller as controller
-from dagster._daemon.cli import main
-controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
-main()
-"""
-"""Dagster's daemon, which looks for something to do every second instead of every half minute."""
-
 
 class DagsterProcesses:
     """The web server and the daemon of one instance, each with its own code server in a process group of its own.
@@ -72,7 +64,7 @@ class DagsterProcesses:
         from dagster import DagsterInstance
 
         started = time.time()
-        self._start("daemon", "-c", _DAEMON, "run")
+        self._start("daemon", "-m", "curate_assets.daemon", "run")
         with DagsterInstance.from_config(str(self.home)) as instance:
 
             def beats() -> bool:

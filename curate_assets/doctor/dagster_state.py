@@ -54,7 +54,7 @@ def daemon(deployment: Deployment) -> Finding:
     if silent:
         return warning(
             f"no heartbeat of {', '.join(silent)}: backfills, sensors and queued runs wait",
-            "`dagster-daemon run` with the same DAGSTER_HOME; `make dev` runs one beside the UI",
+            "`curate ui` runs one, with the UI",
         )
     return ok("every daemon that is needed has a heartbeat")
 

@@ -10,7 +10,9 @@ from curate_resources.event_queue import EventQueue
 from curate_resources.sources import Source, declared_sources
 from curate_resources.storage_profiles import aws_client, store_options
 
-_POLICY = "let the queue's policy allow sqs:GetQueueAttributes, ReceiveMessage and DeleteMessage: docs/operations.md"
+_POLICY = (
+    "let the queue's policy allow sqs:GetQueueAttributes, ReceiveMessage and DeleteMessage: `curate docs operations`"
+)
 _MOST_BUCKETS = 20
 
 
@@ -73,7 +75,7 @@ CHECKS = (
     Check(
         "event queues",
         queues,
-        "check events.queue, events.profile, and the storage profile that it names: docs/storage.md",
+        "check events.queue, events.profile, and the storage profile that it names: `curate docs storage`",
         needs=("watched sources",),
         seconds=120,
     ),

@@ -10,7 +10,7 @@ from curate_assets.video.stages import TABLES
 from gpu_kernels.errors import CurateError
 from gpu_kernels.model_files import is_hub_id
 
-_REMEDY = "put the folder that is named where the configuration says, or change the setting: docs/models.md"
+_REMEDY = "put the folder that is named where the configuration says, or change the setting: `curate docs models`"
 _HUB_SECONDS = 10
 
 

@@ -8,7 +8,7 @@ from curate_resources.sources import SOURCES_FILE, declared_sources
 from curate_resources.storage_profiles import VARIABLE, storage_settings
 
 _MOST_SHARDS = 500
-_PRESETS_ARE = "docs/operations.md says what may be in it"
+_PRESETS_ARE = "`curate docs operations` says what may be in it"
 
 
 def storage(_: Deployment) -> Finding:
@@ -45,11 +45,11 @@ def watched(deployment: Deployment) -> Finding:
     return ok(", ".join(f"{name} at {source.uri}" for name, source in declared.items()))
 
 
-STORAGE = Check("storage settings", storage, f"mend the file that {VARIABLE} names: docs/storage.md")
+STORAGE = Check("storage settings", storage, f"mend the file that {VARIABLE} names: `curate docs storage`")
 CONFIGURATION = Check(
     "configuration",
     configuration,
-    f"mend <root>/{CONFIG_FILE}: docs/configuration.md has every key",
+    f"mend <root>/{CONFIG_FILE}: `curate docs configuration` has every key",
     needs=("root",),
 )
 PRESETS = Check(

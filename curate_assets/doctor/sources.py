@@ -33,7 +33,7 @@ def reachable(deployment: Deployment) -> Finding:
     if refused:
         return failed(
             "; ".join(refused),
-            "check credentials and endpoint (docs/storage.md); add a presigned URL again, signed anew",
+            "check credentials and endpoint (`curate docs storage`); add a presigned URL again, signed anew",
         )
     if gone:
         return warning(f"gone: {', '.join(gone)}", "put these files back, or add their folder where it is now")
@@ -55,7 +55,7 @@ CHECKS = (
     Check(
         "sources",
         reachable,
-        "check the credentials for the bucket that is named: docs/storage.md",
+        "check the credentials for the bucket that is named: `curate docs storage`",
         needs=("root",),
         seconds=120,
     ),

@@ -13,7 +13,7 @@ from curate_assets.check_results import check_specs, verdict_metadata
 from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_pools import DECODE, GPU, STORAGE
-from curate_assets.streamed import OWNERS, asset_spec, group_of, reported, streamed_assets
+from curate_assets.streamed import OWNERS, SHARDS_PER_RUN, asset_spec, group_of, reported, streamed_assets
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
 from curate_assets.video.gathered import DATASET, GROUPS, PAIRS, REPORT
@@ -50,7 +50,7 @@ curation_assets = streamed_assets(
     ],
     check_specs=check_specs([DUPLICATE_PAIRS]),
     can_subset=True,  # else a step of several shards would have to give verdicts for all of them at once
-    backfill_policy=dg.BackfillPolicy.multi_run(1),
+    backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
     required_resource_keys={"curation"},
     pool=STORAGE,
 )

@@ -78,7 +78,11 @@ def backfill(
                 outcomes = list(run_targets(instance, targets, curation))
             print_outcomes(outcomes, as_json)
             return exit_code(outcomes)
-        launched = launch_backfill(instance, targets, curation, f"{select} of {len(shards)} shards")
+        launched, new = launch_backfill(instance, targets, curation, f"{select} of {len(shards)} shards")
+        if not new:
+            messages().print(
+                f"backfill [bold]{launched}[/bold] is already on its way and makes all of this: none was started"
+            )
         return _watched(instance, launched, as_json) if watch else _shown(progress_of(instance, launched), as_json)
 
 

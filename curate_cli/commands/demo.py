@@ -2,7 +2,7 @@
 
 import json
 import os
-import sys
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,9 +74,7 @@ def _tell(state: "Status", storage: "Storage") -> None:
     print_funnel(state.funnel, console)
     captioned = next(asset for asset in state.assets if asset.name == "captions").rows.get("ok", 0)
     if not captioned:
-        console.print("\nNo captions: the demo has no captioner. docs/user-guide.md says how to name one.")
-    python = Path(sys.executable).parent
+        console.print("\nNo captions: the demo has no captioner. `curate docs user-guide` says how to name one.")
     console.print(f"\ntables   {storage.uri('tables')}", soft_wrap=True)
     console.print(f"report   {storage.uri(REPORT_PATH)}", soft_wrap=True)
-    home = f"DAGSTER_HOME={os.environ['DAGSTER_HOME']} CURATE_ROOT={storage.root}"
-    console.print(f"Dagster  {home} {python / 'dagster'} dev -m curate_assets.definitions", soft_wrap=True)
+    console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)

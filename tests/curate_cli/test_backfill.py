@@ -82,6 +82,7 @@ def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root
 
         asked = curate(root, "backfill", "--select", CHEAP, *changed)
         assert [each["shard"] for each in asked["shards"]] == ["s-000001"] and not asked["ended"]
+        assert curate(root, "backfill", "--select", CHEAP, *changed)["id"] == asked["id"]  # that one makes it already
         ended = curate(root, "backfill", "--cancel", asked["id"], "--watch", code=1)
         assert ended["status"] == "canceled"
         assert curate(root, "backfill", "--cancel", asked["id"], code=2)["error"]["type"] == "UnknownBackfill"

@@ -180,13 +180,13 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "name", "found", "remedy"),
     [
-        (missing_model, "models", "/no/such/model", "docs/models.md"),
-        (missing_model_of_a_preset, "models", "/no/such/captioner", "docs/models.md"),
+        (missing_model, "models", "/no/such/model", "`curate docs models`"),
+        (missing_model_of_a_preset, "models", "/no/such/captioner", "`curate docs models`"),
         (unregistered_shard, "partitions", "later-000000", "curate add"),
         (other_columns, "tables", "motion_scores (lacks ['clip_id'", "materialize the asset again"),
         (broken_table, "tables", "clips does not open", "materialize the asset again"),
-        (unknown_setting, "configuration", "clips.min_second: unknown key", "docs/configuration.md"),
-        (unknown_source, "watched sources", "sources.studio.url: Extra", "sources.yaml"),
+        (unknown_setting, "configuration", "clips.min_second: unknown key", "`curate docs configuration`"),
+        (unknown_source, "watched sources", "sources.studio.url: unknown key", "sources.yaml"),
         (preset_of_the_dataset, "presets", "presets/studio.yaml cannot set", "mend the file"),
         (missing_preset, "presets", "there is no preset 'studio'", "mend the file"),
         (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
