@@ -7,7 +7,7 @@ file's own, in presentation order: none is duplicated or dropped to make a rate 
 import gc
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,45 +19,15 @@ from gpu_kernels.motion import MotionSignalsConfig
 from gpu_kernels.motion_sampler import MotionSample, MotionSampler
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.scaler import Scaler
+from gpu_kernels.scan_messages import CHUNK_FRAMES, THUMBNAIL, ScanChunk, ScanEnd, ScanReader
 from gpu_kernels.segments import WHOLE, Segment
 from gpu_kernels.shots import CONTEXT_FRAMES
 from gpu_kernels.storyboard_sampler import StoryboardFrame, StoryboardSampler
 from gpu_kernels.storyboards import StoryboardsConfig
 from gpu_kernels.streams import video_stream
 
-THUMBNAIL = (27, 48)
-"""Height and width of the frames that TransNetV2 sees."""
-
-CHUNK_FRAMES = 100
 _PROGRESS_FRAMES = 10
 """How often a sign of life is sent: a chunk of 8K frames takes long."""
-
-
-@dataclass(frozen=True)
-class ScanChunk:
-    """Up to CHUNK_FRAMES consecutive frames.
-
-    Attributes:
-        thumbnails: uint8 [n, 27, 48, 3], RGB.
-        pts_ns: int64 [n], presentation times.
-        luma: float32 [n], mean luminance, 0 to 1.
-        black: float32 [n], share of black pixels.
-    """
-
-    thumbnails: np.ndarray
-    pts_ns: np.ndarray
-    luma: np.ndarray
-    black: np.ndarray
-    motion: list[MotionSample]
-    storyboard: list[StoryboardFrame]
-
-
-@dataclass(frozen=True)
-class ScanEnd:
-    """How the decode ended: packets that could not be decoded, frames that the decoder marked as damaged."""
-
-    decode_errors: int
-    damaged_frames: int
 
 
 def read_scan(
@@ -75,32 +45,18 @@ def read_scan(
     Raises:
         MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
     """
-    messages = nursery.run(
+    read = ScanReader(segment)
+    yield from nursery.run(
         "gpu_kernels.scan:scan",
+        read,
+        files=[path],
         path=path,
         motion=motion.model_dump() if motion else None,
         storyboards=storyboards.model_dump() if storyboards else None,
         segment=asdict(segment),
     )
-    for header, buffers in messages:
-        if header["kind"] == "chunk":
-            count = header["count"]
-            yield ScanChunk(
-                thumbnails=np.frombuffer(buffers[0], np.uint8).reshape(count, *THUMBNAIL, 3),
-                pts_ns=np.frombuffer(buffers[1], np.int64),
-                luma=np.frombuffer(buffers[2], np.float32),
-                black=np.frombuffer(buffers[3], np.float32),
-                motion=[
-                    MotionSample(m["frame"], m["pts_ns"], m["by_flow"], np.array(m["patches"], np.float32))
-                    for m in header["motion"]
-                ],
-                storyboard=[
-                    StoryboardFrame(**frame, jpeg=jpeg)
-                    for frame, jpeg in zip(header["storyboard"], buffers[4:], strict=True)
-                ],
-            )
-        elif header["kind"] == "done":
-            yield ScanEnd(header["decode_errors"], header["damaged_frames"])
+    if not read.ended:
+        raise MediaError("the decoding process ended before the scan did")
 
 
 # ---------------------------------------------------------------- in the child

@@ -4,7 +4,6 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator
-from itertools import chain
 from select import select
 from typing import Annotated, Any, BinaryIO, TypeVar
 
@@ -142,7 +141,7 @@ def understood(read: Reader[T], header: Header, buffers: list[memoryview]) -> T:
         return read(header, buffers)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, chain([header.get("kind")], first["loc"])))
+        place = ".".join(map(str, first["loc"])) or "kind"
         raise MediaError(_no_message(f"{place}: {first['msg']}")) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         raise MediaError(_no_message(f"{type(error).__name__}: {error}")) from error
