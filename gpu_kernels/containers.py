@@ -5,20 +5,22 @@ session descriptions and image patterns would make the library open other files 
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from gpu_kernels.display import Display
 from gpu_kernels.file_ends import is_cut_short
-from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
+from gpu_kernels.sandbox import ChildMessage, DecodingLimits, MediaError, Send
+from gpu_kernels.sandbox.messages import Count, Index, Int64, Side, Text
 from gpu_kernels.segments import SEGMENT_FRAMES
 from gpu_kernels.stream_times import LAST_NS, NANOSECONDS, StreamTimes
 from gpu_kernels.streams import listen, video_streams
 from gpu_kernels.timeline import on_one_clock
-from gpu_kernels.tone_mapping import dynamic_range
+from gpu_kernels.tone_mapping import DynamicRange, dynamic_range
 
 if TYPE_CHECKING:
     import av
@@ -34,53 +36,58 @@ DEMUXERS = (
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"[playlist]", b"<asx", b"[Reference]", b"file '")
 
 
-@dataclass(frozen=True)
-class VideoFacts:
+class VideoFacts(ChildMessage):
     """What a file says about the stream that is its video; sizes as displayed, times in nanoseconds.
 
     Size, shape and turn are those of the first frame, should they change within the stream. `duration_ns` is from the
     first frame's time until the last one has been shown.
     """
 
-    container: str
-    stream_index: int
+    kind: Literal["facts"] = "facts"
+    container: Text
+    stream_index: Index
     """Of the video stream that is used, in the file."""
-    codec: str
-    pixel_format: str
-    width: int
-    height: int
-    coded_width: int
-    coded_height: int
-    rotation: int
+    codec: Text
+    pixel_format: Text
+    width: Side
+    height: Side
+    coded_width: Side
+    coded_height: Side
+    rotation: int = Field(ge=0, lt=360)
     """Clockwise degrees by which the decoded picture is turned for display."""
     mirrored: bool
     """Whether it is mirrored left to right after that."""
-    sample_aspect_ratio: str
-    dynamic_range: str
-    """`sdr`, `pq` or `hlg`."""
+    sample_aspect_ratio: Text
+    dynamic_range: DynamicRange
     interlaced: bool
-    average_rate: float
-    real_rate: float
+    average_rate: float = Field(gt=0)
+    real_rate: float = Field(gt=0)
     constant_rate: bool
-    duration_ns: int
-    first_pts_ns: int
-    frames: int
+    duration_ns: int = Field(ge=0, le=LAST_NS)
+    first_pts_ns: int = Field(ge=-LAST_NS, le=LAST_NS)
+    frames: Count
     """Packets of the stream that are to be shown; the decoder may give fewer when data is damaged."""
-    keyframes: int
+    keyframes: Count
     incomplete: bool
     """Whether there is less in the file than it states, as in a download that broke off."""
-    clock_restarts: int
+    clock_restarts: Index
     """How often the file's clock starts again, as where recordings were joined."""
-    segment_pts_ns: list[int]
+    segment_pts_ns: list[Int64]
     """Presentation times of every `segment_frames`-th frame but the first; none unless frames can be found by them."""
-    audio_index: int | None
+    audio_index: Index | None
     """Of the sound's stream in the file."""
-    audio_codec: str | None
-    audio_sample_rate: int | None
-    audio_channels: int | None
-    audio_error: str | None
+    audio_codec: Text | None
+    audio_sample_rate: Index | None
+    audio_channels: Index | None
+    audio_error: Text | None
     """Why the sound cannot be used."""
-    video_streams: int
+    video_streams: Index
+
+    @model_validator(mode="after")
+    def _times_go_on(self) -> "VideoFacts":
+        if any(after <= before for before, after in pairwise([self.first_pts_ns, *self.segment_pts_ns])):
+            raise ValueError("the times of segments go back")
+        return self
 
 
 def open_media(path: str) -> "InputContainer":
@@ -191,7 +198,7 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             audio_error=sound.error,
             video_streams=len(streams),
         )
-    send({"kind": "facts", **asdict(facts)})
+    send(facts.model_dump())
 
 
 def _packets(container: "InputContainer", stream: "VideoStream", times: StreamTimes) -> "Iterator[av.Packet[Any]]":

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import ChildMessage, Header
-from gpu_kernels.sandbox.messages import Buffers, Count, Int32, Int64
+from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
 from gpu_kernels.segments import Segment
 from gpu_kernels.storyboard_sampler import StoryboardFrame
 
@@ -43,9 +43,6 @@ class ScanEnd:
 
     decode_errors: int
     damaged_frames: int
-
-
-Side = Annotated[Int32, Field(ge=1)]
 
 
 class _Sample(ChildMessage):

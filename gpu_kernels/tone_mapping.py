@@ -8,7 +8,7 @@ Colours beyond BT.709 are clipped. The result is for a display as in BT.1886, wi
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.filter import Graph
     from av.filter.context import FilterContext
+
+DynamicRange = Literal["sdr", "pq", "hlg"]
 
 PQ, HLG = 16, 18
 """Transfer characteristics as ITU-T H.273 numbers them."""
@@ -36,9 +38,11 @@ _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
 _BT2020_TO_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 
 
-def dynamic_range(frame: "VideoFrame") -> str:
-    """`pq`, `hlg` or `sdr`."""
-    return {PQ: "pq", HLG: "hlg"}.get(frame.color_trc, "sdr")
+def dynamic_range(frame: "VideoFrame") -> DynamicRange:
+    """What a frame's transfer characteristic says."""
+    if frame.color_trc == PQ:
+        return "pq"
+    return "hlg" if frame.color_trc == HLG else "sdr"
 
 
 def needs_mapping(frame: "VideoFrame") -> bool:

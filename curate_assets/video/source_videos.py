@@ -11,7 +11,8 @@ from curate_resources.local_copies import hashed_copy, local_copy
 from curate_resources.manifests import MANIFEST
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
-from gpu_kernels.sandbox import Nursery
+from gpu_kernels.containers import VideoFacts
+from gpu_kernels.sandbox import Nursery, reader_of
 from gpu_kernels.segments import SEGMENT_FRAMES
 
 SOURCE_VIDEOS = Table(
@@ -77,10 +78,9 @@ def open_prober(config: Any, storage: Storage) -> Worker:
         rows: list[Row] = []
         for uri in work.items["uri"].to_pylist():
             with hashed_copy(uri) as (path, content):
-                header, _ = next(iter(list(nursery.run(_PROBE, path=path, segment_frames=SEGMENT_FRAMES))))
-            facts = {key: value for key, value in header.items() if key != "kind"}
+                facts = nursery.ask(_PROBE, reader_of(VideoFacts), [path], path=path, segment_frames=SEGMENT_FRAMES)
             known = {"video_id": content.id, "bytes": content.bytes, "version": content.version}
-            rows.append({"uri": uri, **known, **facts})
+            rows.append({"uri": uri, **known, **facts.model_dump(exclude={"kind"})})
         return {SOURCE_VIDEOS.name: rows}
 
     return probe

@@ -32,7 +32,8 @@ _LONGEST_REASON = 2000
 """Characters of an error that is kept with a row."""
 
 Text = Annotated[str, Field(max_length=1000)]
-Int32 = Annotated[int, Field(ge=-(1 << 31), le=(1 << 31) - 1)]
+Index = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
+Side = Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
 Int64 = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
 Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 """None of these is more than a table's column can hold."""

@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Nursery:
 
     def run(
         self, operation: str, read: Reader[T] = raw, files: Sequence[str] | None = None, **arguments: Any
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """Run `module:function` in a fresh child and yield what `read` makes of its messages.
 
         Closing the iterator before its end kills the child.
@@ -84,6 +85,21 @@ class Nursery:
             raise DecoderCrashed(_cause_of_death(status, self.limits))
         if failure is not None:
             raise MediaError(failure)
+
+    def ask(self, operation: str, read: Reader[T], files: Sequence[str], **arguments: Any) -> T:
+        """Run `module:function` in a fresh child, as `run` does, and return the one answer that it gives.
+
+        Raises:
+            MediaError: as in `run`; or there is none, or more than one.
+        """
+        answers = self.run(operation, read, files, **arguments)
+        try:
+            found = list(islice(answers, 2))
+        finally:
+            answers.close()
+        if len(found) != 1:
+            raise MediaError(f"the decoding process gave {'no answer' if not found else 'more than one answer'}")
+        return found[0]
 
     def _started(self) -> socket.socket:
         if self._control is None or self._process is None or self._process.poll() is not None:

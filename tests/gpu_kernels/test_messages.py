@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_kernels.sandbox import DecodingLimits, MediaError
+from gpu_kernels.containers import VideoFacts
+from gpu_kernels.sandbox import DecodingLimits, MediaError, reader_of
 from gpu_kernels.sandbox.messages import messages, understood
 from gpu_kernels.scan_messages import ScanChunk, ScanEnd, ScanReader
 from gpu_kernels.segments import WHOLE, Segment
@@ -222,3 +223,68 @@ def test_no_header_brings_another_error(data: st.DataObject) -> None:
         understood(ScanReader(WHOLE), json.loads(json.dumps(header)), buffers)
     except MediaError as error:
         str(error).encode()
+
+
+# ---------------------------------------------------------------- the facts about a file
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        without("codec"),
+        setting("kind", to="done"),
+        setting("width", to=1 << 40),
+        setting("width", to=-1),
+        setting("average_rate", to=0.0),
+        setting("average_rate", to=math.inf),
+        setting("codec", to="h" * 5000),
+        setting("codec", to="\ud800"),
+        setting("codec", to=None),
+        setting("duration_ns", to=1 << 62),
+        setting("segment_pts_ns", to=[5, 4]),
+        setting("segment_pts_ns", to=[0.5]),
+        setting("dynamic_range", to="bright"),
+        setting("video_id", to="another's"),
+    ],
+)
+def test_a_lie_about_a_file_is_an_error(lie: Callable[[Header], None]) -> None:
+    facts = FACTS.model_dump()
+    assert understood(reader_of(VideoFacts), facts, []) == FACTS
+    lie(facts)
+    with pytest.raises(MediaError, match="no message"):
+        understood(reader_of(VideoFacts), facts, [])
+    with pytest.raises(MediaError, match="no message"):
+        understood(reader_of(VideoFacts), FACTS.model_dump(), [memoryview(b"more")])
+
+
+FACTS = VideoFacts(
+    container="mov",
+    stream_index=0,
+    codec="h264",
+    pixel_format="yuv420p",
+    width=64,
+    height=48,
+    coded_width=64,
+    coded_height=48,
+    rotation=0,
+    mirrored=False,
+    sample_aspect_ratio="1:1",
+    dynamic_range="sdr",
+    interlaced=False,
+    average_rate=25.0,
+    real_rate=25.0,
+    constant_rate=True,
+    duration_ns=10**9,
+    first_pts_ns=0,
+    frames=25,
+    keyframes=1,
+    incomplete=False,
+    clock_restarts=0,
+    segment_pts_ns=[40, 80],
+    audio_index=None,
+    audio_codec=None,
+    audio_sample_rate=None,
+    audio_channels=None,
+    audio_error=None,
+    video_streams=1,
+)

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_kernels.sandbox import DecoderCrashed, DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.containers import VideoFacts
+from gpu_kernels.sandbox import DecoderCrashed, DecodingLimits, MediaError, Nursery, Send, reader_of
+from gpu_kernels.sandbox.messages import raw
 
 HERE = Path(__file__).resolve()
 
@@ -23,6 +25,15 @@ HERE = Path(__file__).resolve()
 def echo(send: Send, limits: DecodingLimits, value: int) -> None:
     send({"kind": "progress"})
     send({"kind": "echo", "value": value, "pids": [os.getpid(), os.getppid()]}, np.full(3, value).data, b"")
+
+
+def say_nothing(send: Send, limits: DecodingLimits) -> None:
+    send({"kind": "progress"})
+
+
+def say_twice(send: Send, limits: DecodingLimits) -> None:
+    for _ in range(2):
+        send({"kind": "echo"})
 
 
 def echo_and_hang(send: Send, limits: DecodingLimits, value: int) -> None:
@@ -145,6 +156,15 @@ def test_children_write_no_files(small: Nursery, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"not permitted|denied|File too large"):
         list(small.run("test_sandbox:write", path=str(target)))
     assert not target.exists() or target.read_bytes() == b""
+
+
+def test_one_answer_is_one(small: Nursery) -> None:
+    assert small.ask("test_sandbox:echo", raw, [], value=7)[0]["value"] == 7
+    for operation, said in (("say_nothing", "no answer"), ("say_twice", "more than one answer")):
+        with pytest.raises(MediaError, match=said):
+            small.ask(f"test_sandbox:{operation}", raw, [])
+    with pytest.raises(MediaError, match=r"no message: kind: Input should be 'facts'"):
+        small.ask("test_sandbox:echo", reader_of(VideoFacts), [], value=7)
 
 
 def test_nothing_is_left_after_close_nor_when_the_reader_stops(importable: None) -> None:
