@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
+_UNKNOWN = 2
+"""The matrix of a frame's luma and chroma that is not said."""
+
+
 class Scaler:
     """Crops, turns, maps and scales frames through one filter graph, rebuilt when the stream changes its looks.
 
@@ -59,9 +63,11 @@ class Scaler:
         if self._even:
             width, height = even_size(width, height)
             upright += (("crop", "trunc(iw/2)*2:trunc(ih/2)*2:0:0"),)
+        mapped = shown is not None and needs_mapping(frame)
+        matrix = ":in_color_matrix=bt2020" if mapped and frame.colorspace == _UNKNOWN else ""
         # The picture is turned at its full size and then scaled, as ffmpeg itself does it.
-        filters = (*upright, ("scale", f"{width}:{height}:flags=bicubic"))
-        return _Pipeline(frame, filters, self._pixels, mapped=shown is not None and needs_mapping(frame))
+        filters = (*upright, ("scale", f"{width}:{height}:flags=bicubic{matrix}"))
+        return _Pipeline(frame, filters, self._pixels, mapped)
 
 
 def _upright(shown: Shown, frame: "VideoFrame") -> Filters:

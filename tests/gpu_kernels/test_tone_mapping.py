@@ -51,13 +51,13 @@ def hlg(nits: np.ndarray) -> np.ndarray:
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
 
 
-def made(path: Path, codes: np.ndarray, transfer: str) -> Path:
+def made(path: Path, codes: np.ndarray, transfer: str, matrix: str = "bt2020nc", primaries: str = "bt2020") -> Path:
     """Five frames of BT.2020 in ten bits."""
     luma = codes @ LUMA
     blue, red = (codes[..., 2] - luma) / 1.8814, (codes[..., 0] - luma) / 1.4746
     planes = [64 + 876 * luma, 512 + 896 * blue[::2, ::2], 512 + 896 * red[::2, ::2]]
     raw = b"".join(np.rint(plane).clip(0, 1023).astype("<u2").tobytes() for plane in planes)
-    tags = f"-color_primaries bt2020 -color_trc {transfer} -colorspace bt2020nc -color_range tv"
+    tags = f"-color_primaries {primaries} -color_trc {transfer} -colorspace {matrix} -color_range tv"
     command = [ffmpeg_executable(), *"-loglevel error -y -f rawvideo -pix_fmt yuv420p10le".split()]
     command += f"-s {SIZE[0]}x{SIZE[1]} -r 25 -i - -c:v libx264 -qp 0 -preset ultrafast {tags}".split()
     subprocess.run([*command, str(path)], input=raw * 5, check=True)
@@ -106,6 +106,12 @@ def test_pq_is_shown_as_zimg_and_tonemap_show_it(media: Any, tmp_path: Path) -> 
     path = made(tmp_path / "pq.mp4", pq(light()), "smpte2084")
     shown, _ = pictures(path)
     assert np.abs(centres(shown) - centres(media.frames(path, "rgb24", SIZE, "-vf", REFERENCE)[0])).max() <= 6
+
+
+def test_what_is_not_said_of_hdr_is_taken_for_bt2020(tmp_path: Path) -> None:
+    said, _ = pictures(made(tmp_path / "said.mp4", pq(light()), "smpte2084"))
+    unsaid, _ = pictures(made(tmp_path / "unsaid.mp4", pq(light()), "smpte2084", "unknown", "unknown"))
+    assert (said == unsaid).all()
 
 
 def test_wide_gamut_of_ordinary_range_keeps_its_colours(tmp_path: Path) -> None:
