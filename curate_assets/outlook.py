@@ -14,6 +14,7 @@ from curate_assets.config import ConfigError, CurationConfig
 from curate_assets.presets import ShardSettings
 from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
+from curate_resources.auto_engine import FEW
 from curate_resources.expected import FORCED, Expected, differences
 from curate_resources.forecast import forecast
 from curate_resources.history import ALL_SHARDS, History, Record
@@ -21,9 +22,13 @@ from curate_resources.manifests import ManifestError, Manifests
 from curate_resources.plan import Plan
 from curate_resources.stage import Stage
 from curate_resources.tables import Tables
+from curate_resources.warm_cluster import warm_cluster
 
 _SHARDS_AT_ONCE = 4096
 """So many shards' rows are held at the same time, of assets that are made at once."""
+
+_RAY_START_SECONDS = 10.0
+"""How long a Ray cluster of its own takes to start on a run's machine, with the first workers, as measured."""
 
 _PAST = 50
 """So many of the last records of a table are looked at for how long it takes."""
@@ -78,7 +83,8 @@ class Outlook:
     """What would be done.
 
     Attributes:
-        seconds, most_seconds: of the assets whose times are known; `unknown` names the others.
+        seconds, most_seconds: of the assets whose times are known, and of Ray's start; `unknown` names the others.
+        ray_start_seconds: what of `most_seconds` is the start of a Ray cluster.
     """
 
     root: str
@@ -89,6 +95,7 @@ class Outlook:
     maybe: int
     seconds: float
     most_seconds: float
+    ray_start_seconds: float
     unknown: tuple[str, ...]
 
     def targets(self, missing: bool, stale: bool, failed: bool) -> dict[str, tuple[str, ...]]:
@@ -113,6 +120,9 @@ def outlook(settings: ShardSettings, wanted: Collection[str], shards: Sequence[s
             *look.gathered(DATASET),
             *look.gathered(REPORT),
         ]
+    least_start, most_start = (
+        _RAY_START_SECONDS if _starts_ray(settings.whole, assets, maybe) else 0.0 for maybe in (False, True)
+    )
     return Outlook(
         root=settings.storage.root,
         shards=look.shards,
@@ -120,10 +130,21 @@ def outlook(settings: ShardSettings, wanted: Collection[str], shards: Sequence[s
         compute=sum(asset.compute for asset in assets),
         reuse=sum(asset.reuse for asset in assets),
         maybe=sum(asset.maybe for asset in assets),
-        seconds=sum(asset.seconds or 0.0 for asset in assets),
-        most_seconds=sum(asset.most_seconds or 0.0 for asset in assets),
+        seconds=least_start + sum(asset.seconds or 0.0 for asset in assets),
+        most_seconds=most_start + sum(asset.most_seconds or 0.0 for asset in assets),
+        ray_start_seconds=most_start,
         unknown=tuple(asset.name for asset in assets if asset.seconds is None),
     )
+
+
+def _starts_ray(config: CurationConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:
+    """Whether a run would start a Ray cluster of its own: `engine.kind: auto` does for more than a few items that need
+    pixels or models."""
+    if config.engine.kind == "in_process" or config.cluster.mode != "local" or warm_cluster() is not None:
+        return False
+    heavy = {table.name for stage in (*CURATION_STAGES, *DELIVERY_STAGES) if stage.heavy for table in stage.writes}
+    most = max((each.compute + (each.maybe if maybe else 0) for each in assets if each.name in heavy), default=0)
+    return most > (FEW if config.engine.kind == "auto" else 0)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from curate_resources.in_process import HeavyWork, InProcessEngine, StageRunner
 from curate_resources.plan import Engine, Plan
 from curate_resources.unit import Unit
 
-_FEW = 2
+FEW = 2
 """So many videos are done here sooner than a cluster has started."""
 
 
@@ -35,4 +35,4 @@ class AutoEngine:
                 yield runner(Unit(unit.shard, unit.source, dict(unit.rows), unit.kept))
             except HeavyWork:
                 rest.append(unit)
-        yield from (InProcessEngine() if len(rest) <= _FEW else self.cluster).run(plan, rest)
+        yield from (InProcessEngine() if len(rest) <= FEW else self.cluster).run(plan, rest)

@@ -1,5 +1,6 @@
 """`curate plan`: what a run would compute, why, and how long it would take."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def plan(
     select: Select = "*",
     shard: Shards = None,
     force: Annotated[bool, typer.Option(help="As if every row were to be computed.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Also show assets with nothing to do.")] = False,
     config: ConfigFile = None,
     root: Root = None,
     as_json: Json = False,
@@ -42,51 +44,93 @@ def plan(
     settings = ShardSettings.read(storage, given_settings(config))
     shards = chosen_shards(Manifests(storage), shard)
     ahead = outlook(settings, selected(select), shards, force)
-    _print_ahead(ahead, as_json)
+    _print_ahead(ahead, show_all, as_json)
     return FAILED if any(asset.blocked for asset in ahead.assets) else OK
 
 
-def _print_ahead(result: "Outlook", as_json: bool) -> None:
+def _print_ahead(result: "Outlook", show_all: bool, as_json: bool) -> None:
     """What `curate plan` foresees."""
     if as_json:
         print_document(asdict(result))
         return
     console = results()
     console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("asset", "compute", "up to", "keep", "missing", "failed", "shards", "time"):
-        table.add_column(column, justify="left" if column == "asset" else "right", no_wrap=column == "asset")
-    for asset in result.assets:
-        most = asset.compute + asset.maybe if asset.maybe else 0
-        shards = len({*asset.shards, *asset.retried})
-        numbers = (asset.compute, most, asset.reuse, asset.missing, asset.failed, shards)
-        table.add_row(asset.name, *(str(number or "") for number in numbers), _expected_time(asset))
-    console.print(table)
-    for asset in result.assets:
-        if why := _why(asset):
-            console.print(f"[bold]{asset.name}[/bold]: {why}")
-        for shard, error in asset.blocked.items():
-            console.print(f"[red]{asset.name} of {escaped(shard)} cannot be made:[/red] {escaped(error)}")
+    shown = [asset for asset in result.assets if show_all or not _nothing_to_do(asset)]
+    if shown:
+        console.print(_table(shown, {asset.name: asset for asset in result.assets}))
+    for error, assets in _blocked(result.assets).items():
+        shards = sorted({shard for asset in assets for shard, why in asset.blocked.items() if why == error})
+        names = ", ".join(asset.name for asset in assets)
+        where = ", ".join(shards[:3]) + (f" and {len(shards) - 3} more" if len(shards) > 3 else "")
+        console.print(f"[red]cannot be made:[/red] {names} of {escaped(where)}: {escaped(error)}")
+    hidden = len(result.assets) - len(shown)
     if all(asset.idle for asset in result.assets):
-        console.print("Nothing is missing, and nothing changed.")
-        return
-    more = f", up to {result.compute + result.maybe}" if result.maybe else ""
+        console.print(f"Nothing is missing, and nothing changed: {result.reuse} are kept.")
+        if not shown:
+            return
+    elif hidden:
+        console.print(f"[dim]{hidden} more assets have nothing to do: --all shows them[/dim]")
+    more = f" to {result.compute + result.maybe}" if result.maybe else ""
     time = _span(result.seconds, result.most_seconds)
     known = f"about {time}" if time else "less than a second"
-    unknown = f" for the others; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
-    console.print(f"[bold]{result.compute}[/bold] to compute{more}, {result.reuse} are kept; {known}{unknown}")
+    start = f", {_duration(result.ray_start_seconds)} of it to start Ray" if result.ray_start_seconds else ""
+    unknown = f"; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
+    console.print(f"[bold]{result.compute}{more}[/bold] to compute, {result.reuse} are kept; {known}{start}{unknown}")
+
+
+def _table(assets: Sequence["AssetOutlook"], known: Mapping[str, "AssetOutlook"]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("asset", no_wrap=True)
+    for column in ("compute", "keep", "shards", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for asset in assets:
+        shards = len({*asset.shards, *asset.retried})
+        most = f" to {asset.compute + asset.maybe}" if asset.maybe else ""
+        compute = f"{asset.compute}{most}" if asset.compute or most else ""
+        keep, time = str(asset.reuse or ""), _expected_time(asset)
+        table.add_row(asset.name, compute, keep, str(shards or ""), time, _why(asset, known))
+    return table
+
+
+def _nothing_to_do(asset: "AssetOutlook") -> bool:
+    return asset.idle and not asset.retried and not asset.dropped
+
+
+def _first_causes(asset: "AssetOutlook", known: Mapping[str, "AssetOutlook"]) -> list[str]:
+    """What an asset depends on, without what changes only because of others of these: `--json` has them all."""
+    return [
+        name
+        for name in asset.depends_on
+        if name not in known or known[name].compute or not {*known[name].depends_on}.intersection(asset.depends_on)
+    ]
+
+
+def _blocked(assets: Sequence["AssetOutlook"]) -> dict[str, list["AssetOutlook"]]:
+    """By the reason that keeps them from being made, the assets; one reason often blocks many."""
+    found: dict[str, list[AssetOutlook]] = {}
+    for asset in assets:
+        for error in dict.fromkeys(asset.blocked.values()):
+            found.setdefault(error, []).append(asset)
+    return found
 
 
 def _expected_time(asset: "AssetOutlook") -> str:
-    known = asset.seconds is not None and asset.most_seconds is not None
-    return _span(asset.seconds or 0.0, asset.most_seconds or 0.0) if known else "?"
+    """The most that an asset takes, in the width of a table's column."""
+    if asset.seconds is None or asset.most_seconds is None:
+        return "?"
+    if asset.most_seconds < 1:
+        return ""
+    return f"{'≤ ' if asset.most_seconds - asset.seconds >= 1 else ''}{_duration(asset.most_seconds)}"
 
 
 def _span(least: float, most: float) -> str:
     """A time, or from what to what; empty where it is below a second."""
     if most < 1:
         return ""
-    return _duration(most) if most - least < 1 else f"{_duration(least)} to {_duration(most)}"
+    if most - least < 1:
+        return _duration(most)
+    return f"{_duration(least)} to {_duration(most)}" if least >= 1 else f"up to {_duration(most)}"
 
 
 def _duration(seconds: float) -> str:
@@ -95,12 +139,12 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _why(asset: "AssetOutlook") -> str:
+def _why(asset: "AssetOutlook", known: Mapping[str, "AssetOutlook"]) -> str:
     several = len(asset.reasons) > 1
-    lines = [f"{count} {reason}" if several else reason for reason, count in asset.reasons.items()]
+    lines = [f"{count}: {reason}" if several else reason for reason, count in asset.reasons.items()]
     if asset.dropped:
-        lines.append(f"{asset.dropped} rows go, because nothing has them any more")
+        lines.append(f"{asset.dropped} rows will be deleted: their source no longer exists")
     if asset.depends_on:
-        videos = f", in {asset.uncounted} videos also on what they are cut into" if asset.uncounted else ""
-        lines.append(f"depends on {', '.join(asset.depends_on)}{videos}")
-    return escaped("; ".join(lines))
+        videos = f"; {asset.uncounted} videos are not split yet" if asset.uncounted else ""
+        lines.append(f"depends on {', '.join(_first_causes(asset, known))}{videos}")
+    return escaped("\n".join(lines))
