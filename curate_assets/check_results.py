@@ -57,7 +57,7 @@ def check_result(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckRes
         passed=not found.problems,
         asset_key=check.table.name,
         check_name=check.name,
-        severity=_severity(check),
+        severity=_severity(check, found),
         metadata=verdict_metadata(found, shard.tables.storage, sql),
     )
 
@@ -75,7 +75,7 @@ def check_evaluation(
         passed=not found.problems,
         asset_key=dg.AssetKey(check.table.name),
         check_name=check.name,
-        severity=_severity(check),
+        severity=_severity(check, found),
         metadata=verdict_metadata(found, shard.tables.storage, sql),
         target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
             storage_id=judged_rows.storage_id, run_id=judged_rows.run_id, timestamp=judged_rows.timestamp
@@ -104,8 +104,9 @@ def _first_rows(storage: Storage, sql: str) -> dg.TableMetadataValue | str:
         return str(error)
 
 
-def _severity(check: Check) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.WARN if check.warns else dg.AssetCheckSeverity.ERROR
+def _severity(check: Check, found: Finding) -> dg.AssetCheckSeverity:
+    """A warning never blocks, whatever its check may do."""
+    return dg.AssetCheckSeverity.WARN if check.warns or found.warns else dg.AssetCheckSeverity.ERROR
 
 
 def _query(root: str, sql: str) -> str:

@@ -79,8 +79,10 @@ class TrainingDatasetConfig(StrictModel):
 
     version: str = Field(default="v0", pattern=r"^[A-Za-z0-9._-]+$")
     """First part of every path in the dataset."""
-    min_seconds: float = Field(default=5.0, ge=0)
-    """Shorter clips are in no duration bin and left out, as in the reference pipeline; 0 adds a bin for them."""
+    min_seconds: float = Field(default=0.0, ge=0)
+    """Shorter clips are left out. Those of less than 5 s have a duration bin of their own, such as `0_5`."""
+    max_aspect_ratio: float | None = Field(default=None, gt=0)
+    """Clips that are wider for their height are left out; `null`: those beyond 10 have a bin of their own, `wide`."""
     tar_mib: int = Field(default=500, ge=1)
     """A tar is closed when it reaches this size."""
     tars_per_part: int = Field(default=100, ge=1)
@@ -93,7 +95,8 @@ class ChecksConfig(StrictModel):
     """What the asset checks accept."""
 
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
-    """Greatest share of failed rows in a table of a shard. Of `source_videos`, its check stops what comes after."""
+    """Greatest share of failed rows in a table of a shard; of fewer than `min_rows` rows, more is only a warning. Of
+    `source_videos`, its check stops what comes after."""
     max_damaged_share: float = Field(default=0.05, ge=0, le=1)
     """Greatest share of frames of a shard that are damaged or could not be decoded."""
     max_rejected_share: float = Field(default=0.95, ge=0, le=1)
@@ -113,7 +116,7 @@ class ChecksConfig(StrictModel):
     min_history: int = Field(default=3, ge=1)
     """Other shards that there must be, for a shard to be compared with them."""
     min_rows: int = Field(default=20, ge=1)
-    """Clips, shots or windows that a shard must have for shares and distributions of them to be judged."""
+    """Files, clips, shots or windows that a shard must have for shares and distributions of them to be judged."""
 
 
 class PricesConfig(StrictModel):

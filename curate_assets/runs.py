@@ -32,6 +32,8 @@ from gpu_kernels.errors import UserError
 _SHARDS_PER_RUN = 100
 """A run's page shows all its events; those of more shards are more than it can."""
 
+_SHOWN_FINDINGS = 6
+
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
@@ -201,13 +203,16 @@ def _run(
         job_code_origin=job_code(job.name),
     )
     result = execute_run(InMemoryJob(job), run, instance)
+    evaluations = result.get_asset_check_evaluations()
     failures = [event.event_specific_data for event in result.all_events if event.is_failure]
     message = None
     if not result.success:
         errors = [getattr(data, "error", None) for data in failures]
         causes = [error for error in errors if error is not None]
         message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
-    failed, warned = _failed_checks(result.get_asset_check_evaluations())
+        if causes and causes[0].cls_name == "DagsterAssetCheckFailedError":
+            message = _blocked(evaluations)
+    failed, warned = _failed_checks(evaluations)
     return RunOutcome(tuple(assets), shards, result.run_id, message, failed, warned)
 
 
@@ -227,6 +232,19 @@ def _failed_checks(evaluations: Sequence[dg.AssetCheckEvaluation]) -> tuple[tupl
             error = each.severity == dg.AssetCheckSeverity.ERROR
             named[error][f"{each.asset_key.to_user_string()}: {each.check_name}"] = None
     return tuple(named[True]), tuple(named[False])
+
+
+def _blocked(evaluations: Sequence[dg.AssetCheckEvaluation]) -> str:
+    """What the blocking checks that failed found, from the beginning."""
+    said: list[str] = []
+    for each in evaluations:
+        if each.blocking and not each.passed and each.severity == dg.AssetCheckSeverity.ERROR:
+            found = each.metadata.get("findings")
+            rows = found.records[:_SHOWN_FINDINGS] if isinstance(found, dg.TableMetadataValue) else []
+            where = f" of {each.partition}" if each.partition else ""
+            said.append(f"blocking asset check failed: {each.check_name} of {each.asset_key.to_user_string()}{where}")
+            said += [f"  {value}" for row in rows for value in row.data.values()]
+    return "\n".join(said)
 
 
 def _innermost(error: Any) -> str:

@@ -59,6 +59,8 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
             signal = signals[video_id]
             pts = np.array(signal["pts_ns"], np.int64)
             curve = np.array(signal["transition"], np.float32)
+            if (np.diff(pts) <= 0).any():
+                raise ValueError("the frames' times go back: materialize shot_signals of this shard with --force")
             if config.clips.splitter == "shots" and len(curve) != len(pts):
                 raise ValueError("the video was scanned with shot_signals.network: none, so it cannot be cut at shots")
             for span in clip_spans(curve, pts, end_ns, config.clips):

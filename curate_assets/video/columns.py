@@ -161,8 +161,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "video_id": _VIDEO,
         "clip_id": _CLIP,
         "resolution": "bin by the short side: `1080`, `720` or `lt_720`",
-        "aspect_ratio": "bin by width to height: `9_16`, `3_4`, `1_1`, `4_3` or `16_9`",
-        "duration": "bin by seconds: `5_10`, `10_30`, `30_inf`, and one from `training_dataset.min_seconds` to 5",
+        "aspect_ratio": "bin by width to height: `9_16`, `3_4`, `1_1`, `4_3`, `16_9`, or `wide` beyond 10",
+        "duration": (
+            "bin by seconds: `5_10`, `10_30`, `30_inf`, each with both its ends, the first that fits; and one from "
+            "`training_dataset.min_seconds` to 5"
+        ),
         "tar": "the tar that holds the sample, below the root",
         "bytes": "size of the clip file",
         "left_out": "why the clip is no sample: `no_duration_bin`, `no_aspect_bin` or `no_caption`",

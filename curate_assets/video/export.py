@@ -126,7 +126,10 @@ def _copy(tables: Tables, path: str, line: dict[str, Any], archive: StoredZip) -
             digest.update(block)
             target.write(block)
     if digest.hexdigest() != line["sha256"]:
-        raise UserError(f"{uri} is not the tar that was written: materialize training_dataset again")
+        raise UserError(
+            f"{uri} is not the tar that was written: delete it, and `curate materialize --select training_dataset` "
+            "writes it again"
+        )
 
 
 def _smaller(uri: str, chosen: set[str], smaller: SampleTar) -> dict[str, Any]:

@@ -169,6 +169,13 @@ delivery_assets = streamed_assets(
     owners=OWNERS,
     kinds={"webdataset", "lance"},
     code_version=TRAINING_DATASET.version,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "no_clip_lost",
+            asset=TRAINING_DATASET.name,
+            description="The file of every clip that belongs into the set is there, as it was cut.",
+        ),
+    ],
     required_resource_keys={"curation"},
     pool=STORAGE,
 )
@@ -185,14 +192,25 @@ def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         metadata={
             "dagster/row_count": written.samples,
             "left_out": left_out,
+            "failures": len(written.lost),
             "tars": written.tars,
             "tars_already_there": written.resumed,
             "bytes": written.bytes,
             "manifest": written.manifest,
             "table_version": version,
             "dagster/uri": curation.tables.uri(TRAINING_DATASET.name),
-        }
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=not written.lost,
+                check_name="no_clip_lost",
+                metadata=verdict_metadata(Finding(written.lost), curation.storage, _LOST),
+            )
+        ],
     )
+
+
+_LOST = "select clip_id, error.message as message from training_dataset where status = 'failed'"
 
 
 @dg.asset(

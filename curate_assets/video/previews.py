@@ -1,7 +1,8 @@
 """A picture for a materialization's page in the UI: what the rows of a shard look like."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def preview(table: str, shard: str, tables: Tables) -> str | None:
         pictures = _storyboard_pictures(shard, tables)
     elif table == CLIP_FILES.name:
         stored = tables.read(CLIP_FILES, shard, ["thumbnail"], "status = 'ok'")["thumbnail"].to_pylist()
-        pictures = [decoded(jpeg) for jpeg in _spread(stored)]
+        pictures = _shown(lambda jpeg=jpeg: jpeg for jpeg in _spread(stored))
     else:
         return None
     return f"![{table} of {shard}](data:image/jpeg;base64,{_sheet(pictures)})" if pictures else None
@@ -55,8 +56,17 @@ def _storyboard_pictures(shard: str, tables: Tables) -> list[np.ndarray]:
     for video in videos[: _COLUMNS * _ROWS]:
         board = Storyboard(tables.storage, rows, video)
         positions = _spread(range(len(board.frames)), each)
-        pictures += [decoded(board.jpegs([position])[0]) for position in positions]
+        pictures += _shown(lambda at=position, board=board: board.jpegs([at])[0] for position in positions)
     return pictures[: _COLUMNS * _ROWS]
+
+
+def _shown(jpegs: Iterable[Callable[[], bytes]]) -> list[np.ndarray]:
+    """Pictures, without those that are gone: a page of the UI is no reason for a run to fail."""
+    found: list[np.ndarray] = []
+    for jpeg in jpegs:
+        with suppress(OSError, ValueError):
+            found.append(decoded(jpeg()))
+    return found
 
 
 def _spread(items: Sequence[Any], count: int = _COLUMNS * _ROWS) -> list[Any]:

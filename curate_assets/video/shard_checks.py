@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curate_assets.config import CurationConfig
 from curate_assets.video.clips import CLIPS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.history import History, Record
 from curate_resources.stage import Table
 from curate_resources.tables import Tables, quoted
@@ -45,6 +46,16 @@ class Shard:
         """Clips by id."""
         return {row["clip_id"]: row for row in self.good(CLIPS)}
 
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return {row["video_id"]: row["uri"] for row in reversed(self.rows(SOURCE_VIDEOS)) if row["video_id"]}
+
+    def named(self, row: Mapping[str, Any]) -> str:
+        """What a row is about: its file, and the clip where it is of one; its ids where the file is not known."""
+        video = row.get("uri") or self._files.get(row.get("video_id") or "") or row.get("video_id")
+        names = [video, row.get("clip_id")] if video else [row.get("clip_a"), row.get("clip_b")]
+        return ", ".join(name for name in names if name) or row["slot"]
+
     def measures(self, table: Table) -> Mapping[str, list[float]]:
         """The table's measures."""
         return table.measures(self._table(table)) if table.measures else {}
@@ -72,11 +83,13 @@ class Finding:
         problems: what is wrong; nothing when all is well.
         numbers: what was compared, to be followed over time.
         note: why nothing could be said.
+        warns: whether it is worth a look only, though its check could be an error or block.
     """
 
     problems: Problems
     numbers: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,8 @@ class Check:
 
     Attributes:
         sql: the rows to look at when it fails, in DuckDB's SQL; `$shard` stands for the shard.
-        blocking: whether nothing that comes after may be made of these rows in the same run.
+        blocking: whether nothing that comes after may be made of these rows in the same run. For what concerns a shard
+            as a whole: a single file never stops others.
         warns: whether a failure is worth a look only, and no error.
     """
 

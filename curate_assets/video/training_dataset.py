@@ -1,8 +1,8 @@
 """`training_dataset`: the kept clips as WebDataset tars, binned by resolution, aspect ratio and duration.
 
-The bins are those of the reference pipeline. A tar depends on nothing but its samples: the same samples give the same
-bytes. Next to each tar lies a record with its checksum, written after it, so that a run that was cut short goes on
-where it stopped.
+The bins are those of the reference pipeline, and two more for what these leave out. A tar depends on nothing but its
+samples: the same samples give the same bytes. Next to each tar lies a record with its checksum, written after it, so
+that a run that was cut short goes on where it stopped.
 """
 
 import hashlib
@@ -28,12 +28,12 @@ from curate_resources.stage import Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
-from gpu_kernels.errors import UserError
 
 TRAINING_DATASET = Table(
     name="training_dataset",
     grain="sample",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("training_dataset",),
     columns=pa.schema(
         [
@@ -48,13 +48,17 @@ TRAINING_DATASET = Table(
         ]
     ),
     description=(
-        "The training set: every kept clip and the WebDataset tar that holds it, in the bins of the reference pipeline "
-        "(short side, aspect ratio, duration). Clips that are in no bin are empty rows that say why."
+        "The training set: every kept clip and the WebDataset tar that holds it, in bins by short side, aspect ratio "
+        "and duration. Clips that the settings leave out are empty rows that say why; a clip whose file is gone or "
+        "changed is a failed row."
     ),
 )
 
-_ASPECTS = (("9_16", 0.65), ("3_4", 0.88), ("1_1", 1.16), ("4_3", 1.55), ("16_9", 10.0))
+_ASPECTS = ((0.65, "9_16"), (0.88, "3_4"), (1.16, "1_1"), (1.55, "4_3"), (10.0, "16_9"))
+_WIDE = "wide"
 _DURATIONS = ((5.0, 10.0, "5_10"), (10.0, 30.0, "10_30"), (30.0, float("inf"), "30_inf"))
+_DIGITS = 6
+"""Of seconds: times are rounded to the ticks of their file's clock, and 10 s are 10 s."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Bin:
         return f"resolution_{self.resolution}/aspect_ratio_{self.aspect_ratio}/duration_{self.duration}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One clip of the training set: its file, and what the JSON beside it says."""
 
@@ -105,38 +109,47 @@ class Written:
     bytes: int
     manifest: str
 
+    @property
+    def lost(self) -> list[str]:
+        """What keeps clips out of the set whose files cannot be used; each names its file."""
+        return [error["message"] for part in self.rows.values() for error in part["error"].to_pylist() if error]
 
-def bin_of(width: int, height: int, seconds: float, min_seconds: float) -> Bin | None:
-    """The bin of a clip; None if it is shorter than every bin, or more than ten times as wide as high."""
-    short = min(width, height)
+
+def bin_of(width: int, height: int, seconds: float, config: TrainingDatasetConfig) -> Bin | None:
+    """The bin of a clip: closed at both ends, and the first that fits takes it. None if the clip is to be left out."""
+    short, aspect, seconds = min(width, height), width / height, round(seconds, _DIGITS)
+    if seconds < config.min_seconds or (config.max_aspect_ratio is not None and aspect > config.max_aspect_ratio):
+        return None
     resolution = "1080" if short >= 1080 else "720" if short >= 720 else "lt_720"
-    aspect = next((name for name, most in _ASPECTS if width / height <= most), None)
-    durations = _DURATIONS
-    if min_seconds < 5.0:
-        durations = ((min_seconds, 5.0, f"{min_seconds:g}_5"), *_DURATIONS)
-    duration = next((name for least, most, name in durations if max(least, min_seconds) <= seconds < most), None)
-    return Bin(resolution, aspect, duration) if aspect and duration else None
+    shape = next((name for most, name in _ASPECTS if aspect <= most), _WIDE)
+    duration = next((name for least, most, name in _DURATIONS if least <= seconds <= most), None)
+    return Bin(resolution, shape, duration or f"{config.min_seconds:g}_5")
 
 
 def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
-    """Write all tars that are not there yet and the manifest, and make the table's rows of every shard."""
+    """Write all tars that are not there yet and the manifest, and make the table's rows of every shard.
+
+    A clip whose file is gone or changed is a failed row, and costs no other its place.
+    """
     samples, left_out = _samples(tables, config)
     storage = tables.storage
     base = f"datasets/{config.version}"
     rows: dict[str, list[Row]] = {shard: [] for shard in tables.shards(CLIP_SELECTION)}
     records: list[dict[str, Any]] = []
-    resumed = 0
+    resumed = written = 0
     for tar in _tars(samples, config):
         path = f"{base}/{tar.path}"
-        record = _record(storage, path)
+        record, lost = _record(storage, path), dict[Sample, Exception]()
         if record is not None and record["digest"] == tar.digest:
             resumed += 1
         else:
-            record = _write_tar(storage, path, tar)
-        records.append({"path": tar.path, **record})
-        rows_of_tar = ((sample, path) for sample in tar.samples)
-        for sample, place in rows_of_tar:
-            rows[sample.shard].append(_row(sample, place, config))
+            record, lost = _write_tar(storage, path, tar)
+        if record["samples"]:
+            records.append({"path": tar.path, **record})
+            written += record["samples"]
+        for sample in tar.samples:
+            row = _lost(sample, lost[sample], config) if sample in lost else _row(sample, path, config)
+            rows[sample.shard].append(row)
     for row in left_out:
         rows[row["shard"]].append(row)
     _delete_stale(storage, base, {record["path"] for record in records})
@@ -147,7 +160,7 @@ def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
         shard: in_order(TRAINING_DATASET, [pa.Table.from_pylist(part, schema=TRAINING_DATASET.rows_schema)])
         for shard, part in rows.items()
     }
-    return Written(made, len(records), resumed, len(samples), total, storage.uri(manifest))
+    return Written(made, len(records), resumed, written, total, storage.uri(manifest))
 
 
 def manifest_text(version: str, records: Sequence[Mapping[str, Any]]) -> bytes:
@@ -187,11 +200,11 @@ def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample
     ]
     for file in good(CLIP_FILES, columns):
         key = (file["shard"], file["clip_id"])
-        if key not in kept or key not in clips:
-            continue  # of an earlier selection; clip_files of that shard was not made again yet
-        clip, video = clips[key], videos[file["shard"], file["video_id"]]
+        clip, video = clips.get(key), videos.get((file["shard"], file["video_id"]))
+        if key not in kept or clip is None or video is None:
+            continue  # of an earlier selection, or a source that is gone; clip_files was not made again yet
         seconds = file["duration_ns"] / SECOND
-        place = bin_of(file["width"], file["height"], seconds, config.min_seconds)
+        place = bin_of(file["width"], file["height"], seconds, config)
         texts = [
             {name: row[name] for name in ("start_frame", "end_frame", "text", "model", "model_revision")}
             for row in sorted(captions.get(key, []), key=lambda row: row["start_frame"])
@@ -268,17 +281,40 @@ def _record(storage: Storage, path: str) -> dict[str, Any] | None:
     return record if storage.size(path) == record["bytes"] else None
 
 
-def _write_tar(storage: Storage, path: str, tar: Tar) -> dict[str, Any]:
+def _write_tar(storage: Storage, path: str, tar: Tar) -> tuple[dict[str, Any], dict[Sample, Exception]]:
+    """The record of a tar, and the samples that are not in it because their files cannot be used; no tar of none."""
+    lost: dict[Sample, Exception] = {}
     with storage.writer(path) as file:
         written = SampleTar(file)
         for sample in tar.samples:
-            data = storage.read(sample.path)
-            if hashlib.sha256(data).hexdigest() != sample.sha256:
-                raise UserError(f"{storage.uri(sample.path)} changed since it was cut: materialize clip_files again")
-            written.add(sample.clip_id, io.BytesIO(data), len(data), sample.about)
+            try:
+                data = _content(storage, sample)
+            except (FileNotFoundError, ChangedFile) as error:
+                lost[sample] = error
+            else:
+                written.add(sample.clip_id, io.BytesIO(data), len(data), sample.about)
         record = written.finished()
-    storage.write(f"{path}.json", json.dumps(record, sort_keys=True).encode())
-    return record
+    if record["samples"]:
+        storage.write(f"{path}.json", json.dumps(record, sort_keys=True).encode())
+    else:
+        storage.delete(f"{path}.json")
+        storage.delete(path)
+    return record, lost
+
+
+class ChangedFile(Exception):
+    """A clip file that is not the one that was cut."""
+
+
+def _content(storage: Storage, sample: Sample) -> bytes:
+    again = f"`curate materialize --select clip_files --force --shard {sample.shard}` makes it again"
+    try:
+        data = storage.read(sample.path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{storage.uri(sample.path)} is gone: {again}") from error
+    if hashlib.sha256(data).hexdigest() != sample.sha256:
+        raise ChangedFile(f"{storage.uri(sample.path)} changed since it was cut: {again}")
+    return data
 
 
 def _delete_stale(storage: Storage, base: str, current: set[str]) -> None:
@@ -308,6 +344,18 @@ def _row(sample: Sample, tar: str, config: TrainingDatasetConfig) -> Row:
         "tar": tar,
         "bytes": sample.bytes,
         "status": "ok",
+        "fingerprint": _fingerprint(config, sample.sha256, sample.about),
+    }
+
+
+def _lost(sample: Sample, error: Exception, config: TrainingDatasetConfig) -> Row:
+    said = {"stage": TRAINING_DATASET.name, "type": type(error).__name__, "message": str(error), "attempt": 1}
+    return {
+        "shard": sample.shard,
+        "video_id": sample.video_id,
+        "clip_id": sample.clip_id,
+        "status": "failed",
+        "error": said,
         "fingerprint": _fingerprint(config, sample.sha256, sample.about),
     }
 

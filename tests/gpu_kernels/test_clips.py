@@ -102,6 +102,7 @@ def test_spans_lie_in_the_video_in_order_and_within_the_limits(
     at = 0
     for span in spans:
         assert at <= span.start_frame < span.end_frame <= frames
+        assert span.start_ns < span.end_ns
         at = span.end_frame
         assert (span.start_ns, span.end_ns) == (pts[span.start_frame], ends[span.end_frame - 1])
         if span.dropped is None and span.end_frame - span.start_frame > 1:

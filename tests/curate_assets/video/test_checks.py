@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -19,6 +20,8 @@ from curate_assets.video.clips import CLIPS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.shard_checks import Finding, Shard
+from curate_assets.video.signals import SHOT_SIGNALS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.manifests import Manifests
 from curate_resources.plan import committed, remember
 from curate_resources.stage import Row, Table
@@ -131,30 +134,34 @@ def test_the_rows_of_every_check_can_be_queried(finished, check) -> None:
     run_query(finished.storage, check.sql_of("a-000000"))
 
 
-def broken(root: Path) -> list[str]:
-    """Two shards, of one file each that is no video."""
-    for name in ("a", "b"):
+def broken(root: Path, shards: Mapping[str, int]) -> list[str]:
+    """Shards of so many files each that are no videos."""
+    for name, files in shards.items():
         folder = root.parent / name
         folder.mkdir()
-        (folder / "broken.mp4").write_text("no video")
-        Manifests(Storage(str(root))).add(str(folder), name, 10, 1 << 30)
+        for number in range(files):
+            (folder / f"broken{number}.mp4").write_text(f"no video {number}")
+        Manifests(Storage(str(root))).add(str(folder), name, 100, 1 << 30)
     return Manifests(Storage(str(root))).shards()
 
 
+def materialize(instance: DagsterInstance, shard: str, curation: dict[str, Any]) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)],
+        instance=instance,
+        resources=defs.resources,
+        partition_key=shard,
+        run_config={"resources": {"curation": {"config": curation}}},
+        raise_on_error=False,
+    )
+
+
 def test_a_blocking_check_stops_what_comes_after(tmp_path: Path) -> None:
-    shards = broken(tmp_path / "data")
+    shards = broken(tmp_path / "data", {"a": CONFIG.checks.min_rows, "b": CONFIG.checks.min_rows})
     curation = {"root": str(tmp_path / "data"), "engine": {"kind": "in_process"}}
-    config = {"resources": {"curation": {"config": curation}}}
     with DagsterInstance.ephemeral() as instance:
         register_shards(instance, shards)
-        result = dg.materialize(
-            [asset for asset in defs.assets or [] if isinstance(asset, dg.AssetsDefinition)],
-            instance=instance,
-            resources=defs.resources,
-            partition_key=shards[0],
-            run_config=config,
-            raise_on_error=False,
-        )
+        result = materialize(instance, shards[0], curation)
         assert not result.success
         failed = [each for each in result.get_asset_check_evaluations() if not each.passed]
         assert [(each.check_name, each.partition, each.blocking) for each in failed] == [
@@ -171,8 +178,64 @@ def test_a_blocking_check_stops_what_comes_after(tmp_path: Path) -> None:
 
         outcomes = list(run_assets(instance, selected("*"), shards, curation))
         assert [outcome.shards for outcome in outcomes] == [tuple(shards)]
-        assert "blocking asset check" in (outcomes[0].error or "")
+        said = outcomes[0].error or ""
+        assert "failures_few of source_videos of b-000000" in said  # what, where, which files, and what to do
+        assert "broken0.mp4: " in said and "curate retry-failed" in said
         history = instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(dg.AssetKey("source_videos"), "failures_few"), limit=10
         )
         assert {record.partition for record in history} == set(shards)
+
+
+def test_a_few_files_that_fail_stop_nothing(tmp_path: Path) -> None:
+    """A shard of one file, which is no video: the whole graph is made, and a warning names the file."""
+    (shard,) = broken(tmp_path / "data", {"late": 1})
+    with DagsterInstance.ephemeral() as instance:
+        register_shards(instance, [shard])
+        result = materialize(instance, shard, {"root": str(tmp_path / "data"), "engine": {"kind": "in_process"}})
+    assert result.success
+    made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+    assert {"duplicate_groups", "training_dataset", "dataset_report"} <= made
+    (warned,) = [each for each in result.get_asset_check_evaluations() if not each.passed]
+    assert (warned.check_name, warned.severity) == ("failures_few", dg.AssetCheckSeverity.WARN)
+    assert "broken0.mp4" in str(warned.metadata["findings"].value)
+
+
+def test_no_single_file_fails_a_blocking_check(tmp_path: Path, new_root, footage, encode) -> None:
+    """One frame, a still with sound, a file of another kind: each has its row, and the video beside them its clip."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    film, still = footage("bigbuckbunny.mp4"), ("-c:v", "libx264", "-vf", "scale=160:-2")
+    encode(film, folder / "good.mp4", "-frames:v", "75", *still)
+    encode(film, folder / "one.mp4", "-frames:v", "1", "-an", *still)
+    encode(film, folder / "podcast.mp4", "-t", "3", "-vf", "scale=160:-2,select='eq(n,0)'", "-c:a", "aac")
+    (folder / "notes.mp4").write_text("no video")
+    root = new_root(folder)
+    root.run()
+    root.group()
+    shard = Shard(root.shards[0], root.tables, CONFIG)
+    names = {row["video_id"]: Path(row["uri"]).name for row in shard.good(SOURCE_VIDEOS)}
+    assert sorted((names[row["video_id"]], row["status"]) for row in shard.rows(CLIPS)) == [
+        ("good.mp4", "ok"),
+        ("one.mp4", "empty"),
+        ("podcast.mp4", "empty"),
+    ]
+    assert all(row["dropped"] and row["start_ns"] < row["end_ns"] for row in shard.rows(CLIPS) if row["dropped"])
+    wrong = {f"{check.table.name}: {check.name}": check.judge(shard).problems for check in CHECKS}
+    assert {name: problems for name, problems in wrong.items() if problems} == {}
+
+
+def test_what_is_wrong_with_one_video_blocks_nothing_and_names_its_file(tmp_path: Path) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    video = {"uri": "/films/odd.mp4", "video_id": "video"}
+    span = {"start_frame": 0, "start_ns": 0, "end_ns": SECOND}
+    wrong = [{**key(0), **span, "end_frame": 9}, {**key(1), **span, "end_frame": 25, "end_ns": 0}]
+    unit = [{**key(0), "vector": [0.5] + [0.0] * 15}]
+    planted = (SOURCE_VIDEOS, [video]), (SHOT_SIGNALS, [{"video_id": "video", "frames": 9}]), (CLIPS, wrong)
+    materialized(tables, "new", *planted, (CLIP_EMBEDDINGS, unit))
+    about = Shard("new", tables, CONFIG)
+    for name in ("spans_inside_video", "spans_apart", "vectors_unit_length"):
+        (check,) = (check for check in CHECKS if check.name == name)
+        (problem,) = check.judge(about).problems
+        assert "/films/odd.mp4" in problem and not check.blocking, name
+    assert [check.table.name for check in CHECKS if check.blocking] == ["source_videos"]

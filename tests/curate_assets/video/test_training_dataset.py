@@ -3,34 +3,40 @@
 import hashlib
 import json
 
+import pyarrow as pa
 import pytest
 import webdataset
 
 from curate_assets.config import TrainingDatasetConfig
+from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.training_dataset import Bin, bin_of, write_dataset
-from gpu_kernels.errors import UserError
 
-ANY_LENGTH = TrainingDatasetConfig(min_seconds=0.1)
+OF_THE_REFERENCE = TrainingDatasetConfig(min_seconds=5, max_aspect_ratio=10)
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "seconds", "expected"),
+    ("width", "height", "seconds", "expected", "of_the_reference"),
     [
-        (1920, 1080, 5.0, Bin("1080", "16_9", "5_10")),
-        (1080, 1920, 9.99, Bin("1080", "9_16", "5_10")),
-        (960, 720, 10.0, Bin("720", "4_3", "10_30")),
-        (640, 640, 30.0, Bin("lt_720", "1_1", "30_inf")),
-        (480, 640, 29.9, Bin("lt_720", "3_4", "10_30")),
-        (1920, 1080, 4.99, None),
-        (4000, 300, 6.0, None),
+        (1920, 1080, 5.0, Bin("1080", "16_9", "5_10"), True),
+        (1080, 1920, 9.99, Bin("1080", "9_16", "5_10"), True),
+        (960, 720, 10.0, Bin("720", "4_3", "5_10"), True),
+        (960, 720, 10.000000001, Bin("720", "4_3", "5_10"), True),
+        (960, 720, 10.01, Bin("720", "4_3", "10_30"), True),
+        (640, 640, 30.0, Bin("lt_720", "1_1", "10_30"), True),
+        (640, 640, 30.1, Bin("lt_720", "1_1", "30_inf"), True),
+        (480, 640, 29.9, Bin("lt_720", "3_4", "10_30"), True),
+        (1920, 1080, 4.99, Bin("1080", "16_9", "0_5"), False),
+        (4000, 400, 6.0, Bin("lt_720", "16_9", "5_10"), True),
+        (4000, 300, 6.0, Bin("lt_720", "wide", "5_10"), False),
     ],
 )
-def test_bins_are_those_of_the_reference_pipeline(width, height, seconds, expected):
-    assert bin_of(width, height, seconds, TrainingDatasetConfig().min_seconds) == expected
+def test_bins_are_closed_and_the_first_that_fits_takes_the_clip(width, height, seconds, expected, of_the_reference):
+    assert bin_of(width, height, seconds, TrainingDatasetConfig()) == expected
+    assert bin_of(width, height, seconds, OF_THE_REFERENCE) == (expected if of_the_reference else None)
 
 
 def test_webdataset_reads_every_kept_clip_with_its_facts(copy):
-    written = write_dataset(copy.tables, ANY_LENGTH)
+    written = write_dataset(copy.tables, TrainingDatasetConfig())
     kept = {row["clip_id"] for row in copy.contents()["duplicate_groups"].to_pylist() if row["keeper"]}
     files = {row["clip_id"]: row for row in copy.contents()["clip_files"].to_pylist()}
     manifest = json.loads(copy.storage.read("datasets/v0/manifest.json"))
@@ -49,15 +55,17 @@ def test_webdataset_reads_every_kept_clip_with_its_facts(copy):
     assert {row["clip_id"] for row in rows if row["status"] == "ok"} == kept
 
 
-def test_clips_below_the_shortest_bin_are_left_out_and_said_to_be(copy):
+def test_every_kept_clip_has_a_bin_unless_the_settings_leave_it_out(copy):
     written = write_dataset(copy.tables, TrainingDatasetConfig())
+    assert written.samples == sum(row["keeper"] for row in copy.contents()["duplicate_groups"].to_pylist())
+    written = write_dataset(copy.tables, OF_THE_REFERENCE)
     rows = [row for part in written.rows.values() for row in part.to_pylist()]
     assert written.samples == 0
     assert {(row["status"], row["left_out"]) for row in rows} == {("empty", "no_duration_bin")}
 
 
 def test_it_goes_on_where_it_stopped_and_makes_the_same_bytes(copy):
-    small = TrainingDatasetConfig(min_seconds=0.1, tar_mib=1, tars_per_part=1)
+    small = TrainingDatasetConfig(tar_mib=1, tars_per_part=1)
     write_dataset(copy.tables, small)
     folder = copy.path / "datasets"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -71,13 +79,33 @@ def test_it_goes_on_where_it_stopped_and_makes_the_same_bytes(copy):
 
 
 def test_tars_of_an_earlier_layout_are_removed(copy):
-    write_dataset(copy.tables, ANY_LENGTH)
     write_dataset(copy.tables, TrainingDatasetConfig())
+    write_dataset(copy.tables, OF_THE_REFERENCE)
     assert not list((copy.path / "datasets").rglob("*.tar"))
 
 
-def test_a_clip_file_that_changed_is_an_error_that_names_it(copy):
-    (first, *_) = sorted((copy.path / "media" / "clips").iterdir())
-    first.write_bytes(first.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match=first.name):
-        write_dataset(copy.tables, ANY_LENGTH)
+def test_a_clip_file_that_changed_or_is_gone_costs_no_other_its_place(copy):
+    kept = write_dataset(copy.tables, TrainingDatasetConfig()).samples
+    changed, gone, *_ = sorted((copy.path / "media" / "clips").iterdir())
+    content = changed.read_bytes(), gone.read_bytes()
+    changed.write_bytes(content[0][:-1] + b"x")
+    gone.unlink()
+    other = TrainingDatasetConfig(version="v1")
+    written = write_dataset(copy.tables, other)
+    failed = [row for part in written.rows.values() for row in part.to_pylist() if row["status"] == "failed"]
+    assert sorted(row["error"]["type"] for row in failed) == ["ChangedFile", "FileNotFoundError"]
+    assert all("--select clip_files --force" in said for said in written.lost)
+    assert all(any(path.name in said for said in written.lost) for path in (changed, gone))
+    manifest = json.loads(copy.storage.read("datasets/v1/manifest.json"))
+    assert manifest["samples"] == written.samples == kept - 2
+    changed.write_bytes(content[0])
+    gone.write_bytes(content[1])
+    assert write_dataset(copy.tables, other).samples == kept
+
+
+def test_a_clip_whose_source_is_gone_stops_no_other(copy):
+    kept = write_dataset(copy.tables, TrainingDatasetConfig()).samples
+    table = copy.tables.read(SOURCE_VIDEOS, "b-000000", columns=SOURCE_VIDEOS.rows_schema.names).to_pylist()
+    rows = [{**row, "status": "failed"} if row["uri"].endswith("phone.mp4") else row for row in table]
+    copy.tables.swap(SOURCE_VIDEOS, "b-000000", pa.Table.from_pylist(rows, schema=SOURCE_VIDEOS.rows_schema))
+    assert 0 < write_dataset(copy.tables, TrainingDatasetConfig()).samples < kept
