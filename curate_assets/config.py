@@ -4,13 +4,14 @@ Each section is defined beside the code that it steers, with its defaults and wh
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate_resources.storage import Storage
-from curate_resources.suggestions import wrong_settings
+from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.captioners import CaptionsConfig
 from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.clips import ClipsConfig
@@ -25,6 +26,9 @@ from gpu_kernels.storyboards import StoryboardsConfig
 from gpu_kernels.strict import StrictModel
 
 CONFIG_FILE = "curate.yaml"
+PRESETS_FOLDER = "presets"
+SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
+"""Presets that every root has; a file of that name under the root goes before it."""
 
 
 class EngineConfig(StrictModel):
@@ -136,6 +140,8 @@ class PricesConfig(StrictModel):
 class CurationConfig(StrictModel):
     """Everything that can be set, by section; a section is named after the asset that it steers."""
 
+    preset: str | None = None
+    """A preset whose settings hold where nothing else is said: `cosmos`, or a file of `<root>/presets`."""
     limits: DecodingLimits = DecodingLimits()
     shot_signals: ShotSignalsConfig = ShotSignalsConfig()
     motion_signals: MotionSignalsConfig = MotionSignalsConfig()
@@ -175,11 +181,20 @@ def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> Cur
     Raises:
         ConfigError: an unknown key or a bad value, named.
     """
-    return validated(merged(stored_config(storage), given or {}))
+    return validated(merged(stored_config(storage), on_preset(storage, given or {})))
 
 
 def stored_config(storage: Storage) -> dict[str, Any]:
-    """What `<root>/curate.yaml` says; nothing where there is none.
+    """What `<root>/curate.yaml` says, on the preset that it names; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no mapping of sections, or there is no such preset.
+    """
+    return on_preset(storage, own_config(storage))
+
+
+def own_config(storage: Storage) -> dict[str, Any]:
+    """What `<root>/curate.yaml` says itself; nothing where there is none.
 
     Raises:
         ConfigError: it is no mapping of sections.
@@ -187,6 +202,47 @@ def stored_config(storage: Storage) -> dict[str, Any]:
     if not storage.exists(CONFIG_FILE):
         return {}
     return parse_config(storage.read(CONFIG_FILE), storage.uri(CONFIG_FILE))
+
+
+def on_preset(storage: Storage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, with those of the preset that they name where they say nothing.
+
+    Raises:
+        ConfigError: there is no such preset, or it is no mapping of sections.
+    """
+    name = settings.get("preset")
+    return merged(preset_settings(storage, str(name)) if name is not None else {}, settings)
+
+
+def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
+    """What a preset says: `<root>/presets/<name>.yaml`, else the one of that name that comes with the platform.
+
+    Raises:
+        ConfigError: there is none, or it is no mapping of sections, or it names another preset.
+    """
+    path = preset_file(name)
+    uri = storage.uri(path)
+    if storage.exists(path):
+        values = parse_config(storage.read(path), uri)
+    elif name in SHIPPED_PRESETS:
+        values = parse_config(SHIPPED_PRESETS[name].read_bytes(), str(SHIPPED_PRESETS[name]))
+    else:
+        known = [*SHIPPED_PRESETS, *presets(storage)]
+        hint = did_you_mean(name, known) or f": write {uri}, with sections as in {CONFIG_FILE}"
+        raise ConfigError(f"there is no preset {name!r} under {storage.root}{hint}")
+    if "preset" in values:
+        raise ConfigError(f"{uri} cannot name a preset: it is one")
+    return values
+
+
+def preset_file(name: str) -> str:
+    """Where a preset lies, below the root."""
+    return f"{PRESETS_FOLDER}/{name}.yaml"
+
+
+def presets(storage: Storage) -> list[str]:
+    """The names of the presets that lie under a root."""
+    return [name.removesuffix(".yaml") for name in storage.files(PRESETS_FOLDER) if name.endswith(".yaml")]
 
 
 def parse_config(text: str | bytes, name: str) -> dict[str, Any]:

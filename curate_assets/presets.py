@@ -9,18 +9,18 @@ from typing import Any
 
 from curate_assets.config import (
     CONFIG_FILE,
+    SHIPPED_PRESETS,
     ConfigError,
     CurationConfig,
     merged,
-    parse_config,
+    on_preset,
+    preset_file,
+    preset_settings,
     stored_config,
     validated,
 )
 from curate_resources.manifests import ManifestError, Manifests
 from curate_resources.storage import Storage
-from curate_resources.suggestions import did_you_mean
-
-FOLDER = "presets"
 
 OF_THE_DATASET: Mapping[str, str] = {
     "clip_embeddings": "vectors of all shards are compared",
@@ -57,6 +57,7 @@ class ShardSettings:
             ConfigError: an unknown key or a bad value in `curate.yaml` or in what is given, named.
         """
         given = given or {}
+        given = on_preset(storage, given)
         return cls(storage, given, validated(merged(stored_config(storage), given)))
 
     def of(self, shard: str) -> CurationConfig:
@@ -107,30 +108,28 @@ class ShardSettings:
         return list(groups.values()), list(errors.values())
 
     def _read(self, name: str) -> CurationConfig:
-        path = preset_file(name)
-        uri = self.storage.uri(path)
-        if not self.storage.exists(path):
-            hint = did_you_mean(name, presets(self.storage)) or f": write {uri}, with sections as in {CONFIG_FILE}"
-            raise ConfigError(f"there is no preset {name!r} under {self.storage.root}{hint}")
-        values = parse_config(self.storage.read(path), uri)
-        if wrong := _of_the_dataset(values):
-            raise ConfigError(
-                f"{uri} cannot set what concerns all shards; set it in {self.storage.uri(CONFIG_FILE)}:\n  "
-                + "\n  ".join(f"{key}: {OF_THE_DATASET[key]}" for key in wrong)
-            )
-        over = merged(stored_config(self.storage), values)
+        uri = self.storage.uri(preset_file(name))
+        over = merged(stored_config(self.storage), source_preset(self.storage, name))
         validated(over, uri)
         return validated(merged(over, self.given), f"{uri}, with the settings of this run,")
 
 
-def preset_file(name: str) -> str:
-    """Where a preset lies, below the root."""
-    return f"{FOLDER}/{name}.yaml"
+def source_preset(storage: Storage, name: str) -> dict[str, Any]:
+    """What a preset sets for the sources that have it. One that comes with the platform may say more.
 
-
-def presets(storage: Storage) -> list[str]:
-    """The names of the presets that lie under a root."""
-    return [name.removesuffix(".yaml") for name in storage.files(FOLDER) if name.endswith(".yaml")]
+    Raises:
+        ConfigError: there is none, or it sets what concerns all shards.
+    """
+    values, uri = preset_settings(storage, name), storage.uri(preset_file(name))
+    wrong = _of_the_dataset(values)
+    if name in SHIPPED_PRESETS and not storage.exists(preset_file(name)):
+        return {section: keys for section, keys in values.items() if section not in wrong}
+    if wrong:
+        raise ConfigError(
+            f"{uri} cannot set what concerns all shards; set it in {storage.uri(CONFIG_FILE)}:\n  "
+            + "\n  ".join(f"{key}: {OF_THE_DATASET[key]}" for key in wrong)
+        )
+    return values
 
 
 def shards_with(storage: Storage, preset: str | None) -> set[str]:

@@ -55,7 +55,8 @@ def sections() -> list[Section]:
     found: list[Section] = []
     for name, field in CurationConfig.model_fields.items():
         model = field.annotation
-        assert isinstance(model, type) and issubclass(model, StrictModel)
+        if not (isinstance(model, type) and issubclass(model, StrictModel)):
+            continue  # `preset` stands above all sections
         assets = tuple(table.name for table in (*TABLES.values(), TRAINING_DATASET) if name in table.sections)
         settings = tuple(_settings(name, model, assets))
         found.append(Section(name, " ".join((model.__doc__ or "").split()), assets, settings))

@@ -1,6 +1,7 @@
-"""Near-duplicate clips: exact cosine search, groups by connected components, one keeper each."""
+"""Near-duplicate clips: exact cosine search, brightness over time, groups by connected components, one keeper each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -29,6 +30,9 @@ class DuplicateGroupsConfig(StrictModel):
 
     min_similarity: float = Field(default=0.88, gt=-1, le=1)
     """Cosine similarity from which two clips are duplicates; not below duplicate_pairs.floor_similarity."""
+    min_luma_correlation: float | None = Field(default=0.75, gt=-1, le=1)
+    """Least correlation of their brightness over time, so that other moments before the same camera are no duplicates;
+    `null` goes by similarity alone. See [near-duplicates](models.md#near-duplicates)."""
 
 
 class NeighbourSearch(Protocol):
@@ -73,6 +77,55 @@ def exact_neighbours(
     return row[hit], column[hit], similarity[hit]
 
 
+_CURVE_HZ = 10
+_TREND_SAMPLES = 11
+_LAG_SAMPLES = 2
+_LEAST_SAMPLES = 5
+_ALMOST_ONE = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class LumaCurve:
+    """How a clip's mean brightness changes, 10 values a second, without what takes longer than a second.
+
+    The level and its slow changes, with clouds or an exposure control, are alike in many moments before one camera.
+    """
+
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, pts_ns: np.ndarray, luma: np.ndarray) -> "LumaCurve":
+        """From the times of a clip's frames, int64 [n], increasing, and the brightness of each, float32 [n]."""
+        seconds = (pts_ns - pts_ns[0]) / 1e9
+        level = np.interp(np.arange(0, seconds[-1], 1 / _CURVE_HZ), seconds, luma)
+        if len(level) == 0:
+            return cls(level)
+        around = np.pad(level, _TREND_SAMPLES // 2, "edge")
+        return cls(level - np.convolve(around, np.full(_TREND_SAMPLES, 1 / _TREND_SAMPLES), "valid"))
+
+
+def luma_correlation(one: LumaCurve, other: LumaCurve) -> float | None:
+    """How surely two clips brighten and darken together, -1 to 1; None where one of them does not change at all.
+
+    The greatest correlation with one of them moved by up to 0.2 s, less a standard error (of Fisher's z, with a value a
+    second), because what is short is easily alike. What only one of them has, at either end, does not count.
+    """
+    best = None
+    for lag in range(-_LAG_SAMPLES, _LAG_SAMPLES + 1):
+        a, b = one.values[max(0, lag) :], other.values[max(0, -lag) :]
+        length = min(len(a), len(b))
+        if length < _LEAST_SAMPLES:
+            continue
+        a, b = a[:length] - a[:length].mean(), b[:length] - b[:length].mean()
+        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+        if norm > 0:
+            best = max(best if best is not None else -_ALMOST_ONE, min(float(a @ b) / norm, _ALMOST_ONE))
+    if best is None:
+        return None
+    seconds = min(len(one.values), len(other.values)) / _CURVE_HZ
+    return float(np.tanh(np.arctanh(best) - 1 / np.sqrt(seconds)))
+
+
 def connected_components(nodes: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> list[list[Node]]:
     """Groups of nodes that edges connect, each sorted, ordered by their first node; whatever the order of the edges."""
     parent: dict[Node, Node] = {node: node for node in nodes}
@@ -92,6 +145,28 @@ def connected_components(nodes: Iterable[Node], edges: Iterable[tuple[Node, Node
     return sorted(sorted(group) for group in groups.values())
 
 
-def keeper(group: Sequence[Node], resolution: dict[Node, int], motion: dict[Node, float]) -> Node:
-    """The clip of a group to keep: most pixels, then most motion, then the smallest key."""
-    return min(group, key=lambda node: (-resolution[node], -motion[node], node))
+@dataclass(frozen=True)
+class Quality:
+    """What a clip is chosen by.
+
+    Attributes:
+        pixels: of the source as displayed.
+        bitrate: of the source, in bits per second.
+        length_ns: of the clip.
+        sharpness: mean of its storyboard frames.
+    """
+
+    pixels: int = 0
+    bitrate: float = 0.0
+    length_ns: int = 0
+    sharpness: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """Sorts the best first."""
+        return -self.pixels, -self.bitrate, -self.length_ns, -self.sharpness
+
+
+def keeper(group: Sequence[Node], quality: Mapping[Node, Quality]) -> Node:
+    """The clip of a group to keep: most pixels, then highest bitrate, longest, sharpest, and smallest key."""
+    return min(group, key=lambda node: (quality[node].rank, node))

@@ -4,6 +4,7 @@ The unit of all figures is a displacement from one frame to its reference, in pi
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from gpu_kernels.storyboards import storyboard_size
 from gpu_kernels.strict import StrictModel
 
 _PATCH = 256
+_PEAK_PART, _PEAK_SAMPLES = 20, 2
 _LEAST_SIDE = 32
 """OpenCV refuses smaller pictures for optical flow, or crashes on long ones."""
 
@@ -91,19 +93,32 @@ def flow_motion(previous_gray: NDArray[np.uint8], gray: NDArray[np.uint8], rows:
     return _patch_means(motion, height, width, rows, cols, 1)
 
 
+class SpanMotion(NamedTuple):
+    """A clip's motion scores.
+
+    Attributes:
+        global_mean: over space and time.
+        per_patch_min: the least of the patches' means over time.
+        peak: what the liveliest patch reaches in a twentieth of the samples, and in two at least: movement anywhere in
+            the picture, however small a part of it and of the clip; but not the one sample in which a still picture
+            jumps because an encoder began anew.
+    """
+
+    global_mean: float
+    per_patch_min: float
+    peak: float
+
+
 def span_motion(
     sample_frames: NDArray[np.integer], patches: NDArray[np.float32], start_frame: int, end_frame: int
-) -> tuple[float, float]:
-    """A clip's two motion scores, over the samples in [start_frame, end_frame); if none is, of the last before it.
+) -> SpanMotion:
+    """A clip's motion, over the samples in [start_frame, end_frame); if none is, of the last before it.
 
     The first of all stands in where there is none before either. What comes after a clip never changes its scores.
 
     Args:
         sample_frames: [n], the frames that were sampled.
         patches: float32 [n, rows, cols], the motion of each.
-
-    Returns:
-        `global_mean`, over space and time, and `per_patch_min_256`, the least of the patches' means over time.
 
     Raises:
         ValueError: there is no sample at all.
@@ -113,8 +128,11 @@ def span_motion(
     chosen = (sample_frames >= start_frame) & (sample_frames < end_frame)
     if not chosen.any():
         chosen[max(0, int(np.searchsorted(sample_frames, start_frame)) - 1)] = True
-    over_time = patches[chosen].mean(0, dtype=np.float64)
-    return float(over_time.mean()), float(over_time.min())
+    samples = patches[chosen]
+    over_time = samples.mean(0, dtype=np.float64)
+    reached = min(len(samples), max(_PEAK_SAMPLES, -(-len(samples) // _PEAK_PART)))
+    peak = np.partition(samples, len(samples) - reached, axis=0)[len(samples) - reached].max()
+    return SpanMotion(float(over_time.mean()), float(over_time.min()), float(peak))
 
 
 def _patch_means(

@@ -14,9 +14,14 @@ from gpu_kernels.strict import StrictModel
 class ClipSelectionConfig(StrictModel):
     """Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."""
 
-    motion_global_mean_min: float | None = Field(default=0.00098, ge=0)
-    """Least mean motion over the clip and the picture, as a share of width plus height per frame."""
-    motion_per_patch_min: float | None = Field(default=0.000001, ge=0)
+    motion_peak_min: float | None = Field(default=0.00002, ge=0)
+    """Least motion that the liveliest 256-pixel patch reaches in a twentieth of the clip, and in two samples at least,
+    as a share of width plus height per frame. The default rejects what stands still and nothing that moves; see
+    [how it was chosen](models.md#motion)."""
+    motion_global_mean_min: float | None = Field(default=None, ge=0)
+    """Least mean motion over the clip and the picture, in the same unit. It rejects small things that move before a
+    fixed camera."""
+    motion_per_patch_min: float | None = Field(default=None, ge=0)
     """Least mean motion of the stillest 256-pixel patch."""
     short_side_min: int | None = Field(default=None, ge=1)
     """Least short side of the video in pixels."""
@@ -63,10 +68,11 @@ def rejection_reasons(measured: Measured, config: ClipSelectionConfig) -> list[s
     """Every reason against a clip, sorted; none means that it is selected.
 
     Args:
-        measured: `motion_global_mean`, `motion_per_patch`, `short_side`, `seconds`, `frame_rate`; None where the
-            measurement failed.
+        measured: `motion_peak`, `motion_global_mean`, `motion_per_patch`, `short_side`, `seconds`, `frame_rate`; None
+            where the measurement failed.
     """
     limits = [
+        ("motion_peak", config.motion_peak_min, None),
         ("motion_global_mean", config.motion_global_mean_min, None),
         ("motion_per_patch", config.motion_per_patch_min, None),
         ("short_side", config.short_side_min, None),

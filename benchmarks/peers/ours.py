@@ -15,7 +15,7 @@ def config(engine: str, every_clip: bool) -> dict[str, Any]:
         "clips": {"transition_threshold": 0.4, "max_seconds": 10.0, "min_frames": 1},
     }
     if every_clip:
-        settings["clip_selection"] = {"motion_global_mean_min": None, "motion_per_patch_min": None}
+        settings["clip_selection"] = {"motion_peak_min": None}
         settings["duplicate_groups"] = {"min_similarity": 1.0}
         settings["checks"] = {"max_duplicate_share": 1.0}  # made footage may repeat itself
     return settings

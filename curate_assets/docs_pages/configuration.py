@@ -2,9 +2,9 @@
 
 from textwrap import fill
 
-from curate_assets.config import CONFIG_FILE
+from curate_assets.config import CONFIG_FILE, PRESETS_FOLDER
 from curate_assets.config_file import as_yaml
-from curate_assets.presets import FOLDER, OF_THE_DATASET
+from curate_assets.presets import OF_THE_DATASET
 from curate_assets.settings import Section, sections
 
 _OF_THE_DATASET = fill(", ".join(f"`{key}`" for key in OF_THE_DATASET), 110).replace("\n", "\n   ")
@@ -17,8 +17,9 @@ Generated from `curate_assets.config` by `python -m curate_assets.docs_pages`; d
 Settings come from four places. The later one wins, key by key:
 
 1. the defaults below;
-2. `<root>/{CONFIG_FILE}`, a YAML file with the sections as its keys;
-3. `<root>/{FOLDER}/<preset>.yaml`, likewise, of shards with a [preset](operations.md#presets), which cannot set
+2. `<root>/{CONFIG_FILE}`, a YAML file with the sections as its keys, and before its own keys those of the
+   [preset](operations.md#presets) that its key `preset` names, such as `preset: cosmos`;
+3. `<root>/{PRESETS_FOLDER}/<preset>.yaml`, likewise, of shards with a [preset](operations.md#presets), which cannot set
    {_OF_THE_DATASET};
 4. what is given for one run: the file of `curate materialize --config`, or the `curation` resource in Dagster's
    launchpad.

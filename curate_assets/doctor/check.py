@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from curate_assets.config import ConfigError, CurationConfig, resolve_config
-from curate_assets.presets import ShardSettings, presets
+from curate_assets.config import ConfigError, CurationConfig, presets, resolve_config
+from curate_assets.presets import ShardSettings
 from curate_resources.storage import Storage
 from gpu_kernels.errors import CurateError
 

@@ -1,8 +1,8 @@
 """The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
-from curate_assets.config import CONFIG_FILE
+from curate_assets.config import CONFIG_FILE, PRESETS_FOLDER, presets
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
-from curate_assets.presets import FOLDER, preset_errors, presets
+from curate_assets.presets import preset_errors
 from curate_resources.manifests import Manifests
 from curate_resources.sources import SOURCES_FILE, declared_sources
 from curate_resources.storage_profiles import VARIABLE, storage_settings
@@ -55,7 +55,7 @@ CONFIGURATION = Check(
 PRESETS = Check(
     "presets",
     preset_files,
-    f"mend the files in <root>/{FOLDER}: {_PRESETS_ARE}",
+    f"mend the files in <root>/{PRESETS_FOLDER}: {_PRESETS_ARE}",
     needs=("configuration", "watched sources"),
 )
 WATCHED = Check(

@@ -184,7 +184,7 @@ def _measured_clips(tables: Tables, shards: Collection[str] | None) -> list[tupl
 def _sampled(tables: Tables, keys: Sequence[tuple[str, str]]) -> list[SampledClip]:
     columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
     clips = _rows(tables, CLIPS, columns, keys)
-    motion = _rows(tables, MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256"], keys)
+    motion = _rows(tables, MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256", "peak"], keys)
     about = ["shard", "video_id", "uri", "width", "height", "average_rate"]
     videos = {
         (row["shard"], row["video_id"]): row

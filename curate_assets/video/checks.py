@@ -149,7 +149,7 @@ def _scores(shard: Shard) -> Problems:
     return [
         f"{shard.named(row)}: {name} is {row[name]}"
         for row in shard.good(MOTION_SCORES)
-        for name in ("global_mean", "per_patch_min_256")
+        for name in ("global_mean", "per_patch_min_256", "peak")
         if not (np.isfinite(row[name]) and 0 <= row[name] <= 1)
     ]
 
@@ -314,8 +314,9 @@ def _checks() -> Iterable[Check]:
         "scores_in_range",
         "Scores are finite and between 0 and 1.",
         nothing_wrong(_scores),
-        "select clip_id, global_mean, per_patch_min_256 from motion_scores where shard = $shard and status = 'ok' "
-        "and not (global_mean between 0 and 1 and per_patch_min_256 between 0 and 1)",
+        "select clip_id, global_mean, per_patch_min_256, peak from motion_scores "
+        "where shard = $shard and status = 'ok' and not "
+        "(global_mean between 0 and 1 and per_patch_min_256 between 0 and 1 and peak between 0 and 1)",
     )
     yield Check(
         CLIP_EMBEDDINGS,

@@ -96,6 +96,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "clip_id": _CLIP,
         "global_mean": "mean motion over the whole clip and picture, in pixels per frame divided by width plus height",
         "per_patch_min_256": "least of the patches' mean motions over the clip, in the same unit",
+        "peak": (
+            "what the liveliest patch reaches in a twentieth of the samples, and in two at least, in the same unit: "
+            "whether anything moves anywhere in the picture"
+        ),
     },
     "clip_embeddings": {
         "video_id": _VIDEO,
@@ -117,6 +121,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "shard_b": "shard of the other clip",
         "clip_b": "the other clip",
         "similarity": "cosine of the two vectors",
+        "luma_correlation": (
+            "how surely their brightness changes alike over time, -1 to 1; null where it does not change in one of them"
+        ),
         "vectors": "digest of the two vectors' fingerprints; a pair counts only while it holds",
     },
     "duplicate_groups": {

@@ -7,26 +7,32 @@ the order in which shards arrive or are made again.
 
 import hashlib
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from curate_assets.video.clips import CLIPS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.signals import MOTION_SIGNALS, SHOT_SIGNALS, STORYBOARDS
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import in_order
 from curate_resources.stage import Row, Table
-from curate_resources.tables import Tables
+from curate_resources.tables import Tables, quoted
+from gpu_kernels.clips import SECOND
 from gpu_kernels.duplicates import (
     DuplicateGroupsConfig,
     DuplicatePairsConfig,
+    LumaCurve,
     NeighbourSearch,
+    Quality,
     connected_components,
     exact_neighbours,
     keeper,
+    luma_correlation,
 )
 from gpu_kernels.errors import UserError
 
@@ -34,6 +40,7 @@ DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",
     grain="clip pair",
     keys=("shard_a", "clip_a", "shard_b", "clip_b"),
+    version="2",
     sections=("duplicate_pairs",),
     columns=pa.schema(
         [
@@ -42,12 +49,14 @@ DUPLICATE_PAIRS = Table(
             ("shard_b", pa.string()),
             ("clip_b", pa.string()),
             ("similarity", pa.float32()),
+            ("luma_correlation", pa.float32()),
             ("vectors", pa.string()),
         ]
     ),
     description=(
-        "Pairs of selected clips, at least one of this shard, whose embeddings have a cosine similarity above a floor. "
-        "A measurement: what counts as a duplicate is decided by duplicate_groups."
+        "Pairs of selected clips, at least one of this shard, whose embeddings have a cosine similarity above a floor, "
+        "and how alike their brightness is over time. Measurements: what counts as a duplicate is decided by "
+        "duplicate_groups."
     ),
 )
 
@@ -55,6 +64,7 @@ DUPLICATE_GROUPS = Table(
     name="duplicate_groups",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("duplicate_groups",),
     identity=("keeper",),
     columns=pa.schema(
@@ -69,9 +79,14 @@ DUPLICATE_GROUPS = Table(
     ),
     description=(
         "Every selected clip of every shard and the group of near-duplicates that it belongs to, by connected "
-        "components of the pairs. One clip of each group is its keeper: by resolution, then motion, then id."
+        "components of the pairs. One clip of each group is its keeper: by the source's resolution, then its "
+        "bitrate, the clip's length, its sharpness, its id."
     ),
 )
+
+
+_UNIT = 1e-2
+"""How far from 1 the length of a vector may be; one that is farther off is like everything or like nothing."""
 
 
 @dataclass(frozen=True, order=True)
@@ -125,6 +140,10 @@ def measure_pairs(
             "status": "ok",
             "fingerprint": _digest([DUPLICATE_PAIRS.name, DUPLICATE_PAIRS.version, config.settings(), vectors]),
         }
+    curves = _luma_curves(tables, {node for pair in found for node in pair})
+    for (one, other), row in found.items():
+        if one in curves and other in curves:
+            row["luma_correlation"] = luma_correlation(curves[one], curves[other])
     return in_order(DUPLICATE_PAIRS, [pa.Table.from_pylist(list(found.values()), schema=DUPLICATE_PAIRS.rows_schema)])
 
 
@@ -140,12 +159,13 @@ def group_duplicates(tables: Tables, config: DuplicateGroupsConfig) -> dict[str,
         current = a in fingerprint_of and b in fingerprint_of
         if not current or pair["vectors"] != _digest([fingerprint_of[a], fingerprint_of[b]]):
             continue
-        if pair["similarity"] >= config.min_similarity:
+        if _duplicates(pair, config):
             edges.append((a, b))
-    resolution, motion = _quality(tables, nodes)
+    groups = connected_components(nodes, edges)
+    quality = _quality(tables, {node for group in groups if len(group) > 1 for node in group})
     made: dict[str, list[Row]] = {shard: [] for shard in tables.shards(CLIP_SELECTION)}
-    for group in connected_components(nodes, edges):
-        kept = keeper(group, resolution, motion)
+    for group in groups:
+        kept = keeper(group, quality) if len(group) > 1 else group[0]
         members = _digest([[node.shard, node.clip_id] for node in group])
         for node in group:
             made[node.shard].append(
@@ -191,20 +211,91 @@ def _selected_vectors(tables: Tables) -> _Vectors:
     chosen = stored.take(pa.array(order, pa.int64()))
     models = set(zip(chosen["model"].to_pylist(), chosen["model_revision"].to_pylist(), strict=True))
     if len(models) > 1:
-        names = ", ".join(sorted(f"{name}@{revision}" for name, revision in models))
-        raise MixedModels(f"shards were embedded by different models ({names}): materialize clip_embeddings of all")
+        raise MixedModels(_mixed(chosen))
     vectors = chosen["vector"].combine_chunks()
     matrix = vectors.flatten().to_numpy().reshape(len(order), -1)
-    return _Vectors([nodes[index] for index in order], matrix, chosen["fingerprint"].to_pylist())
+    usable = np.flatnonzero(np.abs(np.linalg.norm(matrix, axis=1) - 1) < _UNIT).tolist()
+    prints = chosen["fingerprint"].to_pylist()
+    return _Vectors([nodes[order[row]] for row in usable], matrix[usable], [prints[row] for row in usable])
 
 
-def _quality(tables: Tables, nodes: dict[ClipNode, str]) -> tuple[dict[ClipNode, int], dict[ClipNode, float]]:
-    pixels = {row["video_id"]: row["width"] * row["height"] for row in _rows(tables, SOURCE_VIDEOS)}
-    moving = {ClipNode(row["clip_id"], row["shard"]): row["global_mean"] for row in _rows(tables, MOTION_SCORES)}
+def _mixed(rows: pa.Table) -> str:
+    shards: dict[str, set[str]] = {}
+    for row in rows.select(["shard", "model", "model_revision"]).to_pylist():
+        shards.setdefault(f"{row['model']}@{row['model_revision']}", set()).add(row["shard"])
+    each = [f"{model} in {len(found)} shards, such as {min(found)}" for model, found in sorted(shards.items())]
     return (
-        {node: pixels.get(video_id, 0) for node, video_id in nodes.items()},
-        {node: moving.get(node, -1.0) for node in nodes},
+        f"shards were embedded by different models ({'; '.join(each)}): `curate materialize --select clip_embeddings` "
+        "without --shard"
     )
+
+
+def _duplicates(pair: Row, config: DuplicateGroupsConfig) -> bool:
+    """Whether a pair counts; one whose brightness over time could not be compared does not, unless nobody asks."""
+    least, found = config.min_luma_correlation, pair["luma_correlation"]
+    return pair["similarity"] >= config.min_similarity and (least is None or (found is not None and found >= least))
+
+
+def _luma_curves(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, LumaCurve]:
+    """Of those clips whose video has both brightness and times, for as many frames as the clip needs."""
+    found: dict[ClipNode, LumaCurve] = {}
+    for shard, clips in _by_shard(tables, nodes).items():
+        videos = {clip["video_id"] for clip in clips}
+        times, luma = (
+            _lists(tables, table, column, shard, videos)
+            for table, column in ((SHOT_SIGNALS, "pts_ns"), (MOTION_SIGNALS, "luma"))
+        )
+        for clip in clips:
+            start, end = clip["start_frame"], clip["end_frame"]
+            pts, curve = (each.get(clip["video_id"], np.zeros(0))[start:end] for each in (times, luma))
+            if 0 < len(pts) == len(curve):
+                found[ClipNode(clip["clip_id"], shard)] = LumaCurve.of(pts, curve)
+    return found
+
+
+def _lists(tables: Tables, table: Table, column: str, shard: str, videos: Collection[str]) -> dict[str, np.ndarray]:
+    """A column of lists by video."""
+    rows = tables.read(table, shard, ["video_id", column], f"status = 'ok' AND {_within('video_id', videos)}")
+    lists = rows[column].combine_chunks()
+    return {video: lists[index].values.to_numpy() for index, video in enumerate(rows["video_id"].to_pylist())}
+
+
+def _quality(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, Quality]:
+    """What some clips are chosen by; what is not known of one counts as nothing."""
+    found = dict.fromkeys(nodes, Quality())
+    for shard, clips in _by_shard(tables, nodes).items():
+        of_these = f"status = 'ok' AND {_within('video_id', {clip['video_id'] for clip in clips})}"
+        columns = ["video_id", "width", "height", "bytes", "duration_ns"]
+        videos = {row["video_id"]: row for row in tables.read(SOURCE_VIDEOS, shard, columns, of_these).to_pylist()}
+        boards: dict[str, list[Row]] = {}
+        for row in tables.read(STORYBOARDS, shard, ["video_id", "frame", "sharpness"], of_these).to_pylist():
+            boards.setdefault(row["video_id"], []).append(row)
+        for clip in clips:
+            video, span = videos.get(clip["video_id"]), range(clip["start_frame"], clip["end_frame"])
+            sharpness = [row["sharpness"] for row in boards.get(clip["video_id"], []) if row["frame"] in span]
+            found[ClipNode(clip["clip_id"], shard)] = Quality(
+                pixels=video["width"] * video["height"] if video else 0,
+                bitrate=video["bytes"] * 8 * SECOND / max(1, video["duration_ns"]) if video else 0.0,
+                length_ns=clip["end_ns"] - clip["start_ns"],
+                sharpness=float(np.mean(sharpness)) if sharpness else 0.0,
+            )
+    return found
+
+
+def _by_shard(tables: Tables, nodes: Collection[ClipNode]) -> dict[str, list[Row]]:
+    """The rows of some clips, by shard."""
+    wanted: dict[str, set[str]] = {}
+    for node in nodes:
+        wanted.setdefault(node.shard, set()).add(node.clip_id)
+    columns = ["video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
+    return {
+        shard: tables.read(CLIPS, shard, columns, f"status = 'ok' AND {_within('clip_id', clips)}").to_pylist()
+        for shard, clips in sorted(wanted.items())
+    }
+
+
+def _within(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(quoted(value) for value in sorted(values))})"
 
 
 def _digest(value: Any) -> str:

@@ -11,9 +11,10 @@ from curate_assets.video.captions import CAPTIONS
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.report_file import DATASET_REPORT
 from curate_assets.video.selection import CLIP_SELECTION
+from curate_assets.video.signals import MOTION_SIGNALS
+from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.history import ALL_SHARDS, identity_columns, identity_digest, identity_digests
 from curate_resources.plan import Materialized, committed, remember
@@ -74,8 +75,9 @@ class Making:
         return done
 
 
-PAIRS = Gathered(DUPLICATE_PAIRS, (CLIP_EMBEDDINGS, CLIP_SELECTION), per_shard=True)
-GROUPS = Gathered(DUPLICATE_GROUPS, (DUPLICATE_PAIRS, CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SCORES))
+# Times, spans and sharpness change with the vectors, which are made from them.
+PAIRS = Gathered(DUPLICATE_PAIRS, (CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SIGNALS), per_shard=True)
+GROUPS = Gathered(DUPLICATE_GROUPS, (DUPLICATE_PAIRS, CLIP_EMBEDDINGS, CLIP_SELECTION, SOURCE_VIDEOS))
 DATASET = Gathered(TRAINING_DATASET, (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION))
 REPORT = Gathered(DATASET_REPORT, (*DATASET.reads, TRAINING_DATASET))
 

@@ -44,6 +44,7 @@ curation_assets = streamed_assets(
             [
                 dg.AssetDep("clip_embeddings", partition_mapping=_ALL_SHARDS),
                 dg.AssetDep("clip_selection", partition_mapping=_ALL_SHARDS),
+                dg.AssetDep("motion_signals", partition_mapping=_ALL_SHARDS),
             ],
             {"lance", "python"},
         )
@@ -55,7 +56,7 @@ curation_assets = streamed_assets(
     pool=STORAGE,
 )
 def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
-    """Exact cosine search of a shard's selected clips among those of all shards."""
+    """Exact cosine search of a shard's selected clips among those of all shards; and their brightness over time."""
     curation: Curation = context.resources.curation
 
     def done() -> Iterator[Materialized]:
@@ -74,7 +75,7 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
     description=DUPLICATE_GROUPS.description,
     deps=[
         dg.AssetDep(name, partition_mapping=_ALL_SHARDS)
-        for name in ("duplicate_pairs", "clip_selection", "motion_scores")
+        for name in ("duplicate_pairs", "clip_selection", "source_videos")
     ],
     group_name=group_of(DUPLICATE_GROUPS),
     owners=OWNERS,

@@ -39,6 +39,7 @@ CLIP_SELECTION = Table(
 def measured(clip: Row, video: Row, motion: Row | None) -> Measured:
     """What thresholds are compared with: of a clip's row, its video's, and its motion scores where it has any."""
     return {
+        "motion_peak": motion["peak"] if motion else None,
         "motion_global_mean": motion["global_mean"] if motion else None,
         "motion_per_patch": motion["per_patch_min_256"] if motion else None,
         "short_side": min(video["width"], video["height"]),

@@ -57,6 +57,7 @@ TRAINING_DATASET = Table(
 _ASPECTS = ((0.65, "9_16"), (0.88, "3_4"), (1.16, "1_1"), (1.55, "4_3"), (10.0, "16_9"))
 _WIDE = "wide"
 _DURATIONS = ((5.0, 10.0, "5_10"), (10.0, 30.0, "10_30"), (30.0, float("inf"), "30_inf"))
+_MOTION = ("global_mean", "per_patch_min_256", "peak")
 _DIGITS = 6
 """Of seconds: times are rounded to the ticks of their file's clock, and 10 s are 10 s."""
 
@@ -179,7 +180,7 @@ def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample
     kept = {key for key, row in by_clip(DUPLICATE_GROUPS, ["keeper"]).items() if row["keeper"]}
     kept &= {key for key, row in by_clip(CLIP_SELECTION, ["selected"]).items() if row["selected"]}
     clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
-    motion = by_clip(MOTION_SCORES, ["global_mean", "per_patch_min_256"])
+    motion = by_clip(MOTION_SCORES, _MOTION)
     videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
     captions: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in good(CAPTIONS, ["clip_id", "start_frame", "end_frame", "text", "model", "model_revision"]):
@@ -230,9 +231,7 @@ def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample
             "frame_rate": video["average_rate"],
             "has_audio": file["has_audio"],
             "sha256": file["sha256"],
-            "motion": {name: motion[key][name] for name in ("global_mean", "per_patch_min_256")}
-            if key in motion
-            else None,
+            "motion": {name: motion[key][name] for name in _MOTION} if key in motion else None,
             "captions": texts,
         }
         samples.append(

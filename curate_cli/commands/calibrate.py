@@ -36,9 +36,9 @@ def calibrate(
     as_json: Json = False,
 ) -> int:
     """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
-    from curate_assets.config import CONFIG_FILE, ConfigError
+    from curate_assets.config import CONFIG_FILE, ConfigError, preset_file, presets
     from curate_assets.config_file import write_settings
-    from curate_assets.presets import ShardSettings, preset_file, presets, shards_with
+    from curate_assets.presets import ShardSettings, shards_with
     from curate_assets.video.calibration import SECTION
     from curate_assets.video.calibration import calibrate as calibrated
     from curate_assets.video.report_file import write_calibration
@@ -53,6 +53,10 @@ def calibrate(
     found = calibrated(tables, config, score or [], sample, percentile, seed, shards)
     page = write_calibration(tables, found)
     path = preset_file(preset) if preset else CONFIG_FILE
+    if write and preset and not storage.exists(path):
+        raise ConfigError(
+            f"the preset {preset} comes with the platform: write {storage.uri(path)} first, which then holds"
+        )
     written = write_settings(storage, SECTION, found.settings, path) if write else None
     _print_calibration(found, page, written, show and not as_json, as_json)
     return OK

@@ -101,16 +101,21 @@ def _settings(
     storage: "Storage", preset: str | None, given: Mapping[str, Any]
 ) -> "tuple[CurationConfig, dict[str, str]]":
     """The settings that hold, and which file sets each key that is set."""
-    from curate_assets.config import CONFIG_FILE, parse_config, stored_config
-    from curate_assets.presets import ShardSettings, preset_file
+    from curate_assets.config import CONFIG_FILE, own_config, preset_file, preset_settings
+    from curate_assets.presets import ShardSettings, source_preset
     from curate_assets.settings import set_by
 
     holds = ShardSettings.read(storage, given).preset(preset)
-    layers: dict[str, Mapping[str, Any]] = {CONFIG_FILE: stored_config(storage)}
+    layers: dict[str, Mapping[str, Any]] = {CONFIG_FILE: own_config(storage), "--config": given}
     if preset is not None:
-        path = preset_file(preset)
-        layers[path] = parse_config(storage.read(path), path)
-    return holds, set_by({**layers, "--config": given})
+        layers = {CONFIG_FILE: layers[CONFIG_FILE], preset_file(preset): source_preset(storage, preset), **layers}
+    bases = {name: each["preset"] for name, each in layers.items() if each.get("preset")}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, values in layers.items():
+        if name in bases:
+            found[f"preset {bases[name]}, by {name}"] = preset_settings(storage, bases[name])
+        found[name] = values
+    return holds, set_by(found)
 
 
 def _explained(setting: "Setting", value: Any, setters: Mapping[str, str]) -> dict[str, Any]:

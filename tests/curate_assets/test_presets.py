@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.config import ConfigError
+from curate_assets.config import ConfigError, CurationConfig, resolve_config
 from curate_assets.outlook import outlook
 from curate_assets.presets import ShardSettings
 from curate_assets.runs import RunOutcome, register_shards, run_assets
@@ -141,3 +141,19 @@ def test_added_videos_have_a_preset(storage, tmp_path, monkeypatch):
     assert CliRunner().invoke(app, [*command, "short"]).exit_code == 0
     assert [Manifests(storage).load(shard).preset for shard in Manifests(storage).matching(["more-*"])] == ["short"]
     assert Path(storage.root, "manifests", "other-000000.json").read_text().count("preset") == 0
+
+
+def test_the_preset_of_the_reference_holds_for_a_root_or_for_one_source(tmp_path):
+    storage = Storage(str(tmp_path))
+    source = ShardSettings.read(storage).preset("cosmos")
+    assert source.clip_selection.motion_global_mean_min == 0.00098
+    assert source.clip_selection.motion_peak_min is None
+    assert source.training_dataset == CurationConfig().training_dataset  # bins concern all sources
+    storage.write("curate.yaml", b"preset: cosmos\nclip_selection: {short_side_min: 480}\n")
+    whole = ShardSettings.read(storage).whole
+    assert (whole.clip_selection.short_side_min, whole.clip_selection.motion_per_patch_min) == (480, 1e-6)
+    assert (whole.training_dataset.min_seconds, whole.duplicate_groups.min_similarity) == (5.0, 0.99)
+    one_run = ShardSettings.read(Storage(str(tmp_path / "other")), {"preset": "cosmos", "clips": {"min_seconds": 3.0}})
+    assert (one_run.whole.clips.min_seconds, one_run.whole.training_dataset.min_seconds) == (3.0, 5.0)
+    with pytest.raises(ConfigError, match=r"there is no preset 'cosmo' under .*; did you mean 'cosmos'\?"):
+        resolve_config(storage, {"preset": "cosmo"})

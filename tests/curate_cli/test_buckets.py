@@ -24,7 +24,7 @@ from gpu_kernels.ffmpeg import ffmpeg_executable
 SETTINGS = """
 shot_signals: {network: none}
 clips: {splitter: fixed_stride, max_seconds: 1.0, min_seconds: 0.5, min_frames: 10}
-clip_selection: {motion_global_mean_min: null, motion_per_patch_min: null}
+clip_selection: {motion_peak_min: null}
 duplicate_groups: {min_similarity: 1.0}
 training_dataset: {min_seconds: 0.1}
 engine: {kind: in_process}

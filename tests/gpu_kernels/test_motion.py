@@ -13,7 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from gpu_kernels.ffmpeg import ffmpeg_executable
-from gpu_kernels.motion import flow_motion, patch_grid, span_motion, vector_motion
+from gpu_kernels.motion import MotionSignalsConfig, flow_motion, patch_grid, span_motion, vector_motion
+from gpu_kernels.sandbox import DecodingLimits, Nursery
+from gpu_kernels.scan import ScanChunk, read_scan
+from gpu_kernels.selection import ClipSelectionConfig
 
 FIELDS = [("w", "u1"), ("h", "u1"), ("dst_x", "<i2"), ("dst_y", "<i2")]
 FIELDS += [("motion_x", "<i4"), ("motion_y", "<i4"), ("motion_scale", "<u2")]
@@ -110,16 +113,52 @@ def measured(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 def test_a_pan_is_measured_by_vectors_and_by_flow(tmp_path: Path, step: tuple[int, int]) -> None:
     truth = np.hypot(*step) / (512 + 640)
     for motion in measured(panned(tmp_path, step)):
-        mean, least = span_motion(np.arange(len(motion)), motion, 0, len(motion))
-        assert mean == pytest.approx(truth, rel=0.15)
+        mean, least, peak = span_motion(np.arange(len(motion)), motion, 0, len(motion))
+        assert peak >= mean == pytest.approx(truth, rel=0.15)
         assert least == pytest.approx(truth, rel=0.3)
 
 
 def test_a_still_video_is_below_the_usual_thresholds(tmp_path: Path) -> None:
     for motion in measured(panned(tmp_path, (0, 0))):
-        mean, least = span_motion(np.arange(len(motion)), motion, 0, len(motion))
+        mean, least, peak = span_motion(np.arange(len(motion)), motion, 0, len(motion))
+        assert peak < LEAST_PEAK
         assert mean < 0.00098
         assert least < 1e-6
+
+
+LEAST_PEAK = ClipSelectionConfig().motion_peak_min or 0.0
+
+
+@pytest.mark.parametrize(
+    ("codec", "drawn", "moves"),
+    [
+        ("libx264", "", False),
+        ("libx264", "noise=alls=4:allf=t", False),
+        ("libx265", "noise=alls=4:allf=t", False),  # by flow, like VP9
+        ("libvpx-vp9", "", False),
+        ("libx264", "small", True),
+        ("libx264", "brief", True),
+        ("libvpx-vp9", "small", True),
+    ],
+)
+def test_the_default_keeps_what_moves_anywhere_and_rejects_what_stands_still(
+    tmp_path: Path, codec: str, drawn: str, moves: bool
+) -> None:
+    """A frame of a film stands still for 6 s; something of 24 by 48 pixels crosses it, all the time or for 1.5 s."""
+    file, when = tmp_path / "film.mkv", {"small": "1", "brief": "between(t,2,3.5)"}
+    still = "[0]loop=150:1,trim=end_frame=150,scale=768:432,setpts=N/25/TB"
+    noise = drawn if drawn and drawn not in when else "null"
+    thing = f"color=red:s=24x48:r=25:d=6[b];[a][b]overlay=x=80+80*t:y=150:enable='{when.get(drawn, '0')}'"
+    quick = ["-deadline", "realtime", "-cpu-used", "8"] if codec == "libvpx-vp9" else ["-preset", "ultrafast"]
+    command = [ffmpeg_executable(), "-v", "error", "-i", str(footage("carphone_pristine.mp4"))]
+    command += ["-filter_complex", f"{still},{noise}[a];{thing}", "-r", "25", "-c:v", codec, *quick]
+    subprocess.run([*command, "-pix_fmt", "yuv420p", str(file)], check=True)
+    chunks = read_scan(Nursery(DecodingLimits()), str(file), MotionSignalsConfig(), None)
+    samples = [sample for chunk in chunks if isinstance(chunk, ScanChunk) for sample in chunk.motion]
+    patches = np.stack([sample.patches for sample in samples])
+    found = span_motion(np.array([sample.frame for sample in samples]), patches, 0, 150)
+    assert (found.peak >= LEAST_PEAK) == moves, found
+    assert found.global_mean < 0.00098  # the reference's threshold sees none of it
 
 
 def test_flow_does_not_depend_on_the_number_of_threads() -> None:
@@ -139,10 +178,13 @@ def test_flow_does_not_depend_on_the_number_of_threads() -> None:
 def test_span_motion() -> None:
     frames = np.array([10, 20, 30])
     patches = np.array([[[1, 2], [3, 6]], [[3, 0], [3, 2]], [[9, 9], [9, 9]]], np.float32)
-    assert span_motion(frames, patches, 10, 30) == (2.5, 1.0)  # the end is not inside; patch means are 2, 1, 3, 4
-    assert span_motion(frames, patches, 21, 24) == (2.0, 0.0)  # none inside: frame 20 is the last before
-    assert span_motion(frames, patches, 26, 30) == (2.0, 0.0)  # what comes after it never matters
-    assert span_motion(frames, patches, 2, 9) == (3.0, 1.0)  # none before either: the first of all
-    assert span_motion(frames, patches, 90, 99) == (9.0, 9.0)
+    assert span_motion(frames, patches, 10, 30) == (2.5, 1, 3)  # the end is not inside; patch means are 2, 1, 3, 4
+    assert span_motion(frames, patches, 21, 24) == (2, 0, 3)  # none inside: frame 20 is the last before
+    assert span_motion(frames, patches, 26, 30) == (2, 0, 3)  # what comes after it never matters
+    assert span_motion(frames, patches, 2, 9) == (3, 1, 6)  # none before either: the first of all
+    assert span_motion(frames, patches, 90, 99) == (9, 9, 9)
+    every = np.arange(60)
+    assert span_motion(every, every.astype(np.float32)[:, None, None], 0, 60).peak == 57  # a twentieth: three samples
+    assert span_motion(every, every.astype(np.float32)[:, None, None], 0, 12).peak == 10  # two at least
     with pytest.raises(ValueError, match="no motion samples"):
         span_motion(frames[:0], patches[:0], 0, 9)

@@ -5,11 +5,24 @@ from pydantic import ValidationError
 
 from gpu_kernels.selection import ClipSelectionConfig, loss_ledger, rejection_reasons
 
-GOOD = {"motion_global_mean": 0.01, "motion_per_patch": 0.001, "short_side": 480.0, "seconds": 4.0, "frame_rate": 25.0}
+GOOD = {
+    "motion_peak": 0.02,
+    "motion_global_mean": 0.01,
+    "motion_per_patch": 0.001,
+    "short_side": 480.0,
+    "seconds": 4.0,
+    "frame_rate": 25.0,
+}
 
 
-def test_the_defaults_are_those_of_the_reference_pipeline():
-    config = ClipSelectionConfig()
+def test_by_default_only_what_stands_still_is_rejected():
+    still = {**GOOD, "motion_global_mean": 0.0, "motion_per_patch": 0.0}
+    assert rejection_reasons(still, ClipSelectionConfig()) == []
+    assert rejection_reasons({**still, "motion_peak": 1.9e-5}, ClipSelectionConfig()) == ["motion_peak_low"]
+
+
+def test_the_thresholds_of_the_reference_pipeline():
+    config = ClipSelectionConfig(motion_peak_min=None, motion_global_mean_min=0.00098, motion_per_patch_min=1e-6)
     assert rejection_reasons(GOOD, config) == []
     assert rejection_reasons({**GOOD, "motion_global_mean": 0.00097}, config) == ["motion_global_mean_low"]
     assert rejection_reasons({**GOOD, "motion_global_mean": 0.00098}, config) == []
@@ -17,9 +30,9 @@ def test_the_defaults_are_those_of_the_reference_pipeline():
 
 
 def test_every_reason_is_given_and_what_is_off_is_not_asked():
-    config = ClipSelectionConfig(short_side_min=720, seconds_max=3.0, motion_per_patch_min=None)
-    measured = {**GOOD, "motion_per_patch": None, "motion_global_mean": None}
-    assert rejection_reasons(measured, config) == ["motion_global_mean_unmeasured", "seconds_high", "short_side_low"]
+    config = ClipSelectionConfig(short_side_min=720, seconds_max=3.0)
+    measured = {**GOOD, "motion_per_patch": None, "motion_peak": None}
+    assert rejection_reasons(measured, config) == ["motion_peak_unmeasured", "seconds_high", "short_side_low"]
 
 
 def test_an_unknown_threshold_is_an_error():

@@ -18,7 +18,7 @@ NEIGHBOURS = 12
 _FRAMES = 3
 """Pictures of each: one alone says nothing of motion."""
 
-_SCALES: dict[str, Scale] = {"motion_global_mean": "log", "motion_per_patch": "log"}
+_SCALES: dict[str, Scale] = {"motion_peak": "log", "motion_global_mean": "log", "motion_per_patch": "log"}
 
 
 @dataclass(frozen=True)

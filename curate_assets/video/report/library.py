@@ -40,7 +40,7 @@ class Library:
         columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
         clips = [row for row in self.rows(CLIPS, columns) if (row["shard"], row["video_id"]) in self.videos]
         self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
-        scores = self.rows(MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256"])
+        scores = self.rows(MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256", "peak"])
         self.motion: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in scores}
         self.luma = self._luminance()
         self.verdicts = self._verdicts()

@@ -42,6 +42,9 @@ def measurements(library: Library, config: CurationConfig, selected: Iterable[Ke
     marks = _marks(min=limits.seconds_min, max=limits.seconds_max)
     yield distribution("Clip length", "s", "clips", sides, clips, by_group(library.seconds), marks=marks)
     scored, scores = library.written(MOTION_SCORES), MOTION_SCORES.name
+    marks = _marks(min=limits.motion_peak_min)
+    peak = motion("peak")
+    yield distribution("Motion of the liveliest patch", "", "clips", scores, scored, peak, "log", marks=marks)
     marks = _marks(min=limits.motion_global_mean_min)
     yield distribution("Motion", "", "clips", scores, scored, motion("global_mean"), "log", marks=marks)
     marks = _marks(min=limits.motion_per_patch_min)

@@ -31,7 +31,7 @@ SETTINGS = """\
 # My library.
 clip_selection:
   motion_global_mean_min: 0.0095  # a guess
-  motion_per_patch_min: null
+  motion_peak_min: null
 engine: {kind: in_process}
 """
 
@@ -142,7 +142,7 @@ def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: T
 
 def test_what_cannot_be_calibrated_is_said(root: Tables, tmp_path: Path) -> None:
     config = resolve_config(root.storage)
-    with pytest.raises(UserError, match="choose from motion_global_mean, "):
+    with pytest.raises(UserError, match="choose from motion_peak, "):
         calibrate(root, config, ["beauty"], 10, 5.0)
     with pytest.raises(MissingInput, match="curate materialize --select motion_scores"):
         calibrate(Tables(Storage(str(tmp_path / "none"))), config, [], 10, 5.0)

@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
     "shot_signals": {"network": "none"},
     "clips": {"splitter": "fixed_stride", "min_seconds": 0},
     "storyboards": {"frames_per_second": 1.0, "short_side": 128},
-    "clip_selection": {"motion_global_mean_min": None, "motion_per_patch_min": None},
+    "clip_selection": {"motion_peak_min": None},
     "clip_files": {"preset": "ultrafast"},
 }
 
