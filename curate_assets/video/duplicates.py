@@ -231,9 +231,13 @@ def _mixed(rows: pa.Table) -> str:
 
 
 def _duplicates(pair: Row, config: DuplicateGroupsConfig) -> bool:
-    """Whether a pair counts; one whose brightness over time could not be compared does not, unless nobody asks."""
+    """Whether a pair counts; one whose brightness over time could not be compared does not, unless nobody asks.
+
+    A clip's id has the content of its file in it, so the same one in two shards is the same clip.
+    """
     least, found = config.min_luma_correlation, pair["luma_correlation"]
-    return pair["similarity"] >= config.min_similarity and (least is None or (found is not None and found >= least))
+    alike = pair["clip_a"] == pair["clip_b"] or least is None or (found is not None and found >= least)
+    return alike and pair["similarity"] >= config.min_similarity
 
 
 def _luma_curves(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, LumaCurve]:
@@ -314,9 +318,10 @@ def kept_clips(clips: pa.Table, inputs: Any) -> list[bool]:
     groups = {row["clip_id"]: row["keeper"] for row in inputs[DUPLICATE_GROUPS.name].to_pylist()}
     missing = sorted(clip for clip in clips["clip_id"].to_pylist() if clip in selected and clip not in groups)
     if missing:
+        shard = clips["shard"][0].as_py()
         raise NotGrouped(
-            f"{len(missing)} selected clips are in no duplicate group ({missing[0]}, ...): "
-            "materialize duplicate_pairs of this shard and then duplicate_groups"
+            f"{len(missing)} selected clips of {shard} are in no duplicate group ({missing[0]}, ...): "
+            f"`curate materialize --select duplicate_pairs --shard {shard}`, then `--select duplicate_groups`"
         )
     return [clip in selected and groups[clip] for clip in clips["clip_id"].to_pylist()]
 

@@ -96,6 +96,16 @@ def test_one_bad_vector_or_a_video_without_brightness_costs_no_other_its_group(t
     assert found["dark-0"] == "dark-0" and found["copy-0"] == "original-0"
 
 
+def test_the_same_file_in_two_shards_is_one_clip_whatever_happens_in_it(tables: Tables) -> None:
+    for shard in ("b", "c"):
+        film(tables, shard, "same", np.zeros(FRAMES), bitrate=5, vector=[0.0, 1.0])
+    rows = DUPLICATE_GROUPS.joined(group_duplicates(tables, CurationConfig().duplicate_groups)).to_pylist()
+    assert {row["group_size"] for row in rows} == {1}  # no pairs were measured yet
+    kept(tables)
+    rows = DUPLICATE_GROUPS.joined(group_duplicates(tables, CurationConfig().duplicate_groups)).to_pylist()
+    assert {row["group_size"] for row in rows if row["clip_id"].startswith("same")} == {2}
+
+
 def test_shards_of_different_models_are_named(tables: Tables) -> None:
     rows = tables.read(CLIP_EMBEDDINGS, "c", CLIP_EMBEDDINGS.rows_schema.names).to_pylist()
     other = [{**row, "model": "n"} for row in rows]
