@@ -138,7 +138,7 @@ def test_a_code_version_concerns_its_asset(root, monkeypatch):
     monkeypatch.setattr(looking, "CURATION_STAGES", stages)
     ahead = look(root)
     rows = root.contents()["motion_scores"].num_rows
-    assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 3 -> next": rows})
+    assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 4 -> next": rows})
     assert ahead["clip_embeddings"].compute == ahead["clips"].compute == 0
     done = root.run(CURATED, merged(None), stages=stages)
     for name in ("motion_scores", "clip_selection", "clips"):

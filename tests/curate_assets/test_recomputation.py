@@ -181,7 +181,8 @@ def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
     assert {row["shard"] for row in groups if row["keeper"]} == {"a-000000"}
     tables = finished.tables
     other = new_root()
-    for name in ("source_videos", "clips", "clip_embeddings", "clip_selection", "motion_scores"):
+    signals = ("shot_signals", "motion_signals", "storyboards")
+    for name in ("source_videos", *signals, "clips", "clip_embeddings", "clip_selection"):
         shutil.copytree(finished.path / "tables" / f"{name}.lance", other.path / "tables" / f"{name}.lance")
     config = __import__("curate_assets.config", fromlist=["CurationConfig"]).CurationConfig()
     for shard in reversed(finished.shards):

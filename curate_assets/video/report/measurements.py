@@ -78,9 +78,9 @@ def _similarity(library: Library, config: CurationConfig) -> Distribution:
         "pairs of clips",
         DUPLICATE_PAIRS.name,
         library.written(DUPLICATE_PAIRS),
-        {"duplicates": similarity[similarity >= threshold], "below threshold": similarity[similarity < threshold]},
+        {"similar enough": similarity[similarity >= threshold], "below threshold": similarity[similarity < threshold]},
         within=(config.duplicate_pairs.floor_similarity, 1),
-        marks=[Mark(threshold, "duplicate from")],
+        marks=[Mark(threshold, "similar enough from")],
     )
 
 

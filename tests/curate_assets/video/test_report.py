@@ -91,11 +91,11 @@ CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
     },
     MOTION_SCORES: {
         "a": [
-            {"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01},
-            {"video_id": "one", "clip_id": "one-5", "global_mean": 0.0, "per_patch_min_256": 0.0},
-            {"video_id": "two", "clip_id": "two-0", "global_mean": 0.005, "per_patch_min_256": 0.0},
+            {"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01, "peak": 0.03},
+            {"video_id": "one", "clip_id": "one-5", "global_mean": 0.0, "per_patch_min_256": 0.0, "peak": 0.03},
+            {"video_id": "two", "clip_id": "two-0", "global_mean": 0.005, "per_patch_min_256": 0.0, "peak": 0.03},
         ],
-        "b": [{"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01}],
+        "b": [{"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01, "peak": 0.03}],
     },
     MOTION_SIGNALS: {
         "a": [
@@ -263,6 +263,7 @@ def test_distributions_count_every_clip_once(contents: ReportContents) -> None:
     assert found["Clip length"].series == ("selected", "rejected")
     assert {title: counts(each) for title, each in found.items()} == {
         "Clip length": [2, 2],
+        "Motion of the liveliest patch": [2, 2],
         "Motion": [2, 2],
         "Motion of the stillest patch": [2, 2],
         "Mean luminance": [1, 1],  # the others were not measured
@@ -356,7 +357,7 @@ def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
     config = validated({"duplicate_groups": {"min_similarity": 0.99}, "clip_selection": {"short_side_min": 720}})
     found = {each.title: each for each in gather(tables, config, None).distributions}
     assert found["Short side"].marks == (Mark(720, "min"),)
-    assert found["Similarity of pairs"].marks == (Mark(0.99, "duplicate from"),)
+    assert found["Similarity of pairs"].marks == (Mark(0.99, "similar enough from"),)
     assert counts(found["Similarity of pairs"]) == [0, 1]
 
 
