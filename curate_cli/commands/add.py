@@ -22,7 +22,7 @@ def add(
     videos_per_shard: Annotated[int, typer.Option(min=1, help="Most videos in a shard.")] = 100,
     gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
     preset: Annotated[
-        str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml.")
+        str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml, or cosmos.")
     ] = None,
     root: Root = None,
     as_json: Json = False,

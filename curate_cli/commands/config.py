@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 config = typer.Typer(no_args_is_help=True, help="Show which settings hold, explain them, or write a file of them.")
 
-_Preset = Annotated[str | None, typer.Option(help="With the settings of <root>/presets/<preset>.yaml.")]
+_Preset = Annotated[str | None, typer.Option(help="With those of <root>/presets/<preset>.yaml, or of cosmos.")]
 
 
 def show(

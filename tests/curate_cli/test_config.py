@@ -40,8 +40,25 @@ def test_the_settings_that_hold_are_shown_with_what_sets_them(config, tmp_path):
         "  kind: ray  # curate.yaml\n"
     )
     everything = yaml.safe_load(config("show"))
-    assert everything == validated({"clips": everything["clips"], "engine": {"kind": "ray"}}).model_dump(mode="json")
+    assert everything == validated({"clips": everything["clips"], "engine": {"kind": "ray"}}).model_dump(
+        mode="json", exclude={"preset"}
+    )
     assert json.loads(config("show", "clips.min_seconds", "--json"))["settings"] == {"clips": {"min_seconds": 3.0}}
+
+
+def test_what_a_preset_sets_is_shown_as_such(config, tmp_path):
+    (tmp_path / "curate.yaml").write_text("preset: cosmos\ntraining_dataset: {min_seconds: 3}\n")
+    assert config("show", "training_dataset", "--changed") == (
+        "training_dataset:\n"
+        "  min_seconds: 3.0  # curate.yaml\n"
+        "  max_aspect_ratio: 10.0  # preset cosmos, by curate.yaml\n"
+        "  tar_mib: 500  # preset cosmos, by curate.yaml\n"
+        "  tars_per_part: 100  # preset cosmos, by curate.yaml\n"
+    )
+    (tmp_path / "curate.yaml").write_text("")
+    assert config("show", "clip_selection.motion_global_mean_min", "--preset", "cosmos") == (
+        "clip_selection:\n  motion_global_mean_min: 0.00098  # presets/cosmos.yaml\n"
+    )
 
 
 def test_a_key_is_explained(config, tmp_path):
