@@ -82,20 +82,5 @@ def _copies(storage: "Storage") -> str:
     sql = "select count(*) as clips, count(*) filter (not keeper) as found from duplicate_groups g"
     rows = run_query(storage, f"{sql} join source_videos v using (shard, video_id) where {copies}")
     ((clips, found),) = (tuple(row.values()) for row in rows.to_pylist())
-        console.print("No captions: the demo has no captioner. `curate docs user-guide` says how to name one.")
-    console.print(f"\ntables   {storage.uri('tables')}", soft_wrap=True)
-    console.print(f"report   {storage.uri(REPORT_PATH)}", soft_wrap=True)
-    console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)
-
-
-def _copies(storage: "Storage") -> str:
-    """What became of the clips of the films that are copies of another."""
-    from curate_assets.query import run_query
-    from curate_cli.demo_library import DEMO_VIDEOS
-
-    copies = " or ".join(f"v.uri like '%/{video.path}'" for video in DEMO_VIDEOS if video.duplicate_of)
-    sql = "select count(*) as clips, count(*) filter (not keeper) as found from duplicate_groups g"
-    rows = run_query(storage, f"{sql} join source_videos v using (shard, video_id) where {copies}")
-    ((clips, found),) = (tuple(row.values()) for row in rows.to_pylist())
     missed = "" if found == clips else "; the rest is taken for other moments of the same scenes: `curate docs models`"
     return f"Copies: {found} of the {clips} clips of copied films were recognised, and their originals kept{missed}."
