@@ -211,7 +211,7 @@ def _events(folder: Path, shards: int) -> None:
 
 
 def _conditions(folder: Path, shards: int) -> None:
-    """A tick of `new_shards`, without the requests that it would make."""
+    """A tick of `make_new_shards`, without the requests that it would make."""
     import dagster as dg
     from dagster._serdes import deserialize_value, serialize_value
 

@@ -75,30 +75,43 @@ def sensors(storage: Storage, declared: Sources, per_shard: Sequence[str], curat
     return [
         *(source_sensor(storage, name, source, curated, on) for name, source in sorted(declared.sources.items())),
         dg.AutomationConditionSensorDefinition(
-            "new_shards",
+            "make_new_shards",
             target=dg.AssetSelection.assets(*per_shard),
             default_status=running,
-            description="Requests runs of shards that nothing was made of yet.",
+            description="Makes new shards up to duplicate_pairs; files and captions once duplicates are grouped.",
         ),
         failure_alert(declared.automation.webhook, on),
     ]
 
 
 def schedules(storage: Storage, declared: Sources) -> list[dg.ScheduleDefinition]:
-    """What is done at fixed times."""
+    """What is done at fixed times: each job's schedule is named after it."""
     automation = declared.automation
     status = dg.DefaultScheduleStatus.RUNNING if automation.enabled else dg.DefaultScheduleStatus.STOPPED
-    group = dg.define_asset_job("group_duplicates", dg.AssetSelection.assets("duplicate_groups"))
-    publish = dg.define_asset_job("publish_dataset", dg.AssetSelection.assets(*PUBLISHED))
-    jobs = {
-        "deliver": (group, automation.deliver),
-        "publish": (publish, automation.deliver),
-        "audit": (audit_job(declared), automation.audit),
-        "upkeep": (upkeep_job(automation.keep_hours), automation.upkeep),
-    }
+    group = dg.define_asset_job(
+        "group_duplicates",
+        dg.AssetSelection.assets("duplicate_groups"),
+        description="Groups duplicates among the clips of all shards; then make_new_shards makes files and captions.",
+    )
+    publish = dg.define_asset_job(
+        "publish_dataset",
+        dg.AssetSelection.assets(*PUBLISHED),
+        description="Writes the training set of all clip files that there are, and its report.",
+    )
+    jobs = [
+        (group, "deliver", automation.deliver),
+        (publish, "deliver", automation.deliver),
+        (audit_job(declared), "audit", automation.audit),
+        (upkeep_job(automation.keep_hours), "upkeep", automation.upkeep),
+    ]
     return [
-        dg.ScheduleDefinition(name=name, job=job, cron_schedule=cron, default_status=status)
-        for name, (job, cron) in jobs.items()
+        dg.ScheduleDefinition(
+            job=job,
+            cron_schedule=cron,
+            default_status=status,
+            description=f"Runs {job.name}, as automation.{setting} in sources.yaml says.",
+        )
+        for job, setting, cron in jobs
     ]
 
 
@@ -106,7 +119,7 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
     """A job that lists every source whole, and registers shards of files that looks did not see."""
 
     @dg.op(required_resource_keys={"curation"}, description="Finds files that came late, changed, or are gone.")
-    def audit_sources(context: dg.OpExecutionContext) -> None:
+    def list_sources(context: dg.OpExecutionContext) -> None:
         curation: Curation = context.resources.curation
         failed: list[str] = []
         for name, source in sorted(declared.sources.items()):
@@ -134,9 +147,13 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
         if failed:
             raise dg.Failure("; ".join(failed))
 
-    @dg.job(name="source_audit")
+    @dg.job(
+        name="audit_sources",
+        description="Lists every watched source whole: late files go into shards of their own, changed ones are noted "
+        "in theirs, and those that are gone are counted.",
+    )
     def job() -> None:
-        audit_sources()
+        list_sources()
 
     return job
 
@@ -157,7 +174,10 @@ def upkeep_job(keep_hours: float, tables: Mapping[str, Table] = OWN_TABLES) -> d
         }
         yield dg.Output(None, metadata=metadata)
 
-    @dg.job(name="table_upkeep")
+    @dg.job(
+        name="maintain_tables",
+        description="Compacts and indexes tables; removes their old versions, and media files that no row points at.",
+    )
     def job() -> None:
         keep_tables()
 

@@ -29,7 +29,7 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
 
     @dg.sensor(
         name=f"watch_{name.replace('-', '_')}",
-        description=f"New video at {source.uri}, in shards named {name}-000000 and so on.",
+        description=f"Looks for new video at {source.uri}, and makes shards of it: {name}-000000 and so on.",
         minimum_interval_seconds=source.every_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
         target=dg.AssetSelection.assets(*target),
@@ -79,7 +79,7 @@ def failure_alert(webhook: str | None, on: bool) -> dg.SensorDefinition:
     """A sensor that posts every failed run to a webhook, as JSON, unless Dagster starts it again by itself."""
 
     @dg.run_failure_sensor(
-        name="alert",
+        name="alert_of_failures",
         description="Tells `automation.webhook` of every run that failed and is not started again.",
         default_status=dg.DefaultSensorStatus.RUNNING if on and webhook else dg.DefaultSensorStatus.STOPPED,
     )

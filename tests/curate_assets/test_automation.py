@@ -19,7 +19,7 @@ from dagster._core.definitions.freshness_evaluator import TimeWindowFreshnessPol
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
-from curate_assets import sensors
+from curate_assets import automation, sensors
 from curate_assets.asset_graph import defs as graph
 from curate_assets.automation import audit_job, kept_fresh, schedules, upkeep_job
 from curate_assets.definitions import defs
@@ -166,7 +166,12 @@ def test_the_code_location_loads_with_sources(tmp_path):
     ]
     assert done[0].returncode == 0, done[0].stderr
     assert done[1].stdout.strip() == str(
-        [("alert", "STOPPED"), ("new_shards", "RUNNING"), ("watch_disk", "RUNNING"), ("watch_studio_a", "RUNNING")]
+        [
+            ("alert_of_failures", "STOPPED"),
+            ("make_new_shards", "RUNNING"),
+            ("watch_disk", "RUNNING"),
+            ("watch_studio_a", "RUNNING"),
+        ]
     )
 
 
@@ -175,6 +180,14 @@ def test_one_setting_turns_everything_on(storage):
         declared = Sources.model_validate({"automation": {"enabled": on}, "sources": {"in": {"uri": "/in"}}})
         states = [each.default_status.value for each in schedules(storage, declared)]
         assert len(states) == 4 and set(states) == {"RUNNING" if on else "STOPPED"}
+
+
+def test_whatever_the_ui_lists_says_what_it_is(storage):
+    declared = Sources.model_validate({"sources": {"in": {"uri": "/in"}}})
+    planned = schedules(storage, declared)
+    listed = [*planned, *(each.job for each in planned), *automation.sensors(storage, declared, ["clips"], ["clips"])]
+    assert [each.name for each in listed if not each.description] == []
+    assert [each.name for each in planned] == [f"{each.job.name}_schedule" for each in planned]
 
 
 def test_dagster_sees_when_the_dataset_is_too_old(instance):
