@@ -117,7 +117,8 @@ def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeyp
 
 
 def test_an_interrupted_run_leaves_no_process_behind(videos, tmp_path):
-    root, mark = tmp_path / "data", f"CURATE_TEST_RUN={tmp_path}"
+    # Decoding processes are given no variables but those of the language and the like.
+    root, mark = tmp_path / "data", f"LC_CURATE_TEST={tmp_path}"
     curate(root, "add", str(videos))
     (root / "curate.yaml").write_text(SETTINGS.replace("in_process", "ray"))
     environment = {**os.environ, "CURATE_ROOT": str(root), "XDG_STATE_HOME": str(tmp_path / "state")}

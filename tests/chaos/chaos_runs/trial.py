@@ -27,7 +27,7 @@ _GONE_SECONDS = 60
 """So long after a run may its processes take to end."""
 
 _SCANNED = ("source_videos", "shot_signals")
-_MARK = "CURATE_CHAOS"
+_MARK = "LC_CURATE_CHAOS"  # decoding processes are given no variables but such
 _WORKER = "^ray::StageActor"
 _ACTORS = rf"{_WORKER}|gpu_kernels\.sandbox"
 _DECODERS = r"gpu_kernels\.sandbox|ffmpeg"
