@@ -74,7 +74,9 @@ def _upright(shown: Shown, frame: "VideoFrame") -> Filters:
     left, top, width, height = shown.crop
     whole = (width, height) == (frame.width, frame.height)
     crop = () if whole else (("crop", f"{width}:{height}:{left}:{top}"),)
-    return (*crop, *shown.turn)
+    # `vflip` gives lines that go backwards in memory, which not all that read frames know of.
+    forward = (("copy", ""),) if ("vflip", "") in shown.turn else ()
+    return (*crop, *shown.turn, *forward)
 
 
 class _Pipeline:

@@ -147,3 +147,11 @@ def test_encoders_get_even_sides(media: Any) -> None:
         picture = scaler.frame(frame)
         assert (picture.width, picture.height) == (320, 180)
         assert (picture.to_ndarray()[:180] == frame.to_ndarray()[0, :180, :320]).all()
+
+
+def test_lines_of_a_flipped_picture_go_forwards_in_memory(media: Any, tmp_path: Path) -> None:
+    path = media.turned(media("closed_gop.mp4"), tmp_path / "flipped.mp4", degrees=0, vflip=True)
+    with av.open(str(path)) as opened:
+        stream = opened.streams.video[0]
+        picture = Scaler(lambda *size: size, "yuv420p", stream, even=True).frame(next(opened.decode(stream)))
+        assert all(plane.line_size > 0 for plane in picture.planes)
