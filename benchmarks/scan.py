@@ -30,7 +30,7 @@ CURATION = "source_videos shot_signals motion_signals storyboards clips motion_s
 
 def videos_of(folder: Path) -> list[Path]:
     """The readable videos directly in a folder or below it."""
-    from curate_resources.manifests import VIDEO_SUFFIXES
+    from curate_resources.video_names import VIDEO_SUFFIXES
 
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
 

@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from curate_resources.discovery import Discovery
 from curate_resources.late_shards import close_late
-from curate_resources.listing import below, comes_after, folders, listed_in, uri_of
+from curate_resources.listing import UNREADABLE, LeftOut, below, comes_after, folders, listed_in, uri_of
 from curate_resources.manifests import Entry, ManifestError, Manifests, bounded
+from curate_resources.own_files import check_source
+from curate_resources.stored_object import StorageRefuses
 
 if TYPE_CHECKING:
     import duckdb
@@ -97,11 +99,16 @@ def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str
         place = places.get(folder)
         if place is None:
             continue
+        check_source(folder, discovery.storage.root)
         waiting = set(place.unsettled)
         for found in listed_in(folder):
+            if isinstance(found, LeftOut):
+                if found.reason == UNREADABLE:  # what is in it would count as gone
+                    raise StorageRefuses(f"{found.path} cannot be read: let this user list it, or move it away")
+                continue
             if comes_after(folder, found.path, place.after):
                 break
-            wanted = found.modified <= settled and found.path not in waiting
+            wanted = found.modified <= settled and found.path not in waiting and found.bytes > 0
             wanted = wanted and discovery.source.takes(below(folder, found.path))
             yield uri_of(folder, found.path), found.bytes, found.version, wanted
 

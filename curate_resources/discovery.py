@@ -19,13 +19,15 @@ from curate_resources.event_intake import Intake, take_in
 from curate_resources.event_queue import EventQueue
 from curate_resources.known_files import KnownFiles
 from curate_resources.late_shards import close_late
-from curate_resources.listing import below, folders, listed_in, stat_in, uri_of
+from curate_resources.listing import UNREADABLE, LeftOut, below, folder_of, folders, listed_in, stat_in, uri_of
 from curate_resources.manifests import Entry, Manifest, Manifests, bounded
 from curate_resources.object_stores import stat
+from curate_resources.own_files import below_root, check_source
 from curate_resources.progress import Place, Progress
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
 from curate_resources.stored_object import StorageUnavailable, StoredObject
+from gpu_kernels.errors import UserError
 
 _MOST_UNSETTLED = 1000
 """So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""
@@ -197,7 +199,10 @@ class _Looking:
             except OSError as error:  # it stays named
                 refused.append(error)
             else:
-                entries.append(Entry(uri=uri, bytes=found.bytes, version=found.version))
+                if found.bytes and not below_root(uri, folder_of(source.uri, uri) or uri):
+                    entries.append(Entry(uri=uri, bytes=found.bytes, version=found.version))
+                else:
+                    del named[uri]
         if refused:
             self.problems.append(f"{len(refused)} files that events named cannot be looked at: {refused[0]}")
         runs = list(bounded(entries, source.videos_per_shard, source.bytes_per_shard))
@@ -232,6 +237,11 @@ class _Looking:
     def _through(self, folder: str, place: Place) -> None:
         """Look through one folder, as far as there is time, and note the place that was reached: first at the files
         that were not settled, then on from the place."""
+        try:
+            check_source(folder, self._discovery.storage.root)
+        except UserError as error:
+            self.problems.append(str(error))
+            return
         again, shard = dict.fromkeys(place.unsettled), _OpenShard(self._source)
         gone: list[str] = []
         refused: list[OSError] = []
@@ -252,6 +262,10 @@ class _Looking:
                 there = True
                 if self.late or len(again) >= _MOST_UNSETTLED:
                     break
+                if isinstance(found, LeftOut):
+                    if found.reason == UNREADABLE:
+                        self.problems.append(f"{found.path} cannot be read: let this user list it, or exclude it")
+                    continue
                 place.after = found.path
                 self._meet(folder, found, again, shard)
             else:
@@ -277,6 +291,8 @@ class _Looking:
             return
         if found.modified > self._now - self._source.unsettled_seconds:
             again[found.path] = None
+            return
+        if not found.bytes:  # if it ever has content, an event or the audit finds it
             return
         if not shard.has_room(found.bytes):
             self._close(shard)

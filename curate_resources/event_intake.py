@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from curate_resources.event_queue import EventQueue
-from curate_resources.listing import below, comes_after, folder_of
+from curate_resources.listing import below, comes_after, folder_of, usable
 from curate_resources.object_events import UnreadableEvent, object_events
 from curate_resources.progress import Progress
 from curate_resources.sources import Source
@@ -52,7 +52,7 @@ def take_in(queue: EventQueue, source: Source, progress: Progress, now: float, l
                     if folder is None:
                         continue
                     path = event.uri.split("/", 3)[3]
-                    if not source.takes(below(folder, path)):
+                    if not source.takes(below(folder, path)) or not usable(event.uri, path):
                         continue
                     intake.created += not event.removed
                     intake.removed += event.removed

@@ -5,8 +5,8 @@ replaced, in its own shard, so that keys never change and nothing else is recomp
 """
 
 import json
-import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,22 +17,20 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curate_resources import object_stores, web_files
-from curate_resources.content import on_disk
-from curate_resources.listing import nameable
+from curate_resources import web_files
+from curate_resources.listing import EMPTY, OTHER, LeftOut, found_at
+from curate_resources.own_files import check_source, mark
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.suggestions import did_you_mean
+from curate_resources.video_names import VIDEO_SUFFIXES, like_video
 from curate_resources.zip_sources import is_zip, unpack
-from gpu_kernels.errors import NotThere, UserError
-
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
-    ".h264 .264 .h265 .265 .hevc .ivf .y4m .nut .dv .rm .rmvb .vob .wtv .gif .mjpeg .mjpg".split()
-)
+from gpu_kernels.errors import UserError
 
 _AT_ONCE = 32
 """So many manifests are fetched from a bucket at the same time."""
+_SHOWN = 5
+_LONGEST_NAME = 100
 
 MANIFEST = Table(
     name="manifest",
@@ -78,14 +76,25 @@ class Manifest(BaseModel):
     entries: tuple[Entry, ...]
 
 
+class NoVideos(UserError):
+    """There is something at a source, and no video."""
+
+
 class ManifestError(UserError):
     """A manifest that is missing or cannot be read."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """What `add` did: shards that are new, shards with a changed file, and counts of files. `renewed_files` are URLs
-    with another signature; they are among the known ones."""
+    """What `add` did.
+
+    Attributes:
+        new_shards, changed_shards: shards that were made, and those with a file that changed or was forgotten.
+        renewed_files: URLs with another signature; they are among the known ones.
+        ignored_files: how many are no sources, `left_out` says why: counts by what such files are called.
+        first_left_out: some of them, files of other kinds aside, by the same.
+        gone_files: files of earlier shards that are at the source no more; `first_gone` are some.
+    """
 
     new_shards: tuple[str, ...]
     changed_shards: tuple[str, ...]
@@ -94,6 +103,10 @@ class Added:
     known_files: int
     renewed_files: int
     ignored_files: int
+    left_out: dict[str, int]
+    first_left_out: dict[str, tuple[str, ...]]
+    gone_files: int
+    first_gone: tuple[str, ...]
 
 
 def rows_of(manifests: Iterable[Manifest]) -> pa.Table:
@@ -180,31 +193,46 @@ class Manifests:
             yield manifest
 
     def add(
-        self, source: str, name: str, videos_per_shard: int, bytes_per_shard: int, preset: str | None = None
+        self,
+        source: str,
+        name: str,
+        videos_per_shard: int,
+        bytes_per_shard: int,
+        preset: str | None = None,
+        forget_gone: bool = False,
     ) -> Added:
         """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
 
         Args:
             preset: of the new shards; those that are there keep their own.
+            forget_gone: take files that are gone out of their shards; else they stay.
 
         Raises:
             NotThere: there is nothing at `source`.
+            NoVideos: there is no video.
+            UserError: it is a root of Curate Graph, or what was written below one.
             ZipRefused: it is a ZIP that is damaged or hostile.
         """
-        found, ignored = self._zipped_videos(source) if is_zip(source) else _videos(source)
+        check_source(source, self.storage.root)
+        found, left_out = self._zipped_videos(source) if is_zip(source) else _videos(source)
         sought = {entry.place: entry for entry in found}
+        seen = _Seen.at(source, left_out)
         known: set[str] = set()
         fresh: set[str] = set()
         changed: set[str] = set()
         changed_shards: list[str] = []
+        gone: list[str] = []
         for manifest in self.all():
-            entries = tuple(sought.get(entry.place, entry) for entry in manifest.entries)
-            pairs = [pair for pair in zip(entries, manifest.entries, strict=True) if pair[0].place in sought]
+            lost = {entry.place for entry in manifest.entries if entry.place not in sought and seen.misses(entry)}
+            gone += [entry.uri for entry in manifest.entries if entry.place in lost]
+            kept = [entry for entry in manifest.entries if not (forget_gone and entry.place in lost)]
+            entries = tuple(sought.get(entry.place, entry) for entry in kept)
+            pairs = [pair for pair in zip(entries, kept, strict=True) if pair[0].place in sought]
             known.update(new.place for new, _ in pairs)
             fresh.update(new.place for new, old in pairs if new != old)
             others = {new.place for new, old in pairs if not new.same_file(old)}
-            if others:
-                changed |= others
+            changed |= others
+            if others or len(kept) < len(manifest.entries):
                 changed_shards.append(manifest.shard)
             if entries != manifest.entries:
                 self.write(manifest.model_copy(update={"entries": entries}))
@@ -215,6 +243,9 @@ class Manifests:
             new_shards.append(f"{name}-{ordinal:06d}")
             self.write(Manifest(shard=new_shards[-1], preset=preset, entries=tuple(entries)))
             ordinal += 1
+        if not found and not (forget_gone and gone):
+            raise NoVideos(_no_videos(source, left_out, gone))
+        counts, first = _counted(left_out)
         return Added(
             tuple(new_shards),
             tuple(changed_shards),
@@ -222,16 +253,20 @@ class Manifests:
             len(changed),
             len(found) - len(new) - len(changed),
             len(fresh) - len(changed),
-            ignored,
+            len(left_out),
+            counts,
+            first,
+            len(gone),
+            tuple(gone[:_SHOWN]),
         )
 
-    def _zipped_videos(self, source: str) -> tuple[list[Entry], int]:
-        unpacked = unpack(self.storage, source, VIDEO_SUFFIXES)
+    def _zipped_videos(self, source: str) -> tuple[list[Entry], list[LeftOut]]:
+        unpacked = unpack(self.storage, source)
         entries = [
             Entry(uri=self.storage.uri(video.path), bytes=video.bytes, version=f"crc32 {video.crc:08x}")
             for video in unpacked.videos
         ]
-        return entries, unpacked.others
+        return entries, list(unpacked.left_out)
 
     def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
         """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
@@ -241,10 +276,12 @@ class Manifests:
 
     def write(self, manifest: Manifest) -> None:
         """Store a shard's manifest, whole or not at all."""
+        mark(self.storage)
         self.storage.write(f"manifests/{manifest.shard}.json", _text(manifest))
 
     def create(self, manifest: Manifest) -> bool:
         """Store the manifest of a new shard, unless there is one of that name; whether it was stored."""
+        mark(self.storage)
         return self.storage.create(f"manifests/{manifest.shard}.json", _text(manifest))
 
 
@@ -258,64 +295,83 @@ def _some(shards: Sequence[str]) -> str:
 
 
 def shard_name(source: str) -> str:
-    """A shard name from the last part of a folder's path: lower case, letters, digits and dashes."""
-    last = PurePosixPath(place_of(source).rstrip("/").split("://")[-1]).name.removesuffix(".zip")
-    return re.sub(r"[^a-z0-9]+", "-", last.lower()).strip("-") or "videos"
+    """A shard name from the last part of a folder's path: lower-case letters of ASCII, digits and dashes."""
+    path = local_path(source) if is_local(source) else place_of(source).rstrip("/").split("://")[-1]
+    return slug(PurePosixPath(path).name.removesuffix(".zip"))[:_LONGEST_NAME].strip("-") or "videos"
+
+
+def given_shard_name(name: str) -> str:
+    """A shard name from one that a user chose.
+
+    Raises:
+        UserError: too little of it can be part of a shard's name, or it is too long.
+    """
+    made = slug(name)
+    letters = sum(each.isalnum() for each in unicodedata.normalize("NFKD", name))
+    if len(made.replace("-", "")) < letters or not made:
+        raise UserError(f"--name {name!r}: only letters a to z, digits and dashes can be part of a shard's name")
+    if len(made) > _LONGEST_NAME:
+        raise UserError(f"--name {name!r}: a shard's name has at most {_LONGEST_NAME} characters")
+    return made
+
+
+def slug(name: str) -> str:
+    """Lower-case letters without accents, and digits; one dash for all between them."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def _videos(source: str) -> tuple[list[Entry], list[LeftOut]]:
+    entries: list[Entry] = []
+    left_out: list[LeftOut] = []
+    for found in found_at(source):
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        elif not like_video(place_of(found.path)):
+            left_out.append(LeftOut(found.path, OTHER))
+        elif not found.bytes:
+            left_out.append(LeftOut(found.path, EMPTY))
+        else:
+            entries.append(Entry(uri=found.path, bytes=found.bytes, version=found.version))
+    return sorted(entries, key=lambda entry: entry.uri), left_out
 
 
 @dataclass(frozen=True)
-class _File:
-    path: str
-    bytes: int
-    version: str
+class _Seen:
+    """What of earlier shards should have been met at a source, and what was met and left out."""
+
+    below: str | None
+    paths: frozenset[str]
+
+    @classmethod
+    def at(cls, source: str, left_out: Sequence[LeftOut]) -> "_Seen":
+        whole = not web_files.is_web(source) and not is_zip(source)
+        path = local_path(source) if is_local(source) else source.rstrip("/")
+        return cls(f"{path.rstrip('/')}/" if whole else None, frozenset(each.path for each in left_out))
+
+    def misses(self, entry: Entry) -> bool:
+        """Whether a file that was not found again is gone; not, if it or a folder above it was left out."""
+        if self.below is None or not entry.uri.startswith(self.below):
+            return False
+        return self.paths.isdisjoint((entry.uri, *map(str, PurePosixPath(entry.uri).parents)))
 
 
-def _videos(source: str) -> tuple[list[Entry], int]:
-    files = list(_local_files(source) if is_local(source) else _remote_files(source))
-    videos = [file for file in files if PurePosixPath(place_of(file.path)).suffix.lower() in VIDEO_SUFFIXES]
-    entries = [Entry(uri=file.path, bytes=file.bytes, version=file.version) for file in videos if nameable(file.path)]
-    return sorted(entries, key=lambda entry: entry.uri), len(files) - len(videos)
+def _counted(left_out: Iterable[LeftOut]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    counts: dict[str, int] = {}
+    first: dict[str, tuple[str, ...]] = {}
+    for each in left_out:
+        counts[each.reason] = counts.get(each.reason, 0) + 1
+        if each.reason != OTHER and len(first.setdefault(each.reason, ())) < _SHOWN:
+            first[each.reason] += (each.path,)
+    return counts, first
 
 
-def _local_files(source: str) -> Iterator[_File]:
-    """Links are followed, but every folder is entered once: they may go round in circles."""
-    path = local_path(source)
-    if not os.path.isfile(path) and not os.path.isdir(path):
-        raise _nothing_at(source)
-    entered = {os.path.realpath(path)}
-    paths = [path] if os.path.isfile(path) else []
-    for folder, folders, names in [] if paths else os.walk(path, onerror=_raised, followlinks=True):
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
-        folders[:] = [name for name in real if real[name] not in entered and not entered.add(real[name])]
-        paths += [os.path.join(folder, name) for name in names]
-    for path in paths:
-        if os.path.isfile(path):
-            about = on_disk(path)
-            yield _File(path, about.bytes, about.version)
-
-
-def _raised(error: OSError) -> None:
-    raise error
-
-
-def _remote_files(source: str) -> Iterator[_File]:
-    if web_files.is_web(source):
-        about = object_stores.stat(source)
-        yield _File(source, about.bytes, about.version)
-        return
-    bucket = "/".join(source.split("/", 3)[:3])
-    found = list(object_stores.listed(source))
-    if not found:
-        try:
-            found = [object_stores.stat(source)]
-        except FileNotFoundError as error:
-            raise _nothing_at(source) from error
-    for each in found:
-        yield _File(f"{bucket}/{each.path}", each.bytes, each.version)
-
-
-def _nothing_at(source: str) -> NotThere:
-    return NotThere(f"{source} does not exist: give a folder, a file, or a URI such as s3://bucket/prefix")
+def _no_videos(source: str, left_out: Sequence[LeftOut], gone: Sequence[str]) -> str:
+    counts, _ = _counted(left_out)
+    met = f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
+    lost = f"; {len(gone)} files of earlier shards are gone" if gone else ""
+    kinds = " ".join(sorted(VIDEO_SUFFIXES))
+    return f"there are no videos in {web_files.shown(source)}{met}{lost}; videos end in {kinds}"
 
 
 def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:

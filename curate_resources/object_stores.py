@@ -7,13 +7,14 @@ read is compared in length; the error at the end names the object and the cause.
 
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from curate_resources import web_files
+from curate_resources.s3_listing import s3_pages
 from curate_resources.storage_profiles import aws_client, store_options
 from curate_resources.stored_object import (
     BODY_ATTEMPTS,
@@ -24,6 +25,7 @@ from curate_resources.stored_object import (
     StorageRefuses,
     StorageUnavailable,
     StoredObject,
+    has_control,
     repeated,
     utf8,
 )
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 _BUCKET = re.compile(r"[A-Za-z0-9$_.-]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def stat(uri: str) -> StoredObject:
@@ -122,19 +123,33 @@ def delete(uri: str) -> None:
         obstore.delete(store, path)
 
 
-def listed(uri: str, after: str | None = None) -> Iterator[StoredObject]:
+def listed(
+    uri: str, after: str | None = None, unnamed: Callable[[str], None] = lambda key: None
+) -> Iterator[StoredObject]:
     """The objects below a folder, in the order of their paths, page by page.
 
     Args:
         after: only those whose path in the bucket comes after this one.
+        unnamed: is told the keys of objects that are left out, because nothing can be done with such a path.
+
+    Raises:
+        StorageUnavailable: the store does not answer, or refuses; or is not S3 and has such a key.
     """
-    broken = 0
+    broken, pages = 0, _pages
     while True:
         try:
-            for page in _pages(uri, after):
-                yield from page
-                after, broken = page[-1].path, 0
+            for page in pages(uri, after):
+                for key, found in page:
+                    if found is not None:
+                        yield found
+                    else:
+                        unnamed(key)
+                after, broken = page[-1][0], 0
             return
+        except _Unnameable as error:
+            if not uri.startswith("s3://"):
+                raise StorageRefuses(f"{uri}: {error}; rename this object, or name the folders beside it") from error
+            pages = _s3_pages
         except StorageUnavailable:
             broken += 1
             if broken == BODY_ATTEMPTS:
@@ -142,29 +157,76 @@ def listed(uri: str, after: str | None = None) -> Iterator[StoredObject]:
             time.sleep(0.5 * 2**broken)
 
 
-def _pages(uri: str, after: str | None) -> Iterator[list[StoredObject]]:
+class _Unnameable(Exception):
+    """A listing has a key that the client cannot hold, and ends there."""
+
+
+_Listed = tuple[str, StoredObject | None]
+"""A key, and its object if it can be named."""
+
+
+def _pages(uri: str, after: str | None) -> Iterator[list[_Listed]]:
     import obstore
 
     store, path = opened(uri)
-    with told(uri):
+    with told(uri), _held_names():
         for page in obstore.list(store, path or None, offset=after, chunk_size=1000):
             if page:
-                yield [_object(meta) for meta in page]
+                yield [(meta["path"], _object(meta)) for meta in page]
+
+
+@contextmanager
+def _held_names() -> Generator[None, None, None]:
+    from obstore import exceptions
+
+    try:
+        yield
+    except exceptions.InvalidPathError as error:
+        raise _Unnameable(_cause(error)) from error
+    except exceptions.BaseError as error:
+        if "invalid list response" in str(error):  # a control character is no XML
+            raise _Unnameable(_cause(error)) from error
+        raise
+
+
+def _s3_pages(uri: str, after: str | None) -> Iterator[list[_Listed]]:
+    bucket, path = parted(uri)
+    for page in s3_pages(uri, bucket.partition("://")[2], f"{path.rstrip('/')}/" if path else "", after):
+        if found := page.get("Contents"):
+            yield [(each["Key"], _s3_object(each)) for each in found]
+
+
+def _s3_object(meta: dict[str, Any]) -> StoredObject | None:
+    path = meta["Key"].removesuffix("/")
+    if unnameable(path):
+        return None
+    return StoredObject(path, meta["Size"], meta["LastModified"].timestamp(), meta["ETag"])
 
 
 def children(uri: str) -> tuple[list[str], list[StoredObject]]:
-    """The names of the folders directly below a folder, and the objects directly in it; both sorted."""
+    """The names of the folders directly below a folder, and the objects directly in it; both sorted. What cannot be
+    named is left out."""
     import obstore
 
     store, path = opened(uri)
 
     def found() -> Any:
-        with told(uri):
+        with told(uri), _held_names():
             return obstore.list_with_delimiter(store, path or None)
 
-    whole = repeated(found)
-    folders = sorted(prefix.rstrip("/").rpartition("/")[2] for prefix in whole["common_prefixes"])
-    return folders, sorted(map(_object, whole["objects"]), key=lambda each: each.path)
+    try:
+        whole = repeated(found)
+        prefixes, objects = whole["common_prefixes"], list(map(_object, whole["objects"]))
+    except _Unnameable as error:
+        if not uri.startswith("s3://"):
+            raise StorageRefuses(f"{uri}: {error}; rename this object") from error
+        bucket = parted(uri)[0].partition("://")[2]
+        pages = list(s3_pages(uri, bucket, f"{path.rstrip('/')}/" if path else "", None, "/"))
+        prefixes = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
+        objects = [_s3_object(each) for page in pages for each in page.get("Contents", [])]
+    names = [prefix.rstrip("/") for prefix in prefixes if not unnameable(prefix.removesuffix("/"))]
+    folders = sorted(name.rpartition("/")[2] for name in names)
+    return folders, sorted((each for each in objects if each is not None), key=lambda each: each.path)
 
 
 def buckets(uri: str) -> list[str]:
@@ -224,7 +286,7 @@ def unnameable(path: str) -> str | None:
     """Why neither files nor tables can have a path in a bucket, though stores allow it; None: they can."""
     if path and not {"", ".", ".."}.isdisjoint(path.split("/")):
         return "its path has a part that is empty, `.` or `..`"
-    if _CONTROL.search(path):
+    if has_control(path):
         return "its path has a control character"
     return None if utf8(path) else "its path is not UTF-8"
 

@@ -12,14 +12,13 @@ The file is `<root>/sources.yaml`, or what `CURATE_SOURCES` names.
 import os
 import re
 from functools import cache
-from pathlib import PurePosixPath
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from curate_resources.manifests import VIDEO_SUFFIXES
 from curate_resources.storage import Storage
 from curate_resources.suggestions import wrong_settings
+from curate_resources.video_names import is_leftover, like_video
 from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
@@ -96,10 +95,10 @@ class Source(StrictModel):
         return self.settle_seconds if self.events is None else 0.0
 
     def takes(self, path: str) -> bool:
-        """Whether a file is one of its videos, by its path below the folder that was found."""
-        suffix = PurePosixPath(path).suffix.lower()
-        wanted = _matches(path, self.include) if self.include else suffix in VIDEO_SUFFIXES
-        return wanted and not _matches(path, self.exclude)
+        """Whether a file is one of its videos, by its path below the folder that was found. What other programs leave
+        there is none, whatever is included."""
+        wanted = _matches(path, self.include) if self.include else like_video(path)
+        return wanted and not is_leftover(path) and not _matches(path, self.exclude)
 
 
 class Automation(StrictModel):

@@ -1,7 +1,6 @@
 """Everything lives under one root, a folder or a bucket; this is the only module that opens its files."""
 
 import os
-import re
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
@@ -14,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from curate_resources import object_stores, web_files
 from curate_resources.storage_profiles import store_options
-from curate_resources.stored_object import utf8
+from curate_resources.stored_object import has_control, utf8
 from gpu_kernels.errors import UserError
 
 DEFAULT_ROOT = "./curate-data"
@@ -36,7 +35,7 @@ def root_uri(root: str | None = None) -> str:
     uri = local_path(given) if is_local(given) else given.rstrip("/")
     why = None if utf8(uri) else "its path is not UTF-8"
     if is_local(uri):
-        why = why or ("its path has a control character" if re.search(r"[\x00-\x1f\x7f]", uri) else None)
+        why = why or ("its path has a control character" if has_control(uri) else None)
     else:
         room = _LONGEST_KEY - _LONGEST_PATH - len(object_stores.parted(uri)[1].encode())
         why = why or (f"its path is {-room} bytes too long for what is written below it" if room < 0 else None)

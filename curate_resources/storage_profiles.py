@@ -139,17 +139,20 @@ def store_options(uri: str) -> dict[str, str]:
     return _options(name, scheme)
 
 
-def aws_client(service: str, account: str, endpoint: str | None) -> Any:
+def aws_client(service: str, account: str, endpoint: str | None, signed: bool = True) -> Any:
     """A client of AWS's own library, for what is no object.
 
     Args:
         account: a URI whose credentials are used, or the name of a profile.
         endpoint: URL of the service; where not said, AWS's own.
+        signed: whether its requests are.
 
     Raises:
         StorageSettingsError: there is no such profile.
     """
     import boto3
+    import botocore
+    import botocore.config
 
     if "://" not in account and account not in storage_settings().profiles:
         hint = did_you_mean(account, storage_settings().profiles)
@@ -163,6 +166,7 @@ def aws_client(service: str, account: str, endpoint: str | None) -> Any:
         aws_access_key_id=options.get("aws_access_key_id"),
         aws_secret_access_key=options.get("aws_secret_access_key"),
         aws_session_token=options.get("aws_session_token"),
+        config=None if signed else botocore.config.Config(signature_version=botocore.UNSIGNED),
     )
 
 

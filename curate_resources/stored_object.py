@@ -1,5 +1,6 @@
 """What stores and servers have in common: what is known of an object, and patience with them."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ TIMEOUT = timedelta(seconds=60)
 BODY_ATTEMPTS = 4
 
 _T = TypeVar("_T")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class StorageUnavailable(OperatingError, OSError):
@@ -75,3 +77,8 @@ def utf8(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def has_control(path: str) -> bool:
+    """Whether a path has a control character, as the paths of tables and objects cannot."""
+    return _CONTROL.search(path) is not None

@@ -20,8 +20,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
+from curate_resources.listing import EMPTY, LEFTOVER, OTHER, UNNAMEABLE, LeftOut
+from curate_resources.own_files import mark
 from curate_resources.range_file import range_file
 from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.stored_object import has_control
+from curate_resources.video_names import is_leftover, like_video
 from curate_resources.web_files import is_web
 from gpu_kernels.errors import UserError
 
@@ -58,10 +62,10 @@ class ZippedVideo:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a ZIP holds: its videos by name, and how many other files."""
+    """What a ZIP holds: its videos by name, and what else."""
 
     videos: tuple[ZippedVideo, ...]
-    others: int
+    left_out: tuple[LeftOut, ...]
 
 
 def is_zip(source: str) -> bool:
@@ -70,8 +74,8 @@ def is_zip(source: str) -> bool:
     return path.lower().endswith(".zip") and not (is_local(source) and Path(local_path(source)).is_dir())
 
 
-def unpack(storage: Storage, source: str, suffixes: frozenset[str]) -> Unpacked:
-    """Unpack the members of a ZIP that end like a video, except those that are there already.
+def unpack(storage: Storage, source: str) -> Unpacked:
+    """Unpack the videos of a ZIP, except those that are there already.
 
     Raises:
         ZipRefused: it is no ZIP, or a member is encrypted, leads out of it, is there twice, or expands too much.
@@ -80,7 +84,8 @@ def unpack(storage: Storage, source: str, suffixes: frozenset[str]) -> Unpacked:
     shown = source.partition("?")[0] if is_web(source) else source
     with range_file(source) as file, _refusing(shown), zipfile.ZipFile(_Bounded(file)) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
-        videos = _videos(members, suffixes)
+        left_out = {member.filename: why for member in members if (why := _why_left_out(member)) is not None}
+        videos = _videos(members, left_out)
         _check_extents(members, archive.start_dir)
         folder = f"{FOLDER}/{_identity(videos)}"
         paths = {f"{folder}/{name}": member for name, member in sorted(videos.items())}
@@ -89,19 +94,30 @@ def unpack(storage: Storage, source: str, suffixes: frozenset[str]) -> Unpacked:
         for path, member in wanting.items():
             with archive.open(member) as content, storage.writer(path) as target:
                 shutil.copyfileobj(content, target, _BLOCK)
+            mark(storage)
     found = tuple(ZippedVideo(path, member.file_size, member.CRC) for path, member in paths.items())
-    return Unpacked(found, len(members) - len(videos))
+    return Unpacked(found, tuple(LeftOut(f"{shown}/{name}", why) for name, why in left_out.items()))
 
 
-def _videos(members: Sequence[zipfile.ZipInfo], suffixes: frozenset[str]) -> dict[str, zipfile.ZipInfo]:
+def _why_left_out(member: zipfile.ZipInfo) -> str | None:
+    if is_leftover(member.filename):
+        return LEFTOVER
+    if not like_video(member.filename):
+        return OTHER
+    if has_control(member.filename):
+        return UNNAMEABLE
+    return EMPTY if not member.file_size else None
+
+
+def _videos(members: Sequence[zipfile.ZipInfo], left_out: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
     """The videos by their names, each of which leads to a place of its own below a folder."""
     if len(members) > _MOST_MEMBERS:
         raise ZipRefused(f"it has more than {_MOST_MEMBERS} members")
     videos: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        path = PurePosixPath(member.filename)
-        if path.suffix.lower() not in suffixes:
+        if member.filename in left_out:
             continue
+        path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or _DRIVE.match(member.filename):
             raise ZipRefused(f"member {member.filename!r} leads out of it")
         if str(path) in videos:

@@ -1,12 +1,13 @@
 """`curate add`: videos into shards."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate_cli.command import OK, Json, Root
-from curate_cli.printing import print_document, results
+from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_resources.manifests import Added
@@ -24,13 +25,16 @@ def add(
     preset: Annotated[
         str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml, or cosmos.")
     ] = None,
+    forget_gone: Annotated[
+        bool, typer.Option(help="Take files that are gone from the source out of their shards.")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
     from curate_assets.presets import ShardSettings
     from curate_assets.runs import dagster_home, dagster_instance, register_shards
-    from curate_resources.manifests import Manifests, shard_name
+    from curate_resources.manifests import Manifests, given_shard_name, shard_name
     from curate_resources.storage import Storage, root_uri
 
     storage = Storage(root_uri(root))
@@ -38,15 +42,15 @@ def add(
     if preset is not None:
         ShardSettings.read(storage).preset(preset)  # for its errors
     manifests = Manifests(storage)
-    size = int(gib_per_shard * (1 << 30))
-    added = manifests.add(source, shard_name(name or source), videos_per_shard, size, preset)
+    size, series = int(gib_per_shard * (1 << 30)), given_shard_name(name) if name else shard_name(source)
+    added = manifests.add(source, series, videos_per_shard, size, preset, forget_gone)
     with dagster_instance(storage.root) as instance:
         register_shards(instance, manifests.shards())
-    _print_added(added, storage.root, as_json)
+    _print_added(added, storage.root, forget_gone, as_json)
     return OK
 
 
-def _print_added(result: "Added", root: str, as_json: bool) -> None:
+def _print_added(result: "Added", root: str, forgotten: bool, as_json: bool) -> None:
     """What `curate add` did."""
     if as_json:
         print_document({"root": root, **asdict(result)})
@@ -55,9 +59,18 @@ def _print_added(result: "Added", root: str, as_json: bool) -> None:
     renewed = f" ({result.renewed_files} with a renewed URL)" if result.renewed_files else ""
     console.print(
         f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
-        f"{result.changed_files} changed, {result.known_files} known before{renewed}, "
-        f"{result.ignored_files} other files ignored"
+        f"{result.changed_files} changed, {result.known_files} known before{renewed}"
     )
+    for reason, count in result.left_out.items():
+        console.print(f"  [dim]left out:[/dim] {count} {reason}{_some(result.first_left_out.get(reason, ()), count)}")
+    if result.gone_files:
+        what = (
+            "They are forgotten: their rows go when their shards are materialized again"
+            if forgotten
+            else "Their rows stay, and fail where the file has to be read again. Put them back, or give --forget-gone"
+        )
+        named = _some(result.first_gone, result.gone_files)
+        console.print(f"  [yellow]gone:[/yellow] {result.gone_files} files of earlier shards{named}. {what}.")
     for shard in result.new_shards:
         console.print(f"  [green]+[/green] {shard}")
     for shard in result.changed_shards:
@@ -69,3 +82,9 @@ def _print_added(result: "Added", root: str, as_json: bool) -> None:
         )
     if result.new_shards or result.changed_shards:
         console.print("Next: [bold]curate materialize[/bold], or backfill in the Dagster UI.")
+
+
+def _some(first: Sequence[str], count: int) -> str:
+    if not first:
+        return ""
+    return escaped(f": {', '.join(first)}{', ...' if count > len(first) else ''}")

@@ -84,7 +84,7 @@ def test_files_that_are_still_written_wait_and_those_after_them_do_not(watched):
     assert watched.discovery.look(now=LONG_AGO + 1000).files == 3
     watched.put("a.mp4", LONG_AGO + 1050)
     assert watched.discovery.look(now=LONG_AGO + 1100).files == 0
-    (watched.folder / "e.mp4").write_bytes(b"")
+    (watched.folder / "e.mp4").write_bytes(b"x")
     os.utime(watched.folder / "e.mp4", (LONG_AGO + 1100, LONG_AGO + 1100))
     assert watched.discovery.look(now=LONG_AGO + 1100).unsettled == 2
     (watched.folder / "e.mp4").rename(watched.folder / "f.mp4")  # e was a temporary name

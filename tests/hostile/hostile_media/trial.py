@@ -157,6 +157,10 @@ def _judged(tables: Tables, outcomes: dict[str, Outcome], config: CurationConfig
     found: list[str] = []
     for uri, outcome in outcomes.items():
         own = source_rows.get(uri, [])
+        if not outcome.file.data:  # empty files are no sources
+            outcome.status = "empty"
+            found += [f"{outcome.file.path!r} is empty and has a row"] if own else []
+            continue
         if len(own) != 1:
             found.append(f"{outcome.file.path!r} has {len(own)} rows in source_videos")
             continue
