@@ -31,6 +31,27 @@ SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
 """Presets that every root has; a file of that name under the root goes before it."""
 
 
+class StageResources(StrictModel):
+    """What the workers of one stage occupy; what is not said is what the stage asks for by itself."""
+
+    cpus: float | None = Field(default=None, ge=0)
+    """CPUs of one worker."""
+    gpus: float | None = Field(default=None, ge=0)
+    """GPUs of one worker: a fraction of one, which it shares with other workers, or whole ones."""
+    memory_gib: float | None = Field(default=None, ge=0)
+    """GiB of main memory of one worker, as Ray counts it: fewer workers are placed where it is scarce."""
+    min_workers: int | None = Field(default=None, ge=1)
+    """Workers that must have their place before a run starts."""
+    max_workers: int | None = Field(default=None, ge=1)
+    """Most workers of a run."""
+
+    @model_validator(mode="after")
+    def _whole_or_shared(self) -> "StageResources":
+        if self.gpus is not None and self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError(f"gpus is a fraction of one device or a number of whole ones, not {self.gpus:g}")
+        return self
+
+
 class EngineConfig(StrictModel):
     """Where stages run. Never changes a result."""
 
@@ -48,6 +69,11 @@ class EngineConfig(StrictModel):
     environments: dict[str, str] = Field(default_factory=dict)
     """By stage, the Python that its workers run in: an interpreter's path, or `pixi:` and the name of an environment of
     `pixi.toml`. It must have this project's dependencies; where not said, the run's own."""
+    stages: dict[str, StageResources] = Field(default_factory=dict)
+    """By stage (`probe`, `scan`, `split`, `score_motion`, `embed`, `select`, `caption`, `cut`), what its workers occupy
+    where that is not what the stage asks for, such as `scan: {gpus: 0.25}`: `cpus` and `memory_gib` of one worker; its
+    `gpus`, a fraction of one device or whole ones; `min_workers`, which must have their place before a run starts, and
+    `max_workers`."""
 
 
 class ClusterConfig(StrictModel):
@@ -70,6 +96,16 @@ class ClusterConfig(StrictModel):
     """CPUs that an autoscaling cluster can grow to on one machine; where not said, what there is now."""
     capacity_gpus: float = Field(default=0, ge=0)
     """Likewise, GPUs."""
+    answer_seconds: float = Field(default=120, gt=0)
+    """How long a cluster or job server that does not answer is waited for. The run then ends; where only the warm
+    cluster does not answer, it starts one of its own."""
+    queue_minutes: float | None = Field(default=360, gt=0)
+    """How long a run waits for its place in a cluster that is full, or for its job to begin; `null`: for ever."""
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """The same in seconds."""
+        return None if self.queue_minutes is None else self.queue_minutes * 60
 
     @model_validator(mode="after")
     def _complete(self) -> "ClusterConfig":

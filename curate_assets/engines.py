@@ -19,13 +19,14 @@ def engine_of(config: CurationConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
     engine, cluster = config.engine, config.cluster
     if engine.kind == "in_process":
-        return InProcessEngine()
+        return InProcessEngine(engine.environments)
     capacity = None
     if cluster.capacity_cpus is not None:
         capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
     environments = {stage: interpreter(environment) for stage, environment in engine.environments.items()}
-    ray = RayEngine(RayCluster(engine.cpus, capacity), engine.layout, environments)
-    return ray if engine.kind == "ray" else AutoEngine(ray)
+    ray_cluster = RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds)
+    ray = RayEngine(ray_cluster, engine.layout, environments)
+    return ray if engine.kind == "ray" else AutoEngine(ray, environments)
 
 
 def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
@@ -44,13 +45,20 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         failed_only=plan.failed_only,
         mode=config.engine.mode,
     )
-    return run_job(spec, server, config.cluster.python)
+    return run_job(
+        spec,
+        server,
+        config.cluster.python,
+        answer_seconds=config.cluster.answer_seconds,
+        queue_seconds=config.cluster.queue_seconds,
+    )
 
 
 def _job_server(config: CurationConfig) -> JobServer | None:
     cluster = config.cluster
     if cluster.mode == "cluster":
-        return RayJobServer(cluster.address, cluster.token_path)
+        return RayJobServer(cluster.address, cluster.token_path, cluster.answer_seconds)
     if cluster.mode == "kuberay":
-        return KubeRayJobs(cluster.namespace, cluster_spec(cluster.kuberay_template))
+        spec = cluster_spec(cluster.kuberay_template)
+        return KubeRayJobs(cluster.namespace, spec, answer_seconds=cluster.answer_seconds)
     return None

@@ -68,6 +68,8 @@ def _type(kind: Any, name: str) -> Any:
         return dg.Noneable(_type(inner, name))
     if origin is dict:
         return dg.Map(*(_type(argument, name) for argument in arguments))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return dg.Shape(config_schema(kind))
     if origin is Literal:
         return dg.Enum(name, [dg.EnumValue(choice) for choice in arguments])
     return {str: dg.String, int: dg.Int, float: dg.Float, bool: dg.Bool}[kind]

@@ -8,7 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from curate_assets.config import ConfigError, CurationConfig
+from curate_assets.config import ConfigError, CurationConfig, StageResources
 from curate_assets.config_file import as_yaml
 from curate_assets.video.stages import TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
@@ -133,6 +133,7 @@ def _type(field: FieldInfo) -> str:
         float: "number",
         bool: "`true` or `false`",
         dict[str, str]: "texts by name",
+        dict[str, StageResources]: "mappings by name",
     }
     limits = [
         f"{words} `{getattr(bound, name)}`"

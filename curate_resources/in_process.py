@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +12,11 @@ import pyarrow as pa
 from curate_resources.computation import Computation, Rows, Treatment
 from curate_resources.node_setup import prepared
 from curate_resources.plan import Plan
+from curate_resources.pools import Node, PlanDoesNotFit, placed_on
 from curate_resources.stage import Row, Work, Worker
 from curate_resources.unit import Unit
+from gpu_kernels.devices import gpu_count
+from gpu_kernels.errors import UserError
 
 _progress = logging.getLogger("curate.progress")
 
@@ -26,11 +30,16 @@ class HeavyWork(BaseException):
 
 class StageRunner:
     """The stages of a plan, with workers that are opened when an item is first computed and kept: models take seconds
-    to load."""
+    to load.
 
-    def __init__(self, plan: Plan, light_only: bool = False) -> None:
+    Args:
+        light_only: refuse what is heavy, and what needs a GPU.
+        apart: names of stages that are refused all the same, because they need an environment of their own.
+    """
+
+    def __init__(self, plan: Plan, light_only: bool = False, apart: frozenset[str] = frozenset()) -> None:
         self._plan = plan
-        self._light_only = light_only
+        self._light_only, self._apart = light_only, apart
         self._treatments = [Treatment(stage, plan) for stage in plan.stages]
         self._workers: dict[int, Worker] = {}
 
@@ -64,7 +73,7 @@ class StageRunner:
 
         def work(work: Work) -> Mapping[str, list[Row]]:
             declared = self._plan.stages[stage]
-            if declared.heavy and self._light_only:
+            if declared.name in self._apart or (self._light_only and (declared.heavy or declared.needs.gpus)):
                 raise HeavyWork(declared.name)
             if stage not in self._workers:
                 prepared(declared, self._plan.config, self._plan.storage)
@@ -110,21 +119,53 @@ class StageRunner:
         return frozenset(name for each in self._plan.stages[stage:] for name in each.inputs)
 
 
+@dataclass(frozen=True)
 class InProcessEngine:
-    """Runs a plan here and now."""
+    """Runs a plan here and now, with the packages and the GPUs of this process.
+
+    Attributes:
+        environments: by stage name, the interpreter that the stage needs, which here it cannot have.
+    """
+
+    environments: Mapping[str, str] = field(default_factory=dict)
 
     def holds(self, plan: Plan) -> bool:
         """Whether all stages of a plan can run at the same time: here they do not."""
         return True
 
     def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
-        """Units in the order given; the list is emptied meanwhile."""
-        if plan.heavy and units:
+        """Units in the order given; the list is emptied meanwhile.
+
+        Raises:
+            UserError: before anything runs: a stage needs an environment of its own.
+            PlanDoesNotFit: before anything runs: a stage needs a GPU, and this process sees none.
+        """
+        if not units:
+            return
+        plan = self._checked(plan)
+        if plan.heavy:
             one_thread_per_process()
         runner = StageRunner(plan)
         units.reverse()
         while units:
             yield runner(units.pop(), lambda _beginning, clips: tell_settled(clips))
+
+    def _checked(self, plan: Plan) -> Plan:
+        for stage in plan.stages:
+            if stage.name in self.environments:
+                raise UserError(
+                    f"stage {stage.name} has an environment of its own (engine.environments), which engine.kind: "
+                    "in_process cannot give it: use auto or ray, or remove the environment"
+                )
+        gpus = gpu_count() if any(stage.needs.gpus for stage in plan.stages) else 0
+        stages = placed_on(plan.stages, [Node(0, gpus)])
+        for stage in stages:
+            if stage.needs.gpus > gpus:
+                raise PlanDoesNotFit(
+                    f"stage {stage.name} needs {stage.needs.gpus:g} GPUs, and this process sees {gpus}: set its device "
+                    "to auto or cpu, or install a GPU driver and a torch that is built for it (`curate doctor` looks)"
+                )
+        return replace(plan, stages=stages)
 
 
 def tell_settled(clips: int) -> None:

@@ -13,11 +13,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from curate_resources.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.plan import Materialized, Mode
 from curate_resources.stage import Stage
 from curate_resources.storage import Storage
@@ -25,7 +26,6 @@ from gpu_kernels.errors import OperatingError, UserError
 
 _log = logging.getLogger("curate.engine")
 
-_PATIENCE_SECONDS = 90
 _Answer = TypeVar("_Answer")
 
 FORWARDED = ("plan", "shard", "done", "total", "source", "settled")
@@ -38,10 +38,6 @@ class JobFailed(OperatingError):
 
 class JobLost(JobFailed):
     """It ended by a fault that passes: asked for once more, the work may well be done."""
-
-
-class ClusterUnreachable(OperatingError):
-    """What runs jobs does not answer, or refuses; the message says where and why."""
 
 
 class ClusterRefuses(ClusterUnreachable):
@@ -77,11 +73,11 @@ def stage_reference(stage: Stage) -> str:
     """A stage as `module:NAME`, to be found by another process.
 
     Raises:
-        UserError: it is no attribute of the module that its worker is defined in.
+        UserError: it is no attribute of the module that its worker is defined in, whatever it was given to run with.
     """
     module = sys.modules[stage.open.__module__]
     for name, value in vars(module).items():
-        if value is stage:
+        if isinstance(value, Stage) and value.name == stage.name and value.open is stage.open:
             return f"{module.__name__}:{name}"
     raise UserError(f"stage {stage.name} must be an attribute of {module.__name__}, where its worker is defined")
 
@@ -133,10 +129,14 @@ class Ledger:
 
 @dataclass(frozen=True)
 class JobState:
-    """How a job fares, as its cluster sees it; `message` is what the cluster says of it."""
+    """A job's status, as its cluster reports it; `message` is what the cluster says of it.
+
+    `waits_for` is what a job that counts as running has yet to get before it begins; empty once it has begun.
+    """
 
     phase: Literal["running", "succeeded", "failed", "stopped"]
     message: str = ""
+    waits_for: str = field(default="", compare=False)
 
 
 class JobServer(Protocol):
@@ -159,17 +159,30 @@ class JobServer(Protocol):
         ...
 
 
-def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float = 1.0) -> Iterator[Materialized]:
+def run_job(
+    spec: JobSpec,
+    server: JobServer,
+    python: str,
+    poll_seconds: float = 1.0,
+    answer_seconds: float = 120.0,
+    queue_seconds: float | None = None,
+) -> Iterator[Materialized]:
     """Have a cluster do what `spec` asks for; yields what was committed, as it comes.
 
     Whoever stops iterating, also by an interrupt, stops the job. A process that is killed does not: the next that asks
     for the same work takes the running job over.
 
+    Args:
+        answer_seconds: how long a server that does not answer is waited for.
+        queue_seconds: how long a job may wait for its cluster before it begins; None: for ever.
+
     Raises:
         JobFailed: the job ended with an error, or was stopped by somebody.
+        ClusterUnreachable: the server does not answer. The job may go on; the next run takes it over.
+        NoPlace: the job did not begin in time, and was stopped.
     """
-    storage = Storage(spec.root)
-    job = _running(spec, storage, server)
+    storage, asked = Storage(spec.root), _Patient(server, answer_seconds)
+    job = _running(spec, storage, asked)
     taken_over = job is not None
     job = job or _next_name(spec, storage)
     over = False
@@ -179,9 +192,9 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
         else:
             command = shlex.join([python, "-m", "curate_assets.job", spec.root, job])
             Ledger(storage, job).specify(spec)
-            _patiently(lambda: server.submit(job, command))
+            asked.submit(job, command)
             _log.info("job %s was submitted", job)
-        yield from _followed(job, Ledger(storage, job), server, poll_seconds)
+        yield from _followed(job, Ledger(storage, job), asked, poll_seconds, queue_seconds)
         over = True
     except (JobFailed, ClusterUnreachable):
         over = True  # a job that cannot be reached may go on: the next run takes it over
@@ -191,10 +204,13 @@ def run_job(spec: JobSpec, server: JobServer, python: str, poll_seconds: float =
             server.stop(job)
 
 
-def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) -> Iterator[Materialized]:
+def _followed(
+    job: str, ledger: Ledger, server: JobServer, poll_seconds: float, queue_seconds: float | None
+) -> Iterator[Materialized]:
     seen = printed = 0
+    queue = Wait(f"job {job} to begin", queue_seconds)
     while True:
-        state = _patiently(lambda: server.state(job))  # first: what was committed before it ended is then in the ledger
+        state = server.state(job)  # first: what was committed before it ended is then in the ledger
         for done in ledger.entries(seen):
             seen += 1
             yield done
@@ -203,6 +219,11 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
             raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
         if state.phase != "running":
             break
+        if state.waits_for and not queue.go_on(state.waits_for):
+            raise NoPlace(
+                f"job {job} has not begun in {queue.seconds / 60:.0f} minutes (cluster.queue_minutes) and is stopped: "
+                f"{state.waits_for}"
+            )
         time.sleep(poll_seconds)
     end = ledger.end()
     if end is None or state.phase == "stopped":
@@ -212,16 +233,34 @@ def _followed(job: str, ledger: Ledger, server: JobServer, poll_seconds: float) 
         raise (JobLost if end.get("passes") else JobFailed)(str(end["error"]))
 
 
-def _patiently(ask: Callable[[], _Answer]) -> _Answer:
-    """Ask a server that may be away for a moment."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            return ask()
-        except ClusterUnreachable as error:
-            if isinstance(error, ClusterRefuses) or time.monotonic() > deadline:
-                raise
-            time.sleep(2)
+@dataclass(frozen=True)
+class _Patient:
+    """A server that may be away for a moment, and is then asked again."""
+
+    server: JobServer
+    most_seconds: float
+
+    def submit(self, job: str, command: str) -> None:
+        self._asked(lambda: self.server.submit(job, command))
+
+    def state(self, job: str) -> JobState | None:
+        return self._asked(lambda: self.server.state(job))
+
+    def log(self, job: str) -> str:
+        return self.server.log(job)
+
+    def stop(self, job: str) -> None:
+        self.server.stop(job)
+
+    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
+        wait = Wait("what runs jobs to answer", self.most_seconds)
+        while True:
+            try:
+                return ask()
+            except ClusterUnreachable as error:
+                if isinstance(error, ClusterRefuses) or not wait.go_on(str(error)):
+                    raise
+                time.sleep(2)
 
 
 def _relay(log: str, printed: int) -> int:

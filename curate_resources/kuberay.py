@@ -5,20 +5,22 @@ Not run on a real Kubernetes yet: exercised over HTTP against a stand-in of its 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from curate_resources.jobs import ClusterUnreachable, JobState
+from curate_resources.jobs import JobState
+from curate_resources.patience import ClusterUnreachable, answered
 from gpu_kernels.errors import UserError
 
 _GROUP, _VERSION, _PLURAL = "ray.io", "v1", "rayjobs"
 _SUBMITTER = "ray-job-submitter"
 """The container, made by the operator, that submits a job and prints what it prints."""
+_Answer = TypeVar("_Answer")
 
 
 class ClusterTemplateError(UserError):
@@ -51,12 +53,14 @@ class KubeRayJobs:
         cluster: the RayCluster's spec: image, head and worker groups.
         keep_seconds: how long the cluster of a job stays after its end, to be looked at. The RayJob and its log stay.
         retries: how often a request is tried again, more and more slowly: eight times are over a minute.
+        answer_seconds: how long an answer is waited for, with all that.
     """
 
     namespace: str
     cluster: dict[str, Any] = field(default_factory=dict)
     keep_seconds: int = 300
     retries: int = 8
+    answer_seconds: float = 120.0
 
     def manifest(self, job: str, command: str) -> dict[str, Any]:
         """The RayJob of a job."""
@@ -99,8 +103,8 @@ class KubeRayJobs:
         from kubernetes.client import ApiException, CoreV1Api
         from urllib3.exceptions import HTTPError
 
-        core: Any = CoreV1Api(self._client)
-        try:
+        def read() -> str:
+            core: Any = CoreV1Api(self._client)
             pods = core.list_namespaced_pod(self.namespace, label_selector=f"job-name={job}").items
             if not pods:
                 return ""
@@ -110,7 +114,10 @@ class KubeRayJobs:
                 newest.metadata.name, self.namespace, container=_SUBMITTER, _preload_content=False
             )
             return answer.data.decode(errors="replace")
-        except (ApiException, HTTPError):
+
+        try:
+            return self._answer(read)
+        except (ApiException, HTTPError, ClusterUnreachable):
             return ""
 
     def stop(self, job: str) -> None:
@@ -126,9 +133,12 @@ class KubeRayJobs:
         from kubernetes.client import ApiException, CustomObjectsApi
         from urllib3.exceptions import HTTPError
 
-        request = getattr(CustomObjectsApi(self._client), f"{verb}_namespaced_custom_object")
-        try:
+        def ask() -> Any:
+            request = getattr(CustomObjectsApi(self._client), f"{verb}_namespaced_custom_object")
             return request(_GROUP, _VERSION, self.namespace, _PLURAL, *arguments)
+
+        try:
+            return self._answer(ask)
         except ApiException as error:
             if error.status == passing:
                 return None
@@ -140,6 +150,10 @@ class KubeRayJobs:
             raise ClusterUnreachable(
                 f"no Kubernetes API server answers at {self._client.configuration.host}: {error}"
             ) from error
+
+    def _answer(self, ask: Callable[[], _Answer]) -> _Answer:
+        # An API server that takes a connection and says nothing is waited for without end by its client.
+        return answered("the Kubernetes API server", ask, self.answer_seconds, "see `kubectl cluster-info`")
 
     @cached_property
     def _client(self) -> Any:
@@ -181,7 +195,9 @@ def _state(rayjob: Mapping[str, Any]) -> JobState:
         return JobState("failed", message)
     if "deletionTimestamp" in rayjob["metadata"]:  # the operator holds it until its Ray job has ended
         return JobState("stopped", "it is being deleted")
-    return JobState("running", message)
+    begun = job is not None and job != "PENDING"
+    waits_for = "" if begun else message or f"its cluster is not ready ({deployment or 'the operator has not seen it'})"
+    return JobState("running", message, waits_for)
 
 
 def _reason(error: Any) -> str:

@@ -7,17 +7,20 @@ from curate_resources.private_folder import private_folder
 from curate_resources.stage import Stage
 from curate_resources.storage import Storage
 
-_done: set[str] = set()
+_done: list[tuple[Any, Any, str]] = []
+"""What was prepared in this process: by what, under which configuration, for which root."""
 
 
 def prepared(stage: Stage, config: Any, storage: Storage) -> None:
-    """Run the stage's `prepare`, one process of this machine at a time and each process once.
+    """Run the stage's `prepare`, one process of this machine at a time, and in each process once for a configuration:
+    another one may name another model.
 
     The second process finds what the first one has fetched: `prepare` has to look before it fetches.
     """
-    if stage.prepare is None or stage.name in _done:
+    about = (stage.prepare, config, storage.root)
+    if stage.prepare is None or about in _done:
         return
     with (private_folder("locks") / f"{stage.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released with the file, also when the process dies
         stage.prepare(config, storage)
-    _done.add(stage.name)
+    _done.append(about)

@@ -9,28 +9,46 @@ divide one long video among workers nor say which row ended a worker.
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 
 from curate_resources.crew import MOST_PER_CALL, Call, Crew, Worker
 from curate_resources.flow import Ended, Flow, Task
 from curate_resources.in_process import tell_settled
+from curate_resources.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.plan import Plan
-from curate_resources.pools import Layout, PlanDoesNotFit, Pool, check_stage, pools
-from curate_resources.ray_cluster import RayCluster
+from curate_resources.pools import (
+    Layout,
+    Node,
+    PlanDoesNotFit,
+    Pool,
+    check_stage,
+    holds_one_more,
+    placed_on,
+    places,
+    pools,
+)
+from curate_resources.ray_cluster import GIB, RayCluster
 from curate_resources.stage_actor import Done, Order, Place, Settled, StageActor
 from curate_resources.unit import Unit, joined
 
 _log = logging.getLogger("curate.engine")
-_progress = logging.getLogger("curate.progress")
 
 _LULL_SECONDS = 5.0
 _LOOK_AROUND_SECONDS = 2.0
 _PUT_BYTES = 8 << 20
 _STORE_SHARE = 1 / 16
 """Of the cluster's object store, for units between pools: no more are begun while they take it."""
+_QUEUE_SAY_SECONDS = 10.0
+"""A run that waits for its place says so after this long."""
+_START_SECONDS = 600.0
+"""How long the process of a worker that has its place may take to start."""
+_RESERVATION = "curate-run-"
+"""How the names of our reservations begin."""
 _NODE_DIED = "its node has died"
 """How Ray's error says that an actor went down with its machine."""
 _STILLBORN = 3
@@ -58,7 +76,7 @@ class RayEngine:
         Raises:
             PlanDoesNotFit: there is a stage that it cannot even hold alone.
         """
-        nodes = self.cluster.nodes(any(stage.needs.gpus for stage in plan.stages))
+        nodes = self.cluster.nodes()
         for stage in plan.stages:
             check_stage(stage, nodes)
         try:
@@ -77,30 +95,42 @@ class RayEngine:
         if not units:
             return
         ray = self.cluster.connected()
-        compiled = pools(plan.stages, self.cluster.nodes(True), self.layout, self.environments)
-        with _Run(ray, plan, compiled, units) as run:
+        nodes = self.cluster.nodes()
+        plan = replace(plan, stages=placed_on(plan.stages, nodes))
+        compiled = pools(plan.stages, nodes, self.layout, self.environments)
+        with _Run(ray, self.cluster, nodes, plan, compiled, units) as run:
             yield from run.finished_units()
 
 
 class _Run:
     """One plan on its way; a context that leaves neither actors nor reservations behind."""
 
-    def __init__(self, ray: Any, plan: Plan, compiled: Sequence[Pool], units: list[Unit]) -> None:
-        self._ray, self._plan = ray, plan
+    def __init__(
+        self,
+        ray: Any,
+        cluster: RayCluster,
+        nodes: Sequence[Node],
+        plan: Plan,
+        compiled: Sequence[Pool],
+        units: list[Unit],
+    ) -> None:
+        self._ray, self._cluster, self._nodes, self._plan = ray, cluster, nodes, plan
         self._started = time.monotonic()
         self._looked = 0.0
         self._sources = [unit.source for unit in units]
         numbers = [number for number, pool in enumerate(compiled) for _ in pool.stages]
         self._flow = Flow(numbers, self._put(units), len(units))
-        self._most_bytes = ray.cluster_resources().get("object_store_memory", 0) * _STORE_SHARE
+        store_bytes = cluster.ask(ray.cluster_resources).get("object_store_memory", 0)
+        self._most_bytes = store_bytes * _STORE_SHARE
         shared = ray.put(plan)
         self._crews = [
-            Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages)))
+            Crew(pool, number, self._actor_class(pool), (shared, pool.first + len(pool.stages), pool.gpus))
             for number, pool in enumerate(compiled)
         ]
         self._group: Any = None
         self._strategies: list[Any] = []
         self._others_wait = False
+        self._start_wait: Wait | None = None
 
     def __enter__(self) -> "_Run":
         try:
@@ -111,6 +141,11 @@ class _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A head that does not answer finds out itself that this driver is gone, and then clears up.
+        with suppress(ClusterUnreachable):
+            self._cluster.ask(self._clear_up)
+
+    def _clear_up(self) -> None:
         for crew in self._crews:
             for worker in crew.workers:
                 self._ray.kill(worker.actor)
@@ -133,6 +168,7 @@ class _Run:
         options: dict[str, Any] = {
             "num_cpus": pool.cpus,
             "num_gpus": pool.gpus or None,
+            "memory": int(pool.memory_gib * GIB) or None,
             "max_restarts": 0,  # a worker that dies is replaced here, where it is known what it was doing
             "max_task_retries": 0,
         }
@@ -146,27 +182,43 @@ class _Run:
         from ray.util import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        of_pools = [crew for crew in self._crews for _ in range(crew.pool.least)]
-        bundles = [{"CPU": crew.pool.cpus, **({"GPU": crew.pool.gpus} if crew.pool.gpus else {})} for crew in of_pools]
-        self._group = placement_group(bundles, strategy="PACK")
-        while not self._group.wait(timeout_seconds=10):
-            wants = "; ".join(crew.pool.needs for crew in self._crews)
-            free = self._ray.available_resources()
-            _progress.info(
-                "waiting for the cluster: %s; free now: %g CPUs, %g GPUs", wants, free.get("CPU", 0), free.get("GPU", 0)
-            )
+        reserved = places([crew.pool for crew in self._crews], self._nodes)
+        assert reserved is not None, "pools that find no place are refused before"
+        bundles = [
+            {
+                "CPU": place.cpus,
+                **({"GPU": place.gpus} if place.gpus else {}),
+                **({"memory": int(place.memory_gib * GIB)} if place.memory_gib else {}),
+            }
+            for place in reserved
+        ]
+        name = f"{_RESERVATION}{uuid4().hex}"
+        self._group = self._cluster.ask(lambda: placement_group(bundles, strategy="PACK", name=name))
+        wants = "; ".join(crew.pool.needs for crew in self._crews)
+        wait = Wait(f"the cluster ({wants})", self._cluster.queue_seconds, _QUEUE_SAY_SECONDS)
+        patience = min(10.0, self._cluster.answer_seconds / 2)
+        while not self._cluster.ask(lambda: self._group.wait(timeout_seconds=patience)):
+            free = self._cluster.ask(self._ray.available_resources)
+            detail = f"free now: {free.get('CPU', 0):g} CPUs, {free.get('GPU', 0):g} GPUs"
+            if not wait.go_on(detail):
+                raise NoPlace(
+                    f"the cluster has had no room for this run in {wait.seconds / 60:.0f} minutes "
+                    f"(cluster.queue_minutes): {wants}; {detail}"
+                )
         self._strategies = [
             PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
             for index in range(len(bundles))
         ]
-        for place, crew in enumerate(of_pools):
-            crew.hire(place, self._strategies[place])
+        for index, place in enumerate(reserved):
+            for number in place.pools:
+                self._crews[number].hire(index, self._strategies[index])
 
     def _hire_and_dismiss(self) -> None:
         now = time.monotonic()
         if now - self._looked < _LOOK_AROUND_SECONDS:
             return
-        self._looked, self._others_wait = now, self._someone_waits()
+        self._others_wait, free = self._cluster.ask(lambda: (self._someone_waits(), self._ray.available_resources()))
+        self._looked = time.monotonic()
         for crew in self._crews:
             for worker in crew.idle:
                 bored = now - worker.idle_since > _LULL_SECONDS and len(crew.workers) > crew.pool.warm
@@ -175,24 +227,32 @@ class _Run:
                     crew.workers.remove(worker)
         for crew in self._crews:
             wanted = self._flow.waiting(crew.number) - len(crew.idle) - crew.starting
-            while wanted > 0 and not self._others_wait and self._room(crew):
+            while wanted > 0 and not self._others_wait and self._room(crew, free):
                 crew.hire()
                 wanted -= 1
 
-    def _room(self, crew: Crew) -> bool:
-        if crew.pool.most is not None and len(crew.workers) >= crew.pool.most:
+    def _room(self, crew: Crew, free: Mapping[str, float]) -> bool:
+        pool = crew.pool
+        if pool.most is not None and len(crew.workers) >= pool.most:
             return False
-        free = self._ray.available_resources()
         hired = [other.pool for other in self._crews for each in other.workers if each.starting and each.placed is None]
-        cpus = free.get("CPU", 0.0) - sum(pool.cpus for pool in hired)
-        gpus = free.get("GPU", 0.0) - sum(pool.gpus for pool in hired)
-        return crew.pool.cpus <= cpus and crew.pool.gpus <= gpus and bool(crew.pool.cpus or crew.pool.gpus)
+        cpus = free.get("CPU", 0.0) - sum(each.cpus for each in hired)
+        gpus = free.get("GPU", 0.0) - sum(each.gpus for each in hired)
+        memory = free.get("memory", 0.0) - sum(each.memory_gib for each in hired) * GIB
+        if not (pool.cpus <= cpus and pool.gpus <= gpus and pool.memory_gib * GIB <= memory):
+            return False
+        if 0 < pool.gpus < 1:  # what is free may be a bit of each of several GPUs
+            workers = [other.pool for other in self._crews for _ in other.workers]
+            return holds_one_more(workers, pool, self._nodes)
+        return bool(pool.cpus or pool.gpus)
 
     def _someone_waits(self) -> bool:
-        """Whether another run on this cluster waits for its reservation: workers beyond ours are then let go."""
+        """Whether another of our runs waits for its reservation: workers beyond ours are then let go. What others have
+        reserved on the cluster is no reason: it may never find its place."""
         from ray.util import placement_group_table
 
-        return any(group["state"] == "PENDING" for group in placement_group_table().values())
+        groups = placement_group_table().values()
+        return any(group["state"] == "PENDING" and group["name"].startswith(_RESERVATION) for group in groups)
 
     def _died(self, crew: Crew, worker: Worker, error: Exception) -> None:
         with_machine = _NODE_DIED in str(error)
@@ -208,6 +268,25 @@ class _Run:
                 self._flow.lost(task, guilty=position == 0 and not with_machine)
         if worker.placed is not None:
             crew.hire(worker.placed, self._strategies[worker.placed])
+
+    def _await_starts(self) -> None:
+        """Say which workers that have their place do not start, and give up in the end."""
+        late = {
+            crew.pool.name
+            for crew in self._crews
+            for worker in crew.workers
+            if worker.starting is not None and (worker.placed is not None or worker.doubted)
+        }
+        if not late:
+            self._start_wait = None
+            return
+        if self._start_wait is None:
+            self._start_wait = Wait("workers to start", _START_SECONDS)
+        if not self._start_wait.go_on(", ".join(sorted(late))):
+            raise ClusterUnreachable(
+                f"workers of {', '.join(sorted(late))} have not started in {self._start_wait.seconds:.0f} s: "
+                "see the logs of Ray on the cluster's machines"
+            )
 
     def _is_there(self, worker: Worker) -> None:
         worker.starting, worker.doubted, worker.idle_since = None, False, time.monotonic()
@@ -280,6 +359,7 @@ class _Run:
         if not waits:
             time.sleep(0.05)
             return
+        self._await_starts()
         ready, _ = self._ray.wait(list(waits), num_returns=1, timeout=1.0, fetch_local=False)
         for reference in ready:
             crew, worker = waits[reference]

@@ -2,15 +2,18 @@
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobState
+from curate_resources.jobs import ClusterRefuses, JobState
+from curate_resources.patience import ClusterUnreachable, answered
 
 _SUBMISSION_SECONDS = 3
 """How long a job that was asked for may take to be known."""
 _STOP_SECONDS = 60
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -19,16 +22,18 @@ class RayJobServer:
 
     Attributes:
         token_path: file with the cluster's token; None: from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.
+        answer_seconds: how long an answer is waited for.
     """
 
     address: str
     token_path: str | None = None
+    answer_seconds: float = 120.0
 
     def submit(self, job: str, command: str) -> None:
         """Start a job; one that is there already is left alone."""
         client = self._client()
         try:
-            client.submit_job(entrypoint=command, submission_id=job, entrypoint_num_cpus=0)
+            self._answer(lambda: client.submit_job(entrypoint=command, submission_id=job, entrypoint_num_cpus=0))
         except RuntimeError as error:
             if "No available agent" in str(error):  # of a cluster that has just started
                 raise ClusterUnreachable(f"the job server at {self.address} answers: {error}") from error
@@ -39,7 +44,7 @@ class RayJobServer:
         """How a job fares; None if it is not known."""
         client = self._client()
         try:
-            info = client.get_job_info(job)
+            info = self._answer(lambda: client.get_job_info(job))
         except RuntimeError as error:
             if "404" in str(error) or "does not exist" in str(error):
                 return None
@@ -48,12 +53,15 @@ class RayJobServer:
             raise ClusterUnreachable(f"the job server at {self.address} is gone: {error}") from error
         status = str(getattr(info.status, "value", info.status))
         phases = {"SUCCEEDED": "succeeded", "FAILED": "failed", "STOPPED": "stopped"}
-        return JobState(phases.get(status, "running"), info.message or "")  # pyright: ignore[reportArgumentType]
+        message = info.message or ""
+        waits_for = (message or "its cluster has not started it") if status == "PENDING" else ""
+        return JobState(phases.get(status, "running"), message, waits_for)  # pyright: ignore[reportArgumentType]
 
     def log(self, job: str) -> str:
         """What a job has printed so far; empty where that cannot be had now."""
         try:
-            return self._client().get_job_logs(job)
+            client = self._client()
+            return self._answer(lambda: client.get_job_logs(job))
         except (RuntimeError, OSError, ClusterUnreachable):
             return ""
 
@@ -67,13 +75,18 @@ class RayJobServer:
         while True:
             # Ray says no, or that there is no such job, until the job's supervisor is there: ask again.
             with suppress(RuntimeError):
-                client.stop_job(job)
+                self._answer(lambda: client.stop_job(job))
             state, seconds = self.state(job), time.monotonic() - started
             if (state is None and seconds > _SUBMISSION_SECONDS) or (state is not None and state.phase != "running"):
                 return
             if seconds > _STOP_SECONDS:
                 raise ClusterUnreachable(f"job {job} was told to stop, and still runs at {self.address}")
             time.sleep(0.2)
+
+    def _answer(self, ask: Callable[[], _Answer]) -> _Answer:
+        # Ray's client never gives up on a server that takes a connection and says nothing.
+        remedy = "is the head of the cluster alive, and is this its dashboard (cluster.address)?"
+        return answered(f"the job server at {self.address}", ask, self.answer_seconds, remedy)
 
     def _client(self) -> Any:
         if self.token_path is not None:
@@ -82,7 +95,7 @@ class RayJobServer:
         from ray.job_submission import JobSubmissionClient
 
         try:
-            return JobSubmissionClient(self.address)
+            return self._answer(lambda: JobSubmissionClient(self.address))
         except ConnectionError as error:
             raise ClusterUnreachable(
                 f"no job server answers at {self.address} ({error}): is this the dashboard of the cluster's head?"

@@ -5,7 +5,7 @@ batches; `advance` (curate_resources.advance) gives every stage the same treatme
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -141,7 +141,10 @@ class Needs:
     """What one worker of a stage occupies, and how many workers there may be.
 
     Attributes:
-        cpus, gpus: of one worker; workers can share a GPU by fractions.
+        cpus: of one worker.
+        gpus: devices of one worker: a fraction of one, which it shares with others, or whole ones.
+        gpus_if_any: where there is no GPU at all, it runs without.
+        memory_gib: GiB of main memory of one worker that are kept free for it; 0: it takes what there is.
         min_workers: so many must find their place before a run starts.
         max_workers: there are never more; None: as many as there is room for.
         warm_workers: so many stay when they have nothing to do for a while, because they are dear to load.
@@ -150,6 +153,8 @@ class Needs:
 
     cpus: float = 1.0
     gpus: float = 0.0
+    gpus_if_any: bool = False
+    memory_gib: float = 0.0
     min_workers: int = 1
     max_workers: int | None = None
     warm_workers: int = 1
@@ -157,8 +162,15 @@ class Needs:
 
     def __post_init__(self) -> None:
         most = self.max_workers if self.max_workers is not None else self.min_workers
-        if not (1 <= self.min_workers <= most and self.cpus >= 0 <= self.gpus and self.batch_mib > 0):
+        enough = self.cpus >= 0 <= self.gpus and self.memory_gib >= 0 and self.batch_mib > 0
+        if not (1 <= self.min_workers <= most and enough):
             raise ValueError(f"{self} can never be met")
+        if self.gpus > 1 and not float(self.gpus).is_integer():
+            raise ValueError(f"{self} can never be met: gpus is a fraction of one device, or whole devices")
+
+    def where(self, gpus: bool) -> "Needs":
+        """What is needed where there are GPUs, or none."""
+        return replace(self, gpus=0.0) if self.gpus_if_any and not gpus else self
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,8 @@ class Stage:
         writes: the tables that it fills.
         open: makes the worker, once per process: loads models, opens what is dear to open.
         heavy: whether pixels or models are involved; light stages never start a cluster.
+        needs: what a worker occupies, whatever the configuration.
+        needs_of: likewise, from the configuration, where that decides, as where a model runs does.
         eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
         prepare: what has to be done once per machine before any worker is opened there, such as fetching a model.
         segments: how a single item is divided among workers; None: never.
@@ -206,6 +220,7 @@ class Stage:
     heavy: bool = False
     gates: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
+    needs_of: Callable[[Any], Needs] | None = None
     eligible: Callable[[pa.Table, Mapping[str, pa.Table]], list[bool]] | None = None
     prepare: "Callable[[Any, Storage], None] | None" = None
     segments: Segments | None = None

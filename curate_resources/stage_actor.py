@@ -1,5 +1,6 @@
 """What a worker process of the Ray engine does: one call after another, each some stages of some units."""
 
+import os
 import queue
 import threading
 import weakref
@@ -79,10 +80,13 @@ class StageActor:
 
     Args:
         until: the number of the first stage after those of the pool.
+        gpus: those that Ray was asked for; None: whatever this process sees.
     """
 
-    def __init__(self, plan: Plan, until: int) -> None:
+    def __init__(self, plan: Plan, until: int, gpus: float | None = None) -> None:
         one_thread_per_process()
+        if gpus is not None:
+            _use_assigned_gpus(gpus)
         self._plan, self._until = plan, until
         self._runner = StageRunner(plan)
         # One thread for all calls: the C library keeps a heap for every thread, and what is freed in one is not used in
@@ -177,6 +181,19 @@ class StageActor:
             for name, rows in each.kept.items():
                 unit.keep(self._plan.tables[name], rows)
         computation.finish([(part, each.rows) for part, each in parts], self._runner.worker(stage))
+
+
+def _use_assigned_gpus(gpus: float) -> None:
+    """Have models see the GPUs that Ray assigned to this worker and no other; torch is not loaded yet.
+
+    Ray does this itself unless a setting says otherwise, and may leave all of them to workers that asked for none.
+    """
+    assigned: list[str] = []
+    if gpus:
+        import ray
+
+        assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assigned)
 
 
 def _run(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_assets.stage_resources import model_needs
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import GROUPED, kept_clips
 from curate_assets.video.signals import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.stage import Needs, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.caption_windows import caption_windows, window_frames
 from gpu_kernels.captioners import CaptionRequest, load_captioner, model_identity, prompt_hash
@@ -99,6 +100,12 @@ def open_captioner(config: Any, storage: Storage) -> Worker:
     return caption
 
 
+def caption_needs(config: Any) -> Needs:
+    """A model of billions of weights has a GPU for itself; a server has its own, wherever it is."""
+    settings = config.captions
+    return model_needs(settings.device if settings.backend == "transformers" else "cpu", 1.0)
+
+
 CAPTION = Stage(
     name="caption",
     item=CLIPS.name,
@@ -107,5 +114,6 @@ CAPTION = Stage(
     writes=(CAPTIONS,),
     open=open_captioner,
     heavy=True,
+    needs_of=caption_needs,
     eligible=kept_clips,
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_assets.stage_resources import model_needs
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.measures import centroid
 from curate_assets.video.signals import STORYBOARDS
@@ -69,4 +70,5 @@ EMBED = Stage(
     writes=(CLIP_EMBEDDINGS,),
     open=open_embedder,
     heavy=True,
+    needs_of=lambda config: model_needs(config.clip_embeddings.device, 0.125),
 )

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from curate_assets.stage_resources import model_needs
 from curate_assets.video.measures import damage
 from curate_assets.video.segments import appended, overlapping, segment_of, segments_of, with_values
 from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
-from curate_resources.stage import Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_resources.stage import Needs, Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import Nursery
@@ -315,6 +316,11 @@ def _joined_motion(segments: Sequence[pa.Table]) -> pa.Table:
     return with_values(segments[0], values)
 
 
+def scan_needs(config: Any) -> Needs:
+    """The network and what it computes on take some 2.5 GiB of a GPU."""
+    return model_needs("cpu" if config.shot_signals.network == "none" else config.shot_signals.device, 0.125)
+
+
 SCAN = Stage(
     name="scan",
     item=SOURCE_VIDEOS.name,
@@ -322,5 +328,6 @@ SCAN = Stage(
     writes=(SHOT_SIGNALS, MOTION_SIGNALS, STORYBOARDS),
     open=open_scanner,
     heavy=True,
+    needs_of=scan_needs,
     segments=Segments(segments_of, join_segments),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from curate_assets.stage_resources import with_resources
 from curate_assets.video.captions import CAPTION
 from curate_assets.video.clip_files import CUT
 from curate_assets.video.clips import SPLIT
@@ -45,7 +46,12 @@ def plan_for(
     stages: Sequence[Stage] = STAGES,
     failed_only: bool = False,
 ) -> Plan:
-    """The plan that fills the wanted tables, of these stages; they may read any table of the video graph."""
-    needed = tuple(stage for stage in stages if any(table.name in wanted for table in stage.writes))
+    """The plan that fills the wanted tables, of these stages; they may read any table of the video graph.
+
+    Raises:
+        ConfigError: the configuration speaks of a stage that there is not, or gives one what it cannot run with.
+    """
+    needed = [stage for stage in stages if any(table.name in wanted for table in stage.writes)]
+    known = {stage.name for stage in (*STAGES, *stages)}
     own = {table.name: table for stage in stages for table in stage.writes}
-    return Plan(needed, wanted, {**TABLES, **own}, config, root, force, failed_only)
+    return Plan(with_resources(needed, config, known), wanted, {**TABLES, **own}, config, root, force, failed_only)

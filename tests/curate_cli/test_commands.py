@@ -116,6 +116,33 @@ def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeyp
     assert json.loads(curate(root, "down", "--json").stdout)["state"] == "there was none"
 
 
+@pytest.mark.deep
+def test_a_run_whose_warm_cluster_hangs_starts_one_of_its_own(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    root = tmp_path / "data"
+    curate(root, "add", str(videos))
+    settings = SETTINGS.replace("kind: in_process", "kind: ray, layout: fused") + "cluster: {answer_seconds: 3}\n"
+    (root / "curate.yaml").write_text(settings)
+    assert curate(root, "up", "--cpus", "2", "--json").returncode == 0
+    keeper = json.loads((tmp_path / "state" / "curate" / "cluster.json").read_text())["pid"]
+    heads: list[int] = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            program = (folder / "cmdline").read_bytes().split(b"\0")[0]
+            if program.endswith(b"gcs_server") and os.getsid(int(folder.name)) == keeper:
+                heads.append(int(folder.name))
+    try:
+        os.kill(heads[0], signal.SIGSTOP)
+        done = curate(root, "materialize", "--select", "source_videos")
+        assert done.returncode == 0, done.stderr
+        assert "does not answer: this run starts one of its own" in done.stderr.replace("\n", " ")
+        assert json.loads(curate(root, "status", "--json").stdout)["assets"][0]["rows"] == {"ok": 2}
+    finally:
+        curate(root, "down")
+    ended = Path(f"/proc/{heads[0]}/stat")
+    assert not ended.exists() or ended.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
 def test_an_interrupted_run_leaves_no_process_behind(videos, tmp_path):
     # Decoding processes are given no variables but those of the language and the like.
     root, mark = tmp_path / "data", f"LC_CURATE_TEST={tmp_path}"

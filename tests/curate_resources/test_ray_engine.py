@@ -273,3 +273,104 @@ def test_room_is_what_an_autoscaling_cluster_can_grow_to():
     engine = RayEngine(RayCluster(capacity=Node(64, 8)))
     greedy = [replace(stage, needs=Needs(gpus=4)) for stage in (SPLIT, SCORE)]
     assert engine.holds(a_plan(Path("/nowhere"), *greedy))
+
+
+def open_gpu_scorer(config: Any, storage: Any):
+    def score(work: Work) -> Mapping[str, list[Row]]:
+        time.sleep(config.seconds)
+        seen = f"{os.getpid()}:{os.environ['CUDA_VISIBLE_DEVICES']}"
+        return {"scores": [{**clip_keys(clip), "score": 0, "made_with": seen} for clip in work.items.to_pylist()]}
+
+    return score
+
+
+def open_gpu_splitter(config: Any, storage: Any):
+    split = open_splitter(config, storage)
+
+    def noted(work: Work) -> Mapping[str, list[Row]]:
+        Path(config.notes, f"{os.getpid()}:{os.environ['CUDA_VISIBLE_DEVICES']}").touch()
+        return split(work)
+
+    return noted
+
+
+@pytest.mark.deep
+def test_workers_share_gpus_as_they_were_planned_and_see_no_others(engine, attached, tmp_path):
+    """As Ray counts GPUs: there is none here. A splitter of 0.6 and a scorer of 0.4 are on each of two."""
+    attached.add_node("gpus", 4, "--num-gpus=2")
+    try:
+        (tmp_path / "notes").mkdir()
+        split = replace(SPLIT, open=open_gpu_splitter, needs=Needs(gpus=0.6, min_workers=2, max_workers=2))
+        score = replace(SCORE, open=open_gpu_scorer, needs=Needs(gpus=0.4, min_workers=2, max_workers=2))
+        plan = a_plan(tmp_path / "notes", split, score, seconds=0.05)
+        rows = scores(list(replace(engine, layout="pooled").run(plan, videos(24))))
+        scorers = {row["made_with"] for row in rows}
+        splitters = {path.name for path in (tmp_path / "notes").glob("*:*")}
+        for workers in (scorers, splitters):
+            assert sorted(worker.split(":")[1] for worker in workers) == ["0", "1"], (scorers, splitters)
+        # Three of 0.6 would wait for ever; together with one of 0.6, a model of 0.6 would be 1.2 of a GPU.
+        with pytest.raises(PlanDoesNotFit, match=r"3 x 1 CPUs and 0.6 GPUs \(1 of its workers fit on one GPU\)"):
+            list(engine.run(a_plan(tmp_path, replace(score, needs=Needs(gpus=0.6, min_workers=3))), videos(1)))
+        greedy = [replace(stage, needs=Needs(gpus=0.6)) for stage in (split, score)]
+        fused = replace(engine, layout="fused").run(a_plan(tmp_path / "notes", *greedy), videos(1))
+        assert {row["made_with"].split(":")[1] for row in scores(list(fused))} <= {"0", "1"}
+        on_cpus = [replace(stage, needs=Needs()) for stage in (split, score)]
+        without = scores(list(engine.run(a_plan(tmp_path / "notes", *on_cpus), videos(2))))
+        assert {row["made_with"].split(":")[1] for row in without} == {""}
+    finally:
+        attached.kill_node("gpus")
+
+
+@pytest.mark.deep
+def test_only_reservations_of_our_own_runs_keep_a_run_from_growing(engine, attached, tmp_path):
+    from ray.util import placement_group, remove_placement_group
+
+    def most_workers(waiting: str) -> int:
+        group = placement_group([{"CPU": 64}], name=waiting)
+        try:
+            plan = a_plan(tmp_path, SPLIT, replace(SCORE, open=open_gpu_scorer), seconds=0.1)
+            units = list(replace(engine, layout="fused").run(plan, videos(24)))
+            return len({row["made_with"] for row in scores(units)})
+        finally:
+            remove_placement_group(group)
+
+    assert most_workers("somebody-else") > 1
+    assert most_workers("curate-run-another") == 1
+
+
+_DRIVER = """
+import logging, os, sys
+sys.path.insert(0, sys.argv[1])
+import ray
+import test_ray_engine as tests
+from pathlib import Path
+from curate_resources.ray_cluster import RayCluster
+from curate_resources.ray_engine import RayEngine
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+ray.cloudpickle.register_pickle_by_value(tests)
+plan = tests.a_plan(Path(sys.argv[2]), tests.SPLIT, tests.replace(tests.SCORE, open=tests.open_gpu_scorer), seconds=0.2)
+try:
+    for unit in RayEngine(RayCluster(answer_seconds=5)).run(plan, tests.videos(400)):
+        print(unit.source, flush=True)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.deep
+def test_a_head_that_hangs_in_the_middle_ends_the_run_with_an_error(attached, tmp_path):
+    """Its questions to the head would wait for ever, at the end of the process, too."""
+    command = [sys.executable, "-c", _DRIVER, str(Path(__file__).parent), str(tmp_path)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert driver.stdout is not None and driver.stdout.readline().startswith("v"), driver.communicate()
+    (head,) = attached.processes("gcs_server", "head")
+    os.kill(head, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        said, errors = driver.communicate(timeout=120)
+    finally:
+        os.kill(head, signal.SIGCONT)
+    assert driver.returncode == 1, (said, errors)
+    assert said.splitlines()[-1].startswith("ClusterUnreachable the head of the Ray cluster has not answered for 5 s")
+    assert time.monotonic() - began < 60
