@@ -23,6 +23,7 @@ from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.outlook import AssetOutlook, Outlook
+    from curate_resources.gone import Gone
 
 
 def plan(
@@ -38,23 +39,27 @@ def plan(
     from curate_assets.asset_selection import selected
     from curate_assets.outlook import outlook
     from curate_assets.presets import ShardSettings
+    from curate_resources.gone import gone_sources
     from curate_resources.manifests import Manifests
 
     storage = existing_root(root)
     settings = ShardSettings.read(storage, given_settings(config))
     shards = chosen_shards(Manifests(storage), shard)
     ahead = outlook(settings, selected(select), shards, force)
-    _print_ahead(ahead, show_all, as_json)
+    gone = gone_sources(Manifests(storage), shards)
+    _print_ahead(ahead, gone, show_all, as_json)
     return FAILED if any(asset.blocked for asset in ahead.assets) else OK
 
 
-def _print_ahead(result: "Outlook", show_all: bool, as_json: bool) -> None:
+def _print_ahead(result: "Outlook", gone: "Gone", show_all: bool, as_json: bool) -> None:
     """What `curate plan` foresees."""
     if as_json:
-        print_document(asdict(result))
+        print_document({**asdict(result), "gone": asdict(gone)})
         return
     console = results()
     console.print(f"[dim]root[/dim] {escaped(result.root)}   [dim]shards[/dim] {len(result.shards)}")
+    if gone.files:
+        console.print(f"[yellow]{escaped(str(gone))}[/yellow]")
     shown = [asset for asset in result.assets if show_all or not _nothing_to_do(asset)]
     if shown:
         console.print(_table(shown, {asset.name: asset for asset in result.assets}))

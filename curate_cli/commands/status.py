@@ -12,25 +12,31 @@ from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_assets.status import Status
+    from curate_resources.gone import Gone
 
 
 def status(root: Root = None, as_json: Json = False) -> int:
     """The funnel from files to samples, and what is missing or failed."""
     from curate_assets.status import status_of
+    from curate_resources.gone import gone_sources
+    from curate_resources.manifests import Manifests
 
-    state = status_of(existing_root(root))
-    _print_status(state, as_json)
+    storage = existing_root(root)
+    state = status_of(storage)
+    _print_status(state, gone_sources(Manifests(storage), state.shards), as_json)
     return OK
 
 
-def _print_status(state: "Status", as_json: bool) -> None:
+def _print_status(state: "Status", gone: "Gone", as_json: bool) -> None:
     """What `curate status` found."""
     if as_json:
-        print_document(asdict(state))
+        print_document({**asdict(state), "gone": asdict(gone)})
         return
     console = results()
     console.print(f"[dim]root[/dim] {escaped(state.root)}   [dim]shards[/dim] {len(state.shards)}")
     print_funnel(state.funnel, console)
+    if gone.files:
+        console.print(f"[yellow]{escaped(str(gone))}[/yellow]")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("asset", "ok", "empty", "failed", "made, nothing found", "never made"):
         table.add_column(column, justify="left" if column.startswith(("asset", "made", "never")) else "right")

@@ -16,6 +16,7 @@ from curate_resources.audit import audit
 from curate_resources.discovery import Discovery
 from curate_resources.event_intake import take_in
 from curate_resources.event_queue import Message
+from curate_resources.gone import gone_sources
 from curate_resources.listing import LeftOut, listed_in
 from curate_resources.manifests import Added, Manifests, NoVideos, given_shard_name, shard_name
 from curate_resources.own_files import MARKER
@@ -230,6 +231,10 @@ def test_files_that_are_gone_are_told_of_and_forgotten_when_asked(s3, tmp_path, 
     added = add(root, storage.uri("in"))
     assert (added.known_files, added.gone_files, added.first_gone) == (1, 1, (storage.uri("in/a.mp4"),))
     assert len(taken(root)) == 3
+    manifests = Manifests(Storage(root))
+    gone = gone_sources(manifests, manifests.shards())
+    assert (gone.files, gone.first, gone.complete) == (1, added.first_gone, True)
+    assert f"1 source files are gone: {added.first_gone[0]}. Their rows stay" in str(gone)
     storage.delete("in/b.mp4")
     (tmp_path / "videos" / "in").mkdir(parents=True, exist_ok=True)
     if where == "disk":
