@@ -179,7 +179,7 @@ def test_input_and_output_in_different_accounts(s3, settings, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("profiles: {a: {uris: [], endpont: x}}", r"profiles\.a\.endpont: Extra"),
+        ("profiles: {a: {uris: [], endpont: x}}", r"profiles\.a\.endpont: unknown key"),
         ("profiles: {a: {uris: ['s3://b'], access_key_id: x}}", "go together"),
         ("profiles: {a: {uris: ['s3://b'], secret_access_key: '${NOT_SET_ANYWHERE}'}}", "NOT_SET_ANYWHERE"),
         ("profiles: [", "is no YAML"),
