@@ -1,5 +1,6 @@
 """From the configuration to what runs a plan: here, on a local cluster, or as a job of another one. Without Dagster."""
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from curate_assets.config import CurationConfig
@@ -18,12 +19,14 @@ from curate_resources.ray_jobs import RayJobServer
 def engine_of(config: CurationConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
     engine, cluster = config.engine, config.cluster
+    # What names the interpreter of this run asks for nothing.
+    environments = {stage: name for stage, name in engine.environments.items() if name != sys.executable}
     if engine.kind == "in_process":
-        return InProcessEngine(engine.environments)
+        return InProcessEngine(environments)
     capacity = None
     if cluster.capacity_cpus is not None:
         capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
-    environments = {stage: interpreter(environment) for stage, environment in engine.environments.items()}
+    environments = {stage: interpreter(environment) for stage, environment in environments.items()}
     ray_cluster = RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds)
     ray = RayEngine(ray_cluster, engine.layout, environments)
     return ray if engine.kind == "ray" else AutoEngine(ray, environments)

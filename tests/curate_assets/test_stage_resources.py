@@ -1,6 +1,7 @@
 """What stages that run a model ask for, and what the configuration says over it."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from curate_assets.engines import engine_of
 from curate_assets.resource import config_schema
 from curate_assets.video.stages import STAGES, plan_for
 from curate_resources.auto_engine import AutoEngine
+from curate_resources.in_process import InProcessEngine
 from curate_resources.jobs import referenced_stage, stage_reference
 from curate_resources.pools import Node, pools
 from curate_resources.stage import Needs
@@ -85,6 +87,12 @@ def test_a_stage_with_an_environment_is_heavy_and_travels_to_a_job(tmp_path):
     assert again.name == "select" and again in STAGES
     sent = validated(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert plan_for(frozenset({"clip_selection"}), sent, "/nowhere").stages == (select,)
+
+
+def test_the_interpreter_of_the_run_itself_is_no_other_environment():
+    for kind in ("auto", "in_process"):
+        engine = engine_of(validated({"engine": {"kind": kind, "environments": {"embed": sys.executable}}}))
+        assert isinstance(engine, AutoEngine | InProcessEngine) and engine.environments == {}
 
 
 def test_dagsters_launchpad_knows_the_resources_of_stages():
