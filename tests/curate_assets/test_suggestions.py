@@ -40,7 +40,7 @@ def test_sources_presets_and_shards(tmp_path):
     storage.write("presets/studio.yaml", b"")
     with pytest.raises(ConfigError, match=r"there is no preset 'stdio'.*; did you mean 'studio'\?"):
         ShardSettings.read(storage).preset("stdio")
-    (tmp_path / "film.mp4").write_bytes(b"")
+    (tmp_path / "film.mp4").write_bytes(b"x")
     Manifests(storage).add(str(tmp_path / "film.mp4"), "films", 10, 1 << 30)
     with pytest.raises(ManifestError, match=r"there is no shard 'film-000000'.*; did you mean 'films-000000'\?"):
         Manifests(storage).matching(["film-000000"])

@@ -254,7 +254,7 @@ def test_stage_after_stage_where_a_gpu_cannot_hold_all_models(engine, attached, 
         root = Storage(str(tmp_path / "root"))
         (tmp_path / "videos").mkdir()
         for number in range(3):
-            (tmp_path / "videos" / f"{number}.mp4").touch()
+            (tmp_path / "videos" / f"{number}.mp4").write_bytes(b"x")
         (shard,) = Manifests(root).add(str(tmp_path / "videos"), "s", 10, 1 << 30).new_shards
         plan = a_plan(tmp_path, split, score)
         assert not engine.holds(plan)
