@@ -1,9 +1,10 @@
 """What is there, what is missing and what failed, read from the tables alone."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
+from curate_assets.video.clips import CLIPS
 from curate_assets.video.report.funnel import FunnelStep, funnel
 from curate_assets.video.report_file import samples_in
 from curate_assets.video.source_videos import SOURCE_VIDEOS
@@ -65,6 +66,30 @@ def failed_shards(storage: Storage, assets: frozenset[str]) -> list[str]:
     return sorted(found)
 
 
+def failed_rows(storage: Storage, assets: frozenset[str], shards: Collection[str]) -> list[Failure]:
+    """All failed rows of some assets and shards, in the order of the graph; clips are named with their file."""
+    tables = Tables(storage)
+    chosen = [table for table in TABLES.values() if table.name in assets and table.name != MANIFEST.name]
+    found = [each for table in chosen for each in _failures(tables, table, None) if each.shard in set(shards)]
+    if not any(each.table != SOURCE_VIDEOS.name for each in found):
+        return found
+    files = _files(tables, {each.shard for each in found})
+    return [replace(each, subject=_named(each, files)) for each in found]
+
+
+def _files(tables: Tables, shards: Collection[str]) -> dict[str, str]:
+    """The file of every video and clip, by its id."""
+    sources = tables.read(SOURCE_VIDEOS, list(shards), ["video_id", "uri"]).to_pylist()
+    files = {row["video_id"]: row["uri"] for row in sources if row["video_id"]}
+    clips = tables.read(CLIPS, list(shards), ["clip_id", "video_id"]).to_pylist()
+    return files | {row["clip_id"]: files.get(row["video_id"], "") for row in clips if row["clip_id"]}
+
+
+def _named(failure: Failure, files: Mapping[str, str]) -> str:
+    file = files.get(failure.subject)
+    return f"{file} ({failure.subject})" if file else failure.subject
+
+
 def status_of(storage: Storage) -> Status:
     """Read the state."""
     tables = Tables(storage)
@@ -113,11 +138,13 @@ def _counted(tables: Tables, table: Table) -> tuple[Counter[str], set[str]]:
     return counts, there
 
 
-def _failures(tables: Tables, table: Table, most: int) -> list[Failure]:
-    """The first failed rows of a table."""
+def _failures(tables: Tables, table: Table, most: int | None) -> list[Failure]:
+    """The first failed rows of a table, or all."""
     about = [name for name in ("uri", "clip_id", "video_id") if name in table.columns.names]
-    places = tables.read(table, columns=["slot"], where="status = 'failed'")["slot"].slice(0, most).to_pylist()
-    where = f"slot IN ({', '.join(map(quoted, places))})"
+    where = "status = 'failed'"
+    if most is not None:
+        places = tables.read(table, columns=["slot"], where=where)["slot"].slice(0, most).to_pylist()
+        where = f"slot IN ({', '.join(map(quoted, places))})"
     return [
         Failure(table.name, row["shard"], next((row[name] for name in about if row[name]), ""), row["error"]["message"])
         for row in tables.read(table, columns=["shard", *about, "error"], where=where).to_pylist()

@@ -22,8 +22,8 @@ from curate_assets.video.gathered import GATHERED
 from curate_assets.video.previews import preview
 from curate_assets.video.shard_checks import Shard
 from curate_assets.video.stages import plan_for
-from curate_resources.manifests import MANIFEST
-from curate_resources.plan import Materialized
+from curate_resources.manifests import MANIFEST, Manifest, Manifests
+from curate_resources.plan import Materialized, announce
 from curate_resources.stage import Stage, Table
 from curate_resources.tables import Tables
 
@@ -128,6 +128,9 @@ def _by_settings(
     errors: list[Exception] = [ConfigError("\n".join(map(str, wrong)))] if wrong else []
     for config, chosen in alike:
         plan = plan_for(wanted, config, curation.storage.root, curation.force, stages, curation.failed_only)
+        if len(chosen) > SHARDS_AT_ONCE:
+            manifests = Manifests(curation.storage).load_all(chosen)
+            announce(plan.name, {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)})
         for start in range(0, len(chosen), SHARDS_AT_ONCE):
             try:
                 yield from materialized(plan, chosen[start : start + SHARDS_AT_ONCE])

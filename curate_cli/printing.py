@@ -44,6 +44,13 @@ def escaped(text: str) -> str:
     return _escape("".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text))
 
 
+def duration(seconds: float) -> str:
+    """As people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 def print_document(value: Any) -> None:
     """One JSON document for a program."""
     print(json.dumps(value, indent=1, default=str, ensure_ascii=False))

@@ -2,18 +2,20 @@
 
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from curate_cli.printing import escaped, messages
+from curate_cli.printing import duration, escaped, messages
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Generator[None, None, None]:
     """Show the shards of running plans as bars, fed by the `curate.progress` log."""
-    progress = Progress(
+    progress = _PacedProgress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         TextColumn("{task.completed:.0f}/{task.total:.0f} videos"),
@@ -32,11 +34,49 @@ def live_progress(quiet: bool) -> Generator[None, None, None]:
         logger.removeHandler(handler)
 
 
+class _PacedProgress(Progress):
+    """With a line below the bars: how fast it goes, the time left, and what has failed so far."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars and the line."""
+        yield from super().get_renderables()
+        plans = [task for task in self.tasks if "failed" in task.fields]
+        if plans:
+            yield _pace(plans[-1], sum(task.fields["failed"] for task in plans))
+
+
+def _pace(plan: Task, failed: int) -> Text:
+    """Of the plan that is under way, without what is not known yet."""
+    parts: list[str] = []
+    if plan.completed and plan.elapsed:
+        parts.append(_rate(plan.completed / plan.elapsed))
+        if watched := plan.fields["video_seconds"]:
+            parts.append(f"{watched / plan.elapsed:.1f} h of video per hour")
+        if not plan.finished:
+            left = (plan.total or 0.0) - plan.completed
+            parts.append(f"{duration(plan.elapsed / plan.completed * left)} left")
+    elif not plan.finished:
+        parts.append("the first video is under way")
+    parts.append(f"{failed} failed")
+    return Text(", ".join(parts), style="yellow" if failed else "")
+
+
+def _rate(per_second: float) -> str:
+    for factor, unit in ((1, "s"), (60, "min")):
+        if per_second * factor >= 1:
+            return f"{per_second * factor:.1f} videos/{unit}"
+    return f"{per_second * 3600:.1f} videos/h"
+
+
 class _Bars(logging.Handler):
+    """A bar for each plan, and below it one for each of its shards that is under way."""
+
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
-        self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._plans: dict[str, TaskID] = {}
+        self._shards: dict[tuple[str, str], TaskID] = {}
+        self._done: dict[tuple[str, str], tuple[int, int]] = {}
         self._first_clip = False
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -49,11 +89,29 @@ class _Bars(logging.Handler):
         if "shard" not in about:
             self._progress.console.print(escaped(record.getMessage()), highlight=False)
             return
-        key = (about["plan"], about["shard"])
-        if key not in self._tasks:
-            description = f"[bold]{escaped(about['shard'])}[/bold] {escaped(about['plan'])}"
-            self._tasks[key] = self._progress.add_task(description, total=about["total"])
-        self._progress.update(self._tasks[key], completed=about["done"])
+        plan, key = about["plan"], (about["plan"], about["shard"])
+        self._done[key] = (about["done"], about["total"])
+        self._show_plan(plan, about.get("failed", 0), about.get("video_seconds", 0.0))
+        if about["done"] and key not in self._shards:
+            self._shards[key] = self._progress.add_task(f"  {escaped(about['shard'])}", total=about["total"])
+        if key in self._shards:
+            going_on = about["done"] < about["total"]
+            self._progress.update(self._shards[key], completed=about["done"], visible=going_on)
+
+    def _show_plan(self, plan: str, failed: int, video_seconds: float) -> None:
+        if plan not in self._plans:
+            stages = plan.split(" > ")
+            description = f"[bold]{escaped(' to '.join(dict.fromkeys((stages[0], stages[-1]))))}[/bold]"
+            self._plans[plan] = self._progress.add_task(description, failed=0, video_seconds=0.0)
+        task = next(each for each in self._progress.tasks if each.id == self._plans[plan])
+        own = [counts for (name, _), counts in self._done.items() if name == plan]
+        self._progress.update(
+            task.id,
+            completed=sum(done for done, _ in own),
+            total=sum(total for _, total in own),
+            failed=task.fields["failed"] + failed,
+            video_seconds=task.fields["video_seconds"] + video_seconds,
+        )
 
 
 def _process_seconds() -> float:

@@ -28,7 +28,7 @@ _log = logging.getLogger("curate.engine")
 
 _Answer = TypeVar("_Answer")
 
-FORWARDED = ("plan", "shard", "done", "total", "source", "settled")
+FORWARDED = ("plan", "shard", "done", "total", "source", "settled", "failed", "video_seconds")
 """What a log line of the driver may carry besides its text, for those who show progress."""
 
 

@@ -224,6 +224,7 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
     totals = {shard: len(units[shard]) for shard in shards}
     waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
     done: dict[str, list[Unit]] = {shard: [] for shard in shards}
+    announce(plan.name, totals)
     for shard in shards:
         if not waiting[shard]:
             yield from _commit(plan, shard, [])
@@ -244,6 +245,10 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
                 "total": total,
                 "source": unit.source,
                 "settled": _clips(plan, unit),
+                "failed": sum(
+                    unit.rows[name]["status"].to_pylist().count("failed") for name in plan.wanted & unit.rows.keys()
+                ),
+                "video_seconds": _video_seconds(unit),
             },
         )
         if not waiting[unit.shard]:
@@ -251,6 +256,18 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
     lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
     if lost:
         raise LostUnits(f"{len(lost)} videos never came back from the workers, run again: {', '.join(lost[:5])}")
+
+
+def announce(plan: str, totals: Mapping[str, int]) -> None:
+    """Tell those who show progress how many videos of each shard there are to come."""
+    for shard, total in totals.items():
+        _progress.info("%s: %d videos", shard, total, extra={"plan": plan, "shard": shard, "done": 0, "total": total})
+
+
+def _video_seconds(unit: Unit) -> float:
+    """How long the video is, as far as that is known."""
+    sources = unit.rows.get("source_videos")
+    return sum(filter(None, sources["duration_ns"].to_pylist())) / 1e9 if sources is not None else 0.0
 
 
 def _clips(plan: Plan, unit: Unit) -> int:

@@ -8,6 +8,7 @@ from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, chose
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import print_nothing
 from curate_cli.progress import live_progress
+from curate_cli.summary import Summary
 
 if TYPE_CHECKING:
     from curate_resources.storage import Storage
@@ -66,8 +67,11 @@ def _run(storage: "Storage", wanted: frozenset[str], shards: list[str], curation
     from curate_assets.runs import dagster_instance, register_shards, run_assets
     from curate_resources.manifests import Manifests
 
+    summary = None if as_json else Summary(storage, wanted, shards)
     with dagster_instance(storage.root) as instance, live_progress(as_json):
         register_shards(instance, Manifests(storage).shards())
         outcomes = list(run_assets(instance, wanted, shards, {"root": storage.root, **curation}))
     print_outcomes(outcomes, as_json)
+    if summary is not None:
+        summary.print(outcomes)
     return exit_code(outcomes)

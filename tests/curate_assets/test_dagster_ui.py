@@ -39,6 +39,7 @@ SETTINGS = """
 clips: {splitter: fixed_stride, stride_seconds: 1.5, min_seconds: 0.6, min_frames: 15}
 shot_signals: {network: none}
 engine: {kind: in_process}
+checks: {min_rows: 1}
 """
 MEASURED = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_selection".split()
 DONE, MISSING, BROKEN = "day-1-000000", "day-2-000000", "tapes-000000"

@@ -76,11 +76,16 @@ def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, 
     broken.parent.mkdir()
     broken.write_bytes(b"no video")
     curate(root, "add", str(broken.parent))
-    (root / "curate.yaml").write_text(SETTINGS)
+    (root / "curate.yaml").write_text(f"{SETTINGS}checks: {{min_rows: 1}}\n")
     assert curate(root, "materialize", "--select", "source_videos").returncode == 1  # all of it failed: a check says so
     assert json.loads(curate(root, "status", "--json").stdout)["failed_rows"] == 1
     (again,) = json.loads(curate(root, "retry-failed", "--select", "source_videos", "--json").stdout)
-    assert again["assets"] == ["source_videos"] and "source_videos: failures_few" in again["error"]
+    assert again["assets"] == ["source_videos"] and "failures_few of source_videos" in again["error"]
+
+    told = curate(root, "retry-failed", "--select", "source_videos").stdout
+    assert "files" in told and "failed: 1" in told and f"{broken}, source_videos of " in told
+    assert "retried: 1 that had failed before; 1 failed again" in told
+    assert "took " in told and "next: mend what is said above" in told
 
     (root / "media" / "clips").mkdir(parents=True)
     (root / "media" / "clips" / "left.mp4.0.partial").write_bytes(b"half")
