@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_kernels.clip_encoding import ClipFilesConfig, Span
+from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.spans import Span
 
 _X264 = "-c:v libx264 -preset fast -bf 3 -x264-params scenecut=0"
 _X265 = "-c:v libx265 -preset ultrafast -bf 3 -tag:v hvc1 -x265-params log-level=none:scenecut=0:b-adapt=0:open-gop="
@@ -119,14 +120,14 @@ def cpu_seconds(nursery: Nursery) -> float:
     return total
 
 
-def cut(path: Path, container: str, spans: list[Span], totals: Totals, nursery: Nursery, folder: Path) -> None:
+def cut(path: Path, spans: list[Span], totals: Totals, nursery: Nursery, folder: Path) -> None:
     """Cut each span in both ways."""
     for index, span in enumerate(spans):
         cost = {}
         for way in sorted(WAYS, reverse=index % 2 == 0):
             target = folder / f"{way}.mp4"
             before = cpu_seconds(nursery)
-            copied = cut_clip(nursery, str(path), str(target), container, span, WAYS[way])
+            copied = cut_clip(nursery, str(path), str(target), span, WAYS[way])
             facts = read_back(nursery, str(target), WAYS[way])
             cost[way] = cpu_seconds(nursery) - before
             assert facts.frames == span.frames
@@ -170,13 +171,13 @@ def report(videos: dict[str, list[Path]], count: int) -> None:
                 totals, chance = Totals(), random.Random(0)
                 for path in paths:
                     try:
-                        ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+                        list(nursery.run("gpu_kernels.containers:probe", path=str(path)))
                     except MediaError:
                         continue
                     times, keyframes = times_of(path)
                     starts = list(range(len(times))) if kind == "at random" else keyframes
                     spans = spans_of(times, starts, count, chance)
-                    cut(path, facts["container"], spans, totals, nursery, Path(folder))
+                    cut(path, spans, totals, nursery, Path(folder))
                 print(totals.line(f"{title}, {kind}"), flush=True)
 
 

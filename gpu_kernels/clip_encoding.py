@@ -1,25 +1,30 @@
-"""Encoding a span of a source with the ffmpeg program: H.264 in MP4, sound kept, index at the front."""
+"""Encoding a span of a source: H.264 in MP4, as a player shows it, sound kept. Runs inside the sandbox's child.
 
-from dataclasses import dataclass
-from typing import Any, Literal
+Frames come from the same decoder as the scan's and are numbered as it numbers them, so what is encoded is what was
+looked at, whatever the container, the codec, or changes within the stream.
+"""
 
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 from pydantic import Field
 
-from gpu_kernels.containers import DEMUXERS
-from gpu_kernels.ffmpeg import ffmpeg_executable, run_ffmpeg
-from gpu_kernels.sandbox import DecodingLimits
+from gpu_kernels.clip_muxing import ClipFile, Sample
+from gpu_kernels.clip_pictures import Pictures
+from gpu_kernels.clip_sound import encode_sound
+from gpu_kernels.sandbox import DecodingLimits, Send
+from gpu_kernels.scaler import Scaler
+from gpu_kernels.spans import Span, SpanNotFound, span_frames
 from gpu_kernels.strict import StrictModel
 
-SECOND = 1_000_000_000
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.stream import VideoStream
 
-_MARGIN_NS = 1_000_000
-"""What is kept begins this much before the first frame, because ffmpeg rounds times to microseconds."""
-
-REORDERED_FRAMES = 16
-"""The most frames that H.264 and HEVC let a keyframe be decoded ahead of those that are shown before it."""
-
-_SEEKABLE = ("mov", "matroska")
-"""Demuxers with an index: seeks land on a keyframe *decoded* at or before the target. Elsewhere frames are counted."""
+_FINEST_TICK = Fraction(1, 1_000_000)
+_TICK = Fraction(1, 90_000)
+"""Of clips whose source counts finer than any reader."""
 
 
 class ClipFilesConfig(StrictModel):
@@ -40,121 +45,131 @@ class ClipFilesConfig(StrictModel):
     """Long side of the thumbnail that is kept with the row, in pixels."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """The frames [start_frame, end_frame) of a source, shown from `start_ns` until `end_ns`."""
-
-    start_frame: int
-    end_frame: int
-    start_ns: int
-    end_ns: int
-
-    @property
-    def frames(self) -> int:
-        """How many they are."""
-        return self.end_frame - self.start_frame
-
-    @property
-    def lead_ns(self) -> int:
-        """How much before the span to seek.
-
-        In an open GOP its first frame may be shown before, but depend on frames before, the keyframe decoded last.
-        """
-        return max(SECOND, REORDERED_FRAMES * (self.end_ns - self.start_ns) // self.frames)
-
-
-_EVEN = "crop=trunc(iw/2)*2:trunc(ih/2)*2"
-_SQUARE = r"scale=trunc(iw*max(sar\,1)/2)*2:trunc(ih/min(sar\,1)/2)*2:flags=bicubic,setsar=1"
-
-_FILE: dict[str, Any] = {
-    "acodec": "aac",
-    "threads": 1,  # threads change x264's output, and workers are parallel already
-    "map_metadata": -1,
-    "map_chapters": -1,
-    "fflags": "+bitexact",
-    "flags": "+bitexact",
-    "movflags": "+faststart",
-    "f": "mp4",
-}
-_CONFINED: dict[str, Any] = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "threads": 1}
-
-
-def is_seekable(container: str) -> bool:
-    """Whether a demuxer finds a frame by its time without reading what is before it."""
-    return container.startswith(_SEEKABLE)
-
-
-def encode_clip(
-    source: str, target: str, container: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits
-) -> None:
-    """Encode every frame of `span` into a new MP4 file `target`.
-
-    Args:
-        container: the source's demuxer name, which decides how the first frame is found.
+def encoded_clip(
+    send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits
+) -> tuple[memoryview, Pictures]:
+    """An MP4 file of every frame of `span`, encoded, and some of the source's pictures to hold it against.
 
     Raises:
-        MediaError: ffmpeg failed; with its last words.
+        SpanNotFound: the source does not have these frames.
+        MediaError: the source cannot be decoded.
     """
-    import ffmpeg
-
-    # Frames are counted by a filter: ffmpeg's own limit ends the sound with the last frame that is encoded, too early.
-    # Odd sides lose their last line or column: 4:2:0 chroma has none for it. Pixels become square, by stretching:
-    # many readers do not know of other ones.
-    if is_seekable(container):
-        chosen = f"trim=start={_seconds(span.lead_ns)},trim=end_frame={span.frames}"
-    else:
-        chosen = f"trim=start_frame={span.start_frame}:end_frame={span.end_frame}"
-    reading, sound = _position(container, span, config)
-    encoding: dict[str, Any] = {
-        "vcodec": "libx264",
-        "crf": config.crf,
-        "preset": config.preset,
-        "pix_fmt": "yuv420p",
-        "fps_mode": "passthrough",
-        "enc_time_base": "1:90000",  # else frame times are rounded to multiples of an average frame
-        "video_track_timescale": 90_000,
-        "vf": f"{chosen},setpts=PTS-STARTPTS,{_EVEN},{_SQUARE}",
-    }
-    opened = ffmpeg.input(f"file:{source}", **_CONFINED, **reading)
-    _write([opened["V:0"], opened["a:0?"]], target, _FILE | encoding | sound, limits)
+    if span.start_frame and not span.clock_restarts:
+        try:
+            return _encoded(send, path, span, config, limits, look_up=True)
+        except SpanNotFound:
+            pass  # its times do not lead to it; counting does
+    return _encoded(send, path, span, config, limits, look_up=False)
 
 
-def encode_sound(
-    source: str, target: str, container: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits
-) -> None:
-    """Write the sound of `span` to a new MP4 file `target`, its times from the span's first frame.
+def _encoded(
+    send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits, look_up: bool
+) -> tuple[memoryview, Pictures]:
+    encoder: _Encoder | None = None
+    pictures = Pictures(span.frames)
+    for pts_ns, frame, stream in span_frames(send, path, span, limits, look_up):
+        if encoder is None:
+            encoder = _Encoder(stream, span, config)
+        pictures.take(encoder.add(pts_ns, frame))
+    if encoder is None:
+        raise SpanNotFound("the span has no frames")
+    sound = encode_sound(send, path, span, encoder.clip, config.audio_kbits)
+    return encoder.clip.write(encoder.track, encoder.samples(), encoder.end, sound), pictures
 
-    Raises:
-        MediaError: ffmpeg failed; with its last words.
+
+class _Encoder:
+    """Encodes frames as H.264 for a clip.
+
+    The clip has the size of its first frame. Where the stream's size changes within it, later frames are fitted into
+    that, with black beside them, as players do. Odd sides lose their last line or column: 4:2:0 chroma has none for
+    it. Pixels become square, by stretching: many readers do not know of other ones.
     """
-    import ffmpeg
 
-    reading, sound = _position(container, span, config)
-    opened = ffmpeg.input(f"file:{source}", **_CONFINED, **reading)
-    _write([opened["a:0"]], target, _FILE | sound, limits)
+    def __init__(self, stream: "VideoStream", span: Span, config: ClipFilesConfig) -> None:
+        tick = stream.time_base or _TICK
+        self.clip = ClipFile(tick if tick >= _FINEST_TICK else _TICK)
+        self._span, self._config = span, config
+        self._rate = stream.guessed_rate or Fraction(25)
+        self._samples: list[Sample] = []
+        self._last = -1
+        self._track: VideoStream | None = None
+        self._size: tuple[int, int] | None = None
+
+        def size(width: int, height: int) -> tuple[int, int]:
+            self._size = self._size or (width, height)
+            return _fitting((width, height), self._size)
+
+        self._scaler = Scaler(size, "yuv420p", stream, even=True)
+
+    @property
+    def track(self) -> "VideoStream":
+        assert self._track is not None
+        return self._track
+
+    @property
+    def end(self) -> int:
+        """When the last frame has been shown, in ticks of the clip."""
+        return max(self._last + 1, self._ticks(self._span.end_ns))
+
+    def add(self, pts_ns: int, frame: "VideoFrame") -> "VideoFrame":
+        """Encode the next frame; gives it as it goes into the encoder."""
+        from av.video.frame import PictureType
+
+        picture = self._scaler.frame(frame)
+        if self._track is None:
+            self._track = self._opened(picture)
+        elif (picture.width, picture.height) != (self._track.width, self._track.height):
+            picture = _framed(picture, self._track.width, self._track.height)
+        self._last = max(self._last + 1, self._ticks(pts_ns))
+        picture.pts, picture.time_base, picture.pict_type = self._last, self.clip.tick, PictureType.NONE
+        self._take(picture)
+        return picture
+
+    def samples(self) -> list[Sample]:
+        """All frames, encoded."""
+        self._take(None)
+        return self._samples
+
+    def _take(self, picture: "VideoFrame | None") -> None:
+        for packet in self.track.encode(picture):
+            assert packet.pts is not None
+            self._samples.append(Sample(packet.pts, packet.is_keyframe, bytes(packet)))
+
+    def _ticks(self, pts_ns: int) -> int:
+        return round(Fraction(pts_ns - self._span.start_ns, 1_000_000_000) / self.clip.tick)
+
+    def _opened(self, picture: "VideoFrame") -> "VideoStream":
+        from av.codec.context import Flags
+
+        options = {"crf": str(self._config.crf), "preset": self._config.preset}
+        track = self.clip.container.add_stream("libx264", rate=self._rate, options=options)
+        track.width, track.height, track.pix_fmt = picture.width, picture.height, "yuv420p"
+        track.time_base = self.clip.tick
+        context = track.codec_context
+        context.time_base = self.clip.tick
+        context.thread_count = 1  # threads change x264's output, and workers are parallel already
+        context.flags |= Flags.bitexact
+        context.color_range, context.colorspace = picture.color_range, picture.colorspace
+        context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+        return track
 
 
-def _position(container: str, span: Span, config: ClipFilesConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options that make ffmpeg read the source around the span, and those that cut its sound out of that."""
-    if is_seekable(container):
-        start_ns = span.start_ns - _MARGIN_NS - span.lead_ns
-        reading = {"seek_timestamp": 1, "ss": _seconds(start_ns), "t": _seconds(span.end_ns - start_ns)}
-        options, begin = {}, span.start_ns - start_ns
-    else:
-        reading, options, begin = {}, {"copyts": None}, span.start_ns  # filters see the file's own times
-    end = begin + span.end_ns - span.start_ns
-    cut = f"atrim=start={_seconds(begin)}:end={_seconds(end)},asetpts=PTS-{_seconds(begin)}/TB"
-    return reading, options | {"af": cut, "b:a": f"{config.audio_kbits}k"}
+def _fitting(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same shape that fits; the whole where only rounding is between them."""
+    scale = min(into[0] / size[0], into[1] / size[1])
+    width, height = round(size[0] * scale), round(size[1] * scale)
+    return into if abs(width - into[0]) <= 2 and abs(height - into[1]) <= 2 else (max(2, width), max(2, height))
 
 
-def _seconds(time_ns: int) -> str:
-    """A time as ffmpeg reads it: it knows microseconds, and no exponents."""
-    return f"{time_ns / SECOND:.6f}"
+def _framed(picture: "VideoFrame", width: int, height: int) -> "VideoFrame":
+    """A picture in yuv420p in the middle of a larger black one."""
+    from av import VideoFrame
 
-
-def _write(streams: list[Any], target: str, options: dict[str, Any], limits: DecodingLimits) -> None:
-    import ffmpeg
-
-    command = ffmpeg.output(*streams, f"file:{target}", **options)
-    command = command.global_args("-hide_banner", "-nostdin", "-loglevel", "error").overwrite_output()
-    run_ffmpeg(ffmpeg.compile(command, cmd=ffmpeg_executable()), limits)
+    planes: list[np.ndarray] = []
+    for plane, black, share in zip(picture.planes, (16, 128, 128), (1, 2, 2), strict=True):
+        whole = np.full((height // share, width // share), black, np.uint8)
+        top, left = ((whole.shape[0] - plane.height) // 2, (whole.shape[1] - plane.width) // 2)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        whole[top : top + plane.height, left : left + plane.width] = rows[: plane.height, : plane.width]
+        planes.append(whole.ravel())
+    return VideoFrame.from_ndarray(np.concatenate(planes).reshape(height * 3 // 2, width), format="yuv420p")

@@ -5,12 +5,15 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from gpu_kernels.bitstream import Bitstream
-from gpu_kernels.clip_encoding import REORDERED_FRAMES, Span
+from gpu_kernels.clip_muxing import Sample
 from gpu_kernels.containers import NANOSECONDS
+from gpu_kernels.decoder import seek_before
 from gpu_kernels.display import Display
 from gpu_kernels.h264 import H264
 from gpu_kernels.hevc import Hevc
 from gpu_kernels.sandbox import DecodingLimits, MediaError
+from gpu_kernels.spans import SECOND, Span
+from gpu_kernels.timeline import has_presentation_times, on_one_clock
 from gpu_kernels.tone_mapping import needs_mapping
 from gpu_kernels.vp9 import Vp9
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+_REORDERED_FRAMES = 16
+"""The most frames that H.264 and HEVC let a keyframe be decoded ahead of those that are shown before it."""
 
 _LEAST_SHARE = 1 / 4
 """Of the span's frames that must be copied: below, decoding the edges twice costs more than copying saves."""
@@ -42,15 +48,6 @@ class Unit:
     payload: bytes
     entry: bool
     leading: bool
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A packet of the clip; `pts` in ticks of the source's stream. Readers may seek to a `key` and show all from it."""
-
-    pts: int
-    key: bool
-    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -103,24 +100,26 @@ def check_shown_as_coded(stream: "VideoStream", units: list[Unit]) -> None:
 
 
 def access_units(
-    container: "InputContainer", stream: "VideoStream", bitstream: Bitstream, span: Span, seek: bool
+    container: "InputContainer", stream: "VideoStream", bitstream: Bitstream, span: Span
 ) -> tuple[list[Unit], list[int]]:
     """What decoding the span takes, in decoding order, from the last entry at or before it; and its frames' pts.
 
     Raises:
         MediaError: there is no entry, or the packets' times are not those of the span.
     """
+    if not has_presentation_times(container):
+        raise MediaError("the container has no presentation times")
     tick = tick_of(stream)
-    begin = int((span.start_ns - span.lead_ns) / (tick * NANOSECONDS))
-    if seek and stream.start_time is not None and begin > stream.start_time:
-        container.seek(begin, stream=stream)
+    _go_before(container, stream, span)
     units: list[Unit] = []
     shown: list[int] = []
     beyond = 0
-    for packet in container.demux(stream):
-        if packet.size == 0:
+    for timed in on_one_clock(container, container.demux(stream)):
+        if timed.packet.size == 0:
             continue
-        unit = _unit(packet, bitstream)
+        if timed.anew:
+            units.clear()
+        unit = _unit(timed.packet, bitstream)
         time_ns = int(unit.pts * tick * NANOSECONDS)  # as frames are timed when they are scanned
         if unit.entry and time_ns <= span.start_ns:
             units.clear()
@@ -128,7 +127,7 @@ def access_units(
         if unit.shown and span.start_ns <= time_ns < span.end_ns:
             shown.append(unit.pts)
         beyond += time_ns >= span.end_ns
-        if beyond > REORDERED_FRAMES:
+        if beyond > _REORDERED_FRAMES:
             break
     shown.sort()
     if not units or not units[0].entry:
@@ -140,6 +139,19 @@ def access_units(
     while units[-1].pts > shown[-1]:
         units.pop()
     return units, shown
+
+
+def _go_before(container: "InputContainer", stream: "VideoStream", span: Span) -> None:
+    """Skip what is well before the span, where the container can.
+
+    In an open group the span's first frame may be shown before, but depend on frames before, the keyframe that was
+    decoded last.
+    """
+    lead_ns = max(SECOND, _REORDERED_FRAMES * (span.end_ns - span.start_ns) // span.frames)
+    begin_ns = span.start_ns - lead_ns
+    begins_ns = int((stream.start_time or 0) * tick_of(stream) * NANOSECONDS)
+    if span.clock_restarts == 0 and begin_ns > begins_ns:
+        seek_before(container, stream, begin_ns)
 
 
 def _unit(packet: "Packet[VideoStream]", bitstream: Bitstream) -> Unit:

@@ -1,13 +1,16 @@
 """Cutting a clip's file out of its source, frame-exact: MP4, sound kept; and reading it back."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from gpu_kernels.clip_encoding import ClipFilesConfig, Span, encode_clip
+from gpu_kernels.clip_encoding import ClipFilesConfig, encoded_clip
 from gpu_kernels.containers import open_media
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
-from gpu_kernels.stream_copy import copy_clip
+from gpu_kernels.spans import Span
+from gpu_kernels.stream_copy import copied_clip
 
+_PART_BYTES = 64 << 20
 _DECORD_PREFIX = re.compile(r"^(\[[\d:]+\] )?(\S+:\d+: )?")
 
 
@@ -22,25 +25,49 @@ class ClipFacts:
     thumbnail: bytes
 
 
-def cut_clip(nursery: Nursery, source: str, target: str, container: str, span: Span, config: ClipFilesConfig) -> int:
+def cut_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
     """Write the frames of `span` to a new MP4 file `target`, by copying if that is wanted and exact.
 
-    Args:
-        container: the source's demuxer name, which decides how frames are found.
+    Its first, middle and last frame have been held against the source's.
 
     Returns:
         How many frames were copied, so that the clip is in the source's codec; 0 if all are encoded, as H.264.
 
     Raises:
-        MediaError: ffmpeg failed; with its last words.
+        MediaError: the span cannot be cut, with the reason.
     """
     if config.method == "copy":
         try:
-            return copy_clip(nursery, source, target, container, span, config)
+            return copy_clip(nursery, source, target, span, config)
         except MediaError:
             pass  # whatever it is that cannot be copied, or goes wrong in copying, can perhaps be encoded
-    encode_clip(source, target, container, span, config, nursery.limits)
-    return 0
+    return _written(nursery, "encode", source, target, span, config)
+
+
+def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
+    """Write the frames of `span` to a new MP4 file `target`, copying those that can be copied exactly.
+
+    Returns:
+        How many frames were copied; at least a quarter.
+
+    Raises:
+        MediaError: this span cannot be cut so, with the reason. `target` may be there, and is not to be used.
+    """
+    return _written(nursery, "copy", source, target, span, config)
+
+
+def _written(nursery: Nursery, way: str, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
+    """Write the parts that an operation sends; gives the number of copied frames, which comes last."""
+    copied: int | None = None
+    settings, bounds = config.model_dump(), asdict(span)
+    with open(target, "wb") as file:
+        for header, buffers in nursery.run(f"gpu_kernels.cutting:{way}", path=source, span=bounds, config=settings):
+            for buffer in buffers:
+                file.write(buffer)
+            copied = header.get("copied", copied)
+    if not isinstance(copied, int) or not 0 <= copied <= span.frames:
+        raise MediaError("the decoding process did not say that the clip is whole")
+    return copied
 
 
 def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts:
@@ -54,6 +81,28 @@ def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts
     return ClipFacts(
         header["frames"], header["width"], header["height"], header["has_audio"], thumbnail=bytes(buffers[0])
     )
+
+
+# ---------------------------------------------------------------- in the child
+
+
+def copy(send: Send, limits: DecodingLimits, path: str, span: dict[str, int], config: dict[str, Any]) -> None:
+    """Sandboxed operation: messages with the parts of an MP4 file, then how many frames were copied."""
+    data, copied = copied_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
+    _send_parts(send, data, copied)
+
+
+def encode(send: Send, limits: DecodingLimits, path: str, span: dict[str, int], config: dict[str, Any]) -> None:
+    """Sandboxed operation: messages with the parts of an MP4 file."""
+    data, pictures = encoded_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
+    pictures.compare(data)
+    _send_parts(send, data, copied=0)
+
+
+def _send_parts(send: Send, clip: memoryview, copied: int) -> None:
+    for at in range(0, len(clip), _PART_BYTES):
+        send({"kind": "part"}, clip[at : at + _PART_BYTES])
+    send({"kind": "clip", "copied": copied})
 
 
 def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:

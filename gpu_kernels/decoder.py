@@ -38,7 +38,7 @@ class Decoder:
     def __init__(
         self, container: "InputContainer", stream: "VideoStream", limits: DecodingLimits, motion_vectors: bool
     ) -> None:
-        self._container, self._stream, self._limits = container, stream, limits
+        self.container, self.stream, self._limits = container, stream, limits
         self._tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
         # A second thread changes motion vectors from run to run, and loses more frames around damage.
         stream.codec_context.thread_count = 1
@@ -53,35 +53,13 @@ class Decoder:
         self.errors = self.damaged = 0
         self.guessed = False
 
-    def seek(self, pts_ns: int) -> None:
-        """Go to a keyframe at or before a time.
-
-        Raises:
-            MediaError: none is found.
-        """
-        import av.error
-
-        back_ns = NANOSECONDS  # some containers look for decoding times, which are earlier
-        while back_ns <= _FARTHEST_BACK_NS:
-            place = int((pts_ns - back_ns) / self._tick)
-            try:
-                self._container.seek(place, stream=self._stream)
-                found = next(packet for packet in self._container.demux(self._stream) if packet.is_keyframe)
-                self._container.seek(place, stream=self._stream)
-            except (av.error.FFmpegError, StopIteration):
-                break
-            if found.pts is not None and int(found.pts * self._tick) <= pts_ns:
-                return
-            back_ns *= 2  # and some lead anywhere, from where the next keyframe may be a long way off
-        raise MediaError("no keyframe is found from which the segment can be decoded")
-
     def frames(self) -> Iterator[tuple[int, "VideoFrame"]]:
         """Presentation times, and the frames.
 
         Raises:
             MediaError: a frame is larger than the limits allow.
         """
-        rate = self._stream.guessed_rate  # raw streams have no times, only the rate that the codec states
+        rate = self.stream.guessed_rate  # raw streams have no times, only the rate that the codec states
         period_ns = round(NANOSECONDS / rate) if rate else NANOSECONDS // 25
         last = None
         for stamp, frame in self._decoded():
@@ -99,8 +77,8 @@ class Decoder:
 
     def _decoded(self) -> Iterator[tuple[int | None, "VideoFrame"]]:
         """Frames and their presentation times in ticks; None where the file has none."""
-        codec, stamps = self._stream.codec_context, _Stamps()
-        for timed in on_one_clock(self._container, self._packets()):
+        codec, stamps = self.stream.codec_context, _Stamps()
+        for timed in on_one_clock(self.container, self._packets()):
             if timed.anew:  # what comes first may refer to frames of another recording: it is not decoded with these
                 yield from stamps.of(self._from_decoder(None), 0)
                 codec.flush_buffers()
@@ -113,7 +91,7 @@ class Decoder:
         import av.error
 
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self.container.demux(self.stream):
                 if packet.size:
                     yield packet
         except av.error.MemoryError:
@@ -125,7 +103,7 @@ class Decoder:
         import av.error
 
         try:
-            return self._stream.codec_context.decode(packet)
+            return self.stream.codec_context.decode(packet)
         except av.error.EOFError:
             return []
         except av.error.MemoryError:
@@ -176,6 +154,30 @@ class _Stamps:
         return own
 
 
+def seek_before(container: "InputContainer", stream: "VideoStream", pts_ns: int) -> None:
+    """Go to a keyframe at or before a time.
+
+    Raises:
+        MediaError: none is found.
+    """
+    import av.error
+
+    tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
+    back_ns = NANOSECONDS  # some containers look for decoding times, which are earlier
+    while back_ns <= _FARTHEST_BACK_NS:
+        place = int((pts_ns - back_ns) / tick)
+        try:
+            container.seek(place, stream=stream)
+            found = next(packet for packet in container.demux(stream) if packet.is_keyframe)
+            container.seek(place, stream=stream)
+        except (av.error.FFmpegError, StopIteration):
+            break
+        if found.pts is not None and int(found.pts * tick) <= pts_ns:
+            return
+        back_ns *= 2  # and some lead anywhere, from where the next keyframe may be a long way off
+    raise MediaError("no keyframe is found from which decoding can begin")
+
+
 def numbered_frames(decoder: Decoder, own: Segment, lead_ns: int) -> Iterator[tuple[int, int, "VideoFrame"]]:
     """Frames with their numbers and times in the whole video: a segment's own, and those that follow as its context.
 
@@ -187,7 +189,7 @@ def numbered_frames(decoder: Decoder, own: Segment, lead_ns: int) -> Iterator[tu
     number, start_ns, from_ns = own.start, own.start_pts_ns, own.first_pts_ns or 0
     if start_ns is not None:
         number, from_ns = _EARLIER, max(from_ns, start_ns - lead_ns)
-        decoder.seek(from_ns)
+        seek_before(decoder.container, decoder.stream, from_ns)
     known = {own.start: own.first_pts_ns if start_ns is None else start_ns, own.end: own.end_pts_ns}
     for pts_ns, frame in decoder.frames():
         if start_ns is not None and number == _EARLIER:

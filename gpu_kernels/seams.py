@@ -6,16 +6,17 @@ Runs inside the sandbox's child.
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from gpu_kernels.bitstream import Bitstream
-from gpu_kernels.copied_runs import Run, Sample, Unit, pts_of
+from gpu_kernels.clip_muxing import Sample, packet_of
+from gpu_kernels.copied_runs import Run, Unit, pts_of
 from gpu_kernels.sandbox import MediaError
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import VideoFrame
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
@@ -81,6 +82,30 @@ class Edges:
                 comparison.decode(samples[-1])
         comparison.end()
         return samples
+
+    def compare(self, units: list[Unit], samples: list[Sample], pts: int) -> None:
+        """Hold one frame of the clip, as it is decoded from the keyframe before it, against the source's.
+
+        Raises:
+            MediaError: they differ.
+        """
+        number = next(index for index, unit in enumerate(units) if unit.pts == pts)
+        entry = max(index for index in range(number + 1) if units[index].entry and units[index].pts <= pts)
+        source = next((frame for frame in self._decoded(units[entry:], pts) if pts_of(frame) == pts), None)
+        position = next(index for index, sample in enumerate(samples) if sample.pts == pts)
+        key = max(index for index in range(position + 1) if samples[index].key and samples[index].pts <= pts)
+        decoder = _decoder(self.bitstream)
+        clip: VideoFrame | None = None
+        for sample in [*samples[key:], None]:
+            decoder.skip_frame = _skipped(self.bitstream, sample is not None and sample.pts < pts)
+            packet = sample and packet_of(sample.pts, sample.payload)
+            clip = next((frame for frame in decoder.decode(packet) if pts_of(frame) == pts), None)
+            if clip is not None:
+                break
+        if source is None or clip is None:
+            raise MediaError("a frame of the clip cannot be decoded")
+        if (psnr := _psnr(_planes(source), _planes(clip))) < _LEAST_PSNR:
+            raise MediaError(f"a frame of the clip differs from the source's: {psnr:.1f} dB")
 
     def stated_depth(self, entry: Sample) -> int:
         """By how many frames the source states to be reordered: what a decoder knows after its first picture."""
@@ -202,11 +227,3 @@ def _decoder(bitstream: Bitstream) -> "VideoCodecContext":
     decoder.extradata = bitstream.record() or None
     decoder.thread_count = 1
     return decoder
-
-
-def packet_of(pts: int, payload: bytes) -> "Packet[Any]":
-    from av import Packet
-
-    packet = Packet(payload)
-    packet.pts = pts
-    return packet

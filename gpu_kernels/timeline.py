@@ -78,22 +78,28 @@ def epochs(container: "InputContainer", packets: Iterable["Packet[Any]"]) -> lis
 
 
 class Follower:
-    """Finds the epoch of another stream's packets, which come in the order of the file."""
+    """Finds the epoch of another stream's packets, which come in the order of the file.
+
+    Attributes:
+        latest: what the last packet's time was shifted by, in seconds.
+    """
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:
+        self.latest = Fraction(0)
         self._epochs, self._at = epochs, 0
         self._last: Fraction | None = None
 
     def shift(self, seconds: Fraction) -> Fraction:
         """What is added to the time of the next packet, in seconds."""
         if not self._epochs:
-            return Fraction(0)
+            return self.latest
         went_back = self._last is not None and seconds < self._last - _BACK
         if went_back or not self._epochs[self._at].holds(seconds):
             later = range(self._at + 1, len(self._epochs))
             self._at = next((index for index in later if self._epochs[index].holds(seconds)), self._at)
         self._last = seconds
-        return self._epochs[self._at].shift
+        self.latest = self._epochs[self._at].shift
+        return self.latest
 
 
 class _Clock:

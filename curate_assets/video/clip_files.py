@@ -13,9 +13,9 @@ from curate_assets.video.duplicates import GROUPED, kept_clips
 from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
 from curate_resources.stage import Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
-from gpu_kernels.clip_encoding import Span
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
+from gpu_kernels.spans import Span
 
 CLIP_FILES = Table(
     name="clip_files",
@@ -62,8 +62,9 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
             path = f"{CLIP_FILES.media}/{clip['clip_id']}-{work.fingerprints[CLIP_FILES.name][index][:8]}.mp4"
             with opened(source) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
                 target = Path(folder) / "clip.mp4"
-                span = Span(clip["start_frame"], clip["end_frame"], clip["start_ns"], clip["end_ns"])
-                copied = cut_clip(nursery, local, str(target), source["container"], span, config.clip_files)
+                bounds = (clip[name] for name in ("start_frame", "end_frame", "start_ns", "end_ns"))
+                span = Span(*bounds, clock_restarts=source["clock_restarts"])
+                copied = cut_clip(nursery, local, str(target), span, config.clip_files)
                 facts = read_back(nursery, str(target), config.clip_files)
                 if facts.frames != span.frames:
                     raise MediaError(f"the clip file has {facts.frames} frames, its span has {span.frames}")

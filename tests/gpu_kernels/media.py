@@ -4,6 +4,7 @@ import json
 import shlex
 import struct
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +199,11 @@ def _numbered(target: Path) -> None:
             for bit in range(_BLOCKS):
                 picture[222:238, 8 + 24 * bit : 24 + 24 * bit] = 255 * (number >> bit & 1)
             written.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        samples = av.AudioFrame.from_ndarray(
-            (6000 * noise / noise.std()).clip(-32768, 32767).astype("<i2")[None], layout="mono"
-        )
-        samples.sample_rate = 48_000
-        written.mux(sound.encode(samples))
+        loud = (6000 * noise / noise.std()).clip(-32768, 32767).astype("<i2")
+        for at in range(0, len(loud), 1920):
+            samples = av.AudioFrame.from_ndarray(loud[None, at : at + 1920], layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 48_000, at, Fraction(1, 48_000)
+            written.mux(sound.encode(samples))
         written.mux(video.encode())
 
 

@@ -11,9 +11,10 @@ from hostile_media.references import BINARY, alias, movie_of, playlist
 from hostile_media.traps import Traps, shows_canary
 from hostile_media.trial import CONFIG, trial
 
-from gpu_kernels.clip_encoding import ClipFilesConfig, Span
+from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import cut_clip
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.spans import Span
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"
 
@@ -47,7 +48,6 @@ def test_cutting_follows_no_reference_either(traps: Traps) -> None:
                     nursery,
                     str(source),
                     f"{source}.cut",
-                    "mov",
                     Span(0, 5, 0, 10**9),
                     ClipFilesConfig(preset="ultrafast"),
                 )
