@@ -4,6 +4,7 @@ import dagster as dg
 
 from curate_assets.automation import conditions
 from curate_assets.resource import curation
+from curate_assets.run_executor import run_executor
 from curate_assets.streamed import tables_of
 from curate_assets.video.graph import (
     curation_assets,
@@ -36,5 +37,5 @@ defs = dg.Definitions(
         dataset_report,
     ],
     resources={"curation": curation},
-    executor=dg.in_process_executor,
+    executor=run_executor,
 )

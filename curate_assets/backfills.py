@@ -26,6 +26,7 @@ from dagster._core.utils import make_new_backfill_id
 
 from curate_assets.asset_graph import defs
 from curate_assets.partitions import SHARDS
+from curate_assets.run_executor import OWN
 from gpu_kernels.errors import OperatingError, UserError
 
 _DAEMON = "BACKFILL"
@@ -33,9 +34,6 @@ _SILENCE_SECONDS = 120
 """The daemon tells of itself every half minute."""
 
 _POLL_SECONDS = 2.0
-
-OWN = {"curate/process": "own"}
-"""The tag of backfills whose runs a command makes itself."""
 
 Targets = Mapping[str, Sequence[str]]
 """By asset, the shards to make; an asset that is made for all shards at once has none."""

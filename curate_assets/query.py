@@ -1,6 +1,8 @@
 """SQL over the tables: DuckDB reads the Lance datasets, each under its asset's name."""
 
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count
 from typing import Any
 
@@ -41,8 +43,8 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
         if {"source_videos", "shot_signals", "clips"} <= set(present):
             connection.execute(f"CREATE VIEW source_outcomes AS {_OUTCOMES}")
         try:
-            result: Any = connection.sql(sql)  # None if it is not a query, whatever its types say
-            return _named_apart(result.to_arrow_table()) if result is not None else pa.table({})
+            rows = _interruptible(connection, lambda: _rows(connection, sql))
+            return _named_apart(rows)
         except duckdb.Error as error:
             missing = sorted(set(known) - set(present))
             hint = f"tables: {', '.join(present) or 'none yet'}"
@@ -52,6 +54,22 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
                 columns = {name for table in present for name in tables.dataset(table).schema.names}
                 meant = did_you_mean(column[1], sorted(columns))
             raise QueryError(f"{error}{meant}\n{hint}") from error
+
+
+def _rows(connection: Any, sql: str) -> pa.Table:
+    result = connection.sql(sql)  # None if it is not a query, whatever its types say
+    return result.to_arrow_table() if result is not None else pa.table({})
+
+
+def _interruptible(connection: Any, work: Callable[[], pa.Table]) -> pa.Table:
+    """Do the work in a thread: DuckDB does not look for signals, so the main thread must be free to."""
+    with ThreadPoolExecutor(1) as pool:
+        rows = pool.submit(work)
+        try:
+            return rows.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
 
 
 def _named_apart(rows: pa.Table) -> pa.Table:

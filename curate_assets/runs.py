@@ -21,11 +21,14 @@ from dagster._core.storage.tags import (
     MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
 )
+from dagster._core.utils import make_new_run_id
 
 from curate_assets.asset_graph import defs
 from curate_assets.backfills import own_backfill
 from curate_assets.code_location import job_code, job_origin
 from curate_assets.partitions import SHARDS
+from curate_assets.run_executor import OWN
+from curate_resources import interruption
 from curate_resources.storage import is_local
 from gpu_kernels.errors import UserError
 
@@ -190,19 +193,24 @@ def _run(
     """One run, as the UI would launch it, but in this process."""
     keys = frozenset(map(dg.AssetKey, assets))
     job = defs.resolve_implicit_global_asset_job_def()
-    run = instance.create_run_for_job(
-        job,
-        run_config={
-            "resources": {"curation": {"config": curation}},
-            "execution": {"config": {"retries": {"disabled": {}}}},  # who waits at a terminal is told at once
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        },
-        tags={**_partition_tags(shards), MAX_RETRIES_TAG: "0", **tags},
-        asset_selection=keys,
-        remote_job_origin=job_origin(job.name),
-        job_code_origin=job_code(job.name),
-    )
-    result = execute_run(InMemoryJob(job), run, instance)
+    run_id = make_new_run_id()
+    try:
+        run = instance.create_run_for_job(
+            job,
+            run_id=run_id,
+            run_config={
+                "resources": {"curation": {"config": curation}},
+                "execution": {"config": {"retries": {"disabled": {}}}},  # who waits at a terminal is told at once
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            tags={**_partition_tags(shards), MAX_RETRIES_TAG: "0", **OWN, **tags},
+            asset_selection=keys,
+            remote_job_origin=job_origin(job.name),
+            job_code_origin=job_code(job.name),
+        )
+        result = execute_run(InMemoryJob(job), run, instance)
+    finally:
+        _see_to_cancellation(instance, run_id)
     evaluations = result.get_asset_check_evaluations()
     failures = [event.event_specific_data for event in result.all_events if event.is_failure]
     message = None
@@ -214,6 +222,22 @@ def _run(
             message = _blocked(evaluations)
     failed, warned = _failed_checks(evaluations)
     return RunOutcome(tuple(assets), shards, result.run_id, message, failed, warned)
+
+
+def _see_to_cancellation(instance: DagsterInstance, run_id: str) -> None:
+    """Dagster goes on after an interrupt, of which a failed run may be all that is left.
+
+    Raises:
+        KeyboardInterrupt: the run, or all that is still to be done, is canceled.
+    """
+    run = instance.get_run_by_id(run_id)
+    canceled = run is not None and run.status == dg.DagsterRunStatus.CANCELED
+    if not (canceled or interruption.asked()):
+        return
+    interruption.notice()
+    if run is not None and not (canceled or run.is_success):
+        instance.report_run_canceled(run)
+    raise KeyboardInterrupt
 
 
 def _partition_tags(shards: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import typer
 
 from curate_cli.log_file import noise_to_log, own_logs
 from curate_cli.printing import escaped, messages, messages_to, print_document
+from curate_resources import interruption
 from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
@@ -50,16 +51,21 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*arguments: Any, debug: bool = False, **options: Any) -> None:
+        as_json = bool(options.get("as_json"))
         with nullcontext() if debug else noise_to_log() as log:
             path, terminal = log or (None, sys.stderr)
             with messages_to(terminal), own_logs():
                 try:
                     code = command(*arguments, **options)
+                except KeyboardInterrupt as interrupt:
+                    interruption.notice()
+                    _note(interrupt)
+                    code = CANCELED
                 except BrokenPipeError:  # whoever read the output has seen enough
                     raise
                 except Exception as error:
-                    traceback.print_exception(error, file=sys.stderr)
-                    code = _failed(error, options.get("root"), bool(options.get("as_json")), path)
+                    _note(error)
+                    code = _failed(error, options.get("root"), as_json, path)
         raise typer.Exit(code)
 
     signature = inspect.signature(command)
@@ -67,6 +73,12 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
     vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), parameter])
     run.__annotations__ = {**command.__annotations__, "debug": _Debug}
     return run
+
+
+def _note(error: BaseException) -> None:
+    """The traceback, in the log or where there is none on the terminal."""
+    with open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as descriptor:
+        traceback.print_exception(error, file=descriptor)
 
 
 def _failed(error: Exception, root: str | None, as_json: bool, log: Path | None) -> int:

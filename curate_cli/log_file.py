@@ -30,17 +30,25 @@ def noise_to_log() -> Generator[tuple[Path, IO[str]] | None, None, None]:
         return
     path, file = log
     sys.stderr.flush()
-    terminal = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
-    with file:
-        file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode())
-        os.dup2(file.fileno(), 2)
+    own = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    terminal = own if _is_descriptor_2(sys.stderr) else sys.stderr
     try:
+        with file:
+            file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode())
+            os.dup2(file.fileno(), 2)
         yield path, terminal
     finally:
         sys.stderr.flush()
-        terminal.flush()
-        os.dup2(terminal.fileno(), 2)
-        terminal.close()
+        own.flush()
+        os.dup2(own.fileno(), 2)
+        own.close()
+
+
+def _is_descriptor_2(stream: IO[str]) -> bool:
+    try:
+        return stream.fileno() == 2
+    except OSError:
+        return False
 
 
 def _opened() -> tuple[Path, IO[bytes]] | None:

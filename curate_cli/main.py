@@ -1,88 +1,56 @@
-"""The `curate` command: add videos, materialize assets, look at what came out."""
+"""The `curate` command: add videos, materialize assets, look at what came out.
 
+Its commands are imported when signals are seen to, so that Ctrl-C is a cancellation from the first moment.
+"""
+
+import atexit
+import os
 import sys
-from importlib.metadata import version
-from typing import Annotated
 
-import typer
-
-from curate_cli.command import USAGE, tell_error, told
-from curate_cli.commands.add import add
-from curate_cli.commands.backfill import backfill
-from curate_cli.commands.calibrate import calibrate
-from curate_cli.commands.clean import clean
-from curate_cli.commands.cluster import down, up
-from curate_cli.commands.config import config
-from curate_cli.commands.demo import demo
-from curate_cli.commands.docs import docs
-from curate_cli.commands.doctor import doctor
-from curate_cli.commands.export import export
-from curate_cli.commands.materialize import materialize, retry_failed
-from curate_cli.commands.plan import plan
-from curate_cli.commands.query import query
-from curate_cli.commands.report import report
-from curate_cli.commands.status import status
-from curate_cli.commands.ui import ui
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"curate {version('curate-graph')}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Video curation as a Dagster asset graph: buckets of raw video in, training sets out."""
-
-
-for command in (
-    add,
-    materialize,
-    plan,
-    backfill,
-    retry_failed,
-    status,
-    query,
-    report,
-    calibrate,
-    export,
-    clean,
-    up,
-    down,
-    doctor,
-    demo,
-    ui,
-    docs,
-):
-    app.command()(told(command))
-app.add_typer(config, name="config")
-
-
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""What Typer raises of calls that it cannot understand; it exports only this kind of it."""
+_CANCELED = "canceled; what was committed is kept"
 
 
 def main() -> None:
     """The command's entry point."""
-    if "--json" not in sys.argv:
-        app()
-        return
     try:
-        sys.exit(app(standalone_mode=False))
-    except _UsageError as error:
-        tell_error("UsageError", str(error), as_json=True)
-        sys.exit(USAGE)
+        answered = _run()
+    except KeyboardInterrupt:
+        answered = False
+    if "--json" in sys.argv and not answered:
+        from curate_cli.command import tell_error
+
+        tell_error("Canceled", _CANCELED, as_json=True)
+    else:
+        print(_CANCELED, file=sys.stderr)
+    # Python ends itself by SIGINT when one interrupted an `exec` anywhere, whoever caught it, so this is done by hand.
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(130)
+
+
+def _run() -> bool:
+    """Do what the command line says. Returns only if it is canceled: whether the command came to its end even so.
+
+    Raises:
+        SystemExit: with the exit code of a command that was not canceled.
+    """
+    from curate_resources import interruption
+
+    interruption.watch()
+    try:
+        from curate_cli.app import run
+
+        run()
+    except KeyboardInterrupt:
+        return False
+    except SystemExit as end:
+        if end.code != 130 and not interruption.asked():
+            raise
+        return end.code != 130
+    finally:
+        interruption.notice()
+    return False
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from curate_resources import interruption
 from curate_resources.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.plan import Materialized, Mode
 from curate_resources.stage import Stage
@@ -201,6 +202,7 @@ def run_job(
         raise
     finally:
         if not over:
+            interruption.notice()
             server.stop(job)
 
 

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -117,14 +118,19 @@ class RayCluster:
 
 
 def _init(ray: Any, address: str, **own: Any) -> None:
-    ray.init(
-        address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=False,
-        namespace="curate",
-        **own,
-    )
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            namespace="curate",
+            **own,
+        )
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray's own ends the process with exit code 15
 
 
 _unanswered: list[threading.Event] = []

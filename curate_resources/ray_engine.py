@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from curate_resources import interruption
 from curate_resources.crew import MOST_PER_CALL, Call, Crew, Worker
 from curate_resources.flow import Ended, Flow, Task
 from curate_resources.in_process import tell_settled
@@ -141,6 +142,7 @@ class _Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        interruption.notice()
         # A head that does not answer finds out itself that this driver is gone, and then clears up.
         with suppress(ClusterUnreachable):
             self._cluster.ask(self._clear_up)

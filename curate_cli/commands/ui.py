@@ -1,7 +1,6 @@
 """`curate ui`: Dagster's web server and daemon for a root, until Ctrl-C."""
 
 import fcntl
-import signal
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -29,13 +28,14 @@ def ui(
     """Show the root in Dagster's UI, with the daemon that runs backfills, sensors and schedules. Ctrl-C ends both."""
     from curate_assets.dagster_services import dagster_services
     from curate_assets.runs import dagster_instance, register_shards
+    from curate_resources import interruption
     from curate_resources.manifests import Manifests
     from curate_resources.storage import Storage, root_uri
     from curate_resources.warm_cluster import start_warm_cluster, stop_warm_cluster
 
     storage = Storage(root_uri(root))
     console = results()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption.expect()
     with dagster_instance(storage.root) as instance:
         register_shards(instance, Manifests(storage).shards())
         home = Path(instance.root_directory)

@@ -15,7 +15,7 @@ from curate_assets.asset_selection import selected
 from curate_assets.config import CurationConfig, validated
 from curate_assets.docs_pages.__main__ import pages
 from curate_assets.query import run_query
-from curate_cli.main import app
+from curate_cli.app import app
 from curate_resources.kuberay import KubeRayJobs, cluster_spec
 from curate_resources.sources import Sources
 from curate_resources.storage_profiles import StorageSettings

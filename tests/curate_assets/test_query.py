@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from curate_assets.query import QueryError, run_query
 from curate_assets.query_output import format_of, json_document, write_rows
-from curate_cli.main import app
+from curate_cli.app import app
 from curate_resources.storage import Storage
 from gpu_kernels.errors import UserError
 

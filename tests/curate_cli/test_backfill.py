@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from curate_cli.main import app
+from curate_cli.app import app
 from curate_resources.history import History
 from curate_resources.storage import Storage
 from gpu_kernels.ffmpeg import ffmpeg_executable

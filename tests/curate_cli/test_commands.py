@@ -161,12 +161,45 @@ def test_an_interrupted_run_leaves_no_process_behind(videos, tmp_path):
         assert run.poll() is None, run.communicate()
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
-    run.communicate()
-    assert run.returncode != 0
+    _, said = run.communicate()
+    assert run.returncode == 130
+    assert b"canceled; what was committed is kept" in said
+    assert _statuses(root) == ["CANCELED"]
     deadline = time.monotonic() + 30
     while left := marked_processes(mark):
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
+
+
+def _statuses(root: Path) -> list[str]:
+    """Of all runs that Dagster knows."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(root / "dagster")) as instance:
+        return [run.status.value for run in instance.get_runs()]
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_can_be_canceled_at_any_moment(videos, tmp_path, number):
+    """At each some libraries are still imported, Dagster's database is made, Dagster puts signals off, a stage runs."""
+    root = tmp_path / "data"
+    curate(root, "add", str(videos))
+    (root / "curate.yaml").write_text(SETTINGS)
+    for seconds in (0.2, 0.5, 1, 1.5, 2, 2.5, 2.9, 3, 3.1, 3.2, 3.5, 4, 5, 6):
+        run = subprocess.Popen(
+            [sys.executable, "-m", "curate_cli.main", "materialize", "--force"],
+            env={**os.environ, "CURATE_ROOT": str(root), "DAGSTER_HOME": str(root / "dagster")},
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(seconds)
+        going = run.poll() is None
+        run.send_signal(number)
+        _, said = run.communicate(timeout=120)
+        if going:
+            assert run.returncode == 130, (seconds, said)
+            assert b"canceled; what was committed is kept" in said
+    assert set(_statuses(root)) <= {"CANCELED", "SUCCESS"}
 
 
 def marked_processes(mark: str) -> list[str]:

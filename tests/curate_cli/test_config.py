@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from curate_assets.config import CurationConfig, parse_config, validated
 from curate_assets.settings import sections
-from curate_cli.main import app
+from curate_cli.app import app
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,24 @@ def test_shards_that_gave_nothing_are_told_from_those_never_made(root):
     states = {each["name"]: each for each in json.loads(curate(root, "status", "--json").stdout)["assets"]}
     assert (states["clips"]["missing"], states["clips"]["without_rows"]) == ([], ["a-000000"])
     assert (states["captions"]["missing"], states["captions"]["without_rows"]) == (["a-000000"], [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_query_is_canceled_while_duckdb_computes(root, number):
+    environment = {**os.environ, "CURATE_ROOT": str(root), "XDG_STATE_HOME": str(root.parent / "state")}
+    sql = "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b"
+    command = [sys.executable, "-m", "curate_cli.main", "query", sql, "--json"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    while not _maps(process.pid, "duckdb"):
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(out)["error"] == {"type": "Canceled", "message": "canceled; what was committed is kept"}
+
+
+def _maps(process: int, library: str) -> bool:
+    """Whether a process has loaded a library."""
+    return library in Path(f"/proc/{process}/maps").read_text()

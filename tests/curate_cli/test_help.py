@@ -7,13 +7,13 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from curate_cli.main import app
+from curate_cli.app import app
 
 _ASKED_FOR_HELP = """
 import sys
 from typer.main import get_command
 from typer.testing import CliRunner
-from curate_cli.main import app
+from curate_cli.app import app
 
 commands = get_command(app).commands
 inner = [[name, each] for name, command in commands.items() for each in getattr(command, "commands", [])]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from curate_assets.code_location import LOCATION, MODULE, WORKSPACE
 from curate_assets.dagster_services import free_port
-from curate_cli.main import app
+from curate_cli.app import app
 from curate_resources.manifests import Manifest, Manifests
 from curate_resources.storage import Storage
 

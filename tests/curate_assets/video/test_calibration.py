@@ -15,7 +15,7 @@ from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.stages import plan_for
-from curate_cli.main import app
+from curate_cli.app import app
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import Manifests
 from curate_resources.plan import MissingInput, materialize
