@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,3 +160,59 @@ def finished(new_root) -> Root:
 def copy(finished, tmp_path) -> Root:
     """A copy of the finished root, to change."""
     return finished.copy_to(tmp_path / "data")
+
+
+_FAULTS = """
+() => {
+  const faults = [];
+  const wide = document.documentElement.scrollWidth;
+  if (wide > innerWidth) faults.push(`the page is ${wide} wide`);
+  for (const chart of document.querySelectorAll("svg.histogram")) {
+    const texts = [...chart.querySelectorAll("text")].map(each => [each.textContent, each.getBoundingClientRect()]);
+    texts.forEach(([one, a], index) => texts.slice(index + 1).forEach(([other, b]) => {
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 1 && down > 3) faults.push(`"${one}" lies over "${other}"`);
+    }));
+    const axis = chart.querySelector(".axis").getBoundingClientRect();
+    const frame = chart.closest("figure").getBoundingClientRect();
+    for (const line of chart.querySelectorAll(".mark")) {
+      const at = line.getBoundingClientRect().left;
+      if (at < axis.left - 1 || at > axis.right + 1) faults.push("a line lies off its axis");
+    }
+    for (const [text, box] of texts)
+      if (box.left < frame.left - 2 || box.right > frame.right + 2) faults.push(`"${text}" leaves its chart`);
+  }
+  for (const head of document.querySelectorAll("h2, figcaption .id, .clip .path"))
+    if (head.scrollWidth > head.clientWidth + 1 && getComputedStyle(head).display != "inline")
+      faults.push(`"${head.textContent}" is cut`);
+  return [...new Set(faults)];
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A browser; skips where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    if (program := shutil.which("chromium")) is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def layout_faults(chromium: Any) -> Callable[[str, int], list[str]]:
+    """What is wrong with how a page's HTML is laid out in a window of a width: too wide, or texts over each other."""
+
+    def faults(html: str, width: int) -> list[str]:
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.set_content(html)
+        found = page.evaluate(_FAULTS)
+        page.close()
+        return found
+
+    return faults

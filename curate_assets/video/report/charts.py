@@ -13,8 +13,10 @@ _FILES = 2
 """The funnel's first steps count files, the others pieces of video: two scales."""
 
 _WIDTH, _TOP, _FLOOR, _BOTTOM = 340.0, 34.0, 140.0, 160.0
-_LABEL = 120.0
-"""Width of a threshold's label: those of nearer ones stand above each other."""
+_LETTER = 6.6
+"""Width of a character of the chart's text, at most on average."""
+_ROW = 13.0
+"""Height of a row of labels: a label that would meet another one stands a row higher."""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -61,9 +63,7 @@ def histogram(data: Distribution) -> Markup:
     parts = [
         Markup('<line class="grid" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_TOP:g}"),
     ]
-    marks = [(x, mark) for mark in data.marks if (x := _place(data, mark.value, slot)) is not None]
-    aside = any(x < 44 for x, _ in marks)
-    parts.append(_text("tick", _WIDTH if aside else 0, _TOP - 5, f"{tallest:,}", "end" if aside else "start"))
+    parts.append(_text("tick", 0, _TOP - 5, f"{tallest:,}", "start"))
     for index, bar in enumerate(bars):
         bottom = _FLOOR
         label = f"{bar.low:g}" if bar.low == bar.high else f"{number(bar.low)} – {number(bar.high)}"
@@ -84,15 +84,36 @@ def histogram(data: Distribution) -> Markup:
                 )
     parts.append(Markup('<line class="axis" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_FLOOR:g}"))
     parts += [_text("tick", x, _FLOOR + 14, text, anchor) for x, text, anchor in _ticks(data, slot)]
-    crowded = any(0 < x - other < _LABEL for x, _ in marks for other, _ in marks)
-    for index, (x, mark) in enumerate(marks):
-        line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
-        parts.append(line.format(f"{x:.2f}", f"{_TOP - 16:g}", f"{_FLOOR:g}"))
-        said = f"{mark.label} {number(mark.value)}"
-        height = _TOP - 21 - (13 * index if crowded else 0)
-        parts.append(_text("mark-label", x, height, said, "end" if x > _WIDTH * 0.6 else "start"))
+    marks, rows = _marks(data, slot)
     said = f"{data.title}: {data.total:,} {data.counted}"
-    return _svg("histogram", f"0 0 {_WIDTH:g} {_BOTTOM:g}", said, parts)
+    above = _ROW * max(0, rows - 1)
+    return _svg("histogram", f"0 {-above:g} {_WIDTH:g} {_BOTTOM + above:g}", said, [*parts, *marks])
+
+
+def _marks(data: Distribution, slot: float) -> tuple[list[Markup], int]:
+    """Thresholds as lines with labels that do not meet, and how many rows of labels there are. One that lies beyond the
+    axis has a label with an arrow at that end, and no line."""
+    parts: list[Markup] = []
+    taken: list[list[tuple[float, float]]] = []
+    for mark in sorted(data.marks, key=lambda mark: mark.value):
+        x, text = _place(data, mark.value, slot), f"{mark.label} {number(mark.value)}"
+        if x is None:
+            before = mark.value < data.bars[-1].high
+            x, text = (0.0, f"← {text}") if before else (_WIDTH, f"{text} →")
+        else:
+            line = Markup('<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>')
+            parts.append(line.format(f"{x:.2f}", f"{_TOP - 16:g}", f"{_FLOOR:g}"))
+        width = len(text) * _LETTER
+        start, anchor = (x - width, "end") if x + width > _WIDTH else (x, "start")
+        row = next((row for row, spans in enumerate(taken) if _free(start, start + width, spans)), len(taken))
+        taken += [[]] if row == len(taken) else []
+        taken[row].append((start, start + width))
+        parts.append(_text("mark-label", x, _TOP - 21 - _ROW * row, text, anchor))
+    return parts, len(taken)
+
+
+def _free(start: float, end: float, spans: Sequence[tuple[float, float]]) -> bool:
+    return all(end < other_start or other_end < start for other_start, other_end in spans)
 
 
 _STANDALONE_STYLE = """
@@ -143,6 +164,12 @@ def _funnel(steps: Sequence[FunnelStep]) -> list[Markup]:
     return parts
 
 
+def level(steps: Sequence[FunnelStep], index: int) -> float:
+    """The height of a step's bar, in percent of its scale."""
+    count = steps[index].count
+    return 0.0 if count is None else _height(count, _greatest(steps[_FILES:] if index >= _FILES else steps[:_FILES]))
+
+
 def _greatest(steps: Sequence[FunnelStep]) -> int:
     return max((step.count or 0 for step in steps), default=0)
 
@@ -185,7 +212,7 @@ def _place(data: Distribution, value: float, slot: float) -> float | None:
 def _ticks(data: Distribution, slot: float) -> list[tuple[float, str, str]]:
     bars = data.bars
     if data.scale == "values":
-        return [(slot * (index + 0.5), f"{bar.low:g}", "middle") for index, bar in enumerate(bars)]
+        return _apart([(slot * (index + 0.5), f"{bar.low:g}", "middle") for index, bar in enumerate(bars)])
     ruled = [bar for bar in bars if bar.high > bar.low]
     ticks: list[tuple[float, str, str]] = [(slot / 2, "0", "middle")] if len(ruled) < len(bars) else []
     if not ruled:
@@ -200,10 +227,23 @@ def _ticks(data: Distribution, slot: float) -> list[tuple[float, str, str]]:
         values = [index * step for index in range(first, last + 1)]
     for value in values:
         x = _place(data, min(max(value, low), high), slot)
-        if x is not None and not (ticks and x < 44):
+        if x is not None:
             anchor = "start" if x < 4 else "end" if x > _WIDTH - 4 else "middle"
             ticks.append((x, number(round(value, 10)), anchor))
-    return ticks
+    return _apart(ticks)
+
+
+def _apart(ticks: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+    """Ticks whose texts do not meet those before them; the others are left out."""
+    kept: list[tuple[float, str, str]] = []
+    end = -_LETTER
+    for x, text, anchor in ticks:
+        width = len(text) * _LETTER
+        start = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
+        if start >= end + _LETTER / 2:
+            kept.append((x, text, anchor))
+            end = start + width
+    return kept
 
 
 def _text(style: str, x: float, y: float, text: str, anchor: str) -> Markup:

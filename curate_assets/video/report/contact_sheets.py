@@ -9,7 +9,7 @@ from curate_assets.video.captions import CAPTIONS
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from curate_assets.video.report.shown_clips import Clip, shown, storyboard_pictures
+from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures
 
 PICTURES = 24
 """Clips shown per contact sheet."""
@@ -63,4 +63,5 @@ def _captioned(library: Library, keys: Sequence[Key], pictures: Mapping[Key, byt
     first: dict[Key, str] = {}
     for row in sorted(captions, key=lambda row: row["window"]):
         first.setdefault((row["shard"], row["clip_id"]), row["text"])
-    return tuple(shown(library, key, pictures, first.get(key)) for key in keys)
+    paths = clip_paths(library, keys)
+    return tuple(shown(library, key, pictures, paths.get(key), first.get(key)) for key in keys)

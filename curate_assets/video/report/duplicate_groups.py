@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from curate_assets.video.duplicates import DUPLICATE_GROUPS
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from curate_assets.video.report.shown_clips import Clip, shown, storyboard_pictures
+from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures
 
 GROUPS = 20
 """Duplicate groups shown."""
@@ -60,9 +60,13 @@ def duplicates(library: Library, threshold: float) -> Duplicates | None:
         # The keeper, then the least similar: where the threshold is too low, it shows there.
         members.sort(key=lambda member: (not member[1], -1.0 if member[2] is None else member[2], member[0]))
         chosen.append((len(members), members[:MEMBERS]))
-    pictures = storyboard_pictures(library, [key for _, members in chosen for key, _, _ in members])
+    every = [key for _, members in chosen for key, _, _ in members]
+    pictures, paths = storyboard_pictures(library, every), clip_paths(library, every)
     pictured = tuple(
-        DuplicateGroup(size, tuple(Member(shown(library, key, pictures), kept, near) for key, kept, near in members))
+        DuplicateGroup(
+            size,
+            tuple(Member(shown(library, key, pictures, paths.get(key)), kept, near) for key, kept, near in members),
+        )
         for size, members in chosen
     )
     return Duplicates(len(groups), threshold, pictured)

@@ -3,10 +3,11 @@
 import base64
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from curate_assets.video.report.charts import funnel_chart, histogram, number
+from curate_assets.video.report.charts import funnel_chart, histogram, level, number
 from curate_assets.video.report.contents import ReportContents
 from curate_assets.video.report.funnel import WAITING, FunnelStep
 
@@ -33,7 +34,7 @@ def render(contents: ReportContents) -> str:
     """
     page = environment()
     known: dict[str, Any] = page.globals
-    known |= {"share": _share, "losses": _losses, "waiting": WAITING}
+    known |= {"share": _share, "level": level, "losses": _losses, "waiting": WAITING}
     return page.get_template(_TEMPLATE).render(report=contents)
 
 
@@ -54,6 +55,7 @@ def environment() -> Environment:
         jpeg=_jpeg,
         name=_name,
         folder=_folder,
+        link=_link,
         words=_words,
     )
     known: dict[str, Any] = made.globals
@@ -123,6 +125,11 @@ def _size(count: int) -> str:
 
 def _jpeg(data: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def _link(path: str) -> str:
+    """From a page in `reports/` to a file below the root: on a disk, or where a bucket is served or copied whole."""
+    return f"../{quote(path)}"
 
 
 def _name(uri: str) -> str:

@@ -1,8 +1,9 @@
 """Single clips as the report shows them: a picture, and what is known of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.thumbnails import Place, thumbnails
@@ -14,6 +15,7 @@ class Clip:
     """A clip as it is shown.
 
     Attributes:
+        path: its clip file, below the root; None where it has none.
         uri: its source file.
         start, end: seconds in the source.
         width, height: of the source as displayed, in pixels.
@@ -23,7 +25,9 @@ class Clip:
         thumbnail: JPEG; None when there is no picture.
     """
 
+    clip_id: str
     uri: str
+    path: str | None
     start: float
     end: float
     width: int | None
@@ -35,11 +39,15 @@ class Clip:
     thumbnail: bytes | None
 
 
-def shown(library: Library, key: Key, pictures: Mapping[Key, bytes], caption: str | None = None) -> Clip:
+def shown(
+    library: Library, key: Key, pictures: Mapping[Key, bytes], path: str | None = None, caption: str | None = None
+) -> Clip:
     """A clip with its picture, if it is among `pictures`."""
     clip, video, moving = library.clips[key], library.video(key), library.motion.get(key, {})
     return Clip(
+        clip_id=key[1],
         uri=video["uri"],
+        path=path,
         start=clip["start_ns"] / SECOND,
         end=clip["end_ns"] / SECOND,
         width=video["width"],
@@ -50,6 +58,14 @@ def shown(library: Library, key: Key, pictures: Mapping[Key, bytes], caption: st
         caption=caption,
         thumbnail=pictures.get(key),
     )
+
+
+def clip_paths(library: Library, clips: Collection[Key]) -> dict[Key, str]:
+    """The files of clips that have one, below the root."""
+    if not library.written(CLIP_FILES):
+        return {}
+    rows = library.rows_of(clips, CLIP_FILES, ["shard", "clip_id", "path"])
+    return {(row["shard"], row["clip_id"]): row["path"] for row in rows if row["path"]}
 
 
 def storyboard_pictures(library: Library, clips: Iterable[Key]) -> dict[Key, bytes]:

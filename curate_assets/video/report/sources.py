@@ -8,6 +8,24 @@ from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row
 from gpu_kernels.clips import SECOND
 
+_CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "MP4/MOV",
+    "matroska,webm": "Matroska/WebM",
+    "avi": "AVI",
+    "mpegts": "MPEG-TS",
+    "mpeg": "MPEG-PS",
+    "mpegvideo": "MPEG video",
+    "asf": "ASF/WMV",
+    "flv": "FLV",
+    "ogg": "Ogg",
+    "mxf": "MXF",
+    "dv": "DV",
+    "gif": "GIF",
+    "h264": "H.264 stream",
+    "hevc": "HEVC stream",
+    "mjpeg": "Motion JPEG stream",
+}
+
 
 @dataclass(frozen=True)
 class Share:
@@ -24,7 +42,7 @@ def sources(library: Library) -> dict[str, tuple[Share, ...]] | None:
         return None
     titles = {
         "Codec": lambda video: video["codec"] or "unknown",
-        "Container": lambda video: video["container"] or "unknown",
+        "Container": lambda video: container_name(video["container"]),
         "Frame rate": _rate,
         "Sound": _sound,
     }
@@ -43,6 +61,11 @@ def sources(library: Library) -> dict[str, tuple[Share, ...]] | None:
 def _sound(video: Row) -> str:
     codec = video["audio_codec"] or "unknown codec"
     return f"{codec}, not usable" if video["audio_error"] else video["audio_codec"] or "none"
+
+
+def container_name(demuxer: str | None) -> str:
+    """What people call the files that a demuxer of FFmpeg reads, which has all their names: `mov,mp4,...`."""
+    return _CONTAINERS.get(demuxer or "", demuxer or "unknown")
 
 
 def _rate(video: Row) -> str:

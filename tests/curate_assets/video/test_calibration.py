@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,7 @@ from curate_assets.config_file import write_settings
 from curate_assets.video.calibration import calibrate
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report.calibration_page import render_calibration
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_assets.video.stages import plan_for
@@ -180,3 +182,9 @@ def test_a_file_that_cannot_be_changed_stays_as_it_is(tmp_path: Path, text: str)
     with pytest.raises(ConfigError):
         write_settings(storage, "clip_selection", {"seconds_min": 1.5})
     assert storage.read(CONFIG_FILE).decode() == text
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_the_page_fits_every_window(root: Tables, layout_faults: Any, width: int) -> None:
+    found = calibrate(root, resolve_config(root.storage), ["motion_global_mean", "seconds"], 50, 5.0, 0, None)
+    assert layout_faults(render_calibration(root, found), width) == []

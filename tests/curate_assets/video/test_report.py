@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.clips import CLIPS
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
 from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.report.charts import histogram
 from curate_assets.video.report.contact_sheets import PICTURES, spread
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import funnel
 from curate_assets.video.report.page import render
+from curate_assets.video.report.sources import container_name
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.signals import MOTION_SIGNALS, STORYBOARDS
 from curate_assets.video.source_videos import SOURCE_VIDEOS
@@ -31,6 +34,7 @@ from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
 
 EVIL = "<script>alert('name')</script>.mp4"
+PATH = "media/clips/one 0#1.mp4"
 CAPTION = "A dog & a <img src=x onerror=alert(1)> cat."
 
 
@@ -140,7 +144,7 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
             {"video_id": "one", "clip_id": "one-0", "start_frame": 9, **failed("caption", "timed out")},
         ]
     },
-    CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": "p", "thumbnail": b"JPEG of one-0"}]},
+    CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": PATH, "thumbnail": b"JPEG of one-0"}]},
 }
 
 
@@ -324,7 +328,7 @@ def test_page_is_escaped_closed_and_loads_nothing(contents: ReportContents) -> N
     found.feed(page)
     assert found.open == []
     assert "script" not in found.tags and "b" in found.tags
-    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in found.links)
+    assert all(link.startswith(("data:image/jpeg;base64,", "#", "../media/")) for link in found.links)
     assert not re.search(r"url\(|@import|https?:", page)
     assert "&lt;script&gt;alert(&#39;name&#39;)&lt;/script&gt;.mp4" in page
     assert "A dog &amp; a &lt;img src=x onerror=alert(1)&gt; cat." in page
@@ -364,3 +368,56 @@ def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
 def test_spread_is_even_and_bounded() -> None:
     assert spread(range(3), PICTURES) == [0, 1, 2]
     assert spread(range(100), 4) == [12, 37, 62, 87]
+
+
+def test_a_clip_says_its_id_its_file_and_its_whole_caption(contents: ReportContents) -> None:
+    page = render(contents)
+    assert '<p class="id mono">one-0</p>' in page
+    assert f'<a href="../media/clips/one%200%231.mp4" title="{contents.root}/{PATH}">clip file</a>' in page
+    assert page.count("clip file</a>") == 2  # of the kept clip, and as the keeper of its group
+    assert "<details" in page and page.count("A dog &amp; a") == 1
+
+
+@pytest.mark.parametrize(
+    ("demuxer", "name"),
+    [("mov,mp4,m4a,3gp,3g2,mj2", "MP4/MOV"), ("matroska,webm", "Matroska/WebM"), ("nut", "nut"), (None, "unknown")],
+)
+def test_containers_have_the_names_that_people_use(demuxer: str | None, name: str) -> None:
+    assert container_name(demuxer) == name
+
+
+CROWDED = [
+    distribution("Near", "s", "clips", "t", True, {"selected": [1.0, 2.0, 40.0]}, marks=[
+        Mark(2.0, "proposed minimum"), Mark(2.1, "now minimum"), Mark(2.2, "maximum"), Mark(39.0, "now maximum")
+    ]),
+    distribution("Beyond", "", "clips", "t", True, {"rejected": [0.1, 0.2]}, marks=[
+        Mark(-50.0, "now"), Mark(90.0, "proposed")
+    ]),
+    distribution("Log", "", "clips", "t", True, {"selected": [0.0, 1e-5, 0.5]}, "log", marks=[
+        Mark(1e-9, "now"), Mark(1e-5, "proposed"), Mark(0.0, "off")
+    ]),
+    distribution("Few", "fps", "clips", "t", True, {"selected": [23.976 + index / 7 for index in range(11)]}, "values",
+        marks=[Mark(12.0, "now"), Mark(99.0, "proposed")]),
+    distribution("One", "", "clips", "t", True, {"selected": [123456.0]}, marks=[Mark(123456.0, "now")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_nothing_is_too_wide_and_no_label_covers_another(
+    contents: ReportContents, layout_faults: Any, width: int
+) -> None:
+    assert contents.kept is not None
+    long = replace(contents.kept.clips[0], uri="/v/" + "long" * 60 + ".mp4", clip_id="c" * 90, caption="word " * 200)
+    message = replace(contents.failures[0], uri="/v/" + "x" * 200, message="y" * 400)
+    crowded = replace(
+        contents,
+        distributions=(*contents.distributions, *CROWDED),
+        kept=replace(contents.kept, clips=(long,) * 5),
+        failures=(message, *contents.failures),
+    )
+    assert layout_faults(render(crowded), width) == []
+
+
+def test_a_threshold_beyond_the_axis_has_a_label_and_no_line() -> None:
+    chart = histogram(CROWDED[1])
+    assert "← now -50" in chart and "proposed 90 →" in chart and 'class="mark"' not in chart
