@@ -160,8 +160,8 @@ class ChecksConfig(StrictModel):
 
 
 class PricesConfig(StrictModel):
-    """What computing and storing costs, for the estimates beside each materialization; what would need a price that is
-    `null` is not estimated. Never changes a result."""
+    """What computing and storing costs, for the estimates beside each materialization; costs whose price is `null` are
+    omitted. Never changes a result."""
 
     cpu_hour: float | None = Field(default=None, ge=0)
     """Price of one CPU for an hour."""

@@ -1,4 +1,4 @@
-"""Faults that pass (curate_resources.faults): Dagster tries the step again later. All others end it at once."""
+"""Transient errors (curate_resources.faults): ask Dagster to retry the step later; other errors fail it at once."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The treatment that every stage gets, whatever the engine: reuse, divide, compute, isolate what fails.
+"""What every stage run does, in any engine: reuse, divide, compute, isolate what fails.
 
 An item whose stored rows carry the fingerprint that they would get again is not computed. When a stage raises, its
 items are tried one by one, and only those that raise alone become failed rows.

@@ -1,9 +1,9 @@
 """Finding new video at a source, a bounded piece at a time: from listings to shard manifests.
 
-A *look* lists on from where the last one stopped and closes shards in the order of the listing. Its place is kept in
-`<root>/sources/<name>.json`, written after the manifests of the shards that it closed. A look that dies in between
-leaves manifests that the place does not know of yet; the next one finds the same files again and skips those that are
-in them. So no file is missed or in two shards, whenever it dies.
+A *look* resumes listing where the previous one stopped, and closes shards in the order of the listing. Its place is
+kept in `<root>/sources/<name>.json`, written after the manifests of the shards that it closed. A look that dies in
+between leaves manifests that the place does not know of yet; the next one finds the same files again and skips those
+that are in them. So no file is missed or in two shards, whenever it dies.
 
 Files that are added behind the place, in alphabetical order, are not seen by looks; events name them, or the audit
 finds them (curate_resources.audit).

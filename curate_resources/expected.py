@@ -18,9 +18,9 @@ class Expected:
         reuse: keep their rows.
         maybe: are or are not computed, depending on what comes of `depends_on`.
         uncounted: videos whose items are not known before `depends_on` are made.
-        dropped: stored rows that belong to nothing any more.
+        dropped: stored rows whose item no longer exists.
         reasons: why, with how many of `compute`.
-        depends_on: tables that will be made anew, and can make a difference.
+        depends_on: tables that will be recomputed, and can make a difference.
         absent: whether rows are not there yet.
         stale: whether rows are there that do not hold any more, or may not when `depends_on` are made.
         blocked: why it cannot be made; empty if it can.

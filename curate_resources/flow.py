@@ -191,7 +191,7 @@ class Flow:
             return
         self._forget(lambda each: each.unit == task.unit)
         if progress.round == _INNOCENT_LOSSES:
-            self._give_up(task, f"{progress.round} machines went away under it")
+            self._give_up(task, f"its node was lost {progress.round} times")
             return
         again = _Progress(progress.origin, progress.round + 1, progress.careful, progress.deaths)
         self._progress[task.unit] = again
@@ -211,7 +211,7 @@ class Flow:
         elif task.part is None:
             if deaths > _DEATHS + 1:
                 self._forget(lambda each: each.unit == task.unit)
-                self._give_up(task, f"{deaths} workers died while they handed on its rows: they may need more memory")
+                self._give_up(task, f"{deaths} workers died while passing on its rows: they may need more memory")
                 return
             progress.careful, progress.deaths = True, deaths
             self._add(replace(task, careful=True, deaths=deaths), first=True)

@@ -54,7 +54,7 @@ class Batch:
         self._unit, self._shards = self._read(manifests, sources)
         self._tally = Tally(plan, history, self._shards, self._names)
         self._loose: dict[int, dict[str, Loose]] = {}
-        """By video and table, rows that will be made anew."""
+        """By video and table, rows that will be recomputed."""
         self._altered: dict[str, set[str]] = {name: set() for name in self._names}
         """By table, shards whose rows would not be the stored ones."""
         self._digests: dict[str, Mapping[str, str]] = {}
@@ -201,7 +201,7 @@ class Batch:
     def _claimed(
         self, name: str, computation: Computation, kept: pa.Table, causes: Collection[int], unmade: Collection[int]
     ) -> pa.Table:
-        """Stored rows without those that belong to nothing any more."""
+        """Stored rows without those whose item no longer exists."""
         gone: set[int] = set()
         if unclaimed := computation.unclaimed(name):
             owners = self._videos.of(kept)

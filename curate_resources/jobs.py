@@ -148,7 +148,7 @@ class JobServer(Protocol):
         ...
 
     def state(self, job: str) -> JobState | None:
-        """How a job fares; None if it is not known."""
+        """A job's status; None if it is not known."""
         ...
 
     def log(self, job: str) -> str:
@@ -230,7 +230,7 @@ def _followed(
     end = ledger.end()
     if end is None or state.phase == "stopped":
         kind = JobFailed if state.phase == "stopped" else JobLost
-        raise kind(f"job {job} {state.phase} before it was through: {state.message}".strip())
+        raise kind(f"job {job} {state.phase} before it finished: {state.message}".strip())
     if end["error"] is not None:
         raise (JobLost if end.get("passes") else JobFailed)(str(end["error"]))
 
@@ -268,7 +268,7 @@ class _Patient:
 def _relay(log: str, printed: int) -> int:
     """Log the new lines of a driver as if they were our own; returns how much of the log is known now."""
     if 0 < len(log) < printed:
-        printed = 0  # the file was begun anew
+        printed = 0  # the file was started again
     complete = log.rfind("\n") + 1
     for line in log[printed:complete].splitlines():
         try:

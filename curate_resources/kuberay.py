@@ -90,7 +90,7 @@ class KubeRayJobs:
         self._rayjobs("create", self.manifest(job, command), passing=409)
 
     def state(self, job: str) -> JobState | None:
-        """How a job fares; None if it is not known.
+        """A job's status; None if it is not known.
 
         Raises:
             ClusterUnreachable: the API server does not answer, or refuses.

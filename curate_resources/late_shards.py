@@ -1,4 +1,4 @@
-"""Shards of files that appeared behind the places of looks: found by the audit, or named by events.
+"""Shards of late files: they sort before the listing position, so looks never see them; audits and events find them.
 
 Both may close such shards at the same time. The numbers of their series are taken one by one, by a creation that only
 one can win, and who loses one reads what is in it: so no file is in two of them.

@@ -1,4 +1,4 @@
-"""Rows that will be made anew, and which items they belong to."""
+"""Rows that will be recomputed, and which items they belong to."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _EVERY: frozenset[Key] = frozenset({()})
 
 @dataclass(frozen=True)
 class Loose:
-    """Rows of a video that will be made anew: those of some items; `keys` None: any of them.
+    """Rows of a video that will be recomputed: those of some items; `keys` None: any of them.
 
     `again`: only because they failed before.
     """

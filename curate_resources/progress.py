@@ -18,7 +18,7 @@ class Progress(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
-    """Another one when a source is begun anew."""
+    """A new id each time the source's progress is reset."""
     next_shard: int = 0
     next_late: int = 0
     """The number of the next shard of files behind the places; only kept for sources with events."""

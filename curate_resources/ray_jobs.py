@@ -41,7 +41,7 @@ class RayJobServer:
                 raise
 
     def state(self, job: str) -> JobState | None:
-        """How a job fares; None if it is not known."""
+        """A job's status; None if it is not known."""
         client = self._client()
         try:
             info = self._answer(lambda: client.get_job_info(job))

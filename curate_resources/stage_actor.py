@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Settled:
-    """So many more clips of a video are through this pool, while the rest of the video is still to come.
+    """Progress: clips that have left this pool while their video is still being scanned.
 
     `stage` is the one that they stand before, None when they are through all.
     """

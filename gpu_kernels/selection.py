@@ -1,4 +1,4 @@
-"""Which clips are kept: thresholds on scores that were measured before. They stand nowhere else."""
+"""Which clips are kept: thresholds on scores that were measured before. Applied here only."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

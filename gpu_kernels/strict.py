@@ -11,7 +11,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     without_effect: ClassVar[frozenset[str]] = frozenset()
-    """Fields that change how a result is come by, but not the result: where a model runs, how often a call is tried."""
+    """Fields that affect how a result is obtained, not the result: where a model runs, how often a call is tried."""
 
     def settings(self) -> dict[str, Any]:
         """The fields that a result depends on, as plain values: what goes into fingerprints."""

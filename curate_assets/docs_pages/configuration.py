@@ -26,7 +26,7 @@ Settings come from four places. The later one wins, key by key:
 
 An unknown key and a bad value are errors that name the key. Changing a setting recomputes the rows that depend on it
 and nothing else; the table of each section says which assets its keys enter. Keys marked *no effect on results* change
-how a result is come by, and recompute nothing.
+how a result is obtained, and recompute nothing.
 """
 
 

@@ -156,5 +156,5 @@ def _cause_of_death(status: int, limits: DecodingLimits) -> str:
     if number == signal.SIGXCPU:
         return f"decoding took more than {limits.cpu_seconds} CPU seconds (limits.cpu_seconds)"
     # Libraries that do not check for memory end in one of these, too.
-    hint = " (perhaps for want of limits.memory_mib)" if number in (signal.SIGABRT, signal.SIGSEGV) else ""
+    hint = " (possibly out of memory: see limits.memory_mib)" if number in (signal.SIGABRT, signal.SIGSEGV) else ""
     return f"the decoder died of {signal.Signals(number).name}{hint}"

@@ -163,7 +163,7 @@ def test_a_driver_that_dies_is_told_and_may_be_asked_again(finished, new_root, c
     done = materialized(a_plan(root, cluster), root.shards)
     next(done)
     processes.kill(processes.running(rf"curate_assets\.job {re.escape(str(root.path))} "))
-    with pytest.raises(JobLost, match="failed before it was through"):
+    with pytest.raises(JobLost, match="failed before it finished"):
         list(done)
     list(materialized(a_plan(root, cluster), root.shards))
     assert_same(root, finished)
