@@ -12,7 +12,7 @@ from curate_assets.doctor.child import ChildFailed, child_says
 
 _PACKAGE = "curate-graph"
 _SHOWN = ("dagster", "ray", "pylance", "pyarrow", "torch", "av")
-_INSTALL = "run `make env`, or install the package again with its dependencies"
+_INSTALL = "install the package again with its dependencies"
 
 _LIBRARIES = {"PyAV": "av", "decord": "decord", "OpenCV": "cv2"}
 _DECODERS = {"H.264": ("h264",), "HEVC": ("hevc",), "VP9": ("vp9",), "AV1": ("libdav1d", "libaom-av1", "libgav1")}

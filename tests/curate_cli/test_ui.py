@@ -1,5 +1,6 @@
 """`curate ui` as a user starts and ends it."""
 
+import ast
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from curate_assets.dagster_services import free_port
 from curate_cli.app import app
 from curate_resources.manifests import Manifest, Manifests
 from curate_resources.storage import Storage
+
+CHECKOUT = re.compile(r"docs/[\w-]+\.md|\bmake (dev|env|demo)\b")
 
 QUERY = """{
   workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } }
@@ -52,6 +55,22 @@ def test_documentation_is_installed_with_the_command():
     assert "curate docs storage" in listed
     assert CliRunner().invoke(app, ["docs", "storage"]).stdout.startswith("# Storage")
     assert "there is no page 'stores'" in " ".join(CliRunner().invoke(app, ["docs", "stores"]).stderr.split())
+
+
+def test_no_message_names_a_file_that_only_a_checkout_has():
+    """The commands that messages name instead exist wherever the package is installed."""
+    repository = Path(__file__).resolve().parents[2]
+    packages = ("curate_assets", "curate_cli", "curate_resources", "gpu_kernels")
+    modules = [
+        path for name in packages for path in (repository / name).rglob("*.py") if "docs_pages" not in path.parts
+    ]
+    found: list[str] = []
+    for path in modules:
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+        found += [f"{path.name}: {text.value}" for text in texts if CHECKOUT.search(str(text.value))]
+    assert found == []
 
 
 @pytest.mark.deep
