@@ -2,11 +2,11 @@
 
 from curate_assets.doctor import (
     clusters,
+    codecs,
     dagster_state,
     decoding_child,
     event_queues,
     installation,
-    media_programs,
     models,
     root,
     scratch_folder,
@@ -22,7 +22,7 @@ CHECKS = (
     settings.WATCHED,
     settings.PRESETS,
     *installation.CHECKS,
-    *media_programs.CHECKS,
+    *codecs.CHECKS,
     *decoding_child.CHECKS,
     *models.CHECKS,
     *scratch_folder.CHECKS,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.doctor import CHECKS as ALL
-from curate_assets.doctor import installation, media_programs
+from curate_assets.doctor import codecs, installation
 from curate_assets.doctor.check import Check, Deployment, examined, ok
 from curate_assets.runs import dagster_instance, register_shards
 from curate_assets.video.clips import CLIPS
@@ -37,7 +37,7 @@ NAMES = [
     "packages",
     "media libraries",
     "GPU",
-    "ffmpeg",
+    "codecs",
     "decoding child",
     "models",
     "model servers",
@@ -166,11 +166,8 @@ def missing_preset(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write("sources.yaml", b"sources: {studio: {uri: s3://a, preset: studio}}\n")
 
 
-def poor_ffmpeg(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = Path(storage.root).parent / "ffmpeg"
-    program.write_text("#!/bin/sh\necho ffmpeg version 0.1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(media_programs, "ffmpeg_executable", lambda: str(program))
+def poor_codecs(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_ENCODERS", ("libx264", "no_such_encoder"))
 
 
 def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +186,7 @@ def silent_cluster(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         (unknown_source, "watched sources", "sources.studio.url: unknown key", "sources.yaml"),
         (preset_of_the_dataset, "presets", "presets/studio.yaml cannot set", "mend the file"),
         (missing_preset, "presets", "there is no preset 'studio'", "mend the file"),
-        (poor_ffmpeg, "ffmpeg", "no encoder libx264, aac", "CURATE_FFMPEG"),
+        (poor_codecs, "codecs", "no encoder no_such_encoder", "whose wheels bring all codecs"),
         (silent_cluster, "Ray", "no job server answers", "cluster.address"),
     ],
 )
