@@ -115,6 +115,8 @@ def test_a_name_says_the_format(output):
 
 
 def test_rows_go_to_a_file_whole_or_not_at_all(tmp_path):
+    Storage(str(tmp_path)).write("curate.yaml", b"")
+
     def query(*arguments: str):
         return CliRunner().invoke(app, ["query", *arguments, "--root", str(tmp_path)])
 

@@ -8,6 +8,7 @@ from curate_assets import outlook as looking
 from curate_assets.config import validated
 from curate_assets.outlook import AssetOutlook, Outlook
 from curate_cli.commands.plan import _print_ahead
+from curate_resources.gone import Gone
 
 IDLE = AssetOutlook(
     name="captions",
@@ -46,7 +47,7 @@ def printed(capsys, *assets: AssetOutlook, ray: float = 0.0, show_all: bool = Fa
     seconds, most = (sum(each) for each in zip(*((a.seconds or 0, a.most_seconds or 0) for a in assets), strict=True))
     compute, reuse, maybe = (sum(getattr(each, name) for each in assets) for name in ("compute", "reuse", "maybe"))
     ahead = Outlook("/root", ("a-000000",), assets, compute, reuse, maybe, seconds + ray, most + ray, ray, ())
-    _print_ahead(ahead, show_all, as_json=False)
+    _print_ahead(ahead, Gone(0, (), True), show_all, as_json=False)
     return capsys.readouterr().out.splitlines()
 
 
