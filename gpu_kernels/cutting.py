@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gpu_kernels.clip_encoding import ClipFilesConfig, encoded_clip
 from gpu_kernels.containers import open_media
-from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.sandbox import ChildMessage, DecodingLimits, MediaError, Nursery, Send, reader_of
+from gpu_kernels.sandbox.messages import Count, OneBuffer, Side
 from gpu_kernels.spans import Span
 from gpu_kernels.stream_copy import copied_clip
 
@@ -23,6 +24,28 @@ class ClipFacts:
     height: int
     has_audio: bool
     thumbnail: bytes
+
+
+class _Part(ChildMessage):
+    kind: Literal["part"]
+    buffers: OneBuffer
+
+
+class _Whole(ChildMessage):
+    kind: Literal["whole"]
+    copied: Count
+
+
+_MESSAGES = reader_of(_Part, _Whole)
+
+
+class _Inspected(ChildMessage):
+    kind: Literal["clip"]
+    frames: Count
+    width: Side
+    height: Side
+    has_audio: bool
+    buffers: OneBuffer
 
 
 def cut_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
@@ -58,16 +81,17 @@ def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: Cl
 
 def _written(nursery: Nursery, way: str, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
     """Write the parts that an operation sends; gives the number of copied frames, which comes last."""
-    copied: int | None = None
-    settings, bounds = config.model_dump(), asdict(span)
+    whole: _Whole | None = None
+    arguments = {"path": source, "span": asdict(span), "config": config.model_dump()}
     with open(target, "wb") as file:
-        for header, buffers in nursery.run(f"gpu_kernels.cutting:{way}", path=source, span=bounds, config=settings):
-            for buffer in buffers:
-                file.write(buffer)
-            copied = header.get("copied", copied)
-    if not isinstance(copied, int) or not 0 <= copied <= span.frames:
+        for message in nursery.run(f"gpu_kernels.cutting:{way}", _MESSAGES, [source], **arguments):
+            if isinstance(message, _Part):
+                file.writelines(message.buffers)
+            else:
+                whole = message
+    if whole is None or whole.copied > span.frames:
         raise MediaError("the decoding process did not say that the clip is whole")
-    return copied
+    return whole.copied
 
 
 def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts:
@@ -76,11 +100,9 @@ def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts
     Raises:
         MediaError: the file cannot be decoded.
     """
-    messages = list(nursery.run("gpu_kernels.cutting:inspect", path=path, side=config.thumbnail_side))
-    header, buffers = messages[0]
-    return ClipFacts(
-        header["frames"], header["width"], header["height"], header["has_audio"], thumbnail=bytes(buffers[0])
-    )
+    operation = "gpu_kernels.cutting:inspect"
+    seen = nursery.ask(operation, reader_of(_Inspected), [path], path=path, side=config.thumbnail_side)
+    return ClipFacts(seen.frames, seen.width, seen.height, seen.has_audio, thumbnail=bytes(seen.buffers[0]))
 
 
 # ---------------------------------------------------------------- in the child
@@ -102,7 +124,7 @@ def encode(send: Send, limits: DecodingLimits, path: str, span: dict[str, int], 
 def _send_parts(send: Send, clip: memoryview, copied: int) -> None:
     for at in range(0, len(clip), _PART_BYTES):
         send({"kind": "part"}, clip[at : at + _PART_BYTES])
-    send({"kind": "clip", "copied": copied})
+    send({"kind": "whole", "copied": copied})
 
 
 def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:

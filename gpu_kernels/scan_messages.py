@@ -1,13 +1,13 @@
 """What a scan gives, read from a child's messages: whatever it sends, frames, times and pictures fit together."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from gpu_kernels.motion_sampler import MotionSample
-from gpu_kernels.sandbox import ChildMessage, Header
+from gpu_kernels.sandbox import ChildMessage, Header, reader_of
 from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
 from gpu_kernels.segments import Segment
 from gpu_kernels.storyboard_sampler import StoryboardFrame
@@ -74,7 +74,7 @@ class _Done(ChildMessage):
     damaged_frames: Count
 
 
-_MESSAGE: TypeAdapter[_Chunk | _Done] = TypeAdapter(Annotated[_Chunk | _Done, Field(discriminator="kind")])
+_MESSAGE = reader_of(_Chunk, _Done)
 
 
 class ScanReader:
@@ -97,7 +97,7 @@ class ScanReader:
         Raises:
             ValueError: it is none that may come now.
         """
-        message = _MESSAGE.validate_python(header | ({"buffers": buffers} if buffers else {}))
+        message = _MESSAGE(header, buffers)
         if self.ended:
             raise ValueError("there is more after the end")
         if isinstance(message, _Chunk):

@@ -67,7 +67,7 @@ def _child(request: Header, descriptor: int, nursery: int, loaded_later: list[Pa
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a library's log line to a file is not worth dying for
         close_all_but(descriptor)
-        limit_resources(limits, file_bytes=0)
+        limit_resources(limits)
         shut_off([*request["files"], *loaded_later])
         with os.fdopen(descriptor, "wb", buffering=1 << 16) as stream:
 

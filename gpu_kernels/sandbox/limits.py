@@ -30,10 +30,10 @@ class DecoderCrashed(MediaError):
     """The child process died: it was killed by a limit or by a fault in a decoder."""
 
 
-def limit_resources(limits: DecodingLimits, file_bytes: int) -> None:
-    """Hold this process to `limits`, for good; no file can grow beyond `file_bytes`."""
+def limit_resources(limits: DecodingLimits) -> None:
+    """Hold this process to `limits`, for good; it writes no byte to any file."""
     memory = limits.memory_mib << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 5))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

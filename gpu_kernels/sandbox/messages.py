@@ -5,7 +5,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from select import select
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError
 
@@ -48,14 +48,23 @@ class ChildMessage(StrictModel):
     model_config = ConfigDict(strict=True)
 
 
-Buffers = Annotated[list[InstanceOf[memoryview]], Field(max_length=_MOST_BUFFERS)]
+Buffers = list[InstanceOf[memoryview]]
+OneBuffer = Annotated[Buffers, Field(min_length=1, max_length=1)]
 
 M = TypeVar("M", bound=ChildMessage)
 
 
-def reader_of(kind: type[M]) -> Reader[M]:
-    """Reads messages that are all of one kind."""
-    return lambda header, buffers: kind.model_validate(header | ({"buffers": buffers} if buffers else {}))
+def reader_of(*kinds: type[M]) -> Reader[M]:
+    """Reads messages of these kinds, which differ in the value of `kind`."""
+    by_name = {get_args(each.model_fields["kind"].annotation)[0]: each for each in kinds}
+
+    def read(header: Header, buffers: list[memoryview]) -> M:
+        kind = by_name.get(str(header.get("kind")))
+        if kind is None:
+            raise ValueError(f"its kind is {str(header.get('kind'))[:50]!r}")
+        return kind.model_validate(header | ({"buffers": buffers} if buffers else {}))
+
+    return read
 
 
 def raw(header: Header, buffers: list[memoryview]) -> Message:
@@ -142,7 +151,7 @@ def understood(read: Reader[T], header: Header, buffers: list[memoryview]) -> T:
         return read(header, buffers)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "kind"
+        place = ".".join(map(str, [header.get("kind"), *first["loc"]]))
         raise MediaError(_no_message(f"{place}: {first['msg']}")) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         raise MediaError(_no_message(f"{type(error).__name__}: {error}")) from error

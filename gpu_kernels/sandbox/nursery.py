@@ -15,7 +15,7 @@ from typing import Any
 from gpu_kernels.sandbox.confinement import decoding_environment
 from gpu_kernels.sandbox.control import receive, send_with
 from gpu_kernels.sandbox.limits import DecoderCrashed, DecodingLimits, MediaError
-from gpu_kernels.sandbox.messages import Reader, T, messages, raw, reason, stalled, understood
+from gpu_kernels.sandbox.messages import Reader, T, messages, reason, stalled, understood
 
 _PIPE_BYTES = 1 << 20
 """What a child may be ahead of its reader; the most that Linux grants without privileges."""
@@ -32,9 +32,7 @@ class Nursery:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(
-        self, operation: str, read: Reader[T] = raw, files: Sequence[str] | None = None, **arguments: Any
-    ) -> Generator[Any, None, None]:
+    def run(self, operation: str, read: Reader[T], files: Sequence[str], **arguments: Any) -> Generator[T, None, None]:
         """Run `module:function` in a fresh child and yield what `read` makes of its messages.
 
         Closing the iterator before its end kills the child.
@@ -47,8 +45,6 @@ class Nursery:
             DecoderCrashed: the child died.
             RuntimeError: the nursery does not start.
         """
-        if files is None:
-            files = [str(arguments[name]) for name in ("path", "sound") if name in arguments]
         request = {
             "operation": operation,
             "arguments": arguments,

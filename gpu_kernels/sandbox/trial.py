@@ -51,7 +51,7 @@ class _Closed(ChildMessage):
 def open_ways(limits: DecodingLimits) -> list[str]:
     """The ways of WAYS that are open to a child."""
     with targets() as made, Nursery(limits) as nursery:
-        said = nursery.run("gpu_kernels.sandbox.trial:attempt", reader_of(_Closed), targets=asdict(made))
+        said = nursery.run("gpu_kernels.sandbox.trial:attempt", reader_of(_Closed), [], targets=asdict(made))
         closed = {message.way for message in said}
     return [way for way in WAYS if way not in closed]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.sandbox.trial import open_ways, targets
 
 LANDLOCK = 444
@@ -105,7 +106,7 @@ def test_a_child_knows_only_the_variables_of_the_list(nursery: Nursery, monkeypa
     for name in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN", "CURATE_STORAGE", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "s3cret")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    ((header, _),) = nursery.run("test_confinement:tell_variables")
+    ((header, _),) = nursery.run("test_confinement:tell_variables", raw, [])
     assert header["known"]["TZ"] == "Asia/Tokyo"
     assert "s3cret" not in json.dumps(header)
 
@@ -115,7 +116,7 @@ def test_a_child_opens_its_own_files_and_no_other(nursery: Nursery, tmp_path: Pa
     own.write_text("mine")
     other.write_text("not mine")
     (tmp_path / "link").symlink_to(own)
-    contents = nursery.run("test_confinement:read_all", files=[str(tmp_path / "link")], paths=[str(own)])
+    contents = nursery.run("test_confinement:read_all", raw, [str(tmp_path / "link")], paths=[str(own)])
     assert [header["text"] for header, _ in contents] == ["mine"]
     with pytest.raises(MediaError, match=r"PermissionError.*other"):
-        list(nursery.run("test_confinement:read_all", files=[str(own)], paths=[str(other)]))
+        list(nursery.run("test_confinement:read_all", raw, [str(own)], paths=[str(other)]))

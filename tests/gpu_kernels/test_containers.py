@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.storyboards import StoryboardsConfig, decoded
 
@@ -18,7 +19,7 @@ needs_ffprobe = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffpr
 
 
 def facts_of(nursery: Nursery, path: Path | str) -> dict[str, Any]:
-    ((header, buffers),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+    ((header, buffers),) = nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path))
     assert header.pop("kind") == "facts" and not buffers
     return header
 

@@ -9,6 +9,7 @@ import pytest
 from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import ClipFacts, cut_clip, read_back
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.spans import Span
 
@@ -23,7 +24,7 @@ class Source:
     """A video with all its frames as ffmpeg decodes them, uint8 [n, height, width] luma, and their times."""
 
     def __init__(self, nursery: Nursery, media: Any, path: Path) -> None:
-        ((self.facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+        ((self.facts, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path))
         chunks = [part for part in read_scan(nursery, str(path), None, None) if isinstance(part, ScanChunk)]
         self.path, self.nursery = path, nursery
         self.pts_ns = np.concatenate([chunk.pts_ns for chunk in chunks])

@@ -10,6 +10,7 @@ import pytest
 from av.video.stream import VideoStream
 
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scaler import Scaler
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.storyboards import StoryboardsConfig, decoded
@@ -25,7 +26,7 @@ def storyboard(nursery: Nursery, path: Path) -> list[np.ndarray]:
 
 
 def facts_of(nursery: Nursery, path: Path) -> dict[str, Any]:
-    ((header, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+    ((header, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path))
     return header
 
 

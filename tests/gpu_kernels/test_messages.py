@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.containers import VideoFacts
-from gpu_kernels.sandbox import DecodingLimits, MediaError, reader_of
+from gpu_kernels.cutting import cut_clip, read_back
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, reader_of
 from gpu_kernels.sandbox.messages import messages, understood
 from gpu_kernels.scan_messages import ScanChunk, ScanEnd, ScanReader
 from gpu_kernels.segments import WHOLE, Segment
+from gpu_kernels.spans import Span
 
 Header = dict[str, Any]
 
@@ -288,3 +292,63 @@ FACTS = VideoFacts(
     audio_error=None,
     video_streams=1,
 )
+
+
+# ---------------------------------------------------------------- a clip
+
+
+class Liar(Nursery):
+    """Its children say what they are given to say."""
+
+    def __init__(self, *said: tuple[Header, list[memoryview]]) -> None:
+        super().__init__(DecodingLimits())
+        self._said = said
+
+    def run(self, operation: str, read: Any, files: Any, **arguments: Any) -> Any:
+        for header, buffers in self._said:
+            yield understood(read, header, buffers)
+
+
+PART = ({"kind": "part"}, [memoryview(b"movie")])
+INSPECTED = {"kind": "clip", "frames": 5, "width": 64, "height": 48, "has_audio": False}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        [PART],
+        [({"kind": "whole", "copied": 6}, [])],
+        [({"kind": "whole", "copied": -1}, [])],
+        [({"kind": "whole", "copied": "5"}, [])],
+        [({"kind": "whole"}, [])],
+        [({"kind": "part"}, []), ({"kind": "whole", "copied": 5}, [])],
+        [({"kind": "part", "copied": 5}, PART[1])],
+    ],
+)
+@pytest.mark.parametrize("method", ["copy", "encode"])
+def test_a_lie_about_a_cut_is_an_error(tmp_path: Path, said: list[Any], method: str) -> None:
+    span, config = Span(0, 5, 0, 200), ClipFilesConfig.model_validate({"method": method})
+    honest = Liar(PART, PART, ({"kind": "whole", "copied": 5}, []))
+    assert cut_clip(honest, "source", str(tmp_path / "clip"), span, config) == 5
+    assert (tmp_path / "clip").read_bytes() == b"moviemovie"
+    with pytest.raises(MediaError):
+        cut_clip(Liar(*said), "source", str(tmp_path / "clip"), span, config)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        [(INSPECTED, [])],
+        [(INSPECTED, [memoryview(b"jpeg")] * 2)],
+        [(INSPECTED | {"frames": 1 << 63}, [memoryview(b"jpeg")])],
+        [(INSPECTED | {"width": 0}, [memoryview(b"jpeg")])],
+        [(INSPECTED | {"has_audio": None}, [memoryview(b"jpeg")])],
+        [(INSPECTED, [memoryview(b"jpeg")])] * 2,
+    ],
+)
+def test_a_lie_about_a_clip_is_an_error(said: list[Any]) -> None:
+    assert read_back(Liar((INSPECTED, [memoryview(b"jpeg")])), "clip", ClipFilesConfig()).thumbnail == b"jpeg"
+    with pytest.raises(MediaError):
+        read_back(Liar(*said), "clip", ClipFilesConfig())

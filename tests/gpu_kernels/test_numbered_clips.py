@@ -11,6 +11,7 @@ import pytest
 from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import cut_clip
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.spans import Span
 
@@ -91,7 +92,7 @@ def test_every_clip_has_its_own_frames_and_sound(
     nursery: Nursery, media: Any, tmp_path: Path, condition: str, method: str
 ) -> None:
     source = CONDITIONS[condition](media, tmp_path)
-    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(source))
+    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(source)], path=str(source))
     parts = [part for part in read_scan(nursery, str(source), None, None) if isinstance(part, ScanChunk)]
     times = np.concatenate([part.pts_ns for part in parts])
     with av.open(str(source)) as opened:

@@ -12,6 +12,7 @@ import pytest
 from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.spans import Span
 from gpu_kernels.storyboards import StoryboardsConfig, decoded
@@ -53,7 +54,7 @@ SOURCES: dict[str, Callable[[Any, Path], Path]] = {
 )
 def test_rows_storyboards_and_clips_agree(nursery: Nursery, media: Any, tmp_path: Path, name: str, method: str) -> None:
     path = SOURCES[name](media, tmp_path)
-    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path))
+    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path))
     config = StoryboardsConfig(frames_per_second=25, jpeg_quality=95)
     parts = [part for part in read_scan(nursery, str(path), None, config) if isinstance(part, ScanChunk)]
     board = [decoded(bytes(frame.jpeg)) for part in parts for frame in part.storyboard]

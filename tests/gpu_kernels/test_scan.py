@@ -11,6 +11,7 @@ from gpu_kernels import scan as scanning
 from gpu_kernels.motion import MotionSignalsConfig
 from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
 from gpu_kernels.storyboard_sampler import StoryboardFrame
 from gpu_kernels.storyboards import StoryboardsConfig
@@ -216,7 +217,9 @@ def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.Monkey
 
     def peak(name: str) -> tuple[int, int]:
         frames, last = 0, {}
-        for last, _ in nursery.run("test_scan:scan_and_weigh", path=str(media(name)), **settings):
+        for last, _ in nursery.run(
+            "test_scan:scan_and_weigh", raw, [str(media(name))], path=str(media(name)), **settings
+        ):
             frames += last.get("count", 0)
         return frames, last["kib"]
 

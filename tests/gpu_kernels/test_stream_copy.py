@@ -19,6 +19,7 @@ from gpu_kernels.cutting import copy_clip, cut_clip
 from gpu_kernels.h264 import IDR, ParameterSets, kind
 from gpu_kernels.nal_units import split
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.spans import Span
 
 CONFIG = ClipFilesConfig()
@@ -351,7 +352,7 @@ def test_ids_of_hevc_parameter_sets_that_are_in_use_are_left_alone(media: Any) -
 def test_what_readers_would_not_show_as_it_is_is_not_copied(
     nursery: Nursery, media: Any, tmp_path: Path, name: str, reason: str
 ) -> None:
-    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(media(name)))
+    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(media(name))], path=str(media(name)))
     span = Span(0, round(2 * facts["average_rate"]), 0, 2 * 10**9)
     with pytest.raises(MediaError, match=reason):
         copy_clip(nursery, str(media(name)), str(tmp_path / "clip.mp4"), span, CONFIG)

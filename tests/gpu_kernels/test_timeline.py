@@ -10,6 +10,7 @@ from av import Packet
 from av.format import ContainerFormat
 
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.timeline import Epoch, Follower, epochs, on_one_clock
 
@@ -54,7 +55,7 @@ def test_times_go_on_where_the_clock_starts_again(
     path = joined(media, tmp_path, suffix, codecs, second)
     times = times_of(nursery, path)
     np.testing.assert_allclose(times - times[0], np.arange(300) / 25, rtol=0, atol=0.002)
-    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", path=str(path), segment_frames=100)
+    ((facts, _),) = nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path), segment_frames=100)
     assert (facts["frames"], facts["clock_restarts"], facts["incomplete"]) == (300, 1, False)
     assert facts["duration_ns"] == pytest.approx(12e9, abs=1e6)
     assert facts["segment_pts_ns"] == []  # no frame can be found in the file by its time on the running clock

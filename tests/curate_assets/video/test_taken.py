@@ -3,6 +3,7 @@
 import pytest
 
 from curate_resources.video_names import VIDEO_SUFFIXES, like_video
+from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.segments import SEGMENT_FRAMES
 
 _H264, _H265, _MPEG2 = "-c:v libx264", "-c:v libx265 -x265-params log-level=error", "-c:v mpeg2video"
@@ -36,9 +37,8 @@ def test_every_suffix_is_read(suffix, media, nursery, tmp_path):
     path = media.made(
         tmp_path / f"v{suffix}", f"-f lavfi -i testsrc2=s=176x144:r=25:d=0.4 -pix_fmt yuv420p {_ENCODED[suffix]}"
     )
-    header, _ = next(
-        iter(list(nursery.run("gpu_kernels.containers:probe", path=str(path), segment_frames=SEGMENT_FRAMES)))
-    )
+    probe = "gpu_kernels.containers:probe"
+    header, _ = nursery.ask(probe, raw, [str(path)], path=str(path), segment_frames=SEGMENT_FRAMES)
     assert header["frames"] >= 9
 
 
