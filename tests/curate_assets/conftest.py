@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,30 @@ def finished(new_root) -> Root:
     root.group()
     root.run(DELIVERY)
     return root
+
+
+@pytest.fixture(scope="session")
+def replaced():
+    """A file of the library with other content for a while. It is itself never touched: its times are in the rows of
+    roots that other tests compare."""
+
+    @contextmanager
+    def with_content(target: Path, content: bytes) -> Iterator[None]:
+        folder = target.parent
+        aside = folder.parent.with_name(f"{folder.parent.name}-aside")
+        folder.rename(aside)
+        folder.mkdir()
+        for path in aside.iterdir():
+            if path.name != target.name:
+                (folder / path.name).symlink_to(path)
+        target.write_bytes(content)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder)
+            aside.rename(folder)
+
+    return with_content
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What `curate plan` says before a run is what the run then does."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -146,15 +145,12 @@ def test_a_code_version_concerns_its_asset(root, monkeypatch):
 
 
 @pytest.fixture
-def changed_phone(root, tmp_path) -> Iterator[Path]:
+def changed_phone(root, replaced) -> Iterator[Path]:
     """One file of shard b has other content."""
     target = root.library / "b" / "phone.mp4"
-    before, stat = target.read_bytes(), target.stat()
-    target.write_bytes((root.library / "b" / "bunny.mp4").read_bytes()[:-10])
-    root.add()
-    yield target
-    target.write_bytes(before)
-    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with replaced(target, (root.library / "b" / "bunny.mp4").read_bytes()[:-10]):
+        root.add()
+        yield target
 
 
 def test_a_changed_file_concerns_its_shard_as_far_as_its_content_goes(root, changed_phone):
