@@ -109,7 +109,8 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
             outcomes[str(path.resolve())] = Outcome(file)
         storage, config = Storage(str(folder / "root")), validated(CONFIG)
         added = Manifests(storage).add(str(library), "hostile", 100, 1 << 40)
-        violations = [] if added.new_files == count else [f"{added.new_files} of {count} files were added"]
+        wanted = sum(bool(outcome.file.data) for outcome in outcomes.values())  # empty ones are left out
+        violations = [] if added.new_files == wanted else [f"{added.new_files} of {wanted} files were added"]
         _curate(storage, config, _Observed(outcomes, meter))
         worker_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         violations += _judged(Tables(storage), outcomes, config)
