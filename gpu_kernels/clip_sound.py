@@ -37,13 +37,15 @@ _PROGRESS_PACKETS = 1000
 
 
 def encode_sound(send: Send, path: str, span: Span, clip: ClipFile, kbits: int) -> list["Packet[Any]"]:
-    """Packets of a sound track that is added to `clip`; none if there is no sound in the span.
+    """Packets of a sound track that is added to `clip`; none if there is no sound in the span that can be used.
 
     Args:
         kbits: per second.
     """
     track: AudioStream | None = None
     packets: list[Packet[Any]] = []
+    if not span.with_sound:
+        return packets
     for samples in _placed(_resampled(send, path, span), span):
         if track is None:
             track = clip.container.add_stream("aac", rate=samples.sample_rate, layout=samples.layout.name)

@@ -108,13 +108,13 @@ def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts
 # ---------------------------------------------------------------- in the child
 
 
-def copy(send: Send, limits: DecodingLimits, path: str, span: dict[str, int], config: dict[str, Any]) -> None:
+def copy(send: Send, limits: DecodingLimits, path: str, span: dict[str, Any], config: dict[str, Any]) -> None:
     """Sandboxed operation: messages with the parts of an MP4 file, then how many frames were copied."""
     data, copied = copied_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
     _send_parts(send, data, copied)
 
 
-def encode(send: Send, limits: DecodingLimits, path: str, span: dict[str, int], config: dict[str, Any]) -> None:
+def encode(send: Send, limits: DecodingLimits, path: str, span: dict[str, Any], config: dict[str, Any]) -> None:
     """Sandboxed operation: messages with the parts of an MP4 file."""
     data, pictures = encoded_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
     pictures.compare(data)

@@ -26,6 +26,7 @@ class Span:
     Attributes:
         clock_restarts: how often the source's clock starts again. Times are on the running clock, by which frames of
             such a source cannot be looked up.
+        with_sound: whether the source's sound can be used.
     """
 
     start_frame: int
@@ -33,6 +34,7 @@ class Span:
     start_ns: int
     end_ns: int
     clock_restarts: int = 0
+    with_sound: bool = True
 
     @property
     def frames(self) -> int:

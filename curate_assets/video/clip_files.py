@@ -63,7 +63,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
             with opened(source) as local, tempfile.TemporaryDirectory(prefix="curate-") as folder:
                 target = Path(folder) / "clip.mp4"
                 bounds = (clip[name] for name in ("start_frame", "end_frame", "start_ns", "end_ns"))
-                span = Span(*bounds, clock_restarts=source["clock_restarts"])
+                span = Span(*bounds, clock_restarts=source["clock_restarts"], with_sound=source["audio_error"] is None)
                 copied = cut_clip(nursery, local, str(target), span, config.clip_files)
                 facts = read_back(nursery, str(target), config.clip_files)
                 if facts.frames != span.frames:

@@ -182,6 +182,15 @@ def test_quality_and_sound_are_as_configured(nursery: Nursery, media: Any, tmp_p
     assert sizes[0] > 1.5 * sizes[1] > 2 * sizes[2]
 
 
+def test_sound_that_cannot_be_used_is_left_out(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    span = Span(0, 30, 0, 10**9, with_sound=False)
+    for method in ("copy", "encode"):
+        config = ClipFilesConfig.model_validate({"method": method, "preset": "ultrafast"})
+        cut_clip(nursery, str(media("closed_gop.mp4")), str(tmp_path / "clip.mp4"), span, config)
+        with av.open(str(tmp_path / "clip.mp4")) as opened:
+            assert not opened.streams.audio
+
+
 def test_what_cannot_be_cut_is_an_error(nursery: Nursery, media: Any, tmp_path: Path) -> None:
     source, clip = tmp_path / "source.mp4", str(tmp_path / "clip.mp4")
     source.write_bytes(b"no video at all" * 100)
