@@ -80,8 +80,12 @@ class Tables:
         columns: Sequence[str] | None = None,
         where: str | None = None,
     ) -> pa.Table:
-        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot."""
-        dataset = self._open(table.name)
+        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot.
+
+        Raises:
+            TableSchemaChanged: the stored table lacks a column.
+        """
+        dataset = self._with(table, columns)
         if dataset is None:
             empty = table.schema.empty_table()
             return empty.select(list(columns)) if columns else empty
@@ -95,8 +99,8 @@ class Tables:
         return rows.select(list(columns)) if columns else rows.select(table.schema.names)
 
     def batches(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """All rows of a table, some at a time, in no order."""
-        dataset = self._open(table.name)
+        """All rows of a table, some at a time, in no order; as `read`."""
+        dataset = self._with(table, columns)
         if dataset is not None:
             yield from dataset.to_batches(columns=list(columns))
 
@@ -145,10 +149,7 @@ class Tables:
     def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
         dataset = self._open(table.name) or self._create(table)
         if dataset.schema.names != table.schema.names:
-            raise TableSchemaChanged(
-                f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
-                f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
-            )
+            raise self._changed(table, dataset)
         if self.read(table, shard).equals(rows):
             return dataset.version
         merge = (
@@ -174,6 +175,19 @@ class Tables:
             if "not found" in str(error).lower():
                 return None
             raise
+
+    def _with(self, table: Table, columns: Sequence[str] | None) -> "lance.LanceDataset | None":
+        """A stored table that has these columns, or all that this version writes."""
+        dataset = self._open(table.name)
+        if dataset is not None and not set(columns or table.schema.names) <= set(dataset.schema.names):
+            raise self._changed(table, dataset)
+        return dataset
+
+    def _changed(self, table: Table, dataset: "lance.LanceDataset") -> "TableSchemaChanged":
+        return TableSchemaChanged(
+            f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
+            f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
+        )
 
     def _create(self, table: Table) -> "lance.LanceDataset":
         import lance

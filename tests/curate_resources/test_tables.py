@@ -66,6 +66,10 @@ def test_a_table_with_other_columns_is_refused(tables):
     rows = pa.Table.from_pylist([{"shard": "a", "name": "one", "status": "ok"}], schema=other.rows_schema)
     with pytest.raises(TableSchemaChanged, match="move the table away"):
         tables.swap(other, "a", rows)
+    newer = Table("things", "thing", ("name",), pa.schema([*THING.columns, ("size", pa.int64())]), "Things.")
+    for read in (lambda: tables.read(newer, "a"), lambda: list(tables.batches(newer, ["size"]))):
+        with pytest.raises(TableSchemaChanged, match="move the table away"):
+            read()
 
 
 def test_lancedb_opens_a_table(tables, tmp_path):
