@@ -28,7 +28,7 @@ _SHARDS_AT_ONCE = 4096
 """So many shards' rows are held at the same time, of assets that are made at once."""
 
 _RAY_START_SECONDS = 10.0
-"""How long a Ray cluster of its own takes to start on a run's machine, with the first workers, as measured."""
+"""A rough allowance for the start of a run's own Ray cluster: 10 to 20 s on two cores."""
 
 _PAST = 50
 """So many of the last records of a table are looked at for how long it takes."""

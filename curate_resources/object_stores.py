@@ -101,7 +101,7 @@ def write(uri: str, content: IO[bytes]) -> None:
 
 
 def create(uri: str, content: bytes) -> bool:
-    """Store `content` unless there is an object already, which no other writer can make untrue in between; whether it
+    """Store `content` unless there is an object already, as one atomic step; whether it
     was stored."""
     import obstore
 

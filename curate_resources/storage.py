@@ -138,7 +138,7 @@ class Storage:
             file.write(data)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write a whole file unless there is one, which no other writer can make untrue in between; whether it was
+        """Write a whole file unless there is one, as one atomic step; whether it was
         written."""
         uri = self.uri(path)
         if not is_local(uri):
