@@ -267,7 +267,9 @@ def announce(plan: str, totals: Mapping[str, int]) -> None:
 def _video_seconds(unit: Unit) -> float:
     """How long the video is, as far as that is known."""
     sources = unit.rows.get("source_videos")
-    return sum(filter(None, sources["duration_ns"].to_pylist())) / 1e9 if sources is not None else 0.0
+    if sources is None or "duration_ns" not in sources.column_names:
+        return 0.0
+    return sum(filter(None, sources["duration_ns"].to_pylist())) / 1e9
 
 
 def _clips(plan: Plan, unit: Unit) -> int:

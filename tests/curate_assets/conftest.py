@@ -4,7 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from curate_assets.config import CurationConfig, validated
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
 from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
 from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.manifests import MANIFEST, Manifests, NoVideos
 from curate_resources.plan import Engine, Materialized, Mode, Plan, materialize
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
@@ -90,7 +90,8 @@ class Root:
 
     def add(self) -> None:
         for folder in sorted(path for path in self.library.iterdir() if path.is_dir()) or [self.library]:
-            Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40)
+            with suppress(NoVideos):
+                Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40)
 
     def plan(self, wanted: frozenset[str] = CURATION, settings: dict[str, Any] | None = None, **rest) -> Plan:
         return plan_for(wanted, config(settings), self.storage.root, **rest)

@@ -127,6 +127,7 @@ def test_who_is_interrupted_stops_the_job_and_a_new_one_goes_on(finished, new_ro
     assert_same(root, finished)
 
 
+@pytest.mark.deep
 def test_three_runs_share_the_cluster_and_none_starves(finished, new_root, cluster):
     """Each needs three pools and there are four CPUs: two of them must not hold half of what they need each."""
     roots = [new_root() for _ in range(3)]

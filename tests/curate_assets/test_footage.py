@@ -106,6 +106,7 @@ def test_the_fast_curve_parts_the_same_shots(curves, name):
     assert np.abs(fast - exact).max() < 0.1
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", CUTS)
 def test_the_exact_curve_is_that_of_the_models_own_package(curves, thumbnails, name, restored_torch):
     """The package's model, on frames that ffmpeg itself decoded."""

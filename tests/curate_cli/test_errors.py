@@ -49,8 +49,12 @@ def root(tmp_path) -> Path:
 
 
 @pytest.mark.skipif(bool(_DENIED) and shutil.which("setpriv") is None, reason="setpriv is not installed")
-@pytest.mark.parametrize("command", [("report",), ("add", ".")])
-def test_a_root_that_cannot_be_written_to_is_one_sentence(root, command):
+@pytest.mark.parametrize("command", [("report",), ("add", "videos")])
+def test_a_root_that_cannot_be_written_to_is_one_sentence(root, command, monkeypatch):
+    videos = root.parent / "videos"
+    videos.mkdir()
+    (videos / "a.mp4").write_bytes(b"content")
+    monkeypatch.chdir(root.parent)
     root.chmod(0o555)
     try:
         done = curate(root, *command, prefix=tuple(_DENIED))

@@ -92,6 +92,7 @@ def curve_of(frames: NDArray[np.uint8], network: ShotNetwork, chunks: list[int])
     return stream.finish()
 
 
+@pytest.mark.deep
 def test_exact_curve_equals_the_packages_and_finds_the_cuts(
     package: Any, bikes: NDArray[np.uint8], exact: ShotNetwork
 ) -> None:
@@ -141,6 +142,7 @@ def test_logits_equal_the_packages_on_noise(package: Any, noise: NDArray[np.uint
     np.testing.assert_allclose(logits(exact(noise)), expected, atol=1e-3)
 
 
+@pytest.mark.deep
 def test_torch_form_equals_openvinos(noise: NDArray[np.uint8], bikes: NDArray[np.uint8], exact: ShotNetwork) -> None:
     """The form that runs on GPUs, here on a CPU; with a window missing of the batch."""
     from gpu_kernels.transnetv2_openvino import TransNetV2 as OpenVino
