@@ -56,14 +56,13 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
         from curate_resources.plan import Plan
         from curate_resources.ray_cluster import RayCluster
         from curate_resources.ray_engine import RayEngine
-        from curate_resources.stage import Row, Stage, Table, Work, Worker
+        from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
         from curate_resources.unit import Unit
 
-        def table(name: str, *columns: tuple[str, pa.DataType]) -> Table:
-            schema = pa.schema([("row", pa.int64()), *columns])
-            return Table(name, "row", ("row",), schema, "Of a benchmark.")
+        def table(name: str, *columns: Column) -> Table:
+            return Table(name, "row", ("row",), (Column("row", pa.int64()), *columns), "Of a benchmark.")
 
-        given, payloads = table("given"), table("payloads", ("payload", pa.large_binary()))
+        given, payloads = table("given"), table("payloads", Column("payload", pa.large_binary()))
         counted = [table(f"counted_{index}") for index in range(4)]
 
         def opener(writes: Table) -> Any:

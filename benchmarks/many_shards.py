@@ -215,7 +215,7 @@ class _Appended:
 
 
 def _sharded(table: Table, rows: pa.Table, shard_of: Mapping[str, str]) -> pa.Table:
-    key = "uri" if "uri" in table.columns.names else "video_id"
+    key = "uri" if table.has("uri") else "video_id"
     shards = pa.array([shard_of[value] for value in rows[key].to_pylist()], pa.string())
     rows = rows.set_column(rows.schema.get_field_index("shard"), "shard", shards)
     return rows.sort_by([("shard", "ascending"), *((name, "ascending") for name in table.keys)])

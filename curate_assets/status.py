@@ -140,7 +140,7 @@ def _counted(tables: Tables, table: Table) -> tuple[Counter[str], set[str]]:
 
 def _failures(tables: Tables, table: Table, most: int | None) -> list[Failure]:
     """The first failed rows of a table, or all."""
-    about = [name for name in ("uri", "clip_id", "video_id") if name in table.columns.names]
+    about = [name for name in ("uri", "clip_id", "video_id") if table.has(name)]
     where = "status = 'failed'"
     if most is not None:
         places = tables.read(table, columns=["slot"], where=where)["slot"].slice(0, most).to_pylist()

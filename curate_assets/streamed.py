@@ -17,7 +17,6 @@ from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
 from curate_assets.video.checks import CHECKS
-from curate_assets.video.columns import COMMON, MEANINGS
 from curate_assets.video.gathered import GATHERED
 from curate_assets.video.previews import preview
 from curate_assets.video.shard_checks import Shard
@@ -57,8 +56,7 @@ def asset_spec(
     table: Table, deps: Sequence[dg.AssetDep | str], kinds: set[str], partitioned: bool = True
 ) -> dg.AssetSpec:
     """How an asset is shown and selected."""
-    meanings = {**COMMON, **MEANINGS.get(table.name, {})}
-    columns = [dg.TableColumn(field.name, str(field.type), meanings.get(field.name)) for field in table.schema]
+    columns = [dg.TableColumn(each.name, str(each.type), each.meaning or None) for each in table.all_columns]
     return dg.AssetSpec(
         table.name,
         deps=deps,

@@ -18,7 +18,7 @@ Key = tuple[Any, ...]
 
 def joined_on(item: Table, other: Table) -> list[str]:
     """The columns by which rows of `other` belong to a row of `item`."""
-    return [name for name in item.links if name in other.columns.names]
+    return [name for name in item.links if other.has(name)]
 
 
 def keys_of(rows: pa.Table, columns: Sequence[str]) -> list[Key]:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from curate_resources import web_files
 from curate_resources.listing import EMPTY, OTHER, LeftOut, found_at
 from curate_resources.own_files import check_source, mark
-from curate_resources.stage import Table
+from curate_resources.stage import Column, Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.suggestions import did_you_mean
 from curate_resources.video_names import VIDEO_SUFFIXES, like_video
@@ -36,7 +36,12 @@ MANIFEST = Table(
     name="manifest",
     grain="file",
     keys=("uri",),
-    columns=pa.schema([("uri", pa.string()), ("place", pa.string()), ("bytes", pa.int64()), ("version", pa.string())]),
+    columns=(
+        Column("uri", pa.string()),
+        Column("place", pa.string()),
+        Column("bytes", pa.int64()),
+        Column("version", pa.string()),
+    ),
     identity=("place", "bytes", "version"),
     description="The files of a shard.",
 )

@@ -331,7 +331,7 @@ def committed(
         computed=rows.num_rows if computed is None else computed,
         reused=reused,
         seconds=seconds,
-        bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if "bytes" in table.columns.names else 0,
+        bytes=sum(size or 0 for size in rows["bytes"].to_pylist()) if table.has("bytes") else 0,
         digest=digest,
         identity=identity_digest(table, [rows]),
         item=item,

@@ -37,6 +37,29 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table, with what its values mean: readers see it in the UI and the documentation."""
+
+    name: str
+    type: pa.DataType
+    meaning: str = ""
+
+
+COMMON_COLUMNS = (
+    Column("slot", pa.string(), "the row's place in its shard; the table's primary key, and of no meaning otherwise"),
+    Column("shard", pa.string(), "the shard, which is also the Dagster partition"),
+    Column("status", pa.string(), "`ok`, `empty` (nothing is wrong, and there is nothing to go on with) or `failed`"),
+    Column("error", ERROR, "what went wrong: `stage`, `type`, `message`, `attempt`; null where nothing did"),
+    Column(
+        "fingerprint",
+        pa.string(),
+        "digest of all that the row depends on; while it holds, the row is not computed again",
+    ),
+)
+"""The columns that every stored table has: the first two before its own, the others after them."""
+
+
+@dataclass(frozen=True)
 class Table:
     """The rows of one asset.
 
@@ -61,7 +84,7 @@ class Table:
     name: str
     grain: str
     keys: tuple[str, ...]
-    columns: pa.Schema
+    columns: tuple[Column, ...]
     description: str
     identity: tuple[str, ...] = ("fingerprint",)
     version: str = "1"
@@ -73,13 +96,17 @@ class Table:
     media: str | None = None
 
     def __post_init__(self) -> None:
-        if self.media is not None and "path" not in self.columns.names:
+        if self.media is not None and not self.has("path"):
             raise ValueError(f"table {self.name} has files in {self.media}, but no column `path` that names them")
 
     def recipe(self, config: Any) -> Recipe:
         """What rows are made with under a configuration."""
         settings = {section: getattr(config, section).settings() for section in self.sections}
         return Recipe(self.version, settings, self.model(config) if self.model else None)
+
+    def has(self, column: str) -> bool:
+        """Whether a column is one of its own."""
+        return any(each.name == column for each in self.columns)
 
     @property
     def links(self) -> tuple[str, ...]:
@@ -93,9 +120,14 @@ class Table:
         `slot` is the row's place in its shard and the table's primary key: two writers of one shard always meet in
         it, whatever keys their rows have, so that the store sees the conflict.
         """
-        slot = pa.field("slot", pa.string(), nullable=False, metadata={b"lance-schema:unenforced-primary-key": b"true"})
-        common = [pa.field("status", pa.string()), pa.field("error", ERROR), pa.field("fingerprint", pa.string())]
-        return pa.schema([slot, pa.field("shard", pa.string()), *self.columns, *common])
+        slot, *columns = [pa.field(each.name, each.type) for each in self.all_columns]
+        primary_key = {b"lance-schema:unenforced-primary-key": b"true"}
+        return pa.schema([slot.with_nullable(False).with_metadata(primary_key), *columns])
+
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """Its own columns between the common ones, as they are stored."""
+        return (*COMMON_COLUMNS[:2], *self.columns, *COMMON_COLUMNS[2:])
 
     @property
     def rows_schema(self) -> pa.Schema:

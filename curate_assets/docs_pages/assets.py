@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING
 
 from curate_assets.video.checks import CHECKS
-from curate_assets.video.columns import COMMON, MEANINGS
 from curate_assets.video.shard_checks import Check
 from curate_assets.video.stages import STAGES, TABLES
 from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.manifests import MANIFEST
-from curate_resources.stage import Table
+from curate_resources.stage import COMMON_COLUMNS, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.asset_graph import AssetGraph  # what Definitions resolve to
@@ -46,8 +45,13 @@ def assets_page(graph: "AssetGraph") -> str:
 
 
 def _common() -> str:
-    rows = [f"| `{name}` | {meaning} |" for name, meaning in COMMON.items()]
+    rows = [f"| `{column.name}` | {column.meaning} |" for column in COMMON_COLUMNS]
     return "\n".join(["## Columns of every table", "", "| column | meaning |", "|---|---|", *rows, ""])
+
+
+def _meaning(asset: str, column: Column) -> str:
+    assert column.meaning, f"{asset}.{column.name}: say what the column means"
+    return column.meaning
 
 
 def _effect(check: Check) -> str:
@@ -67,7 +71,7 @@ def _asset(name: str, description: str, table: Table | None, made_from: str) -> 
         gates = " and ".join(f"`{gate}`" for gate in only_gates)
         lines += [f"- {gates} only decide which rows are made, not what is in them"]
     lines += ["", "| column | type | meaning |", "|---|---|---|"]
-    lines += [f"| `{field.name}` | {field.type} | {MEANINGS[name][field.name]} |" for field in table.columns]
+    lines += [f"| `{column.name}` | {column.type} | {_meaning(name, column)} |" for column in table.columns]
     checks = [check for check in CHECKS if check.table is table]
     if checks:
         lines += ["", "Checks:", "", *(f"- `{check.name}`: {check.description}{_effect(check)}" for check in checks)]

@@ -6,11 +6,12 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.stage_resources import model_needs
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.duplicates import GROUPED, kept_clips
 from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.source_videos import VIDEO_ID
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.stage import Needs, Row, Stage, Table, Work, Worker
+from curate_resources.stage import Column, Needs, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.caption_windows import caption_windows, window_frames
 from gpu_kernels.captioners import CaptionRequest, load_captioner, model_identity, prompt_hash
@@ -22,22 +23,24 @@ CAPTIONS = Table(
     keys=("video_id", "clip_id", "start_frame"),
     sections=("captions",),
     model=lambda config: model_identity(config.captions),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("window", pa.int32()),
-            ("start_frame", pa.int64()),
-            ("end_frame", pa.int64()),
-            ("text", pa.string()),
-            ("caption_status", pa.string()),
-            ("model", pa.string()),
-            ("model_revision", pa.string()),
-            ("prompt_hash", pa.string()),
-            ("frames", pa.int32()),
-            ("prompt_tokens", pa.int32()),
-            ("output_tokens", pa.int32()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("window", pa.int32(), "number of the window in its clip, from 0"),
+        Column("start_frame", pa.int64(), "first frame of the window, in the source video"),
+        Column("end_frame", pa.int64(), "the frame after its last one"),
+        Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`"),
+        Column(
+            "caption_status",
+            pa.string(),
+            "`success`, `truncated` (at `captions.max_tokens`), `blocked`, `error` or `skipped`",
+        ),
+        Column("model", pa.string(), "the model that was asked"),
+        Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
+        Column("prompt_hash", pa.string(), "digest of the prompt and of the settings that shape an answer"),
+        Column("frames", pa.int32(), "storyboard frames that were shown"),
+        Column("prompt_tokens", pa.int32(), "tokens of the question, frames included, where the backend tells"),
+        Column("output_tokens", pa.int32(), "tokens of the answer, where the backend tells"),
     ),
     description=(
         "Text for every window (256 frames) of the clips that are selected and not duplicates, with its status, "

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.duplicates import GROUPED, kept_clips
-from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
@@ -24,22 +24,24 @@ CLIP_FILES = Table(
     sections=("clip_files",),
     version="5",
     media="media/clips",
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("path", pa.string()),
-            ("bytes", pa.int64()),
-            ("sha256", pa.string()),
-            ("codec", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("frames", pa.int64()),
-            ("copied_frames", pa.int64()),
-            ("duration_ns", pa.int64()),
-            ("has_audio", pa.bool_()),
-            ("thumbnail", pa.binary()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("path", pa.string(), "the MP4 file, below the root"),
+        Column("bytes", pa.int64(), "its size"),
+        Column("sha256", pa.string(), "its checksum"),
+        Column("codec", pa.string(), "`h264`; where frames are copied, the source's: `h264`, `hevc` or `vp9`"),
+        Column("width", pa.int32(), "width as displayed; an odd one has lost its last column"),
+        Column("height", pa.int32(), "height as displayed; an odd one has lost its last line"),
+        Column("frames", pa.int64(), "frames that reading the file back found; as many as the span has"),
+        Column(
+            "copied_frames",
+            pa.int64(),
+            "frames that are the source's own, bit by bit; the others are encoded, and 0 is all encoded",
+        ),
+        Column("duration_ns", pa.int64(), "length of the span"),
+        Column("has_audio", pa.bool_(), "whether there is sound in the file, as it was read back"),
+        Column("thumbnail", pa.binary(), "JPEG of the middle frame"),
     ),
     description=(
         "An MP4 file for every clip that is selected and not a duplicate: exactly the frames of its span, sound kept, "

@@ -1,6 +1,7 @@
 """`clips`: spans of every video, from its shot-transition curve. Pure and quick: no pixel is looked at."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,12 @@ import pyarrow as pa
 
 from curate_assets.video.measures import shot_lengths
 from curate_assets.video.signals import SHOT_SIGNALS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.clips import clip_spans
+
+CLIP_ID = Column("clip_id", pa.string(), "id of the clip: the video's id, and its start and end in milliseconds")
 
 CLIPS = Table(
     name="clips",
@@ -22,17 +25,19 @@ CLIPS = Table(
     version="3",
     sections=("clips",),
     measures=shot_lengths,
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("shot", pa.int32()),
-            ("start_frame", pa.int64()),
-            ("end_frame", pa.int64()),
-            ("start_ns", pa.int64()),
-            ("end_ns", pa.int64()),
-            ("dropped", pa.string()),
-        ]
+    columns=(
+        VIDEO_ID,
+        replace(CLIP_ID, meaning=CLIP_ID.meaning + "; null for a span that is no clip"),
+        Column(
+            "shot",
+            pa.int32(),
+            "number of the shot in its video, from 0; of the piece, with `clips.splitter: fixed_stride`",
+        ),
+        Column("start_frame", pa.int64(), "first frame"),
+        Column("end_frame", pa.int64(), "the frame after the last one"),
+        Column("start_ns", pa.int64(), "presentation time of the first frame"),
+        Column("end_ns", pa.int64(), "where the last frame ends"),
+        Column("dropped", pa.string(), "why the span is no clip: `too_short` (in seconds), or else `too_few_frames`"),
     ),
     description=(
         "Spans of every video, half open, in frames and nanoseconds. `clip_id` is the video's id and the span in "

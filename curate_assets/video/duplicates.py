@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.selection import CLIP_SELECTION
 from curate_assets.video.signals import MOTION_SIGNALS, SHOT_SIGNALS, STORYBOARDS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_resources.plan import in_order
-from curate_resources.stage import Row, Table
+from curate_resources.stage import Column, Row, Table
 from curate_resources.tables import Tables, quoted
 from gpu_kernels.clips import SECOND
 from gpu_kernels.duplicates import (
@@ -42,16 +42,19 @@ DUPLICATE_PAIRS = Table(
     keys=("shard_a", "clip_a", "shard_b", "clip_b"),
     version="2",
     sections=("duplicate_pairs",),
-    columns=pa.schema(
-        [
-            ("shard_a", pa.string()),
-            ("clip_a", pa.string()),
-            ("shard_b", pa.string()),
-            ("clip_b", pa.string()),
-            ("similarity", pa.float32()),
-            ("luma_correlation", pa.float32()),
-            ("vectors", pa.string()),
-        ]
+    columns=(
+        Column("shard_a", pa.string(), "shard of the first clip"),
+        Column("clip_a", pa.string(), "the clip with the smaller id (and shard, if the ids are equal)"),
+        Column("shard_b", pa.string(), "shard of the other clip"),
+        Column("clip_b", pa.string(), "the other clip"),
+        Column("similarity", pa.float32(), "cosine of the two vectors"),
+        Column(
+            "luma_correlation",
+            pa.float32(),
+            "how surely their brightness changes alike over time, -1 to 1; null where it does not change in one "
+            "of them",
+        ),
+        Column("vectors", pa.string(), "digest of the two vectors' fingerprints; a pair counts only while it holds"),
     ),
     description=(
         "Pairs of selected clips, at least one of this shard, whose embeddings have a cosine similarity above a floor, "
@@ -67,15 +70,13 @@ DUPLICATE_GROUPS = Table(
     version="2",
     sections=("duplicate_groups",),
     identity=("keeper",),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("group_id", pa.string()),
-            ("group_size", pa.int32()),
-            ("keeper", pa.bool_()),
-            ("keeper_clip_id", pa.string()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("group_id", pa.string(), "digest of the group's members"),
+        Column("group_size", pa.int32(), "clips in the group; 1 for a clip without duplicates"),
+        Column("keeper", pa.bool_(), "whether this clip is the one that is kept"),
+        Column("keeper_clip_id", pa.string(), "the one that is kept"),
     ),
     description=(
         "Every selected clip of every shard and the group of near-duplicates that it belongs to, by connected "

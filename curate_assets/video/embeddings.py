@@ -6,11 +6,12 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.stage_resources import model_needs
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.measures import centroid
 from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.source_videos import VIDEO_ID
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.embedders import clip_vector, load_embedder, model_identity
 from gpu_kernels.storyboards import decoded
@@ -23,15 +24,13 @@ CLIP_EMBEDDINGS = Table(
     sections=("clip_embeddings",),
     measures=centroid,
     model=lambda config: model_identity(config.clip_embeddings),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("vector", pa.list_(pa.float32())),
-            ("frames", pa.int32()),
-            ("model", pa.string()),
-            ("model_revision", pa.string()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("vector", pa.list_(pa.float32()), "the mean of the frames' vectors, at unit length"),
+        Column("frames", pa.int32(), "storyboard frames that went into it"),
+        Column("model", pa.string(), "the model that made it"),
+        Column("model_revision", pa.string(), "what pins the model: see [models](models.md#what-pins-a-model)"),
     ),
     description="One unit vector per clip: the mean of its storyboard frames' embeddings, with the model that made it.",
 )

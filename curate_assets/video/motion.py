@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.signals import MOTION_SIGNALS
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import VIDEO_ID
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.motion import span_motion
 
@@ -17,14 +18,21 @@ MOTION_SCORES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     version="4",
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("global_mean", pa.float32()),
-            ("per_patch_min_256", pa.float32()),
-            ("peak", pa.float32()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column(
+            "global_mean",
+            pa.float32(),
+            "mean motion over the whole clip and picture, in pixels per frame divided by width plus height",
+        ),
+        Column("per_patch_min_256", pa.float32(), "least of the patches' mean motions over the clip, in the same unit"),
+        Column(
+            "peak",
+            pa.float32(),
+            "what the liveliest patch reaches in a twentieth of the samples, and in two at least, in the same "
+            "unit: whether anything moves anywhere in the picture",
+        ),
     ),
     description=(
         "Motion of every clip, as a share of the picture's width plus height per frame: the mean over the whole clip "

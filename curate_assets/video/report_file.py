@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from curate_assets.config import CurationConfig
 from curate_assets.video.calibration import Calibration
 from curate_assets.video.report.calibration_page import render_calibration
@@ -21,7 +19,7 @@ DATASET_REPORT = Table(
     name="dataset_report",
     grain="page",
     keys=(),
-    columns=pa.schema([]),
+    columns=(),
     description=(
         "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
         "duplicate groups side by side, failures."

@@ -5,11 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.measures import rejections
 from curate_assets.video.motion import MOTION_SCORES
-from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.clips import SECOND
 from gpu_kernels.selection import Measured, rejection_reasons
@@ -21,13 +21,15 @@ CLIP_SELECTION = Table(
     sections=("clip_selection",),
     measures=rejections,
     identity=("selected",),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("selected", pa.bool_()),
-            ("reasons", pa.list_(pa.string())),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("selected", pa.bool_(), "the verdict"),
+        Column(
+            "reasons",
+            pa.list_(pa.string()),
+            "every reason against the clip: a score's name with `_low`, `_high` or `_unmeasured`",
+        ),
     ),
     description=(
         "The verdict on every clip and every reason against it, from thresholds on scores that were measured before. "

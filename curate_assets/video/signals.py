@@ -9,8 +9,8 @@ import pyarrow as pa
 from curate_assets.stage_resources import model_needs
 from curate_assets.video.measures import damage
 from curate_assets.video.segments import appended, overlapping, segment_of, segments_of, with_values
-from curate_assets.video.source_videos import SOURCE_VIDEOS, opened
-from curate_resources.stage import Needs, Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
+from curate_resources.stage import Column, Needs, Row, Segments, SegmentsDisagree, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.motion_sampler import MotionSample
 from gpu_kernels.sandbox import Nursery
@@ -32,17 +32,19 @@ SHOT_SIGNALS = Table(
     sections=("shot_signals",),
     measures=damage,
     model=lambda config: model_identity(config.shot_signals),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("frames", pa.int64()),
-            ("pts_ns", pa.list_(pa.int64())),
-            ("transition", pa.list_(pa.float32())),
-            ("decode_errors", pa.int64()),
-            ("damaged_frames", pa.int64()),
-            ("model", pa.string()),
-            ("model_revision", pa.string()),
-        ]
+    columns=(
+        VIDEO_ID,
+        Column("frames", pa.int64(), "frames that were decoded"),
+        Column("pts_ns", pa.list_(pa.int64()), "presentation time of every frame, increasing"),
+        Column(
+            "transition",
+            pa.list_(pa.float32()),
+            "probability of every frame to be in a shot transition; empty with `shot_signals.network: none`",
+        ),
+        Column("decode_errors", pa.int64(), "packets that could not be decoded"),
+        Column("damaged_frames", pa.int64(), "frames that the decoder marked as damaged"),
+        Column("model", pa.string(), "the network that made the curve"),
+        Column("model_revision", pa.string(), "what pins its weights"),
     ),
     description=(
         "Per video: the presentation time of every frame and TransNetV2's probability that it belongs to a shot "
@@ -56,18 +58,24 @@ MOTION_SIGNALS = Table(
     keys=("video_id",),
     version="4",
     sections=("motion_signals",),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("patch_rows", pa.int32()),
-            ("patch_columns", pa.int32()),
-            ("sample_frames", pa.list_(pa.int64())),
-            ("sample_pts_ns", pa.list_(pa.int64())),
-            ("sample_by_flow", pa.list_(pa.bool_())),
-            ("patches", pa.list_(pa.float32())),
-            ("luma", pa.list_(pa.float32())),
-            ("black", pa.list_(pa.float32())),
-        ]
+    columns=(
+        VIDEO_ID,
+        Column("patch_rows", pa.int32(), "rows of the grid of patches of about 256 by 256 pixels"),
+        Column("patch_columns", pa.int32(), "columns of that grid"),
+        Column("sample_frames", pa.list_(pa.int64()), "indices of the frames whose motion was measured"),
+        Column("sample_pts_ns", pa.list_(pa.int64()), "their presentation times"),
+        Column(
+            "sample_by_flow",
+            pa.list_(pa.bool_()),
+            "whether dense optical flow measured it, for want of the codec's motion vectors",
+        ),
+        Column(
+            "patches",
+            pa.list_(pa.float32()),
+            "mean displacement per patch and sample, in pixels by width plus height; sample by sample, row by row",
+        ),
+        Column("luma", pa.list_(pa.float32()), "mean BT.601 luma of every frame, 0 to 1"),
+        Column("black", pa.list_(pa.float32()), "share of pixels of every frame whose luma is below 0.1"),
     ),
     description=(
         "Per video, over time: motion per 256-pixel patch (from the codec's motion vectors, or dense flow where it "
@@ -82,18 +90,20 @@ STORYBOARDS = Table(
     version="5",
     sections=("storyboards",),
     media="media/storyboards",
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("frame", pa.int64()),
-            ("pts_ns", pa.int64()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("path", pa.string()),
-            ("offset", pa.int64()),
-            ("bytes", pa.int64()),
-            ("sharpness", pa.float32()),
-        ]
+    columns=(
+        VIDEO_ID,
+        Column("frame", pa.int64(), "index of the frame in the source video"),
+        Column("pts_ns", pa.int64(), "its presentation time"),
+        Column("width", pa.int32(), "width of the JPEG, in pixels as displayed"),
+        Column("height", pa.int32(), "height of the JPEG"),
+        Column("path", pa.string(), "the file that holds the JPEGs of the video, below the root"),
+        Column("offset", pa.int64(), "where the JPEG begins in that file"),
+        Column("bytes", pa.int64(), "length of the JPEG"),
+        Column(
+            "sharpness",
+            pa.float32(),
+            "variance of the Laplacian, in squared grey levels; compare frames of one size only",
+        ),
     ),
     description=(
         "A few frames per second of every video as JPEG, with their exact presentation times. Pictures lie in files "

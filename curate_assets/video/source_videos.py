@@ -9,11 +9,17 @@ import pyarrow as pa
 from curate_resources.content import Content
 from curate_resources.local_copies import hashed_copy, local_copy
 from curate_resources.manifests import MANIFEST
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.containers import VideoFacts
 from gpu_kernels.sandbox import Nursery, reader_of
 from gpu_kernels.segments import SEGMENT_FRAMES
+
+VIDEO_ID = Column(
+    "video_id",
+    pa.string(),
+    "id of the source video: the first 128 bits of the SHA-256 of its content, as 32 hexadecimal digits",
+)
 
 SOURCE_VIDEOS = Table(
     name="source_videos",
@@ -23,42 +29,80 @@ SOURCE_VIDEOS = Table(
     linked_by=("video_id",),
     identity=("video_id",),
     distinct="video_id",
-    columns=pa.schema(
-        [
-            ("uri", pa.string()),
-            ("video_id", pa.string()),
-            ("bytes", pa.int64()),
-            ("version", pa.string()),
-            ("container", pa.string()),
-            ("stream_index", pa.int32()),
-            ("codec", pa.string()),
-            ("pixel_format", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("coded_width", pa.int32()),
-            ("coded_height", pa.int32()),
-            ("rotation", pa.int32()),
-            ("mirrored", pa.bool_()),
-            ("sample_aspect_ratio", pa.string()),
-            ("dynamic_range", pa.string()),
-            ("interlaced", pa.bool_()),
-            ("average_rate", pa.float64()),
-            ("real_rate", pa.float64()),
-            ("constant_rate", pa.bool_()),
-            ("duration_ns", pa.int64()),
-            ("first_pts_ns", pa.int64()),
-            ("frames", pa.int64()),
-            ("keyframes", pa.int64()),
-            ("incomplete", pa.bool_()),
-            ("clock_restarts", pa.int32()),
-            ("segment_pts_ns", pa.list_(pa.int64())),
-            ("audio_index", pa.int32()),
-            ("audio_codec", pa.string()),
-            ("audio_sample_rate", pa.int32()),
-            ("audio_channels", pa.int32()),
-            ("audio_error", pa.string()),
-            ("video_streams", pa.int32()),
-        ]
+    columns=(
+        Column("uri", pa.string(), "the file, as in the shard's manifest"),
+        VIDEO_ID,
+        Column("bytes", pa.int64(), "size of the file"),
+        Column(
+            "version",
+            pa.string(),
+            "what changes with the file's content: its times of change on a disk, or its ETag",
+        ),
+        Column("container", pa.string(), "FFmpeg's name of the demuxer"),
+        Column(
+            "stream_index",
+            pa.int32(),
+            "index in the file of the video stream that is used: the default one, else the first",
+        ),
+        Column("codec", pa.string(), "FFmpeg's name of the video codec"),
+        Column("pixel_format", pa.string(), "FFmpeg's name of the pixel format, such as `yuv420p10le`"),
+        Column(
+            "width",
+            pa.int32(),
+            "width as displayed: cropped, with square pixels and upright; of the first frame, should it change",
+        ),
+        Column("height", pa.int32(), "height as displayed"),
+        Column("coded_width", pa.int32(), "width of the decoded picture"),
+        Column("coded_height", pa.int32(), "height of the decoded picture"),
+        Column("rotation", pa.int32(), "clockwise degrees by which the decoded picture is turned for display"),
+        Column("mirrored", pa.bool_(), "whether it is then mirrored left to right"),
+        Column(
+            "sample_aspect_ratio",
+            pa.string(),
+            "width to height of a decoded pixel, such as `1:1`; of the first frame",
+        ),
+        Column("dynamic_range", pa.string(), "`sdr`, or the transfer of high dynamic range: `pq` or `hlg`"),
+        Column("interlaced", pa.bool_(), "whether the first frame holds two fields"),
+        Column("average_rate", pa.float64(), "frames per second over the whole stream, as the container says"),
+        Column("real_rate", pa.float64(), "the lowest rate that represents all times exactly, as FFmpeg guesses it"),
+        Column(
+            "constant_rate",
+            pa.bool_(),
+            "whether all frames have the same distance, to two ticks of the clock or one millisecond",
+        ),
+        Column("duration_ns", pa.int64(), "from the first frame's time until the last frame has been shown"),
+        Column("first_pts_ns", pa.int64(), "presentation time of the first frame"),
+        Column(
+            "frames",
+            pa.int64(),
+            "packets of the stream that are to be shown; a damaged file may decode to fewer frames",
+        ),
+        Column("keyframes", pa.int64(), "how many of them are keyframes"),
+        Column(
+            "incomplete",
+            pa.bool_(),
+            "whether there is less in the file than it states, as in a download that broke off",
+        ),
+        Column(
+            "clock_restarts",
+            pa.int32(),
+            "how often the file's clock starts again, as where recordings were joined; times go on there",
+        ),
+        Column(
+            "segment_pts_ns",
+            pa.list_(pa.int64()),
+            "presentation times of frames 18,000, 36,000, ...: where other workers begin to scan",
+        ),
+        Column("audio_index", pa.int32(), "index in the file of the audio stream that is used; null without sound"),
+        Column("audio_codec", pa.string(), "its codec; null without sound, or where the codec is not known"),
+        Column("audio_sample_rate", pa.int32(), "samples per second of the sound"),
+        Column("audio_channels", pa.int32(), "channels of the sound"),
+        Column(
+            "audio_error",
+            pa.string(),
+            "why the sound cannot be used, and clips go without; null if it can, or there is none",
+        ),
+        Column("video_streams", pa.int32(), "video streams in the file, pictures that are marked as covers left out"),
     ),
     description=(
         "Every file of the shard's manifest, probed in a child process: container, codec, size as displayed, rates, "

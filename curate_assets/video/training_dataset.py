@@ -17,14 +17,14 @@ import pyarrow as pa
 from curate_assets.config import TrainingDatasetConfig
 from curate_assets.video.captions import CAPTIONS
 from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.duplicates import DUPLICATE_GROUPS
 from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.sample_tars import SampleTar, samples_digest
 from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_resources.plan import in_order
-from curate_resources.stage import Row, Table
+from curate_resources.stage import Column, Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
@@ -35,17 +35,28 @@ TRAINING_DATASET = Table(
     keys=("video_id", "clip_id"),
     version="2",
     sections=("training_dataset",),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("resolution", pa.string()),
-            ("aspect_ratio", pa.string()),
-            ("duration", pa.string()),
-            ("tar", pa.string()),
-            ("bytes", pa.int64()),
-            ("left_out", pa.string()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("resolution", pa.string(), "bin by the short side: `1080`, `720` or `lt_720`"),
+        Column(
+            "aspect_ratio",
+            pa.string(),
+            "bin by width to height: `9_16`, `3_4`, `1_1`, `4_3`, `16_9`, or `wide` beyond 10",
+        ),
+        Column(
+            "duration",
+            pa.string(),
+            "bin by seconds: `5_10`, `10_30`, `30_inf`, each with both its ends, the first that fits; and one "
+            "from `training_dataset.min_seconds` to 5",
+        ),
+        Column("tar", pa.string(), "the tar that holds the sample, below the root"),
+        Column("bytes", pa.int64(), "size of the clip file"),
+        Column(
+            "left_out",
+            pa.string(),
+            "why the clip is no sample: `no_duration_bin`, `no_aspect_bin` or `no_caption`",
+        ),
     ),
     description=(
         "The training set: every kept clip and the WebDataset tar that holds it, in bins by short side, aspect ratio "

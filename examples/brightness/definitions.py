@@ -12,22 +12,21 @@ import pyarrow as pa
 
 from curate_assets import definitions as video_graph
 from curate_assets.streamed import streamed_assets
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.clips import CLIP_ID, CLIPS
 from curate_assets.video.signals import MOTION_SIGNALS
-from curate_resources.stage import Row, Stage, Table, Work, Worker
+from curate_assets.video.source_videos import VIDEO_ID
+from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 
 BRIGHTNESS_SCORES = Table(
     name="brightness_scores",
     grain="clip",
     keys=("video_id", "clip_id"),
-    columns=pa.schema(
-        [
-            ("video_id", pa.string()),
-            ("clip_id", pa.string()),
-            ("luma_mean", pa.float32()),
-            ("luma_min", pa.float32()),
-        ]
+    columns=(
+        VIDEO_ID,
+        CLIP_ID,
+        Column("luma_mean", pa.float32(), "mean luma of its frames, 0 to 1"),
+        Column("luma_min", pa.float32(), "luma of its darkest frame"),
     ),
     description="Luma of every clip, 0 to 1: the mean over its frames, and that of its darkest frame.",
 )

@@ -13,11 +13,11 @@ from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Plan
 from curate_resources.pools import PlanDoesNotFit
-from curate_resources.stage import Needs, Stage, Table
+from curate_resources.stage import Column, Needs, Stage, Table
 from curate_resources.unit import Unit
 from gpu_kernels.errors import UserError
 
-COLUMNS = pa.schema([("uri", pa.string()), ("pid", pa.int64())])
+COLUMNS = (Column("uri", pa.string()), Column("pid", pa.int64()))
 SIZES = Table("sizes", "file", ("uri",), COLUMNS, "")
 
 

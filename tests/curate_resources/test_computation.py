@@ -4,11 +4,11 @@ import pyarrow as pa
 
 from curate_resources.in_process import StageRunner
 from curate_resources.plan import Plan
-from curate_resources.stage import Stage, Table
+from curate_resources.stage import Column, Stage, Table
 from curate_resources.unit import Unit
 
-ITEMS = Table("items", "item", ("name",), pa.schema([("name", pa.string())]), "Things to measure.")
-SIZES = Table("sizes", "item", ("name",), pa.schema([("name", pa.string()), ("size", pa.int64())]), "Their sizes.")
+ITEMS = Table("items", "item", ("name",), (Column("name", pa.string()),), "Things to measure.")
+SIZES = Table("sizes", "item", ("name",), (Column("name", pa.string()), Column("size", pa.int64())), "Their sizes.")
 
 
 def test_a_result_that_no_column_holds_fails_its_item_alone(tmp_path):

@@ -17,7 +17,7 @@ from curate_resources.flow import Ended, Flow, Task
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Plan, in_order
-from curate_resources.stage import Needs, Row, Segments, SegmentsDisagree, Stage, Table, Work
+from curate_resources.stage import Column, Needs, Row, Segments, SegmentsDisagree, Stage, Table, Work
 from curate_resources.stage_actor import Done, Order, Settled, StageActor
 from curate_resources.unit import Unit
 
@@ -30,13 +30,13 @@ class Death(BaseException):
 
 
 SIGNALS = Table(
-    "signals", "video", ("uri",), pa.schema([("uri", pa.string()), ("curve", pa.list_(pa.int64()))]), "a curve"
+    "signals", "video", ("uri",), (Column("uri", pa.string()), Column("curve", pa.list_(pa.int64()))), "a curve"
 )
 CLIPS = Table(
     "clips",
     "clip",
     ("uri", "clip"),
-    pa.schema([("uri", pa.string()), ("clip", pa.int64()), ("value", pa.int64())]),
+    (Column("uri", pa.string()), Column("clip", pa.int64()), Column("value", pa.int64())),
     "spans of a curve",
     identity=("clip", "value"),
 )
@@ -44,14 +44,14 @@ SCORES = Table(
     "scores",
     "clip",
     ("uri", "clip"),
-    pa.schema([("uri", pa.string()), ("clip", pa.int64()), ("score", pa.int64())]),
+    (Column("uri", pa.string()), Column("clip", pa.int64()), Column("score", pa.int64())),
     "",
 )
 VERDICTS = Table(
     "verdicts",
     "clip",
     ("uri", "clip"),
-    pa.schema([("uri", pa.string()), ("clip", pa.int64()), ("ok", pa.bool_())]),
+    (Column("uri", pa.string()), Column("clip", pa.int64()), Column("ok", pa.bool_())),
     "what is kept",
 )
 TABLES = {table.name: table for table in (MANIFEST, SIGNALS, CLIPS, SCORES, VERDICTS)}

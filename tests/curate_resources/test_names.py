@@ -14,7 +14,7 @@ from curate_assets.runs import dagster_home, dagster_instance, register_shards
 from curate_resources.history import History
 from curate_resources.local_copies import hashed_copy
 from curate_resources.manifests import Manifests
-from curate_resources.stage import Table
+from curate_resources.stage import Column, Table
 from curate_resources.storage import Storage, file_writer, root_uri
 from curate_resources.tables import Tables
 from curate_resources.upkeep import keep_up
@@ -27,7 +27,7 @@ NAMES = (
     "sp ace é日本 100% q\"uo'te ;: back\\slash *[0-9]{a,b} ~ $HOME +",
     "-" + "x" * 200,
 )
-TABLE = Table(name="things", grain="thing", keys=("id",), columns=pa.schema([("id", pa.string())]), description="")
+TABLE = Table(name="things", grain="thing", keys=("id",), columns=(Column("id", pa.string()),), description="")
 
 
 def used(root: str, source: str, output: str) -> None:

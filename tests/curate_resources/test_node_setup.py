@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from curate_resources.node_setup import prepared
-from curate_resources.stage import Stage, Table
+from curate_resources.stage import Column, Stage, Table
 from curate_resources.storage import Storage
 
 
@@ -23,7 +23,7 @@ def fetch(config: Config, storage: Storage) -> None:
     fetched.append((config.model, storage.root))
 
 
-TABLE = Table("captions", "clip", ("clip",), pa.schema([("clip", pa.string())]), "")
+TABLE = Table("captions", "clip", ("clip",), (Column("clip", pa.string()),), "")
 CAPTION = Stage("caption", "clips", (), (TABLE,), lambda config, storage: lambda work: {}, heavy=True, prepare=fetch)
 
 

@@ -13,6 +13,7 @@ from curate_assets.video.signals import STORYBOARDS
 from curate_resources.jobs import Ledger
 from curate_resources.orphans import forget_versions, orphans
 from curate_resources.plan import Materialized
+from curate_resources.stage import Column
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from curate_resources.upkeep import keep_up
@@ -74,7 +75,7 @@ def test_tables_of_others_keep_their_versions_and_ours_those_with_a_tag(storage,
 
 def test_a_table_that_names_a_media_folder_says_which_file_is_which_rows():
     with pytest.raises(ValueError, match="no column `path`"):
-        type(CLIP_FILES)("a", "clip", ("key",), pa.schema([("key", pa.string())]), "", media="media/a")
+        type(CLIP_FILES)("a", "clip", ("key",), (Column("key", pa.string()),), "", media="media/a")
 
 
 def test_a_ledger_entry_that_is_being_written_is_no_entry(storage):

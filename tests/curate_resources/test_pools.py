@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate_resources.pools import Node, Place, PlanDoesNotFit, check_stage, holds_one_more, places, pools
-from curate_resources.stage import Needs, Stage, Table
+from curate_resources.stage import Column, Needs, Stage, Table
 
 
 def stage(name: str, heavy: bool = False, **needs: float) -> Stage:
-    table = Table(name, "thing", ("key",), pa.schema([("key", pa.string())]), name)
+    table = Table(name, "thing", ("key",), (Column("key", pa.string()),), name)
     return Stage(name, "things", (), (table,), lambda config, storage: lambda work: {}, heavy, needs=Needs(**needs))
 
 

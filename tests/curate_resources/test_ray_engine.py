@@ -24,7 +24,7 @@ from curate_resources.plan import Plan, in_order, materialize
 from curate_resources.pools import Node, PlanDoesNotFit
 from curate_resources.ray_cluster import RayCluster
 from curate_resources.ray_engine import RayEngine
-from curate_resources.stage import Needs, Row, Stage, Table, Work
+from curate_resources.stage import Column, Needs, Row, Stage, Table, Work
 from curate_resources.storage import Storage
 from curate_resources.unit import Unit
 
@@ -32,14 +32,19 @@ CLIPS = Table(
     "source_videos",
     "clip",
     ("uri", "clip"),
-    pa.schema([("uri", pa.string()), ("video_id", pa.string()), ("clip", pa.int64())]),
+    (Column("uri", pa.string()), Column("video_id", pa.string()), Column("clip", pa.int64())),
     "",
 )
 SCORES = Table(
     "scores",
     "clip",
     ("uri", "clip"),
-    pa.schema([("uri", pa.string()), ("clip", pa.int64()), ("score", pa.int64()), ("made_with", pa.string())]),
+    (
+        Column("uri", pa.string()),
+        Column("clip", pa.int64()),
+        Column("score", pa.int64()),
+        Column("made_with", pa.string()),
+    ),
     "",
 )
 TABLES = {table.name: table for table in (MANIFEST, CLIPS, SCORES)}

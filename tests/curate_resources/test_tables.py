@@ -11,7 +11,7 @@ import lancedb
 import pyarrow as pa
 import pytest
 
-from curate_resources.stage import Table
+from curate_resources.stage import Column, Table
 from curate_resources.storage import Storage, is_local
 from curate_resources.tables import Tables, TableSchemaChanged
 
@@ -19,7 +19,7 @@ THING = Table(
     name="things",
     grain="thing",
     keys=("name",),
-    columns=pa.schema([("name", pa.string()), ("vector", pa.list_(pa.float32()))]),
+    columns=(Column("name", pa.string()), Column("vector", pa.list_(pa.float32()))),
     description="Things.",
 )
 
@@ -62,11 +62,11 @@ def test_replace_swaps_all_shards_at_once(tables):
 
 def test_a_table_with_other_columns_is_refused(tables):
     tables.swap(THING, "a", things("a", ["one"]))
-    other = Table("things", "thing", ("name",), pa.schema([("name", pa.string())]), "Things.")
+    other = Table("things", "thing", ("name",), (Column("name", pa.string()),), "Things.")
     rows = pa.Table.from_pylist([{"shard": "a", "name": "one", "status": "ok"}], schema=other.rows_schema)
     with pytest.raises(TableSchemaChanged, match="move the table away"):
         tables.swap(other, "a", rows)
-    newer = Table("things", "thing", ("name",), pa.schema([*THING.columns, ("size", pa.int64())]), "Things.")
+    newer = Table("things", "thing", ("name",), (*THING.columns, Column("size", pa.int64())), "Things.")
     for read in (lambda: tables.read(newer, "a"), lambda: list(tables.batches(newer, ["size"]))):
         with pytest.raises(TableSchemaChanged, match="move the table away"):
             read()

@@ -38,7 +38,7 @@ def failed_rows(library: Library) -> tuple[dict[str, int], tuple[Failure, ...]]:
     for place, table in enumerate(TABLES.values()):
         if table.name == MANIFEST.name:
             continue
-        named = [name for name in ("uri", "video_id", "clip_id", "clip_a") if name in table.columns.names]
+        named = [name for name in ("uri", "video_id", "clip_id", "clip_a") if table.has(name)]
         found = library.tables.read(table, columns=["shard", *named, "error"], where="status = 'failed'")
         if found.num_rows:
             counts[table.name] = found.num_rows

@@ -147,7 +147,7 @@ class _Way:
             chosen, why: SQL, of the rows that do, and for what reason the others do not.
         """
         view = f"rows_of_{table.name}"
-        columns = [column for column in ("selected", "reasons", "keeper") if column in table.columns.names]
+        columns = [column for column in ("selected", "reasons", "keeper") if table.has(column)]
         if not self._view(view, table, ["shard", "clip_id", "status", *columns]):
             return FunnelStep(name, None)
         rows, lost = view, Counter[str]()

@@ -115,4 +115,4 @@ def _repeated(table: Table, rows: Any) -> Iterator[str]:
 
 
 def _paths(table: Table, rows: Any) -> set[str]:
-    return set(rows["path"].to_pylist()) - {None} if "path" in table.columns.names else set()
+    return set(rows["path"].to_pylist()) - {None} if table.has("path") else set()
