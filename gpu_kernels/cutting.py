@@ -144,7 +144,9 @@ def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:
         raise MediaError(f"the clip cannot be read by decord: {reason}") from error
     if not first.shape == middle.shape == last.shape:
         raise MediaError("the clip's frames differ in size")
-    height, width = first.shape[:2]
+    height, width, colors = first.shape
+    if colors != 3:  # it takes the padding of narrow lines for colors
+        raise MediaError(f"the clip cannot be read by decord: {width} pixels are too narrow for it")
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(cv2.cvtColor(middle, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)

@@ -217,6 +217,16 @@ def test_a_file_that_is_no_clip_is_not_read_back(nursery: Nursery, tmp_path: Pat
         assert not isinstance(read_back(nursery, str(path), CONFIG), ClipFacts)
 
 
+def test_a_clip_that_trainers_readers_misread_is_an_error(nursery: Nursery, tmp_path: Path) -> None:
+    """Of pictures 16 pixels wide, decord gives six colors: they would be noise in a training set."""
+    frames = b"".join(b"FRAME\n" + bytes([value]) * 256 + b"\x80" * 128 for value in range(40, 60))
+    source, clip = tmp_path / "narrow.y4m", str(tmp_path / "clip.mp4")
+    source.write_bytes(b"YUV4MPEG2 W16 H16 F25:1 C420jpeg\n" + frames)
+    cut_clip(nursery, str(source), clip, Span(0, 20, 0, 800_000_000), CONFIG)
+    with pytest.raises(MediaError, match="16 pixels are too narrow for it"):
+        read_back(nursery, clip, CONFIG)
+
+
 @pytest.mark.parametrize("method", ["copy", "encode"])
 def test_whether_there_is_sound_is_read_from_the_file(
     nursery: Nursery, media: Any, tmp_path: Path, method: str
