@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from curate_resources.discovery import Discovery
-from curate_resources.late_shards import close_late
 from curate_resources.listing import UNREADABLE, LeftOut, below, comes_after, folders, listed_in, uri_of
 from curate_resources.manifests import Entry, ManifestError, Manifests, bounded
 from curate_resources.own_files import check_source
@@ -145,7 +144,8 @@ def _late(
     found.execute("SELECT uri, bytes, version FROM there ANTI JOIN known USING (uri) WHERE wanted ORDER BY uri")
     entries = (Entry(uri=uri, bytes=size, version=version) for uri, size, version in iter(found.fetchone, None))
     runs = bounded(entries, source.videos_per_shard, source.bytes_per_shard)
-    return close_late(manifests, discovery.name, source, runs, shards)
+    series = discovery.late_series
+    return manifests.close(series, manifests.next_ordinal(series, shards), runs, source.preset)
 
 
 def _count(database: "duckdb.DuckDBPyConnection", sql: str) -> int:

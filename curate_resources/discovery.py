@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from curate_resources.event_intake import Intake, take_in
 from curate_resources.event_queue import EventQueue
 from curate_resources.known_files import KnownFiles
-from curate_resources.late_shards import close_late
 from curate_resources.listing import UNREADABLE, LeftOut, below, folder_of, folders, listed_in, stat_in, uri_of
 from curate_resources.manifests import Entry, Manifest, Manifests, bounded
 from curate_resources.object_stores import stat
@@ -81,9 +80,14 @@ class Discovery:
         """The key of a shard; keys sort by number."""
         return f"{self.name}-{number:06d}"
 
+    @property
+    def late_series(self) -> str:
+        """What the keys of shards begin with whose files appeared behind the places. Events and audits find these."""
+        return f"{self.name}-late"
+
     def late_shard(self, number: int) -> str:
-        """Likewise, of a shard of files that appeared behind the places."""
-        return f"{self.name}-late-{number:06d}"
+        """The key of such a shard."""
+        return f"{self.late_series}-{number:06d}"
 
     def owns(self, shard: str) -> bool:
         """Whether a shard holds files of this source."""
@@ -208,7 +212,8 @@ class _Looking:
         runs = list(bounded(entries, source.videos_per_shard, source.bytes_per_shard))
         if runs and len(runs[-1]) < source.videos_per_shard and not self._waited(named.values()):
             runs.pop()
-        made = close_late(manifests, self._discovery.name, source, runs, shards)
+        series = self._discovery.late_series
+        made = manifests.close(series, manifests.next_ordinal(series, shards), runs, source.preset)
         self.shards += made
         self.files += sum(made.values())
         for run in runs:
@@ -311,15 +316,16 @@ class _Looking:
     def _close(self, shard: "_OpenShard") -> None:
         if not shard.found:
             return
-        key = self._discovery.shard(self._progress.next_shard)
         entries = sorted(
             (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
             key=lambda entry: entry.uri,
         )
-        self._manifests.write(Manifest(shard=key, preset=self._source.preset, entries=tuple(entries)))
-        self._progress.next_shard += 1
-        self.shards.append(key)
-        self.files += len(entries)
+        progress = self._progress
+        made = self._manifests.close(self._discovery.name, progress.next_shard, [entries], self._source.preset)
+        for key, files in made.items():
+            progress.next_shard = 1 + int(key.rpartition("-")[2])
+            self.shards.append(key)
+            self.files += files
         shard.clear()
 
 

@@ -12,12 +12,12 @@ from curate_resources import object_stores
 from curate_resources.content import on_disk
 from curate_resources.own_files import marks_root, root_of
 from curate_resources.storage import is_local, local_path
-from curate_resources.stored_object import StoredObject, utf8
-from curate_resources.video_names import is_leftover, is_leftover_folder
+from curate_resources.stored_object import StorageRefuses, StoredObject, utf8
+from curate_resources.video_names import is_leftover, is_leftover_folder, like_video
 from curate_resources.web_files import is_web
 from gpu_kernels.errors import NotThere
 
-_WILD = "*?["
+_WILD = "*?"
 _log = logging.getLogger("curate.listing")
 
 
@@ -31,18 +31,21 @@ def folders(uri: str) -> list[str]:
     first, *names = rest.split("/")
     if scheme:
         wild = any(character in first for character in _WILD)
-        buckets = [name for name in object_stores.buckets(uri) if fnmatchcase(name, first)] if wild else [first]
+        buckets = [name for name in object_stores.buckets(uri) if _like(name, first)] if wild else [first]
         found = [f"{scheme}://{bucket}" for bucket in buckets]
     else:
         found = [""]
     for name in filter(None, names):
         if any(character in name for character in _WILD):
-            found = [
-                f"{above}/{below}" for above in found for below in _children(above or "/") if fnmatchcase(below, name)
-            ]
+            found = [f"{above}/{below}" for above in found for below in _children(above or "/") if _like(below, name)]
         else:
             found = [f"{above}/{name}" for above in found]
     return sorted(found)
+
+
+def _like(name: str, pattern: str) -> bool:
+    """Whether a name matches a pattern of `*` and `?`; other characters stand for themselves."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _children(folder: str) -> list[str]:
@@ -61,7 +64,7 @@ class LeftOut:
 
 
 LEFTOVER, LEFTOVER_FOLDER = "leftovers of other programs", "folders of other programs"
-ROOT = "roots of Curate Graph"
+ROOT = "folders of Curate Graph"
 BROKEN_LINK, SPECIAL = "links that lead nowhere", "pipes, sockets and devices"
 KNOWN_LINK = "links to folders that are listed anyway or lie behind another link"
 UNNAMEABLE = "names that manifests cannot hold"
@@ -188,7 +191,7 @@ def folder_of(uri: str, file: str) -> str | None:
     """The folder that a file of a bucket is listed in, of those that a URI with patterns stands for; None: it is in
     none of them."""
     pattern, parts = uri.split("/"), file.split("/")
-    inside = len(parts) > len(pattern) and all(map(fnmatchcase, parts, pattern))
+    inside = len(parts) > len(pattern) and all(map(_like, parts, pattern))
     return "/".join(parts[: len(pattern)]) if inside else None
 
 
@@ -199,6 +202,8 @@ def found_at(source: str) -> Iterator[StoredObject | LeftOut]:
         NotThere: there is nothing.
         StorageUnavailable: it cannot be looked at.
     """
+    if not source:
+        raise NotThere("the name of the source is empty: give a folder, a file, or a URI such as s3://bucket/prefix")
     if is_web(source):
         yield replace(object_stores.stat(source), path=source)
     elif is_local(source):
@@ -207,18 +212,30 @@ def found_at(source: str) -> Iterator[StoredObject | LeftOut]:
             yield from listed_in(path)
         elif os.path.isfile(path):
             yield on_disk(path)
+        elif os.path.exists(path):
+            yield LeftOut(path, SPECIAL)
         else:
             raise _nothing_at(source)
     else:
-        folder, empty = source.rstrip("/"), True
-        for found in listed_in(folder):
-            empty = False
-            yield replace(found, path=uri_of(folder, found.path))
+        yield from _found_in_bucket(source)
+
+
+def _found_in_bucket(source: str) -> Iterator[StoredObject | LeftOut]:
+    """A folder, an object, or both: in a bucket `a.mp4` and `a.mp4/b.mp4` may lie side by side."""
+    folder, empty = source.rstrip("/"), True
+    for found in listed_in(folder):
+        empty = False
+        yield replace(found, path=uri_of(folder, found.path))
+    if not object_stores.parted(folder)[1] or not (empty or like_video(folder)):
+        return
+    try:
+        yield replace(object_stores.stat(folder), path=folder)
+    except FileNotFoundError as error:
         if empty:
-            try:
-                yield replace(object_stores.stat(folder), path=folder)
-            except FileNotFoundError as error:
-                raise _nothing_at(source) from error
+            raise _nothing_at(source) from error
+    except StorageRefuses:  # who may list need not be allowed to look at an object
+        if empty:
+            raise
 
 
 def _nothing_at(source: str) -> NotThere:

@@ -25,7 +25,7 @@ from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.suggestions import did_you_mean
 from curate_resources.video_names import VIDEO_SUFFIXES, like_video
 from curate_resources.zip_sources import is_zip, unpack
-from gpu_kernels.errors import UserError
+from gpu_kernels.errors import NotThere, UserError
 
 _AT_ONCE = 32
 """So many manifests are fetched from a bucket at the same time."""
@@ -210,7 +210,7 @@ class Manifests:
 
         Args:
             preset: of the new shards; those that are there keep their own.
-            forget_gone: take files that are gone out of their shards; else they stay.
+            forget_gone: take files that are gone out of their shards; else they stay. The source itself may be gone.
 
         Raises:
             NotThere: there is nothing at `source`.
@@ -219,7 +219,13 @@ class Manifests:
             ZipRefused: it is a ZIP that is damaged or hostile.
         """
         check_source(source, self.storage.root)
-        found, left_out = self._zipped_videos(source) if is_zip(source) else _videos(source)
+        missing: NotThere | None = None
+        try:
+            found, left_out = self._zipped_videos(source) if is_zip(source) else _videos(source)
+        except NotThere as error:
+            if not forget_gone:
+                raise
+            found, left_out, missing = [], [], error
         sought = {entry.place: entry for entry in found}
         seen = _Seen.at(source, left_out)
         known: set[str] = set()
@@ -242,21 +248,18 @@ class Manifests:
             if entries != manifest.entries:
                 self.write(manifest.model_copy(update={"entries": entries}))
         new = [entry for entry in found if entry.place not in known]
-        new_shards: list[str] = []
-        ordinal = self.next_ordinal(name)
-        for entries in bounded(new, videos_per_shard, bytes_per_shard):
-            new_shards.append(f"{name}-{ordinal:06d}")
-            self.write(Manifest(shard=new_shards[-1], preset=preset, entries=tuple(entries)))
-            ordinal += 1
+        runs = bounded(new, videos_per_shard, bytes_per_shard)
+        made = self.close(name, self.next_ordinal(name), runs, preset)
+        new_files = sum(made.values())
         if not found and not (forget_gone and gone):
-            raise NoVideos(_no_videos(source, left_out, gone))
+            raise missing or NoVideos(_no_videos(source, left_out, gone))
         counts, first = _counted(left_out)
         return Added(
-            tuple(new_shards),
+            tuple(made),
             tuple(changed_shards),
-            len(new),
+            new_files,
             len(changed),
-            len(found) - len(new) - len(changed),
+            len(found) - new_files - len(changed),
             len(fresh) - len(changed),
             len(left_out),
             counts,
@@ -278,6 +281,25 @@ class Manifests:
         known = self.shards() if shards is None else shards
         taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in known]
         return 1 + max((int(match[1]) for match in taken if match), default=-1)
+
+    def close(self, series: str, first: int, runs: Iterable[Sequence[Entry]], preset: str | None) -> dict[str, int]:
+        """Put runs of files into a new shard each, of the first numbers from `first` on that nobody else takes; returns
+        counts of files by shard. What others have put into such a shard meanwhile is left out of the next ones: so no
+        file is lost, and none is in two shards.
+        """
+        made: dict[str, int] = {}
+        number = first
+        for run in runs:
+            left = list(run)
+            while left:
+                shard = f"{series}-{number:06d}"
+                number += 1
+                if self.create(Manifest(shard=shard, preset=preset, entries=tuple(left))):
+                    made[shard] = len(left)
+                    break
+                taken = {entry.place for entry in self.load(shard).entries}
+                left = [entry for entry in left if entry.place not in taken]
+        return made
 
     def write(self, manifest: Manifest) -> None:
         """Store a shard's manifest, whole or not at all."""
@@ -345,6 +367,7 @@ def _videos(source: str) -> tuple[list[Entry], list[LeftOut]]:
 class _Seen:
     """What of earlier shards should have been met at a source, and what was met and left out."""
 
+    place: str
     below: str | None
     paths: frozenset[str]
 
@@ -352,11 +375,12 @@ class _Seen:
     def at(cls, source: str, left_out: Sequence[LeftOut]) -> "_Seen":
         whole = not web_files.is_web(source) and not is_zip(source)
         path = local_path(source) if is_local(source) else source.rstrip("/")
-        return cls(f"{path.rstrip('/')}/" if whole else None, frozenset(each.path for each in left_out))
+        below = f"{path.rstrip('/')}/" if whole else None
+        return cls(place_of(path), below, frozenset(each.path for each in left_out))
 
     def misses(self, entry: Entry) -> bool:
         """Whether a file that was not found again is gone; not, if it or a folder above it was left out."""
-        if self.below is None or not entry.uri.startswith(self.below):
+        if entry.place != self.place and (self.below is None or not entry.uri.startswith(self.below)):
             return False
         return self.paths.isdisjoint((entry.uri, *map(str, PurePosixPath(entry.uri).parents)))
 

@@ -320,11 +320,11 @@ def told(uri: str) -> Generator[None, None, None]:
 
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotThere(f"there is no {uri}") from error
-    except exceptions.BaseError as error:
+    except (FileNotFoundError, exceptions.BaseError) as error:
         if "NoSuchBucket" in str(error):
-            raise NotThere(f"there is no bucket for {uri}") from error
+            raise NotThere(f"there is no bucket {parted(uri)[0]}: correct its name, or make it") from error
+        if isinstance(error, FileNotFoundError):
+            raise NotThere(f"there is no {uri}") from error
         refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
         if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
             raise StorageRefuses(

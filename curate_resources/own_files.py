@@ -1,6 +1,7 @@
 """What Curate Graph writes below a root, this one or any other, is never a source.
 
-A root is marked by a file when its first shard is made. Older ones are known by their history.
+A root is marked by a file when its first shard is made, a scratch folder when something is fetched to it. Older roots
+are known by their history.
 """
 
 import os
@@ -45,10 +46,12 @@ def check_source(source: str, own_root: str) -> None:
     """Refuse a source that is a root, or what is written below one. A folder of one's own below a root is none.
 
     Raises:
-        UserError: it is.
+        UserError: it is, or nothing can have such a name.
     """
     if web_files.is_web(source):
         return
+    if not is_local(source):
+        object_stores.parted(source)  # for its errors
     source, own_root = (local_path(uri) if is_local(uri) else uri.rstrip("/") for uri in (source, own_root))
     start = 1 if is_local(source) else 3  # of a bucket's URI, s3: and nothing and the bucket
     parts = source.split("/")

@@ -9,6 +9,7 @@ room is needed.
 import fcntl
 import hashlib
 import os
+import re
 import time
 import uuid
 from collections.abc import Generator
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from curate_resources.content import Content, content_of
 from curate_resources.object_stores import read_range
+from curate_resources.own_files import MARKER
 from curate_resources.private_folder import private_folder
 from curate_resources.storage_profiles import storage_settings
 from curate_resources.stored_object import SourceChanged, StoredObject
@@ -26,6 +28,9 @@ from gpu_kernels.errors import OperatingError
 
 _BLOCK = 8 << 20
 _COMPLETE = ".complete"
+_COPY = re.compile(r"[0-9a-f]{32}(\.[^.]*)?")
+_OWN_FOLDER = "curate-scratch"
+"""Within the folder of the settings, which may hold files of others."""
 _WAIT_SECONDS = 0.2
 _PATIENCE_SECONDS = 3600
 
@@ -49,7 +54,8 @@ class Scratch:
             PermissionError: the settings name none, and the one for temporary files is not this user's alone.
         """
         settings = storage_settings().scratch
-        folder = Path(settings.folder) if settings.folder else private_folder("scratch")
+        own = Path(settings.folder).expanduser() / _OWN_FOLDER if settings.folder else None
+        folder = own or private_folder("scratch")
         return cls(folder, int(settings.gib * (1 << 30)))
 
     @contextmanager
@@ -72,6 +78,7 @@ class Scratch:
         name = hashlib.sha256(f"{place} {version} {about.bytes}".encode()).hexdigest()[:32]
         path = self.folder / f"{name}{PurePosixPath(place).suffix.lower()}"
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARKER).touch()  # copies are no sources, even where somebody adds a folder above this one
         with self._held(uri, about, path, None if about.pinned else content):
             os.utime(path)
             yield str(path)
@@ -112,6 +119,7 @@ class Scratch:
                 if path.exists() or self._make_room(about.bytes):
                     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
                     if os.fstat(file).st_size != about.bytes:
+                        _complete(path).unlink(missing_ok=True)  # somebody removed the copy and left its mark
                         os.truncate(file, about.bytes)
                     return file
             if time.monotonic() > deadline:
@@ -129,7 +137,8 @@ class Scratch:
 
     def _make_room(self, size: int) -> bool:
         """Remove what nobody holds until `size` more bytes fit; whether they do."""
-        files = [path for path in self.folder.iterdir() if path.suffix != _COMPLETE and path.name != "lock"]
+        names = [path for path in self.folder.iterdir() if path.suffix != _COMPLETE]
+        files = [path for path in names if _COPY.fullmatch(path.name)]
         about = {path: path.stat() for path in files}
         used = sum(each.st_size for each in about.values())
         for path in sorted(files, key=lambda path: about[path].st_mtime):
@@ -155,8 +164,10 @@ def _removed(path: Path) -> bool:
 
 def _fetch(uri: str, about: StoredObject, file: int) -> None:
     for start in range(0, about.bytes, _BLOCK):
-        block = read_range(uri, start, min(_BLOCK, about.bytes - start), about.version)
-        os.pwrite(file, block, start)
+        block = memoryview(read_range(uri, start, min(_BLOCK, about.bytes - start), about.version))
+        written = 0
+        while written < len(block):  # a disk that is nearly full takes a part, and says so only when it is asked again
+            written += os.pwrite(file, block[written:], start + written)
 
 
 def _complete(path: Path) -> Path:

@@ -4,7 +4,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,9 @@ DEFAULT_ROOT = "./curate-data"
 
 _LONGEST_KEY, _LONGEST_PATH = 1024, 300
 """Bytes of a key in a bucket, and of the paths that are written below a root."""
+
+LONGEST_NAME = 255
+"""Bytes of one name on a disk."""
 
 PARTIAL = ".partial"
 """How the names of files end that are still being written, or never were to their end."""
@@ -60,7 +63,7 @@ def local_path(uri: str) -> str:
         if host not in ("", "localhost") or not slash:
             raise UserError(f"{uri} names the machine {host!r}: write file:///folder, with three slashes")
         uri = f"/{unquote(path)}"
-    return str(Path(uri).expanduser().resolve())
+    return os.path.realpath(os.path.expanduser(uri))  # both take whatever name there is, and links in a circle
 
 
 _local_root = cache(local_path)
@@ -145,7 +148,7 @@ class Storage:
             return object_stores.create(uri, data)
         absolute = local_path(uri)
         Path(absolute).parent.mkdir(parents=True, exist_ok=True)
-        temporary = f"{absolute}.{uuid.uuid4().hex}{PARTIAL}"
+        temporary = _temporary(absolute)
         try:
             Path(temporary).write_bytes(data)
             os.link(temporary, absolute)
@@ -162,7 +165,7 @@ class Storage:
         if is_local(uri):
             absolute = local_path(uri)
             Path(absolute).parent.mkdir(parents=True, exist_ok=True)
-            temporary = f"{absolute}.{uuid.uuid4().hex}{PARTIAL}"
+            temporary = _temporary(absolute)
             try:
                 with open(temporary, "wb") as file:
                     yield file
@@ -178,12 +181,12 @@ class Storage:
             object_stores.write(uri, spool)
 
     def delete(self, path: str) -> None:
-        """Remove a file if it is there."""
-        uri = self.uri(path)
-        if is_local(uri):
-            Path(local_path(uri)).unlink(missing_ok=True)
+        """Remove a file, or a link to one, if it is there."""
+        if is_local(self.root):
+            # Of a link, the link itself: what it leads to is not ours.
+            Path(_local_root(self.root), path).unlink(missing_ok=True)
         else:
-            object_stores.delete(uri)
+            object_stores.delete(self.uri(path))
 
     def files(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted, partly written ones left out; empty when there is no such
@@ -197,7 +200,8 @@ class Storage:
 
     def walk(self, folder: str, recursive: bool = True) -> Iterator["StoredFile"]:
         """All files in a folder, and in the folders below it unless told not to, partly written ones among them; none
-        when there is no such folder."""
+        when there is no such folder. What is removed meanwhile, and folders that this user cannot read, are left
+        out."""
         uri = self.uri(folder)
         if not is_local(uri):
             top = object_stores.parted(uri)[1].strip("/")
@@ -210,10 +214,12 @@ class Storage:
         for entry in _entries(local_path(uri)):
             path = f"{folder}/{entry.name}".lstrip("/")
             if entry.is_file():
-                about = entry.stat()
-                yield StoredFile(path, about.st_size, about.st_mtime)
+                with suppress(FileNotFoundError):
+                    about = entry.stat()
+                    yield StoredFile(path, about.st_size, about.st_mtime)
             elif recursive and entry.is_dir(follow_symlinks=False):
-                yield from self.walk(path)
+                with suppress(PermissionError):
+                    yield from self.walk(path)
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; empty when there is no such folder."""
@@ -221,6 +227,13 @@ class Storage:
         if is_local(uri):
             return sorted(entry.name for entry in _entries(local_path(uri)) if entry.is_dir())
         return object_stores.children(uri)[0]
+
+
+def _temporary(path: str) -> str:
+    """What a file is called while it is being written; a long name is cut, to leave room for what follows it."""
+    folder, _, name = path.rpartition("/")
+    end = f".{uuid.uuid4().hex}{PARTIAL}"
+    return f"{folder}/{os.fsdecode(os.fsencode(name)[: LONGEST_NAME - len(end)])}{end}"
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -238,11 +251,14 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
     Raises:
         UserError: `uri` names a folder, or nothing can be written under such a name.
     """
-    if not is_local(uri) and not web_files.is_web(uri):
-        object_stores.parted(uri)  # for its errors
+    bucket = not is_local(uri) and not web_files.is_web(uri)
+    if bucket and not object_stores.parted(uri)[1]:
+        raise UserError(f"{uri} is a bucket: name a file in it")
     path, question, query = (local_path(uri), "", "") if is_local(uri) else uri.partition("?")
     folder, _, name = path.rpartition("/")
-    if uri.endswith("/") or not name or (is_local(uri) and os.path.isdir(path)):
+    if uri.endswith(("/", "/.", "/..")) or not name or (is_local(uri) and os.path.isdir(path)):
         raise UserError(f"{uri} is a folder: name a file in it")
+    if is_local(uri) and any(os.path.exists(each) and not os.path.isfile(each) for each in (uri, path)):
+        raise UserError(f"{uri} is a pipe, socket or device: name a file")
     with Storage(folder).writer(f"{name}{question}{query}") as file:
         yield file

@@ -70,7 +70,8 @@ class ScratchSettings(StrictModel):
     """Where source videos that are not on this machine are fetched to."""
 
     folder: str | None = None
-    """A folder on a fast local disk; by default one of this user in the system's folder for temporary files."""
+    """A folder on a fast local disk, in which they get one of their own; by default one of this user in the system's
+    folder for temporary files."""
     gib: float = Field(default=50.0, gt=0)
     """So many GiB of them at a time, for all processes of a machine together."""
 

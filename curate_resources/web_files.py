@@ -14,11 +14,12 @@ from curate_resources.stored_object import (
     RETRIES,
     TIMEOUT,
     SourceChanged,
+    StorageRefuses,
     StorageUnavailable,
     StoredObject,
     repeated,
 )
-from gpu_kernels.errors import NotThere
+from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
     import requests
@@ -48,17 +49,24 @@ def stat(url: str) -> StoredObject:
 
 
 def _about(url: str, response: "requests.Response") -> StoredObject:
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    size = int(total or response.headers.get("Content-Length", "-1")) if total != "*" else -1
-    if size < 0:
-        raise StorageUnavailable(f"{shown(url)}: the server does not say how large it is")
+    total = response.headers.get("Content-Range", "").rpartition("/")[2] or response.headers.get("Content-Length", "")
+    if not (total.isascii() and total.isdigit()):
+        raise StorageRefuses(f"{shown(url)}: the server does not say how large it is; download it, and add the file")
+    size = int(total)
     changed, tag = response.headers.get("Last-Modified"), response.headers.get("ETag", "")
-    modified = parsedate_to_datetime(changed).timestamp() if changed else 0.0
+    modified, now = _time(changed), _time(response.headers.get("Date"))
     # Of a file that changed within the second, a further change may not show in the time.
-    now = response.headers.get("Date")
-    settled = changed is not None and now is not None and parsedate_to_datetime(now).timestamp() > modified + 1
+    settled = modified > 0 and now > modified + 1
     pinned = not tag.startswith("W/") if tag else settled
     return StoredObject(unquote(urlsplit(url).path).lstrip("/"), size, modified, tag or changed or str(size), pinned)
+
+
+def _time(header: str | None) -> float:
+    """Seconds since 1970; 0 where the server says nothing that can be understood."""
+    try:
+        return parsedate_to_datetime(header).timestamp() if header else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def read_range(url: str, start: int, length: int, version: str | None = None) -> bytes:
@@ -83,7 +91,7 @@ def read_range(url: str, start: int, length: int, version: str | None = None) ->
                     break
             return bytes(data[:length])
     except requests.RequestException as error:
-        raise StorageUnavailable(f"{shown(url)}: {type(error).__name__} while reading") from error
+        raise _no_answer(url, error) from error
 
 
 def _asked(url: str, start: int, length: int) -> "requests.Response":
@@ -97,7 +105,7 @@ def _asked(url: str, start: int, length: int) -> "requests.Response":
             timeout=(10, TIMEOUT.total_seconds()),
         )
     except requests.RequestException as error:
-        raise StorageUnavailable(f"{shown(url)}: {type(error).__name__}") from error
+        raise _no_answer(url, error) from error
     if response.status_code in (404, 410):
         raise NotThere(f"there is no {shown(url)}")
     if response.status_code not in (200, 206):
@@ -122,12 +130,20 @@ def write(url: str, content: IO[bytes]) -> None:
             # Of a file, `requests` says the length, without which stores refuse it, and sends it in small blocks.
             return _session().put(url, data=content, timeout=(10, TIMEOUT.total_seconds()))
         except requests.RequestException as error:
-            raise StorageUnavailable(f"{shown(url)}: {type(error).__name__} while writing") from error
+            raise _no_answer(url, error) from error
 
     answer = repeated(put)
     if not answer.ok:
         hint = "; a presigned URL may have expired, or be for reading" if answer.status_code == 403 else ""
         raise StorageUnavailable(f"{shown(url)}: the server answers {answer.status_code}{hint}")
+
+
+def _no_answer(url: str, error: "requests.RequestException") -> Exception:
+    if isinstance(error, ValueError):
+        return UserError(f"{shown(url)} is no URL that can be opened ({type(error).__name__}): correct it")
+    return StorageUnavailable(
+        f"{shown(url)}: the server does not answer ({type(error).__name__}); check the address and the network"
+    )
 
 
 @cache

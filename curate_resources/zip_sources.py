@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
-from urllib.parse import urlsplit
 
 from curate_resources.listing import EMPTY, LEFTOVER, OTHER, UNNAMEABLE, LeftOut
 from curate_resources.own_files import mark
@@ -70,7 +69,7 @@ class Unpacked:
 
 def is_zip(source: str) -> bool:
     """Whether a source names a ZIP, by its suffix; what follows a URL's `?` does not count."""
-    path = urlsplit(source).path if is_web(source) else source
+    path = re.split("[?#]", source)[0] if is_web(source) else source
     return path.lower().endswith(".zip") and not (is_local(source) and Path(local_path(source)).is_dir())
 
 

@@ -20,13 +20,13 @@ from curate_resources.discovery import Discovery
 from curate_resources.event_intake import take_in
 from curate_resources.event_queue import Message
 from curate_resources.gone import gone_sources
-from curate_resources.listing import LeftOut, listed_in
+from curate_resources.listing import LeftOut, folder_of, listed_in
 from curate_resources.manifests import Added, Manifests, NoVideos, given_shard_name, shard_name
 from curate_resources.own_files import MARKER
 from curate_resources.progress import Progress
 from curate_resources.sources import Source
 from curate_resources.storage import Storage
-from gpu_kernels.errors import UserError
+from gpu_kernels.errors import NotThere, UserError
 
 LATER = 10_000_000_000.0
 
@@ -149,7 +149,7 @@ def test_what_a_root_holds_is_never_a_source(tmp_path, monkeypatch):
     Manifests(Storage(str(root))).add(str(videos / "a.mp4"), "v", 1, 1)
     assert (root / MARKER).is_file()
     again = add(str(root), str(videos))
-    assert (again.new_files, again.known_files, again.left_out["roots of Curate Graph"]) == (0, 1, 2)
+    assert (again.new_files, again.known_files, again.left_out["folders of Curate Graph"]) == (0, 1, 2)
     assert looked(str(tmp_path / "watching"), str(videos)) == [str(videos / "a.mp4")]
     for source in (root, other, root / "media", root / "media/clips/1.mp4", other / "media" / "clips"):
         with pytest.raises(UserError, match="of Curate Graph, and never a source"):
@@ -178,7 +178,7 @@ def test_in_a_bucket_roots_and_leftovers_are_left_out_wherever_a_listing_stops(s
     wanted = [f"{bucket}/in/{name}" for name in ("a.mp4", "b/c.mp4", "z.mp4")]
     added = add(str(tmp_path / "root"), f"{bucket}/in")
     assert taken(str(tmp_path / "root")) == wanted
-    assert added.left_out == {"leftovers of other programs": 2, "roots of Curate Graph": 2}
+    assert added.left_out == {"leftovers of other programs": 2, "folders of Curate Graph": 2}
     assert looked(str(tmp_path / "watching"), f"{bucket}/in") == wanted
     for source in (root, f"{root}/media", f"{bucket}/in/old/unpacked/é"):
         with pytest.raises(UserError, match="never a source"):
@@ -219,6 +219,45 @@ def test_keys_that_cannot_be_used_are_named_and_left_out_and_the_others_go_on(s3
     assert progress.due == [f"{bucket}/in"]
 
 
+def test_an_object_whose_key_is_also_a_folder_is_taken_and_an_empty_bucket_is_said_to_be_empty(s3, client, tmp_path):
+    bucket = s3.bucket("prefixes.ts")
+    with pytest.raises(NoVideos, match=f"no videos in {bucket}; videos end in"):
+        add(str(tmp_path / "root"), bucket)
+    for key in ("v.mp4", "v.mp4/thumb.jpg", "v.mp4/deeper.mp4"):
+        client.put_object(Bucket="prefixes.ts", Key=key, Body=b"x")
+    add(str(tmp_path / "root"), f"{bucket}/v.mp4")
+    assert taken(str(tmp_path / "root")) == [f"{bucket}/v.mp4", f"{bucket}/v.mp4/deeper.mp4"]
+
+
+def test_brackets_in_the_name_of_a_watched_folder_are_part_of_it(tmp_path):
+    (tmp_path / "[2024] takes" / "raw [a]").mkdir(parents=True)
+    (tmp_path / "[2024] takes" / "raw [a]" / "v.mp4").write_bytes(b"x")
+    for uri in ("[2024] takes", "*/raw [?]"):
+        folder = str(tmp_path / str(len(uri)))
+        assert looked(folder, f"{tmp_path}/{uri}") == [f"{tmp_path}/[2024] takes/raw [a]/v.mp4"]
+    assert folder_of("s3://b/[x]", "s3://b/[x]/v.mp4") == "s3://b/[x]"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    {
+        "": "name of the source is empty",
+        "~nobody-77/takes": "does not exist",
+        "circle": "does not exist",
+        "http://[::1/v.mp4": "no URL",
+        "http://ex ample/v.zip": "no URL",
+        "s3://": "no name of a bucket",
+        "S3://bucket/v": "cannot open S3://bucket/v: use a folder",
+    }.items(),
+)
+def test_what_can_be_no_source_is_refused_in_one_sentence(tmp_path, monkeypatch, source, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(UserError, match=says):
+        add(str(tmp_path / "root"), source)
+    assert not (tmp_path / "root").exists()
+
+
 def test_leftovers_and_odd_names_in_a_zip_are_left_out(tmp_path):
     with zipfile.ZipFile(tmp_path / "takes.zip", "w") as archive:
         for name in ("a.mp4", "__MACOSX/._a.mp4", "tab\t.mp4", "empty.mp4", "notes.txt"):
@@ -256,8 +295,17 @@ def test_files_that_are_gone_are_told_of_and_forgotten_when_asked(s3, tmp_path, 
     if where == "disk":
         with pytest.raises(NoVideos, match="2 files of earlier shards are gone"):
             add(root, storage.uri("in"))
-        assert add(root, storage.uri("in"), forget_gone=True).changed_shards == ("v-000000",)
-        assert taken(root) == [storage.uri("other/c.mp4")]
+    else:  # a folder of a bucket is gone with its last object
+        with pytest.raises(NotThere, match="does not exist"):
+            add(root, storage.uri("in"))
+    assert add(root, storage.uri("in"), forget_gone=True).changed_shards == ("v-000000",)
+    assert taken(root) == [storage.uri("other/c.mp4")]
+    storage.delete("other/c.mp4")
+    shutil.rmtree(tmp_path / "videos")
+    assert add(root, storage.uri("other/c.mp4"), forget_gone=True).gone_files == 1
+    assert taken(root) == []
+    with pytest.raises(NotThere, match="does not exist"):
+        add(root, storage.uri("other"), forget_gone=True)
 
 
 def test_names_of_shards_come_out_sensible_or_are_refused(tmp_path, monkeypatch):

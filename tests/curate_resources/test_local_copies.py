@@ -112,7 +112,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings = tmp_path / "storage.yaml"
     settings.write_text(yaml.safe_dump({"scratch": {"folder": str(tmp_path / "scratch"), "gib": 1}}))
     monkeypatch.setenv("CURATE_STORAGE", str(settings))
-    return tmp_path / "scratch"
+    return tmp_path / "scratch" / "curate-scratch"
 
 
 def test_a_replaced_object_is_refused_and_its_copies_are_kept_apart(s3, scratch):

@@ -91,3 +91,26 @@ def test_what_is_not_there_is_named(manifests, tmp_path):
 
 def test_names_of_shards_are_plain():
     assert shard_name("s3://bucket/My Videos (2024)/") == "my-videos-2024"
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one folder", "two folders"])
+def test_two_that_add_at_once_lose_nothing_and_double_nothing(manifests, tmp_path, monkeypatch, same):
+    """Before, both took the same numbers, and the later one's manifests went over the earlier one's."""
+    folders = [tmp_path / "one", tmp_path / ("one" if same else "other")]
+    for number in range(5):
+        for place in folders:
+            place.mkdir(exist_ok=True)
+            (place / f"{number}.mp4").write_bytes(b"x")
+    found, waiting = Manifests.next_ordinal, [folders[1]]
+
+    def interrupted(self: Manifests, name: str, shards: list[str] | None = None) -> int:
+        number = found(self, name, shards)
+        while waiting:  # another process is through before this one has made its first shard
+            Manifests(manifests.storage).add(str(waiting.pop()), "v", 2, 1 << 30)
+        return number
+
+    monkeypatch.setattr(Manifests, "next_ordinal", interrupted)
+    added = manifests.add(str(folders[0]), "v", 2, 1 << 30)
+    uris = [entry.uri for manifest in manifests.all() for entry in manifest.entries]
+    assert sorted(uris) == sorted({str(path) for place in folders for path in place.iterdir()})
+    assert (added.new_files, added.known_files) == ((0, 5) if same else (5, 0))

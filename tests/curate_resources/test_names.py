@@ -26,6 +26,9 @@ NAMES = (
     "%41",
     "sp ace é日本 100% q\"uo'te ;: back\\slash *[0-9]{a,b} ~ $HOME +",
     "-" + "x" * 200,
+    "trailing dot.",
+    "~nobody-77",
+    "é" * 115,  # leaves no room for what a file is called while it is written
 )
 TABLE = Table(name="things", grain="thing", keys=("id",), columns=(Column("id", pa.string()),), description="")
 
@@ -108,7 +111,16 @@ def test_what_cannot_be_a_root_is_refused_with_the_reason_and_nothing_is_written
     }.items():
         with pytest.raises(UserError, match=why):
             root_uri(root)
-    for output in ("s3://bucket/new\nline.zip", "s3://bucket/a//b.zip"):
-        with pytest.raises(UserError, match="cannot open"), file_writer(output):
+    for output, why in {
+        "s3://bucket/new\nline.zip": "cannot open",
+        "s3://bucket/a//b.zip": "cannot open",
+        "s3://bucket": "is a bucket",
+        "s3://bucket/": "is a bucket",
+        ".": "is a folder",
+        "": "is a folder",
+        "a/..": "is a folder",
+        "/dev/null": "is a pipe, socket or device",
+    }.items():
+        with pytest.raises(UserError, match=why), file_writer(output):
             raise AssertionError
     assert not list(tmp_path.iterdir())

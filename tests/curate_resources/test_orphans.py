@@ -1,5 +1,6 @@
 """What killed writers leave behind: nobody takes it for a file, and the clean-up finds it, and nothing of others."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -63,6 +64,21 @@ def test_only_files_whose_owner_is_known_are_removed(storage, others):
     assert {orphan.path for orphan in orphans(storage, OWN_TABLES, 0)} == lost
     assert keep_up(storage, OWN_TABLES, 0).files == len(lost)
     assert {path: storage.read(path) for path in others} == others
+
+
+def test_a_link_goes_alone_and_what_cannot_be_read_stops_nothing(storage, tmp_path):
+    """Before, the clean-up removed what links led to."""
+    (tmp_path / "elsewhere").mkdir()
+    precious = tmp_path / "elsewhere" / "precious.mp4"
+    precious.write_bytes(b"precious")
+    storage = Storage(str(tmp_path / "root"))
+    storage.write("media/clips/lost.mp4", b"lost")
+    for name, target in {"to a file.mp4": precious, "to a folder": precious.parent, "broken.mp4": "nowhere"}.items():
+        (tmp_path / "root" / "media" / "clips" / name).symlink_to(target)
+    (tmp_path / "root" / "media" / "faces").mkdir(mode=0o000)
+    assert keep_up(storage, OWN_TABLES, 0).files == 2
+    assert precious.read_bytes() == b"precious"
+    assert sorted(os.listdir(tmp_path / "root" / "media" / "clips")) == ["broken.mp4", "to a folder"]
 
 
 def test_tables_of_others_keep_their_versions_and_ours_those_with_a_tag(storage, others):

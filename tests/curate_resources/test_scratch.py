@@ -1,6 +1,7 @@
 """Copies of remote files: fetched once, within the budget of a machine, whole whatever dies."""
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from curate_resources import object_stores
+from curate_resources.listing import ROOT, LeftOut, listed_in
 from curate_resources.object_stores import stat
 from curate_resources.scratch import Scratch, ScratchTooSmall
 
@@ -91,6 +93,36 @@ def test_a_changed_object_is_fetched_again(videos, tmp_path):
         object_stores.write(uri, io.BytesIO(b"changed"))
         with scratch.copy(uri, stat(uri)) as path:
             assert Path(path).read_bytes() == b"changed"
+
+
+def test_files_of_others_in_the_folder_of_the_settings_stay_and_copies_are_no_sources(videos, tmp_path, monkeypatch):
+    (tmp_path / "storage.yaml").write_text(f"scratch: {{folder: {tmp_path / 'shared'}, gib: {25 * MB / (1 << 30)}}}")
+    monkeypatch.setenv("CURATE_STORAGE", str(tmp_path / "storage.yaml"))
+    (tmp_path / "shared" / "folder").mkdir(parents=True)
+    (tmp_path / "shared" / "precious.mp4").write_bytes(bytes(25 * MB))
+    scratch = Scratch.of_this_machine()
+    for uri, content in videos.items():
+        (scratch.folder / "notes").mkdir(parents=True, exist_ok=True)
+        with scratch.copy(uri, stat(uri)) as path:
+            assert Path(path).read_bytes() == content
+    found = list(listed_in(str(tmp_path / "shared")))
+    assert LeftOut(str(scratch.folder), ROOT) in found
+    assert [each.path for each in found if not isinstance(each, LeftOut)] == [f"{tmp_path}/shared/precious.mp4"]
+
+
+def test_a_copy_that_somebody_removed_is_fetched_again(videos, tmp_path):
+    uri, scratch = next(iter(videos)), Scratch(tmp_path, 25 * MB)
+    with scratch.copy(uri, stat(uri)) as path:
+        Path(path).unlink()
+    with scratch.copy(uri, stat(uri)) as path:
+        assert Path(path).read_bytes() == videos[uri]
+
+
+def test_a_disk_that_takes_less_than_it_was_given_is_given_the_rest(videos, tmp_path, monkeypatch):
+    uri, write = next(iter(videos)), os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda file, data, at: write(file, data[:MB], at))
+    with Scratch(tmp_path, 25 * MB).copy(uri, stat(uri)) as path:
+        assert Path(path).read_bytes() == videos[uri]
 
 
 def test_what_can_never_fit_is_an_error_that_says_what_to_raise(videos, tmp_path):
