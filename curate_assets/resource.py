@@ -20,18 +20,26 @@ from curate_resources.tables import Tables
 class Curation:
     """What assets need to know of their surroundings.
 
+    What is wrong with any of it shows in the step, which fails. A run that failed sooner would be repeated.
+
     Attributes:
+        given_root: the root of this run; None: that of `CURATE_ROOT`.
         given: settings of this run.
     """
 
-    storage: Storage
+    given_root: str | None
     given: Mapping[str, Any]
     force: bool = False
     failed_only: bool = False
 
     @cached_property
+    def storage(self) -> Storage:
+        """The root."""
+        return Storage(root_uri(self.given_root))
+
+    @cached_property
     def settings(self) -> ShardSettings:
-        """All settings; read in the step, which fails if they are wrong. A run that failed sooner would be repeated."""
+        """All settings."""
         return ShardSettings.read(self.storage, self.given)
 
     @property
@@ -87,6 +95,6 @@ def _type(kind: Any, name: str) -> Any:
 def curation(context: dg.InitResourceContext) -> Curation:
     """The resource, from run config."""
     given = dict(context.resource_config)
-    storage = Storage(root_uri(given.pop("root", None)))
+    root = given.pop("root", None)
     force, failed_only = bool(given.pop("force", False)), bool(given.pop("failed_only", False))
-    return Curation(storage, given, force, failed_only)
+    return Curation(root, given, force, failed_only)

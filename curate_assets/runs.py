@@ -3,6 +3,7 @@
 A run is the one that the UI would launch: of the same job, with its assets and partitions, and repeatable there.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,12 +38,18 @@ _SHARDS_PER_RUN = 100
 
 _SHOWN_FINDINGS = 6
 
+_LOGGER = logging.getLogger("curate")
+
 _SETTINGS = Path(__file__).with_name("dagster.yaml")
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """One Dagster run; `error` is None when it succeeded. Checks that only warn are no failures."""
+    """One Dagster run; `error` is None when it succeeded. Checks that only warn are no failures.
+
+    Attributes:
+        bug: whether the error is one of the program itself; its traceback is in the log.
+    """
 
     assets: tuple[str, ...]
     shards: tuple[str, ...]
@@ -50,6 +57,7 @@ class RunOutcome:
     error: str | None
     failed_checks: tuple[str, ...]
     check_warnings: tuple[str, ...] = ()
+    bug: bool = False
 
 
 def dagster_home(root: str) -> str:
@@ -212,16 +220,9 @@ def _run(
     finally:
         _see_to_cancellation(instance, run_id)
     evaluations = result.get_asset_check_evaluations()
-    failures = [event.event_specific_data for event in result.all_events if event.is_failure]
-    message = None
-    if not result.success:
-        errors = [getattr(data, "error", None) for data in failures]
-        causes = [error for error in errors if error is not None]
-        message = _innermost(causes[0]) if causes else "the run failed: see it in the UI"
-        if causes and causes[0].cls_name == "DagsterAssetCheckFailedError":
-            message = _blocked(evaluations)
+    message, bug = (None, False) if result.success else _error_of(result, evaluations)
     failed, warned = _failed_checks(evaluations)
-    return RunOutcome(tuple(assets), shards, result.run_id, message, failed, warned)
+    return RunOutcome(tuple(assets), shards, result.run_id, message, failed, warned, bug)
 
 
 def _see_to_cancellation(instance: DagsterInstance, run_id: str) -> None:
@@ -271,7 +272,18 @@ def _blocked(evaluations: Sequence[dg.AssetCheckEvaluation]) -> str:
     return "\n".join(said)
 
 
-def _innermost(error: Any) -> str:
+def _error_of(result: dg.JobExecutionResult, evaluations: Sequence[dg.AssetCheckEvaluation]) -> tuple[str, bool]:
+    """Why a run failed, and whether that is a bug; of a bug, the traceback goes to the log."""
+    failures: list[Any] = [event.event_specific_data for event in result.all_events if event.is_failure]
+    failed = next((data for data in failures if getattr(data, "error", None) is not None), None)
+    if failed is None:
+        return "the run failed: see it in the UI", False
+    error = failed.error
+    if error.cls_name == "DagsterAssetCheckFailedError":
+        return _blocked(evaluations), False
+    if (told := getattr(failed, "user_failure_data", None)) is not None:
+        return told.description, False
+    _LOGGER.info("%s", error.to_string())
     while error.cause is not None:
         error = error.cause
-    return error.message.strip()
+    return error.message.strip(), True

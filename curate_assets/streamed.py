@@ -13,9 +13,9 @@ from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
 from curate_assets.metadata import readable
 from curate_assets.partitions import SHARDS
-from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
+from curate_assets.step_errors import told_errors
 from curate_assets.video.checks import CHECKS
 from curate_assets.video.gathered import GATHERED
 from curate_assets.video.previews import preview
@@ -107,7 +107,7 @@ def streamed_assets(
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        with tried_again(context), relayed_logs(context):
+        with told_errors(context), relayed_logs(context):
             yield from reported(context, curation, _by_settings(curation, wanted, stages, context.partition_keys))
 
     return streamed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate_cli.log_file import noise_to_log, own_logs
+from curate_cli.log_file import bug_report, noise_to_log, own_logs
 from curate_cli.printing import escaped, messages, messages_to, print_document
 from curate_resources import interruption
 from gpu_kernels.errors import NotThere, UserError
@@ -84,15 +84,13 @@ def _note(error: BaseException) -> None:
 def _failed(error: Exception, root: str | None, as_json: bool, log: Path | None) -> int:
     """Tell of an error, and give its exit code."""
     from curate_resources.operating_errors import operating_error
-    from curate_resources.storage import root_uri
+    from curate_resources.storage import possible_root
 
-    known = operating_error(error, root_uri(root))
+    known = operating_error(error, possible_root(root))
     if known is not None:
         tell_error(type(known).__name__, str(known), as_json)
         return USAGE if isinstance(known, UserError) else FAILED
-    message = f"{type(error).__name__}: {error}"
-    where = f"its traceback is in {log}" if log else "its traceback is above"
-    tell_error("Bug", f"this is a bug in curate, please report it: {message}\n{where}", as_json, log)
+    tell_error("Bug", bug_report(f"{type(error).__name__}: {error}"), as_json, log)
     return BUG
 
 

@@ -16,6 +16,14 @@ from curate_resources.state_folder import state_folder
 _MOST_BYTES = 10 << 20
 """A longer log is put aside as `curate.log.1` when the next command begins."""
 
+_path: Path | None = None
+
+
+def bug_report(message: str) -> str:
+    """What is said of a bug, whose traceback was written to standard error."""
+    where = f"its traceback is in {_path}" if _path else "its traceback is above"
+    return f"this is a bug in curate, please report it: {message}\n{where}"
+
 
 @contextmanager
 def noise_to_log() -> Generator[tuple[Path, IO[str]] | None, None, None]:
@@ -28,16 +36,19 @@ def noise_to_log() -> Generator[tuple[Path, IO[str]] | None, None, None]:
     if log is None:
         yield None
         return
+    global _path
     path, file = log
     sys.stderr.flush()
     own = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
     terminal = own if _is_descriptor_2(sys.stderr) else sys.stderr
     try:
+        _path = path
         with file:
             file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode())
             os.dup2(file.fileno(), 2)
         yield path, terminal
     finally:
+        _path = None
         sys.stderr.flush()
         own.flush()
         os.dup2(own.fileno(), 2)

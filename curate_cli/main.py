@@ -7,8 +7,6 @@ import atexit
 import os
 import sys
 
-_CANCELED = "canceled; what was committed is kept"
-
 
 def main() -> None:
     """The command's entry point."""
@@ -16,12 +14,14 @@ def main() -> None:
         answered = _run()
     except KeyboardInterrupt:
         answered = False
+    from curate_resources import interruption
+
     if "--json" in sys.argv and not answered:
         from curate_cli.command import tell_error
 
-        tell_error("Canceled", _CANCELED, as_json=True)
+        tell_error("Canceled", interruption.meaning(), as_json=True)
     else:
-        print(_CANCELED, file=sys.stderr)
+        print(interruption.meaning(), file=sys.stderr)
     # Python ends itself by SIGINT when one interrupted an `exec` anywhere, whoever caught it, so this is done by hand.
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     sys.stdout.flush()

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from curate_cli.command import FAILED, OK
+from curate_cli.command import BUG, FAILED, OK
+from curate_cli.log_file import bug_report
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def print_outcomes(outcomes: Sequence["RunOutcome"], as_json: bool) -> None:
         mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
         console.print(f"{mark} {', '.join(result.assets)}{where}")
         if result.error:
-            console.print(f"  [red]{escaped(result.error)}[/red]")
+            error = bug_report(result.error) if result.bug else result.error
+            console.print(f"  [red]{escaped(error)}[/red]")
         for check in result.failed_checks:
             console.print(f"  [yellow]check failed:[/yellow] {escaped(check)}")
         for check in result.check_warnings:
@@ -31,4 +33,6 @@ def print_outcomes(outcomes: Sequence["RunOutcome"], as_json: bool) -> None:
 
 def exit_code(outcomes: Sequence["RunOutcome"]) -> int:
     """Of a command that made these runs."""
+    if any(result.bug for result in outcomes):
+        return BUG
     return FAILED if any(result.error or result.failed_checks for result in outcomes) else OK

@@ -68,7 +68,7 @@ def _print_failures(failures: "dict[tuple[str, str, str], Failure]", console: Co
 
 def _next(broken: bool, failed: bool, samples: bool) -> str:
     if broken:
-        return "mend what is said above and run this again; what was committed is kept"
+        return "fix what is reported above and run this again; what was committed is kept"
     if failed:
         return "`curate retry-failed` tries what failed again, once its cause is gone"
     if samples:

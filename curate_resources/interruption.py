@@ -12,6 +12,8 @@ from types import FrameType
 
 _AGAIN_SECONDS = 2.0
 
+_meaning = "canceled; what was committed is kept"
+
 _asked = threading.Event()
 _noticed = threading.Event()
 _expected = threading.Event()
@@ -30,6 +32,17 @@ def watch() -> None:
 def asked() -> bool:
     """Whether whoever started this process wants it to end."""
     return _asked.is_set() and not _expected.is_set()
+
+
+def meaning() -> str:
+    """What the user is told after an interrupt."""
+    return _meaning
+
+
+def means(text: str) -> None:
+    """From now on an interrupt has another meaning."""
+    global _meaning
+    _meaning = text
 
 
 def expect() -> None:

@@ -163,7 +163,8 @@ class Manifests:
             return Manifest.model_validate_json(self.storage.read(path))
         except FileNotFoundError as error:
             raise ManifestError(
-                f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards"
+                f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards; "
+                "--root or CURATE_ROOT name another root"
             ) from error
         except ValidationError as error:
             raise ManifestError(f"{self.storage.uri(path)} is no manifest: {error}") from error

@@ -35,16 +35,27 @@ def root_uri(root: str | None = None) -> str:
         UserError: no tables can be written there, whatever is done.
     """
     given = root or os.environ.get("CURATE_ROOT") or DEFAULT_ROOT
-    uri = local_path(given) if is_local(given) else given.rstrip("/")
-    why = None if utf8(uri) else "its path is not UTF-8"
-    if is_local(uri):
+    if is_local(given):
+        uri = local_path(given)
+        scheme = given.partition(":/")[0]
+        why = f"write {scheme}://, with two slashes" if scheme in object_stores.SCHEMES else None
         why = why or ("its path has a control character" if has_control(uri) else None)
     else:
-        room = _LONGEST_KEY - _LONGEST_PATH - len(object_stores.parted(uri)[1].encode())
-        why = why or (f"its path is {-room} bytes too long for what is written below it" if room < 0 else None)
+        uri = given.rstrip("/")
+        room = _LONGEST_KEY - _LONGEST_PATH - len(object_stores.parted(given)[1].encode())
+        why = f"its path is {-room} bytes too long for what is written below it" if room < 0 else None
+    why = why or (None if utf8(uri) else "its path is not UTF-8")
     if why:
         raise UserError(f"{given!r} cannot be a root: {why}")
     return uri
+
+
+def possible_root(root: str | None = None) -> str | None:
+    """As `root_uri`; None where no tables can be written."""
+    try:
+        return root_uri(root)
+    except UserError:
+        return None
 
 
 def is_local(uri: str) -> bool:

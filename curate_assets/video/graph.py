@@ -10,9 +10,9 @@ from typing import Any
 import dagster as dg
 
 from curate_assets.check_results import check_specs, verdict_metadata
-from curate_assets.passing_faults import tried_again
 from curate_assets.resource import Curation
 from curate_assets.run_pools import DECODE, GPU, STORAGE
+from curate_assets.step_errors import told_errors
 from curate_assets.streamed import OWNERS, SHARDS_PER_RUN, asset_spec, group_of, reported, streamed_assets
 from curate_assets.video.clip_files import CLIP_FILES
 from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
@@ -66,7 +66,7 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
             version = curation.tables.swap(DUPLICATE_PAIRS, shard, rows)
             yield making.done(curation.config, version, rows)
 
-    with tried_again(context):
+    with told_errors(context):
         yield from reported(context, curation, done())
 
 
@@ -100,7 +100,7 @@ def duplicate_pairs(context: dg.AssetExecutionContext) -> Iterator[Any]:
 def duplicate_groups(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """Connected components of the pairs of all shards, and their keepers."""
     curation: Curation = context.resources.curation
-    with tried_again(context):
+    with told_errors(context):
         making = GROUPS.begin(curation.tables)
         rows = group_duplicates(curation.tables, curation.config.duplicate_groups)
         version = curation.tables.replace(DUPLICATE_GROUPS, rows)
@@ -183,7 +183,7 @@ delivery_assets = streamed_assets(
 def training_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """WebDataset tars of the kept clips, and a table that says which clip is where."""
     curation: Curation = context.resources.curation
-    with tried_again(context):
+    with told_errors(context):
         making = DATASET.begin(curation.tables)
         written = write_dataset(curation.tables, curation.config.training_dataset)
         version = curation.tables.replace(TRAINING_DATASET, written.rows)
@@ -228,7 +228,7 @@ _LOST = "select clip_id, error.message as message from training_dataset where st
 def dataset_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     """The report, and its main pictures for this page."""
     curation: Curation = context.resources.curation
-    with tried_again(context):
+    with told_errors(context):
         making = REPORT.begin(curation.tables)
         report = write_report(curation.tables, curation.config)
         making.done(curation.config)

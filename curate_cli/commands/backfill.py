@@ -88,7 +88,12 @@ def backfill(
 
 def _watched(instance: "DagsterInstance", backfill_id: str, as_json: bool) -> int:
     from curate_assets.backfills import followed
+    from curate_resources import interruption
 
+    interruption.means(
+        f"no longer watched; Dagster's daemon goes on with backfill {backfill_id}: "
+        f"`curate backfill --status {backfill_id} --watch` follows it, `--cancel {backfill_id}` ends it"
+    )
     *_, last = _bars(followed(instance, backfill_id), as_json)
     return _shown(last, as_json)
 

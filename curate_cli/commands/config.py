@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate_cli.command import OK, ConfigFile, Json, Root, given_settings, told
+from curate_cli.command import OK, ConfigFile, Json, Root, existing_root, given_settings, told
 from curate_cli.printing import escaped, messages, print_document, results
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ def show(
     """Show the settings that hold, as YAML, and where each was set."""
     from curate_assets.config_file import as_yaml
     from curate_assets.settings import found_settings
-    from curate_resources.storage import Storage, root_uri
 
     chosen = found_settings(name)
-    holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
+    holds, setters = _settings(existing_root(root), preset, given_settings(config))
     values: dict[str, dict[str, Any]] = {}
     for section, settings in chosen:
         kept = [each for each in settings if each.path in setters or not changed]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate_cli.command import FAILED, Json
+from curate_cli.command import FAILED, OK, Json
 from curate_cli.funnel import print_funnel
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import messages, results
@@ -50,12 +50,14 @@ def demo(
     if as_json:
         print(json.dumps({"outcomes": [asdict(each) for each in outcomes], "status": asdict(state)}, indent=1))
     else:
-        _tell(state, storage)
+        if not any(each.error for each in outcomes):
+            _tell(state, storage)
         print_outcomes([each for each in outcomes if each.error or each.failed_checks], as_json=False)
     empty = [step.name for step in state.funnel if not step.count]
-    if empty:
+    if (code := exit_code(outcomes)) == OK and empty:
         console.print(f"[red]error:[/red] these steps of the funnel are empty: {', '.join(empty)}")
-    return FAILED if empty else exit_code(outcomes)
+        return FAILED
+    return code
 
 
 def _tell(state: "Status", storage: "Storage") -> None:

@@ -10,7 +10,7 @@ from typing import IO, Annotated
 import typer
 from rich.console import Console
 
-from curate_cli.command import OK, Root
+from curate_cli.command import OK, Root, existing_root
 from curate_cli.printing import escaped, results
 from gpu_kernels.errors import UserError
 
@@ -30,10 +30,9 @@ def ui(
     from curate_assets.runs import dagster_instance, register_shards
     from curate_resources import interruption
     from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage, root_uri
     from curate_resources.warm_cluster import start_warm_cluster, stop_warm_cluster
 
-    storage = Storage(root_uri(root))
+    storage = existing_root(root)
     console = results()
     interruption.expect()
     with dagster_instance(storage.root) as instance:

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from curate_assets import backfills
 from curate_cli.app import app
+from curate_resources import interruption
 from curate_resources.history import History
+from curate_resources.manifests import Entry, Manifest, Manifests
 from curate_resources.storage import Storage
 from gpu_kernels.ffmpeg import ffmpeg_executable
 
@@ -88,6 +91,23 @@ def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root
         assert curate(root, "backfill", "--cancel", asked["id"], code=2)["error"]["type"] == "UnknownBackfill"
     (record,) = History(Storage(str(root))).last("clip_selection", 1, "s-000002")
     assert (record.computed, record.reused) == (1, 0)
+
+
+def test_whoever_stops_watching_is_told_what_goes_on(tmp_path, monkeypatch):
+    root, video = tmp_path / "data", Entry(uri=str(tmp_path / "a.mp4"), bytes=1, version="1")
+    Manifests(Storage(str(root))).write(Manifest(shard="a-000000", entries=(video,)))
+    monkeypatch.setattr(backfills, "require_daemon", lambda _instance: None)
+    asked = curate(root, "backfill", "--select", "source_videos")["id"]
+
+    def interrupted(*_arguments: object):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backfills, "followed", interrupted)
+    monkeypatch.setattr(interruption, "_meaning", "")
+    arguments = ["backfill", "--status", asked, "--watch", "--root", str(root)]
+    assert CliRunner().invoke(app, arguments, env=environment(root)).exit_code == 130
+    said = interruption.meaning()  # which `main` prints
+    assert f"goes on with backfill {asked}" in said and f"--cancel {asked}` ends it" in said
 
 
 def test_what_there_is_none_of_is_said(root):

@@ -85,7 +85,7 @@ def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, 
     told = curate(root, "retry-failed", "--select", "source_videos").stdout
     assert "files" in told and "failed: 1" in told and f"{broken}, source_videos of " in told
     assert "retried: 1 that had failed before; 1 failed again" in told
-    assert "took " in told and "next: mend what is said above" in told
+    assert "took " in told and "next: fix what is reported above" in told
 
     (root / "media" / "clips").mkdir(parents=True)
     (root / "media" / "clips" / "left.mp4.0.partial").write_bytes(b"half")

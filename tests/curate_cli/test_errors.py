@@ -31,6 +31,17 @@ sys.argv = ["curate", *sys.argv[1:]]
 main()
 """
 
+BROKEN_STEP = """
+import sys
+import curate_assets.streamed
+def broken(*arguments):
+    return {}["nothing of this name"]
+curate_assets.streamed.materialized = broken
+from curate_cli.main import main
+sys.argv = ["curate", *sys.argv[1:]]
+main()
+"""
+
 
 def curate(root: Path, *arguments: str, code: list[str] | None = None, prefix: tuple[str, ...] = ()):
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"}
@@ -76,6 +87,40 @@ def test_a_file_where_the_root_should_be_is_named_by_every_command(tmp_path):
         assert done.returncode == 1, command
         assert str(file) in json.loads(done.stdout)["error"]["message"]
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        ("ftp://server/videos", "cannot open ftp://server/videos"),
+        ("s3://", "no name of a bucket"),
+        ("s3:/bucket/videos", "write s3://, with two slashes"),
+        ("file://server/videos", "names the machine 'server'"),
+        ("two\nlines", "control character"),
+    ],
+)
+def test_a_root_that_cannot_be_one_is_refused_in_one_sentence(tmp_path, root, said):
+    done = curate(tmp_path, "status", "--root", root)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and said in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "materialize", "clean", "ui", "config show"])
+def test_nothing_is_said_of_a_root_that_is_not_there(tmp_path, command):
+    done = curate(tmp_path / "mistyped", *command.split())
+    assert done.returncode == 2
+    assert f"there is no root at {tmp_path / 'mistyped'}" in done.stderr and done.stdout == ""
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_bug_in_a_step_shows_as_one(root):
+    done = curate(root, "materialize", "--select", "source_videos", code=["-c", BROKEN_STEP])
+    assert done.returncode == 70
+    log = root.parent / "state" / STATE
+    assert "this is a bug in curate" in done.stdout and f"its traceback is in {log}" in done.stdout
+    assert "in broken" in log.read_text()
 
 
 def test_a_bug_shows_as_one_and_its_traceback_is_in_the_log(root):

@@ -34,6 +34,7 @@ QUERY = """{
 
 def test_a_port_that_is_in_use_is_refused_or_passed_over(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    Manifests(Storage(str(tmp_path / "data"))).write(Manifest(shard="a-000000", entries=()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert free_port("127.0.0.1", [port]) is None
