@@ -18,7 +18,7 @@ from gpu_kernels.errors import UserError
 
 
 class QueryError(UserError):
-    """SQL that cannot be run; with the tables that there are."""
+    """SQL that cannot be run, or is no query; with the tables that there are."""
 
 
 def run_query(storage: Storage, sql: str) -> pa.Table:
@@ -58,7 +58,9 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
 
 def _rows(connection: Any, sql: str) -> pa.Table:
     result = connection.sql(sql)  # None if it is not a query, whatever its types say
-    return result.to_arrow_table() if result is not None else pa.table({})
+    if result is None:
+        raise QueryError("this SQL gives no rows: write a query, such as SELECT count(*) FROM clips")
+    return result.to_arrow_table()
 
 
 def _interruptible(connection: Any, work: Callable[[], pa.Table]) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,17 +69,17 @@ for command in (
 app.add_typer(config, name="config")
 
 
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_UsageError: Any = typer.BadParameter.__bases__[0]
 """What Typer raises of calls that it cannot understand; it exports only this kind of it."""
 
 
 def run() -> None:
     """Do what the command line says, and end the process with the exit code."""
-    if "--json" not in sys.argv:
-        app()
-        return
     try:
         sys.exit(app(standalone_mode=False))
     except _UsageError as error:
-        tell_error("UsageError", str(error), as_json=True)
+        said = error.format_message().replace("Value error, ", "")  # which pydantic says of choices
+        if said:  # else it is help, which was printed already
+            where = getattr(getattr(error, "ctx", None), "command_path", "curate")
+            tell_error("UsageError", f"{said.rstrip('.')}; see `{where} --help`", as_json="--json" in sys.argv)
         sys.exit(USAGE)

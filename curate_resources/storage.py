@@ -37,9 +37,7 @@ def root_uri(root: str | None = None) -> str:
     given = root or os.environ.get("CURATE_ROOT") or DEFAULT_ROOT
     if is_local(given):
         uri = local_path(given)
-        scheme = given.partition(":/")[0]
-        why = f"write {scheme}://, with two slashes" if scheme in object_stores.SCHEMES else None
-        why = why or ("its path has a control character" if has_control(uri) else None)
+        why = _one_slash(given) or ("its path has a control character" if has_control(uri) else None)
     else:
         uri = given.rstrip("/")
         room = _LONGEST_KEY - _LONGEST_PATH - len(object_stores.parted(given)[1].encode())
@@ -48,6 +46,12 @@ def root_uri(root: str | None = None) -> str:
     if why:
         raise UserError(f"{given!r} cannot be a root: {why}")
     return uri
+
+
+def _one_slash(uri: str) -> str | None:
+    """Why `s3:/bucket` is not taken for the folder that it names."""
+    scheme, colon, _ = uri.partition(":/")
+    return f"write {scheme}://, with two slashes" if colon and scheme in object_stores.SCHEMES else None
 
 
 def possible_root(root: str | None = None) -> str | None:
@@ -265,6 +269,8 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
     bucket = not is_local(uri) and not web_files.is_web(uri)
     if bucket and not object_stores.parted(uri)[1]:
         raise UserError(f"{uri} is a bucket: name a file in it")
+    if is_local(uri) and (why := _one_slash(uri)):
+        raise UserError(f"cannot write to {uri}: {why}")
     path, question, query = (local_path(uri), "", "") if is_local(uri) else uri.partition("?")
     folder, _, name = path.rpartition("/")
     if uri.endswith(("/", "/.", "/..")) or not name or (is_local(uri) and os.path.isdir(path)):

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from curate_cli.command import OK
+from curate_resources.suggestions import did_you_mean
 from gpu_kernels.errors import NotThere
 
 _FOLDER = Path(__file__).parents[1] / "docs"
@@ -24,7 +25,8 @@ def docs(
             print(f"curate docs {name:18} {path.read_text().splitlines()[0].lstrip('# ')}")
         return OK
     if page not in pages:
-        raise NotThere(f"there is no page {page!r}: they are {', '.join(pages)}")
+        meant = did_you_mean(page, pages) or f": the pages are {', '.join(pages)}"
+        raise NotThere(f"there is no page {page!r}{meant}")
     text = pages[page].read_text()
     if not sys.stdout.isatty():
         print(text, end="")

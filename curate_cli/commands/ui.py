@@ -74,6 +74,8 @@ def _only_one(home: Path) -> Generator[IO[str]]:
 def _chosen_port(host: str, port: int | None, console: Console) -> int:
     from curate_assets.dagster_services import free_port
 
+    if free_port(host, [0]) is None:
+        raise UserError(f"cannot listen on {host}: it is no address of this machine; choose another with --host")
     if port is not None:
         if free_port(host, [port]) is None:
             raise UserError(f"cannot listen on port {port} of {host}: it is in use; choose another with --port")

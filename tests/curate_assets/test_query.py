@@ -53,6 +53,12 @@ JSON_ROW = {
 }
 
 
+@pytest.mark.parametrize("sql", ["", ";", "-- nothing"])
+def test_what_is_no_query_is_an_error(storage, sql):
+    with pytest.raises(QueryError, match="gives no rows"):
+        run_query(storage, sql)
+
+
 @pytest.fixture
 def storage(tmp_path) -> Storage:
     return Storage(str(tmp_path))

@@ -136,10 +136,28 @@ def test_a_bug_shows_as_one_and_its_traceback_is_in_the_log(root):
     assert shown.returncode == 70 and "Traceback" in shown.stderr and "opinion" in shown.stderr
 
 
-def test_a_call_that_cannot_be_understood_is_a_document_too(root):
-    done = curate(root, "status", "--no-such-option", "--json")
-    assert done.returncode == 2
-    assert "--no-such-option" in json.loads(done.stdout)["error"]["message"]
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("status --no-such-option-of-this-name-is-there-nor-will-it-ever-be", "there-nor-will-it-ever-be"),
+        ("calibrate --percentile 60", "'--percentile': Input should be less than or equal to 50"),
+        ("materialize --mode fast", "Invalid value for '--mode': 'fast' is not one of 'auto'"),
+        ("materialise", "No such command 'materialise'. Did you mean 'materialize'?"),
+        ("export", "Missing option '--to'"),
+    ],
+)
+def test_a_call_that_cannot_be_understood_is_one_sentence_and_one_document(root, call, said):
+    done = curate(root, *call.split())
+    document = json.loads(curate(root, *call.split(), "--json").stdout)["error"]
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, line, document["type"]) == (2, f"error: {document['message']}", "UsageError")
+    assert said in line and " --help`" in line
+
+
+def test_help_is_shown_where_nothing_is_asked_for(root):
+    for call in ([], ["config"]):
+        done = curate(root, *call)
+        assert (done.returncode, "Usage:" in done.stdout, done.stderr) == (2, True, "")
 
 
 def test_settings_that_cannot_be_read_are_named(root):

@@ -40,6 +40,8 @@ def test_a_port_that_is_in_use_is_refused_or_passed_over(tmp_path, monkeypatch):
         assert free_port("127.0.0.1", [port]) is None
         assert free_port("127.0.0.1", [port, 0]) == 0
         done = CliRunner().invoke(app, ["ui", "--root", str(tmp_path / "data"), "--port", str(port)])
+        nowhere = CliRunner().invoke(app, ["ui", "--root", str(tmp_path / "data"), "--host", "192.0.2.1"])
+    assert "192.0.2.1: it is no address of this machine" in nowhere.stderr
     assert done.exit_code == 2
     assert f"port {port} of 127.0.0.1: it is in use" in " ".join(done.stderr.split())
 
@@ -55,7 +57,9 @@ def test_documentation_is_installed_with_the_command():
     listed = CliRunner().invoke(app, ["docs"]).stdout
     assert "curate docs storage" in listed
     assert CliRunner().invoke(app, ["docs", "storage"]).stdout.startswith("# Storage")
-    assert "there is no page 'stores'" in " ".join(CliRunner().invoke(app, ["docs", "stores"]).stderr.split())
+    assert "there is no page 'storag'; did you mean 'storage'" in " ".join(
+        CliRunner().invoke(app, ["docs", "storag"]).stderr.split()
+    )
 
 
 def test_no_message_names_a_file_that_only_a_checkout_has():

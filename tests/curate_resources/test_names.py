@@ -108,12 +108,15 @@ def test_what_cannot_be_a_root_is_refused_with_the_reason_and_nothing_is_written
         f"s3://bucket/{'x' * 800}": "too long",
         "https://server/root": "use a folder",
         "nosuch://bucket/a": "use a folder",
+        "s3:/bucket/a": "two slashes",
+        "s3://": "no name of a bucket",
     }.items():
         with pytest.raises(UserError, match=why):
             root_uri(root)
     for output, why in {
         "s3://bucket/new\nline.zip": "cannot open",
         "s3://bucket/a//b.zip": "cannot open",
+        "gs:/bucket/a.zip": "two slashes",
         "s3://bucket": "is a bucket",
         "s3://bucket/": "is a bucket",
         ".": "is a folder",
