@@ -16,6 +16,9 @@ class DecodingLimits(StrictModel):
     """CPU seconds for one file."""
     stall_seconds: int = Field(default=120, ge=1)
     """Seconds without any message after which the child is ended."""
+    wait_seconds: int = Field(default=86_400, ge=1)
+    """Seconds that a child is waited for in all, for one file. More than `cpu_seconds`, because it shares the CPUs with
+    others: this ends a child that always says something, and computes nothing."""
     output_mib: int = Field(default=16_384, ge=1)
     """MiB that a child may send for one file, against files that unpack without end."""
     max_pixels: int = Field(default=8192 * 8192, ge=1)

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from select import select
 from typing import Annotated, Any, BinaryIO, TypeVar, get_args
@@ -96,9 +97,18 @@ def messages(descriptor: int, limits: DecodingLimits) -> Iterator[Message]:
     """Messages until the pipe's other end is closed; a message cut short ends the stream.
 
     Raises:
-        MediaError: what comes is no message, or too much, or nothing for too long.
+        MediaError: what comes is no message, or too much, or nothing for too long, or it never ends.
     """
-    received = 0
+    received, waited = 0, 0.0
+
+    def wait() -> None:
+        nonlocal waited
+        began = time.monotonic()
+        if not select([descriptor], [], [], limits.stall_seconds)[0]:
+            raise MediaError(stalled(limits))
+        waited += time.monotonic() - began
+        if waited > limits.wait_seconds:
+            raise MediaError(f"decoding was waited for more than {limits.wait_seconds} s (limits.wait_seconds)")
 
     def read(size: int) -> memoryview | None:
         nonlocal received
@@ -107,8 +117,7 @@ def messages(descriptor: int, limits: DecodingLimits) -> Iterator[Message]:
             raise MediaError(f"decoding gave more than {limits.output_mib} MiB (limits.output_mib)")
         view, filled = memoryview(bytearray(size)), 0
         while filled < size:
-            if not select([descriptor], [], [], limits.stall_seconds)[0]:
-                raise MediaError(stalled(limits))
+            wait()
             count = os.readv(descriptor, [view[filled:]])
             if count == 0:
                 return None

@@ -80,6 +80,33 @@ def test_what_is_no_message_is_an_error(sent: bytes) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [(b"", frame(b'{"_sizes": [], "kind": "progress"}')), (struct.pack("<I", 1 << 20), b"x")],
+    ids=["progress", "a message byte by byte"],
+)
+def test_a_child_that_says_something_for_ever_is_not_waited_for(first: bytes, said: bytes) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, first)
+    over = threading.Event()
+
+    def drip() -> None:
+        with suppress(BrokenPipeError):
+            while not over.wait(0.05):
+                os.write(writer, said)
+        os.close(writer)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        with pytest.raises(MediaError, match=r"more than 1 s \(limits\.wait_seconds\)"):
+            list(messages(reader, DecodingLimits(stall_seconds=60, wait_seconds=1)))
+    finally:
+        over.set()
+        thread.join()
+        os.close(reader)
+
+
 @given(st.binary(max_size=64))
 def test_no_bytes_bring_another_error(sent: bytes) -> None:
     with suppress(MediaError):
