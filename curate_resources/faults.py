@@ -3,6 +3,7 @@
 from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobLost
 from curate_resources.plan import LostUnits
 from curate_resources.storage import is_local
+from curate_resources.store_errors import refusal
 from curate_resources.stored_object import StorageRefuses, StorageUnavailable
 
 
@@ -13,4 +14,5 @@ def passes(error: Exception, root: str) -> bool:
         return False
     if isinstance(error, (StorageUnavailable, ClusterUnreachable, JobLost, LostUnits)):
         return True
-    return type(error) is OSError and not is_local(root)  # which is all that Lance says of a bucket's faults
+    # Which is all that Lance says of a bucket's faults.
+    return type(error) is OSError and not is_local(root) and refusal(str(error)) is None

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from curate_resources import web_files
 from curate_resources.s3_listing import s3_pages
 from curate_resources.storage_profiles import aws_client, store_options
+from curate_resources.store_errors import cause, store_error
 from curate_resources.stored_object import (
     BODY_ATTEMPTS,
     LONGEST_PAUSE,
@@ -182,10 +183,10 @@ def _held_names() -> Generator[None, None, None]:
     try:
         yield
     except exceptions.InvalidPathError as error:
-        raise _Unnameable(_cause(error)) from error
+        raise _Unnameable(cause(error)) from error
     except exceptions.BaseError as error:
         if "invalid list response" in str(error):  # a control character is no XML
-            raise _Unnameable(_cause(error)) from error
+            raise _Unnameable(cause(error)) from error
         raise
 
 
@@ -243,7 +244,7 @@ def buckets(uri: str) -> list[str]:
     try:
         return sorted(bucket["Name"] for bucket in client.list_buckets()["Buckets"])
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        raise StorageUnavailable(f"{uri}: its buckets cannot be listed: {error}") from error
+        raise store_error(uri, error) from error
 
 
 def signed(uri: str, seconds: float, method: str = "GET") -> str:
@@ -310,7 +311,7 @@ def _store(bucket: str, options: tuple[tuple[str, str], ...]) -> "ObjectStore":
             },
         )
     except (BaseError, ValueError) as error:
-        raise StorageRefuses(f"cannot open {bucket}: {_cause(error)}") from error
+        raise StorageRefuses(f"cannot open {bucket}: {cause(error)}") from error
 
 
 @contextmanager
@@ -326,16 +327,7 @@ def told(uri: str) -> Generator[None, None, None]:
         if isinstance(error, FileNotFoundError):
             raise NotThere(f"there is no {uri}") from error
         refusals = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
-        if isinstance(error, refusals) or "status code: 403" in str(error):  # which is what a refused listing is
-            raise StorageRefuses(
-                f"{uri}: access is denied; check the bucket's policy and the profile for it in the storage settings"
-            ) from error
-        raise StorageUnavailable(f"{uri}: {_cause(error)}") from error
-
-
-def _cause(error: BaseException) -> str:
-    """The first lines of what the store's client says; the rest is its own innards."""
-    return str(error).partition("\n\nDebug source")[0].strip().replace("\n", " ")
+        raise store_error(uri, error, denied=isinstance(error, refusals)) from error
 
 
 def _object(meta: Any) -> StoredObject:

@@ -7,6 +7,8 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 
+from curate_resources.storage import is_local
+from curate_resources.store_errors import store_error
 from gpu_kernels.errors import CurateError, OperatingError
 
 _ELSEWHERE = "or choose another root (--root, CURATE_ROOT)"
@@ -85,7 +87,7 @@ def operating_error(error: BaseException, root: str | None = None) -> CurateErro
                 return said
         if isinstance(each, OSError):
             if each.errno is None:  # of a store's client, or one of ours that says it all
-                return OperatingError(_first_sentence(text))
+                return _of_store(text, root)
             if (said := _told(each.errno, _path(each), root, text=each.strerror)) is not None:
                 return said
     return None
@@ -118,6 +120,13 @@ def _told(number: int, path: str | None, root: str | None, text: str | None = No
     if number == errno.ENOENT and below and path is not None:
         return OperatingError(f"{path} is not there and cannot be made; correct the path, {_ELSEWHERE}")
     return None
+
+
+def _of_store(text: str, root: str | None) -> OperatingError:
+    """Lance names the file in its own way, and what it writes lies below the root."""
+    if root is None or not text.startswith("LanceError") or is_local(root):
+        return OperatingError(_first_sentence(text))
+    return store_error(root, OSError(text))
 
 
 def _path(error: OSError) -> str | None:

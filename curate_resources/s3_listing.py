@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from curate_resources.storage_profiles import aws_client, store_options
-from curate_resources.stored_object import StorageRefuses, StorageUnavailable
+from curate_resources.store_errors import store_error
 
 
 def s3_pages(uri: str, bucket: str, prefix: str, after: str | None, delimiter: str = "") -> Iterator[dict[str, Any]]:
@@ -23,8 +23,7 @@ def s3_pages(uri: str, bucket: str, prefix: str, after: str | None, delimiter: s
     try:
         yield from pages
     except botocore.exceptions.ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 403:
-            raise StorageRefuses(f"{uri}: access is denied; check the bucket's policy and profile") from error
-        raise StorageUnavailable(f"{uri}: it cannot be listed: {error}") from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        raise store_error(uri, error, denied=status == 403) from error
     except botocore.exceptions.BotoCoreError as error:
-        raise StorageUnavailable(f"{uri}: it cannot be listed: {error}") from error
+        raise store_error(uri, error) from error

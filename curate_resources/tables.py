@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate_resources.stage import Table
 from curate_resources.storage import Storage, is_local
+from curate_resources.store_errors import refusal
 from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
@@ -138,11 +139,8 @@ class Tables:
                 # answer was lost may have come through: then the next attempt finds the rows there.
                 conflict = "conflict" in str(error).lower()
                 conflicts, broken = conflicts + conflict, broken + (not conflict)
-                if (
-                    conflicts == _MOST_CONFLICTS
-                    or broken == _MOST_BROKEN
-                    or (not conflict and is_local(self.storage.root))
-                ):
+                hopeless = not conflict and (is_local(self.storage.root) or refusal(str(error)) is not None)
+                if hopeless or conflicts == _MOST_CONFLICTS or broken == _MOST_BROKEN:
                     raise
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(conflicts, 6)) if conflict else 0.2 * 2**broken)
 

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from curate_resources.faults import passes
 from curate_resources.operating_errors import operating_error
 from curate_resources.stored_object import StorageRefuses
 from gpu_kernels.errors import OperatingError
@@ -20,6 +21,33 @@ def of_system(number: int, path: str | None = None) -> OSError:
 def caused(outer: Exception, cause: BaseException) -> Exception:
     outer.__cause__ = cause
     return outer
+
+
+PUT = "LanceError(IO): single PUT of root/tables/a.lance failed: Error performing PUT http://x/b/root/tables/a.lance"
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "transient"),
+    [
+        ("403 Forbidden: <?xml?>\n<Error><Code>AccessDenied</Code>", "access is denied; check the bucket", False),
+        ("403 Forbidden: <Code>SignatureDoesNotMatch</Code>", "does not know these credentials; correct", False),
+        ("400 Bad Request: <Code>ExpiredToken</Code>", "the credentials have expired; renew those", False),
+        (
+            "400 Bad Request: <Code>AuthorizationHeaderMalformed</Code> region 'a' is wrong; expecting 'eu-central-1'",
+            "the bucket is in another region, eu-central-1; set the region",
+            False,
+        ),
+        ("507 Insufficient Storage: <Code>InsufficientStorage</Code>", "the store is full; free space", False),
+        ("503 Service Unavailable: <Code>SlowDown</Code>", "the store is overloaded; try again later", True),
+        ("500 Internal Server Error, /x/store.rs:1:2", "500 Internal Server Error", True),
+    ],
+)
+def test_what_a_store_says_is_one_sentence_whoever_hears_it(said, told, transient):
+    """Lance's errors of a bucket were shown as they came, and asked for again though they are refusals."""
+    error, root = OSError(f"{PUT} - Server returned non-2xx status code: {said}"), "s3://b/root"
+    sentence = str(operating_error(error, root))
+    assert sentence.startswith(f"{root}: ") and told in sentence and "\n" not in sentence and ".rs" not in sentence
+    assert passes(error, root) is transient
 
 
 @pytest.mark.parametrize(
