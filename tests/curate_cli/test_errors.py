@@ -184,6 +184,17 @@ def test_shards_that_gave_nothing_are_told_from_those_never_made(root):
     assert (states["captions"]["missing"], states["captions"]["without_rows"]) == (["a-000000"], [])
 
 
+def test_source_files_that_are_gone_are_named_by_plan_and_status(root):
+    video = root.parent / "a.mp4"
+    for command in ("plan", "status"):
+        assert f"1 source files are gone: {video}. Their rows stay" in curate(root, command).stdout
+        gone = {"files": 1, "first": [str(video)], "complete": True}
+        assert json.loads(curate(root, command, "--json").stdout)["gone"] == gone
+    video.write_bytes(b"v")
+    for command in ("plan", "status"):
+        assert "gone" not in curate(root, command).stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_query_is_canceled_while_duckdb_computes(root, number):
     environment = {**os.environ, "CURATE_ROOT": str(root), "XDG_STATE_HOME": str(root.parent / "state")}
