@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
-from curate_assets.video.gathered import GROUPS, PAIRS
-from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.duplicate_groups import GATHER as GROUPS
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.duplicate_pairs import GATHER as PAIRS
+from curate_assets.video.graph import VIDEO
 from curate_resources.computation import Treatment
 from curate_resources.history import ALL_SHARDS, History, Record, identity_digest
 from curate_resources.in_process import StageRunner
@@ -63,7 +65,7 @@ def make_root(root: str, shards: int, videos: int) -> None:
     """Fill a root: manifests, tables and history."""
     storage = Storage(root)
     storage.write("curate.yaml", b"clips: {min_seconds: 0.6, min_frames: 6, crop_seconds: 0.1}\n")
-    writers = {name: _Appended(Tables(storage).uri(name)) for name in TABLES if name != MANIFEST.name}
+    writers = {name: _Appended(Tables(storage).uri(name)) for name in VIDEO.tables if name != MANIFEST.name}
     records: list[Record] = []
     numbers = iter(range(shards))
     size = min(_PART, max(1, shards // len(KINDS)))
@@ -72,7 +74,7 @@ def make_root(root: str, shards: int, videos: int) -> None:
         made = _made(storage, [shard_name(number) for number in chosen], videos, kind)
         for name, rows in made.items():
             if name != MANIFEST.name:
-                writers[name].add(_slotted(TABLES[name], rows))
+                writers[name].add(_slotted(VIDEO.tables[name], rows))
         records += _history(made, validated(kind.settings))
         if len(records) > _ROWS_AT_ONCE or chosen[-1] + 1 == shards:
             History(storage).append(*records)
@@ -96,16 +98,16 @@ def _made(storage: Storage, shards: Sequence[str], videos: int, kind: Kind) -> d
         shard_of |= dict.fromkeys(uris, shard) | {_video_id(uri): shard for uri in uris}
     config = validated(kind.settings)
     unit = Unit("", "", {MANIFEST.name: rows_of(written)})
-    _pass(unit, config, storage.root, CURATION_STAGES)
+    _pass(unit, config, storage.root, VIDEO.phases[0].stages)
     unit.rows[DUPLICATE_GROUPS.name] = _groups(unit.rows["clip_selection"])
     if kind.delivered:
-        _pass(unit, config, storage.root, DELIVERY_STAGES)
-    made = {name: _sharded(TABLES[name], rows, shard_of) for name, rows in unit.rows.items()}
+        _pass(unit, config, storage.root, VIDEO.phases[1].stages)
+    made = {name: _sharded(VIDEO.tables[name], rows, shard_of) for name, rows in unit.rows.items()}
     return {**made, DUPLICATE_PAIRS.name: _pairs(made["clip_embeddings"])}
 
 
 def _pass(unit: Unit, config: CurationConfig, root: str, stages: Sequence[Stage]) -> None:
-    plan = plan_for(frozenset(table.name for stage in stages for table in stage.writes), config, root, stages=stages)
+    plan = VIDEO.plan(frozenset(table.name for stage in stages for table in stage.writes), config, root, stages=stages)
     light = StageRunner(plan)
     for number, stage in enumerate(plan.stages):
         computation = Treatment(stage, plan).of(unit)
@@ -235,10 +237,10 @@ def _history(made: Mapping[str, pa.Table], config: CurationConfig) -> list[Recor
     """A record for every table and shard, as commits would have left them."""
     parts = {name: dict(_by_shard(rows)) for name, rows in made.items()}
     digests = {
-        name: {shard: identity_digest(TABLES[name], [rows]) for shard, rows in shards.items()}
+        name: {shard: identity_digest(VIDEO.tables[name], [rows]) for shard, rows in shards.items()}
         for name, shards in parts.items()
     }
-    stages = (*CURATION_STAGES, *DELIVERY_STAGES)
+    stages = (*VIDEO.phases[0].stages, *VIDEO.phases[1].stages)
     reads: dict[str, tuple[str, ...]] = {
         table.name: (stage.item, *stage.reads) for stage in stages for table in stage.writes
     }
@@ -247,7 +249,7 @@ def _history(made: Mapping[str, pa.Table], config: CurationConfig) -> list[Recor
     for name, read in reads.items():
         for shard, rows in parts.get(name, {}).items():
             inputs = {other: digests[other][shard] for other in read if shard in digests.get(other, {})}
-            records.append(_record(TABLES[name], shard, config, inputs, rows.num_rows))
+            records.append(_record(VIDEO.tables[name], shard, config, inputs, rows.num_rows))
     return records
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate_assets.config import validated
-from curate_assets.video.stages import TABLES, plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.plan import materialize
 from curate_resources.storage import Storage
@@ -36,7 +36,7 @@ def made_up(root: str, videos: int) -> None:
     def put(name: str, rows: list[dict[str, Any]]) -> None:
         common = {"shard": SHARD, "status": "ok", "fingerprint": "0" * 32}
         filled = [{**common, "video_id": f"{i:032d}", **row} for i, row in enumerate(rows)]
-        tables.swap(TABLES[name], SHARD, pa.Table.from_pylist(filled, schema=TABLES[name].rows_schema))
+        tables.swap(VIDEO.tables[name], SHARD, pa.Table.from_pylist(filled, schema=VIDEO.tables[name].rows_schema))
 
     def curve() -> np.ndarray:
         transitions = chance.random(FRAMES).astype(np.float32) * 0.3
@@ -62,7 +62,7 @@ def main() -> None:
         print("| threshold | clips | computed | CPU-s |\n|---|---:|---:|---:|")
         for threshold in (0.4, 0.5, 0.95):
             config = validated({"clips": {"transition_threshold": threshold}})
-            plan = plan_for(frozenset({"clips", "motion_scores", "clip_selection"}), config, root)
+            plan = VIDEO.plan(frozenset({"clips", "motion_scores", "clip_selection"}), config, root)
             started = time.process_time()
             done = {each.table: each for each in materialize(plan, [SHARD], InProcessEngine())}
             seconds = time.process_time() - started

@@ -77,7 +77,7 @@ def model(folder: Path) -> dict[str, Any]:
 def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") -> dict[str, Any]:
     """The platform's own stages, in process; probing comes before and is not part of the figure."""
     from curate_assets.config import CurationConfig
-    from curate_assets.video.stages import plan_for
+    from curate_assets.video.graph import VIDEO
     from curate_resources.in_process import InProcessEngine
     from curate_resources.manifests import Manifests
     from curate_resources.plan import materialize
@@ -90,7 +90,7 @@ def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") 
         wanted = frozenset(tables.split())
 
         def run(names: frozenset[str]) -> list[Any]:
-            return list(materialize(plan_for(names, CurationConfig(), root), [shard], InProcessEngine()))
+            return list(materialize(VIDEO.plan(names, CurationConfig(), root), [shard], InProcessEngine()))
 
         before = cpu_seconds()
         if "source_videos" not in wanted:
@@ -105,7 +105,7 @@ def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") 
         gc.collect()
         from curate_resources.tables import Tables
 
-        stored = Tables(Storage(root)).read(plan_for(wanted, CurationConfig(), root).tables["shot_signals"])
+        stored = Tables(Storage(root)).read(VIDEO.plan(wanted, CurationConfig(), root).tables["shot_signals"])
         frames = sum(count or 0 for count in stored["frames"].to_pylist())
         stages = {each.table: round(each.seconds, 2) for each in done}
         return {"frames": frames, "cpu": cpu_seconds() - before, "stages": stages}

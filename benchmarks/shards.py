@@ -167,11 +167,11 @@ def _audit(folder: Path, shards: int) -> None:
 
 
 def _upkeep(folder: Path, shards: int) -> None:
-    from curate_assets.video.stages import TABLES
+    from curate_assets.video.graph import VIDEO
     from curate_resources.storage import Storage
     from curate_resources.upkeep import keep_up
 
-    print(keep_up(Storage(str(folder / "root")), TABLES, 3600))
+    print(keep_up(Storage(str(folder / "root")), VIDEO.tables, 3600))
 
 
 def _events(folder: Path, shards: int) -> None:

@@ -3,39 +3,34 @@
 import dagster as dg
 
 from curate_assets.automation import conditions
+from curate_assets.gathered import Gathered
+from curate_assets.gathered_assets import gathered_asset
+from curate_assets.graph import Asset, Graph, Phase
+from curate_assets.graphs import GRAPH
 from curate_assets.resource import curation
 from curate_assets.run_executor import run_executor
-from curate_assets.streamed import tables_of
-from curate_assets.video.graph import (
-    curation_assets,
-    dataset_report,
-    delivery_assets,
-    duplicate_groups,
-    duplicate_pairs,
-    training_dataset,
-)
-from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
-
-CURATED = [table.name for table in tables_of(CURATION_STAGES)]
-_DELIVERED = [table.name for table in tables_of(DELIVERY_STAGES)]
-CONDITIONS = conditions(CURATED, ["duplicate_pairs"], _DELIVERED)
+from curate_assets.streamed import streamed_assets
 
 
-def _automated(assets: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    return assets.map_asset_specs(
-        lambda spec: spec.replace_attributes(automation_condition=CONDITIONS.get(spec.key.to_user_string()))
+def definitions(graph: Graph) -> dg.Definitions:
+    """A graph as Dagster has it: one op for each of its steps."""
+    conditioned = conditions(graph)
+
+    def automated(step: Phase | Asset) -> dg.AssetsDefinition:
+        return _op(graph, step).map_asset_specs(
+            lambda spec: spec.replace_attributes(automation_condition=conditioned.get(spec.key.to_user_string()))
+        )
+
+    return dg.Definitions(
+        assets=[automated(step) for step in graph.steps], resources={"curation": curation}, executor=run_executor
     )
 
 
-defs = dg.Definitions(
-    assets=[
-        _automated(curation_assets),
-        _automated(duplicate_pairs),
-        duplicate_groups,
-        _automated(delivery_assets),
-        training_dataset,
-        dataset_report,
-    ],
-    resources={"curation": curation},
-    executor=run_executor,
-)
+def _op(graph: Graph, step: Phase | Asset) -> dg.AssetsDefinition:
+    if isinstance(step, Phase):
+        return streamed_assets(graph, step)
+    assert isinstance(step.made_by, Gathered)
+    return gathered_asset(graph, step, step.made_by)
+
+
+defs = definitions(GRAPH)

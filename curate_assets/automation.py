@@ -3,29 +3,22 @@
 All of it is declared always, so that the UI shows it, and off until `automation.enabled` in `sources.yaml`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from curate_assets.graph import Asset, Graph, Phase
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
 from curate_assets.sensors import failure_alert, source_sensor
-from curate_assets.video.stages import TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
 from curate_resources.audit import audit
 from curate_resources.discovery import Discovery
 from curate_resources.sources import Sources
 from curate_resources.stage import Table
 from curate_resources.storage import Storage
 from curate_resources.upkeep import keep_up
-
-PUBLISHED = ("training_dataset", "dataset_report")
-"""What people rely on."""
-
-OWN_TABLES: Mapping[str, Table] = {**TABLES, TRAINING_DATASET.name: TRAINING_DATASET}
-"""The tables that upkeep looks after. Those of assets that others add to a root are theirs to keep."""
 
 _WARN_SHARE = 0.75
 
@@ -37,46 +30,57 @@ COMPARED = (
 )
 """Likewise, for what also reads other shards, of which some are always missing."""
 
-DELIVERED = (
-    dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.assets("duplicate_groups"))
-    & dg.AutomationCondition.missing()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.any_deps_missing().allow(dg.AssetSelection.assets("clip_selection"))
-).with_label("duplicates are grouped")
-"""For files and captions: of the shards that have none yet, whenever duplicates were grouped anew."""
+
+def conditions(graph: Graph) -> dict[str, Any]:
+    """The condition of every per-shard asset, by name."""
+    found: dict[str, Any] = {}
+    waits = False
+    for step in graph.steps:
+        if isinstance(step, Asset):
+            waits = waits or not step.partitioned
+            if step.partitioned:
+                found[step.name] = COMPARED
+        else:
+            found |= {asset.name: _delivered(graph, step) if waits else CURATED for asset in step.assets}
+    return found
 
 
-def conditions(curated: Sequence[str], compared: Sequence[str], delivered: Sequence[str]) -> dict[str, Any]:
-    """The condition of every per-shard asset."""
-    return {
-        **dict.fromkeys(curated, CURATED),
-        **dict.fromkeys(compared, COMPARED),
-        **dict.fromkeys(delivered, DELIVERED),
-    }
+def _delivered(graph: Graph, phase: Phase) -> Any:
+    """For what awaits an asset of all shards: of the shards that have none yet, whenever that was made anew."""
+    gates = {name for stage in phase.stages for name in stage.gates}
+    awaited = [name for name in sorted(gates) if not graph.asset(name).partitioned]
+    own = [name for name in sorted(gates) if graph.asset(name).partitioned]
+    return (
+        dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.assets(*awaited))
+        & dg.AutomationCondition.missing()
+        & ~dg.AutomationCondition.in_progress()
+        & ~dg.AutomationCondition.any_deps_missing().allow(dg.AssetSelection.assets(*own))
+    ).with_label(f"{' and '.join(awaited)} made")
 
 
-def kept_fresh(graph: dg.Definitions, hours: float | None) -> dg.Definitions:
-    """The graph, with what people rely on having to be made anew before it is so old."""
+def kept_fresh(graph: Graph, defs: dg.Definitions, hours: float | None) -> dg.Definitions:
+    """A graph's definitions, with what people rely on having to be made anew before it is so old."""
     if hours is None:
-        return graph
+        return defs
     policy = dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=hours), warn_window=timedelta(hours=_WARN_SHARE * hours)
     )
-    return graph.map_resolved_asset_specs(
+    return defs.map_resolved_asset_specs(
         func=lambda spec: spec.replace_attributes(freshness_policy=policy),
-        selection=dg.AssetSelection.assets(*PUBLISHED),
+        selection=dg.AssetSelection.assets(*(asset.name for asset in graph.assets if asset.published)),
     )
 
 
-def sensors(storage: Storage, declared: Sources, per_shard: Sequence[str], curated: Sequence[str]) -> list[Any]:
+def sensors(graph: Graph, storage: Storage, declared: Sources) -> list[Any]:
     """A sensor for each source, the one that evaluates the conditions, and the alert."""
     on = declared.automation.enabled
+    curated = [asset.name for asset in graph.phases[0].assets]
     running = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
     return [
         *(source_sensor(storage, name, source, curated, on) for name, source in sorted(declared.sources.items())),
         dg.AutomationConditionSensorDefinition(
             "make_new_shards",
-            target=dg.AssetSelection.assets(*per_shard),
+            target=dg.AssetSelection.assets(*(asset.name for asset in graph.assets if asset.partitioned)),
             default_status=running,
             description="Makes new shards up to duplicate_pairs; files and captions once duplicates are grouped.",
         ),
@@ -84,25 +88,18 @@ def sensors(storage: Storage, declared: Sources, per_shard: Sequence[str], curat
     ]
 
 
-def schedules(storage: Storage, declared: Sources) -> list[dg.ScheduleDefinition]:
+def schedules(graph: Graph, declared: Sources) -> list[dg.ScheduleDefinition]:
     """What is done at fixed times: each job's schedule is named after it."""
     automation = declared.automation
     status = dg.DefaultScheduleStatus.RUNNING if automation.enabled else dg.DefaultScheduleStatus.STOPPED
-    group = dg.define_asset_job(
-        "group_duplicates",
-        dg.AssetSelection.assets("duplicate_groups"),
-        description="Groups duplicates among the clips of all shards; then make_new_shards makes files and captions.",
-    )
-    publish = dg.define_asset_job(
-        "publish_dataset",
-        dg.AssetSelection.assets(*PUBLISHED),
-        description="Writes the training set of all clip files that there are, and its report.",
-    )
+    made = [
+        dg.define_asset_job(job.name, dg.AssetSelection.assets(*job.assets), description=job.description)
+        for job in graph.jobs
+    ]
     jobs = [
-        (group, "deliver", automation.deliver),
-        (publish, "deliver", automation.deliver),
-        (audit_job(declared), "audit", automation.audit),
-        (upkeep_job(automation.keep_hours), "upkeep", automation.upkeep),
+        *((job, "deliver", automation.deliver) for job in made),
+        (audit_job(graph, declared), "audit", automation.audit),
+        (upkeep_job(graph.tables, automation.keep_hours), "upkeep", automation.upkeep),
     ]
     return [
         dg.ScheduleDefinition(
@@ -115,7 +112,7 @@ def schedules(storage: Storage, declared: Sources) -> list[dg.ScheduleDefinition
     ]
 
 
-def audit_job(declared: Sources) -> dg.JobDefinition:
+def audit_job(graph: Graph, declared: Sources) -> dg.JobDefinition:
     """A job that lists every source whole, and registers shards of files that looks did not see."""
 
     @dg.op(required_resource_keys={"curation"}, description="Finds files that came late, changed, or are gone.")
@@ -132,7 +129,7 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
             context.instance.add_dynamic_partitions(SHARDS.name, list(found.late_shards))
             context.log_event(
                 dg.AssetObservation(
-                    "source_videos",
+                    graph.units.table.name,
                     description=f"audit of {name}",
                     metadata={
                         "files": found.files,
@@ -158,8 +155,9 @@ def audit_job(declared: Sources) -> dg.JobDefinition:
     return job
 
 
-def upkeep_job(keep_hours: float, tables: Mapping[str, Table] = OWN_TABLES) -> dg.JobDefinition:
-    """A job that compacts and indexes tables and removes what nothing points at, of these tables alone."""
+def upkeep_job(tables: Mapping[str, Table], keep_hours: float) -> dg.JobDefinition:
+    """A job that compacts and indexes tables and removes what nothing points at, of these tables alone: those of assets
+    that others add to a root are theirs to keep."""
 
     @dg.op(required_resource_keys={"curation"}, description="Compacts and indexes tables; removes orphans.")
     def keep_tables(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:

@@ -12,21 +12,20 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,  # Dagster exports all but this of an evaluation
 )
 
+from curate_assets.graph import Asset, Graph
 from curate_assets.metadata import readable, shown_rows
 from curate_assets.partitions import SHARDS
 from curate_assets.query import QueryError, run_query
-from curate_assets.video.checks import CHECKS
-from curate_assets.video.shard_checks import Check, Finding, Shard
-from curate_resources.stage import Table
+from curate_assets.shard_checks import Check, Finding, Shard
 from curate_resources.storage import Storage
 
 _SHOWN = 20
 """Findings and rows in a check's metadata."""
 
 
-def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
-    """The checks of some tables, as Dagster lists them; each is judged for every shard by itself."""
-    names = {table.name for table in tables}
+def check_specs(graph: Graph, assets: Sequence[Asset]) -> list[dg.AssetCheckSpec]:
+    """The checks of some assets, as Dagster lists them; those of per-shard assets are judged shard by shard."""
+    partitioned = {asset.name: asset.partitioned for asset in assets}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # `partitions_def` is new
         return [
@@ -35,23 +34,25 @@ def check_specs(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
                 asset=check.table.name,
                 description=check.description,
                 blocking=check.blocking,
-                partitions_def=SHARDS,
+                partitions_def=SHARDS if partitioned[check.table.name] else None,
             )
-            for check in CHECKS
-            if check.table.name in names
+            for check in graph.checks
+            if check.table.name in partitioned
         ]
 
 
-def judged(table: str, shard: Shard, keys: Collection[dg.AssetCheckKey]) -> Iterator[tuple[Check, Finding]]:
+def judged(
+    graph: Graph, table: str, shard: Shard, keys: Collection[dg.AssetCheckKey]
+) -> Iterator[tuple[Check, Finding]]:
     """The checks of a table that were selected, with what they find in a shard."""
     selected = {key.name for key in keys if key.asset_key == dg.AssetKey(table)}
-    for check in CHECKS:
+    for check in graph.checks:
         if check.table.name == table and check.name in selected:
             yield check, check.judge(shard)
 
 
 def check_result(check: Check, found: Finding, shard: Shard) -> dg.AssetCheckResult:
-    """A verdict on the only partition of a step."""
+    """A verdict on the only partition of a step, or on an asset of all shards."""
     sql = check.sql_of(shard.key)
     return dg.AssetCheckResult(
         passed=not found.problems,

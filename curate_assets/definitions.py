@@ -10,6 +10,7 @@ import dagster as dg
 
 from curate_assets import asset_graph  # Dagster wants one Definitions in a module
 from curate_assets.automation import kept_fresh, schedules, sensors
+from curate_assets.graphs import GRAPH
 from curate_assets.presets import preset_errors
 from curate_resources.sources import declared_sources
 from curate_resources.storage import Storage, root_uri
@@ -22,9 +23,9 @@ if _presets := [source.preset for source in _DECLARED.sources.values() if source
         logging.getLogger("curate.sources").error("%s", _error)
 
 defs = dg.Definitions.merge(
-    kept_fresh(asset_graph.defs, _DECLARED.automation.fresh_hours),
+    kept_fresh(GRAPH, asset_graph.defs, _DECLARED.automation.fresh_hours),
     dg.Definitions(
-        sensors=sensors(_STORAGE, _DECLARED, list(asset_graph.CONDITIONS), asset_graph.CURATED),
-        schedules=schedules(_STORAGE, _DECLARED),
+        sensors=sensors(GRAPH, _STORAGE, _DECLARED),
+        schedules=schedules(GRAPH, _DECLARED),
     ),
 )

@@ -5,7 +5,7 @@ import sys
 
 from curate_assets.config import validated
 from curate_assets.engines import engine_of
-from curate_assets.video.stages import plan_for
+from curate_assets.graphs import GRAPH
 from curate_resources.faults import passes
 from curate_resources.jobs import Ledger, LogLines, referenced_stage
 from curate_resources.plan import materialize
@@ -28,7 +28,7 @@ def main(root: str, job: str) -> int:
         spec = ledger.spec()
         config = validated(spec.config)
         stages = [referenced_stage(reference) for reference in spec.stages]
-        plan = plan_for(frozenset(spec.wanted), config, root, spec.force, stages, spec.failed_only)
+        plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
         for number, done in enumerate(materialize(plan, spec.shards, engine_of(config), spec.mode)):
             ledger.record(number, done)
     except Exception as error:

@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from curate_assets.gathered import Markdown, StoredPath
+
 _DIGITS = 6
 _CELL = 300
 """Characters of a cell; a message of a decoder can be pages long."""
@@ -14,9 +16,19 @@ _CELL = 300
 
 def readable(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata with a few significant digits: `0.666667`, not `0.6666666666666666`."""
-    return {
-        name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in metadata.items()
-    }
+    return {name: _readable(value) for name, value in metadata.items()}
+
+
+def _readable(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.{_DIGITS}g}")
+        case Markdown():
+            return dg.MetadataValue.md(value)
+        case StoredPath():
+            return dg.MetadataValue.path(value)
+        case _:
+            return value
 
 
 def shown_rows(rows: pa.Table) -> dg.TableMetadataValue:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from curate_assets.config import ConfigError, CurationConfig
+from curate_assets.gathered import Gathered
+from curate_assets.graph import Graph, Phase
+from curate_assets.graphs import GRAPH
 from curate_assets.presets import ShardSettings
-from curate_assets.video.gathered import DATASET, GATHERED, GROUPS, PAIRS, REPORT, Gathered
-from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
 from curate_resources.auto_engine import FEW
 from curate_resources.expected import FORCED, Expected, differences
 from curate_resources.forecast import forecast
@@ -108,20 +109,24 @@ class Outlook:
         return found
 
 
-def outlook(settings: ShardSettings, wanted: Collection[str], shards: Sequence[str], force: bool = False) -> Outlook:
+def outlook(
+    settings: ShardSettings,
+    wanted: Collection[str],
+    shards: Sequence[str],
+    force: bool = False,
+    graph: Graph = GRAPH,
+) -> Outlook:
     """Look ahead at a run of assets on shards."""
     with _few_collections():
-        look = _Look(settings, frozenset(wanted), tuple(shards), force)
-        assets = [
-            *look.stages(CURATION_STAGES),
-            *look.gathered(PAIRS),
-            *look.gathered(GROUPS),
-            *look.stages(DELIVERY_STAGES),
-            *look.gathered(DATASET),
-            *look.gathered(REPORT),
-        ]
+        look = _Look(graph, settings, frozenset(wanted), tuple(shards), force)
+        assets: list[AssetOutlook] = []
+        for step in graph.steps:
+            if isinstance(step, Phase):
+                assets += look.stages(step.stages)
+            elif (gathered := graph.gathered(step.name)) is not None:
+                assets += look.gathered(gathered)
     least_start, most_start = (
-        _RAY_START_SECONDS if _starts_ray(settings.whole, assets, maybe) else 0.0 for maybe in (False, True)
+        _RAY_START_SECONDS if _starts_ray(graph, settings.whole, assets, maybe) else 0.0 for maybe in (False, True)
     )
     return Outlook(
         root=settings.storage.root,
@@ -137,12 +142,12 @@ def outlook(settings: ShardSettings, wanted: Collection[str], shards: Sequence[s
     )
 
 
-def _starts_ray(config: CurationConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:
+def _starts_ray(graph: Graph, config: CurationConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:
     """Whether a run would start a Ray cluster of its own: `engine.kind: auto` does for more than a few items that need
     pixels or models."""
     if config.engine.kind == "in_process" or config.cluster.mode != "local" or warm_cluster() is not None:
         return False
-    heavy = {table.name for stage in (*CURATION_STAGES, *DELIVERY_STAGES) if stage.heavy for table in stage.writes}
+    heavy = {table.name for stage in graph.stages if stage.heavy for table in stage.writes}
     most = max((each.compute + (each.maybe if maybe else 0) for each in assets if each.name in heavy), default=0)
     return most > (FEW if config.engine.kind == "auto" else 0)
 
@@ -160,8 +165,10 @@ def _few_collections() -> Generator[None, None, None]:
 
 
 class _Look:
-    def __init__(self, settings: ShardSettings, wanted: frozenset[str], shards: tuple[str, ...], force: bool) -> None:
-        self.shards = shards
+    def __init__(
+        self, graph: Graph, settings: ShardSettings, wanted: frozenset[str], shards: tuple[str, ...], force: bool
+    ) -> None:
+        self.shards, self._graph = shards, graph
         self._settings, self._config, self._storage = settings, settings.whole, settings.storage
         self._wanted, self._force = wanted, force
         self._history = History(self._storage).index()
@@ -190,7 +197,7 @@ class _Look:
         """The assets of one streaming plan."""
         own = frozenset(table.name for stage in stages for table in stage.writes) & self._wanted
         plan = self._plan(own, self._config, stages)
-        found = {name: _Total(name) for name in own}
+        found = {name: _Total(name, whole=False) for name in own}
         for config, shards in self._alike:
             for looked in forecast(self._plan(own, config, stages), shards, self._changing, self._history):
                 self._changing[looked.shard] |= looked.changes
@@ -210,14 +217,14 @@ class _Look:
         return assets
 
     def _plan(self, own: frozenset[str], config: CurationConfig, stages: Sequence[Stage]) -> Plan:
-        return plan_for(own, config, self._storage.root, self._force, stages)
+        return self._graph.plan(own, config, self._storage.root, self._force, stages=stages)
 
     def gathered(self, asset: Gathered) -> list[AssetOutlook]:
         """An asset that is made at once, if it is wanted."""
         name = asset.table.name
         if name not in self._wanted:
             return []
-        total, needed = _Total(name), 0
+        total, needed = _Total(name, whole=True), 0
         for expected in self._expected_gathered(asset):
             total.add(expected)
             if expected.needed:
@@ -281,8 +288,8 @@ class _Look:
 class _Total:
     """What is expected of an asset, summed over shards as they come, in any order."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, whole: bool) -> None:
+        self._name, self._whole = name, whole
         self.compute = self.maybe = 0
         self._counts = Counter[str]()
         self._reasons = Counter[str]()
@@ -315,7 +322,7 @@ class _Total:
         Args:
             rate: seconds of an item; `seconds`: of an asset that is made at once.
         """
-        whole = self._name in GATHERED
+        whole = self._whole
         return AssetOutlook(
             name=self._name,
             whole=whole,

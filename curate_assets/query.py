@@ -8,9 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.video.stages import TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
-from curate_resources.manifests import MANIFEST
+from curate_assets.graph import Graph
+from curate_assets.graphs import GRAPH
 from curate_resources.storage import Storage
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables import Tables
@@ -21,11 +20,10 @@ class QueryError(UserError):
     """SQL that cannot be run, or is no query; with the tables that there are."""
 
 
-def run_query(storage: Storage, sql: str) -> pa.Table:
+def run_query(storage: Storage, sql: str, graph: Graph = GRAPH) -> pa.Table:
     """The rows of one query.
 
-    Besides the assets there is `source_outcomes`: one row per source file with its terminal outcome (ok, empty or
-    failed), the table that decided it, and why.
+    Besides the assets there are the views of the graph, such as `source_outcomes`.
 
     Raises:
         QueryError: the SQL is wrong, or a table was never materialized.
@@ -33,15 +31,16 @@ def run_query(storage: Storage, sql: str) -> pa.Table:
     import duckdb
 
     tables = Tables(storage)
-    known = [name for name in (*TABLES, TRAINING_DATASET.name) if name != MANIFEST.name]
+    known = list(graph.tables)
     present = tables.names()
     with duckdb.connect(
         config={"enable_external_access": "false", "autoinstall_known_extensions": "false"}
     ) as connection:
         for name in present:
             connection.register(name, tables.dataset(name))
-        if {"source_videos", "shot_signals", "clips"} <= set(present):
-            connection.execute(f"CREATE VIEW source_outcomes AS {_OUTCOMES}")
+        for name, view in graph.views.items():
+            if view.needs <= set(present):
+                connection.execute(f"CREATE VIEW {name} AS {view.sql}")
         try:
             rows = _interruptible(connection, lambda: _rows(connection, sql))
             return _named_apart(rows)
@@ -81,22 +80,3 @@ def _named_apart(rows: pa.Table) -> pa.Table:
         numbered = (f"{name}_{number}" for number in count(1))
         names.append(next(each for each in chain([name], numbered) if each not in names))
     return rows.rename_columns(names)
-
-
-_OUTCOMES = """
-SELECT v.shard, v.uri, v.video_id,
-    CASE WHEN v.status <> 'ok' THEN v.status WHEN s.status = 'failed' THEN 'failed'
-         WHEN c.failed > 0 THEN 'failed' WHEN coalesce(c.clips, 0) = 0 THEN 'empty' ELSE 'ok' END AS outcome,
-    CASE WHEN v.status <> 'ok' THEN 'source_videos' WHEN s.status = 'failed' THEN 'shot_signals'
-         ELSE 'clips' END AS decided_by,
-    coalesce(v.error.message, s.error.message, c.message,
-        CASE WHEN coalesce(c.clips, 0) = 0 THEN c.dropped END) AS reason,
-    coalesce(c.clips, 0) AS clips
-FROM source_videos v
-LEFT JOIN shot_signals s ON s.shard = v.shard AND s.video_id = v.video_id
-LEFT JOIN (
-    SELECT shard, video_id, count(*) FILTER (status = 'ok') AS clips, count(*) FILTER (status = 'failed') AS failed,
-        min(error.message) AS message, min(dropped) AS dropped
-    FROM clips GROUP BY shard, video_id
-) c ON c.shard = v.shard AND c.video_id = v.video_id
-"""

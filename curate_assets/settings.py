@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 
 from curate_assets.config import ConfigError, CurationConfig, StageResources
 from curate_assets.config_file import as_yaml
-from curate_assets.video.stages import TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_assets.graph import Graph
+from curate_assets.graphs import GRAPH
 from curate_resources.suggestions import did_you_mean, meant
 from gpu_kernels.strict import StrictModel
 
@@ -50,14 +50,14 @@ class Section:
     settings: tuple[Setting, ...]
 
 
-def sections() -> list[Section]:
+def sections(graph: Graph = GRAPH) -> list[Section]:
     """All sections, in the order of the configuration."""
     found: list[Section] = []
     for name, field in CurationConfig.model_fields.items():
         model = field.annotation
         if not (isinstance(model, type) and issubclass(model, StrictModel)):
             continue  # `preset` stands above all sections
-        assets = tuple(table.name for table in (*TABLES.values(), TRAINING_DATASET) if name in table.sections)
+        assets = tuple(table.name for table in graph.tables.values() if name in table.sections)
         settings = tuple(_settings(name, model, assets))
         found.append(Section(name, " ".join((model.__doc__ or "").split()), assets, settings))
     return found

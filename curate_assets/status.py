@@ -3,15 +3,12 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.report.funnel import FunnelStep, funnel
-from curate_assets.video.report_file import samples_in
-from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_assets.video.stages import TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_assets.graph import FunnelStep, Graph
+from curate_assets.graphs import GRAPH
 from curate_resources.history import ALL_SHARDS, History
-from curate_resources.manifests import MANIFEST, Manifests
+from curate_resources.manifests import Manifests
 from curate_resources.stage import Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables, quoted
@@ -21,12 +18,13 @@ _SHOWN_FAILURES = 20
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed row; `subject` is the file, clip or video that it is about."""
+    """A failed row; `subject` is the file, clip or video that it is about, `unit` the id of the video."""
 
     table: str
     shard: str
     subject: str
     message: str
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,41 +54,37 @@ class Status:
     failures: tuple[Failure, ...]
 
 
-def failed_shards(storage: Storage, assets: frozenset[str]) -> list[str]:
+def failed_shards(storage: Storage, assets: frozenset[str], graph: Graph = GRAPH) -> list[str]:
     """The shards with failed rows in any table of some assets, sorted."""
     tables = Tables(storage)
     found: set[str] = set()
-    for table in TABLES.values():
-        if table.name in assets and table.name != MANIFEST.name:
+    for table in graph.tables.values():
+        if table.name in assets:
             found.update(tables.read(table, columns=["shard"], where="status = 'failed'")["shard"].unique().to_pylist())
     return sorted(found)
 
 
-def failed_rows(storage: Storage, assets: frozenset[str], shards: Collection[str]) -> list[Failure]:
-    """All failed rows of some assets and shards, in the order of the graph; clips are named with their file."""
+def failed_rows(
+    storage: Storage, assets: frozenset[str], shards: Collection[str], graph: Graph = GRAPH
+) -> list[Failure]:
+    """All failed rows of some assets and shards, in the order of the graph; each is named with its file."""
     tables = Tables(storage)
-    chosen = [table for table in TABLES.values() if table.name in assets and table.name != MANIFEST.name]
-    found = [each for table in chosen for each in _failures(tables, table, None) if each.shard in set(shards)]
-    if not any(each.table != SOURCE_VIDEOS.name for each in found):
+    chosen = [table for table in graph.tables.values() if table.name in assets]
+    found = [each for table in chosen for each in _failures(graph, tables, table, None) if each.shard in set(shards)]
+    units = graph.units
+    if not any(each.table != units.table.name for each in found):
         return found
-    files = _files(tables, {each.shard for each in found})
-    return [replace(each, subject=_named(each, files)) for each in found]
+    rows = tables.read(units.table, sorted({each.shard for each in found}), [units.id, units.place]).to_pylist()
+    places = {row[units.id]: row[units.place] for row in rows if row[units.id]}
+    return [replace(each, subject=_named(each, places)) for each in found]
 
 
-def _files(tables: Tables, shards: Collection[str]) -> dict[str, str]:
-    """The file of every video and clip, by its id."""
-    sources = tables.read(SOURCE_VIDEOS, list(shards), ["video_id", "uri"]).to_pylist()
-    files = {row["video_id"]: row["uri"] for row in sources if row["video_id"]}
-    clips = tables.read(CLIPS, list(shards), ["clip_id", "video_id"]).to_pylist()
-    return files | {row["clip_id"]: files.get(row["video_id"], "") for row in clips if row["clip_id"]}
+def _named(failure: Failure, places: Mapping[str, str]) -> str:
+    place = places.get(failure.unit)
+    return f"{place} ({failure.subject})" if place else failure.subject
 
 
-def _named(failure: Failure, files: Mapping[str, str]) -> str:
-    file = files.get(failure.subject)
-    return f"{file} ({failure.subject})" if file else failure.subject
-
-
-def status_of(storage: Storage) -> Status:
+def status_of(storage: Storage, graph: Graph = GRAPH) -> Status:
     """Read the state."""
     tables = Tables(storage)
     shards = Manifests(storage).shards()
@@ -98,32 +92,29 @@ def status_of(storage: Storage) -> Status:
     failures: list[Failure] = []
     failed = 0
     made = History(storage).index().made()
-    for table in (*TABLES.values(), TRAINING_DATASET):
-        if table.name == MANIFEST.name:
-            continue
+    for table in graph.tables.values():
         counts, there = _counted(tables, table)
         bare = [shard for shard in shards if shard not in there]
         states.append(
             AssetState(
                 table.name,
                 dict(sorted(counts.items())),
-                tuple(shard for shard in bare if not _was_made(made, table.name, shard)),
-                tuple(shard for shard in bare if _was_made(made, table.name, shard)),
+                tuple(shard for shard in bare if not _was_made(made, graph, table.name, shard)),
+                tuple(shard for shard in bare if _was_made(made, graph, table.name, shard)),
             )
         )
         failed += counts["failed"]
         if counts["failed"] and len(failures) < _SHOWN_FAILURES:
-            failures += _failures(tables, table, _SHOWN_FAILURES - len(failures))
-    return Status(
-        storage.root, tuple(shards), tuple(funnel(tables, samples_in(tables))), tuple(states), failed, tuple(failures)
-    )
+            failures += _failures(graph, tables, table, _SHOWN_FAILURES - len(failures))
+    steps = graph.funnel(tables, None) if graph.funnel is not None else []
+    return Status(storage.root, tuple(shards), tuple(steps), tuple(states), failed, tuple(failures))
 
 
-def _was_made(made: Mapping[tuple[str, str], tuple[int, int]], table: str, shard: str) -> bool:
+def _was_made(made: Mapping[tuple[str, str], tuple[int, int]], graph: Graph, table: str, shard: str) -> bool:
     """Whether a table was made of a shard. One of all shards together was, if that was after this one was probed."""
     if (table, shard) in made:
         return True
-    probed = made.get((SOURCE_VIDEOS.name, shard))
+    probed = made.get((graph.units.table.name, shard))
     of_all = made.get((table, ALL_SHARDS))
     return of_all is not None and probed is not None and of_all[1] >= probed[0]
 
@@ -138,14 +129,24 @@ def _counted(tables: Tables, table: Table) -> tuple[Counter[str], set[str]]:
     return counts, there
 
 
-def _failures(tables: Tables, table: Table, most: int | None) -> list[Failure]:
+def _failures(graph: Graph, tables: Tables, table: Table, most: int | None) -> list[Failure]:
     """The first failed rows of a table, or all."""
-    about = [name for name in ("uri", "clip_id", "video_id") if table.has(name)]
+    place, unit = graph.units.place, graph.units.id
+    names = [name for name in (place, unit, *table.links) if table.has(name)]
+    columns = list(dict.fromkeys(names))
     where = "status = 'failed'"
     if most is not None:
         places = tables.read(table, columns=["slot"], where=where)["slot"].slice(0, most).to_pylist()
         where = f"slot IN ({', '.join(map(quoted, places))})"
     return [
-        Failure(table.name, row["shard"], next((row[name] for name in about if row[name]), ""), row["error"]["message"])
-        for row in tables.read(table, columns=["shard", *about, "error"], where=where).to_pylist()
+        Failure(
+            table.name, row["shard"], _subject(row, columns, graph), row["error"]["message"], str(row.get(unit) or "")
+        )
+        for row in tables.read(table, columns=["shard", *columns, "error"], where=where).to_pylist()
     ]
+
+
+def _subject(row: Mapping[str, Any], columns: list[str], graph: Graph) -> str:
+    """What a row is about: its file, or else what is closest to it of its keys, such as the clip."""
+    names = [row[name] for name in columns if isinstance(row[name], str) and row[name]]
+    return row.get(graph.units.place) or (names[-1] if names else "")

@@ -1,7 +1,7 @@
 """Stages as Dagster assets: one subsettable multi-asset per plan, and what each materialization says of itself."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,19 +11,17 @@ from curate_assets.check_results import check_evaluation, check_result, check_sp
 from curate_assets.config import ConfigError
 from curate_assets.costs import estimated_costs
 from curate_assets.engines import materialized
+from curate_assets.gathered import Gathered, Markdown
+from curate_assets.graph import Asset, Graph, Phase
 from curate_assets.metadata import readable
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import Curation
 from curate_assets.run_logs import relayed_logs
+from curate_assets.shard_checks import Shard
 from curate_assets.step_errors import told_errors
-from curate_assets.video.checks import CHECKS
-from curate_assets.video.gathered import GATHERED
-from curate_assets.video.previews import preview
-from curate_assets.video.shard_checks import Shard
-from curate_assets.video.stages import plan_for
 from curate_resources.manifests import MANIFEST, Manifest, Manifests
 from curate_resources.plan import Materialized, announce
-from curate_resources.stage import Stage, Table
+from curate_resources.stage import Stage
 from curate_resources.tables import Tables
 
 OWNERS = ["team:curation"]
@@ -32,89 +30,60 @@ SHARDS_PER_RUN = 32
 SHARDS_AT_ONCE = 8
 """So many of a run go through a plan together."""
 
-_GROUPS = {
-    "sources": ("source_videos",),
-    "signals": ("shot_signals", "motion_signals", "storyboards"),
-    "clips": ("clips", "motion_scores", "clip_embeddings", "clip_selection"),
-    "duplicates": ("duplicate_pairs", "duplicate_groups"),
-    "delivery": ("captions", "clip_files", "training_dataset", "dataset_report"),
-}
-"""What the lineage page shows together, in the order of the graph."""
 _NEVER = "NULL"
 """Dagster's word for an input that was never materialized."""
-_RATES = {"file": "videos_per_second"}
-"""Names of throughputs, by what is counted; of the others: `clips_per_second`."""
 _LOGGER = logging.getLogger("curate")
 
 
-def group_of(table: Table) -> str | None:
-    """The group of an asset; None, which is Dagster's default group, for those that others bring."""
-    return next((group for group, names in _GROUPS.items() if table.name in names), None)
-
-
-def asset_spec(
-    table: Table, deps: Sequence[dg.AssetDep | str], kinds: set[str], partitioned: bool = True
-) -> dg.AssetSpec:
+def asset_spec(graph: Graph, asset: Asset) -> dg.AssetSpec:
     """How an asset is shown and selected."""
+    table, made_by = asset.table, asset.made_by
     columns = [dg.TableColumn(each.name, str(each.type), each.meaning or None) for each in table.all_columns]
     return dg.AssetSpec(
         table.name,
-        deps=deps,
+        deps=[_dep(asset, graph.asset(name)) for name in asset.reads],
         description=table.description,
-        group_name=group_of(table),
+        group_name=asset.group,
         owners=OWNERS,
-        kinds=kinds,
+        kinds=set(made_by.kinds) if isinstance(made_by, Gathered) else {"lance", "ray" if made_by.heavy else "python"},
         code_version=table.version,
-        partitions_def=SHARDS if partitioned else None,
-        skippable=True,
+        partitions_def=SHARDS if asset.partitioned else None,
+        skippable=asset.partitioned,
         metadata={"grain": table.grain, "dagster/column_schema": dg.TableSchema(columns=columns)},
     )
 
 
-def _stage_specs(stages: Sequence[Stage]) -> list[dg.AssetSpec]:
-    specs: list[dg.AssetSpec] = []
-    for stage in stages:
-        deps: list[dg.AssetDep | str] = [name for name in stage.inputs if name != MANIFEST.name]
-        kinds = {"ray", "lance"} if stage.heavy else {"lance", "python"}
-        specs += [asset_spec(table, deps, kinds) for table in stage.writes]
-    return specs
+def _dep(asset: Asset, made_from: Asset) -> dg.AssetDep:
+    """What is made at once reads all shards, its own or not."""
+    gathered = isinstance(asset.made_by, Gathered) and made_from.partitioned
+    return dg.AssetDep(made_from.name, partition_mapping=dg.AllPartitionMapping() if gathered else None)
 
 
-def tables_of(stages: Sequence[Stage]) -> list[Table]:
-    """All tables that stages fill."""
-    return [table for stage in stages for table in stage.writes]
-
-
-def streamed_assets(
-    name: str, stages: Sequence[Stage], description: str, pool: str | None = None
-) -> dg.AssetsDefinition:
-    """Some stages' assets as one subsettable multi-asset: selected together they stream, alone they read tables.
-
-    Args:
-        pool: Dagster's pool, whose limit bounds how many of its runs there are at a time.
-    """
+def streamed_assets(graph: Graph, phase: Phase) -> dg.AssetsDefinition:
+    """A phase as one subsettable multi-asset: selected together its assets stream, alone they read tables."""
 
     @dg.multi_asset(
-        name=name,
-        description=description,
-        specs=_stage_specs(stages),
-        check_specs=check_specs(tables_of(stages)),
+        name=phase.name,
+        description=phase.description,
+        specs=[asset_spec(graph, asset) for asset in phase.assets],
+        check_specs=check_specs(graph, phase.assets),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(SHARDS_PER_RUN),
         required_resource_keys={"curation"},
-        pool=pool,
+        pool=phase.pool,
     )
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
         with told_errors(context), relayed_logs(context):
-            yield from reported(context, curation, _by_settings(curation, wanted, stages, context.partition_keys))
+            done = _by_settings(graph, curation, wanted, phase.stages, context.partition_keys)
+            yield from reported(context, graph, curation, ((each, {}) for each in done))
 
     return streamed
 
 
 def _by_settings(
-    curation: Curation, wanted: frozenset[str], stages: Sequence[Stage], shards: Sequence[str]
+    graph: Graph, curation: Curation, wanted: frozenset[str], stages: Sequence[Stage], shards: Sequence[str]
 ) -> Iterator[Materialized]:
     """A few shards at a time, those of one preset by one plan. What stops some does not stop the others: the first
     error is raised in the end, the others are logged.
@@ -125,7 +94,7 @@ def _by_settings(
     alike, wrong = curation.settings.alike(shards)
     errors: list[Exception] = [ConfigError("\n".join(map(str, wrong)))] if wrong else []
     for config, chosen in alike:
-        plan = plan_for(wanted, config, curation.storage.root, curation.force, stages, curation.failed_only)
+        plan = graph.plan(wanted, config, curation.storage.root, curation.force, curation.failed_only, stages)
         if len(chosen) > SHARDS_AT_ONCE:
             manifests = Manifests(curation.storage).load_all(chosen)
             announce(plan.name, {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)})
@@ -140,7 +109,12 @@ def _by_settings(
         raise errors[0]
 
 
-def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterator[Materialized]) -> Iterator[Any]:
+def reported(
+    context: dg.AssetExecutionContext,
+    graph: Graph,
+    curation: Curation,
+    done: Iterator[tuple[Materialized, Mapping[str, Any]]],
+) -> Iterator[Any]:
     """Turn every committed shard into its own materialization, at once, so that a run that dies keeps what it finished.
 
     With one partition these are results of the step; with several they are events, because a result of a step counts
@@ -148,14 +122,14 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
     later step of the run begins.
     """
     one = len(context.partition_keys) == 1
-    for each in done:
+    for each, said in done:
         context.log.info(
             f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
             f"{each.reused} reused, {each.seconds:.1f} s"
         )
-        shard = Shard(each.shard, curation.tables, curation.settings.of(each.shard))
-        metadata = _metadata(curation, each, shard)
-        verdicts = list(judged(each.table, shard, context.selected_asset_check_keys))
+        shard = Shard(each.shard, curation.tables, curation.settings.of(each.shard), graph.units)
+        metadata = readable({**_metadata(graph, curation, each, shard), **said})
+        verdicts = list(judged(graph, each.table, shard, context.selected_asset_check_keys))
         if one:
             yield dg.MaterializeResult(
                 asset_key=each.table,
@@ -166,7 +140,7 @@ def reported(context: dg.AssetExecutionContext, curation: Curation, done: Iterat
             continue
         context.log_event(
             dg.AssetMaterialization(
-                each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, each)
+                each.table, partition=each.shard, metadata=metadata, tags=_provenance(context, graph, each)
             )
         )
         recorded = dg.AssetRecordsFilter(asset_key=dg.AssetKey(each.table), asset_partitions=[each.shard])
@@ -186,7 +160,7 @@ def _outputs(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterEvent]:
         yield dg.DagsterEvent.step_output_event(step, StepOutputData(step_output_handle=handle))
 
 
-def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[str, str]:
+def _provenance(context: dg.AssetExecutionContext, graph: Graph, done: Materialized) -> dict[str, str]:
     """What Dagster adds to results of a step by itself, and needs to tell whether a shard is stale."""
     key = dg.AssetKey(done.table)
     tags = {"dagster/data_version": done.identity}
@@ -194,8 +168,8 @@ def _provenance(context: dg.AssetExecutionContext, done: Materialized) -> dict[s
         tags["dagster/code_version"] = version
     for dep in context.assets_def.asset_deps[key]:
         name = dep.to_user_string()
-        whole = name in GATHERED and not GATHERED[name].per_shard
-        record = context.instance.get_latest_data_version_record(dep, partition_key=None if whole else done.shard)
+        partition = done.shard if graph.asset(name).partitioned else None
+        record = context.instance.get_latest_data_version_record(dep, partition_key=partition)
         event = record.asset_materialization if record is not None else None
         tags[f"dagster/input_data_version/{name}"] = ((event and event.tags) or {}).get("dagster/data_version", _NEVER)
         tags[f"dagster/input_event_pointer/{name}"] = str(record.storage_id) if record is not None else _NEVER
@@ -207,11 +181,10 @@ def _rows(tables: Tables, name: str) -> int:
     return tables.dataset(name).count_rows() if tables.exists(name) else 0
 
 
-def _metadata(curation: Curation, done: Materialized, shard: Shard) -> dict[str, Any]:
-    table = next((check.table for check in CHECKS if check.table.name == done.table), None)
-    measures = shard.measures(table) if table is not None else {}
+def _metadata(graph: Graph, curation: Curation, done: Materialized, shard: Shard) -> dict[str, Any]:
+    asset = graph.asset(done.table)
     metadata: dict[str, Any] = {
-        **{name: values[0] for name, values in measures.items() if len(values) == 1},
+        **{name: values[0] for name, values in shard.measures(asset.table).items() if len(values) == 1},
         "dagster/partition_row_count": done.rows,
         "dagster/row_count": _rows(curation.tables, done.table),
         "failures": done.statuses.get("failed", 0),
@@ -227,6 +200,7 @@ def _metadata(curation: Curation, done: Materialized, shard: Shard) -> dict[str,
         **estimated_costs(curation.config.prices, done),
     }
     if done.computed and done.seconds:
-        metadata[_RATES.get(done.item, f"{done.item}s_per_second")] = done.computed / done.seconds
-    picture = preview(done.table, done.shard, curation.tables)
-    return ({"preview": dg.MetadataValue.md(picture)} if picture else {}) | readable(metadata)
+        item = graph.units.noun if done.item == MANIFEST.grain else done.item
+        metadata[f"{item}s_per_second"] = done.computed / done.seconds
+    picture = asset.preview(curation.tables, done.shard) if asset.preview is not None else None
+    return ({"preview": Markdown(picture)} if picture else {}) | metadata

@@ -27,13 +27,11 @@ class Summary:
 
     def print(self, outcomes: Sequence["RunOutcome"]) -> None:
         """Tell of the runs."""
-        from curate_assets.video.report.funnel import funnel
-        from curate_assets.video.report_file import samples_in
+        from curate_assets.graphs import GRAPH
         from curate_resources.tables import Tables
 
         seconds = time.monotonic() - self._begin
-        tables = Tables(self._storage)
-        steps = funnel(tables, samples_in(tables))
+        steps = GRAPH.funnel(Tables(self._storage), None) if GRAPH.funnel is not None else []
         failures = self._failures()
         console = results()
         console.print()

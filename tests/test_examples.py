@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.partitions import SHARDS
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.signals import MOTION_SIGNALS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources.manifests import Entry, Manifest
 from curate_resources.stage import Row, Table
 from curate_resources.storage import Storage
@@ -72,7 +72,7 @@ def test_brightness_is_scored_per_clip_through_dagster(brightness, tables):
                 partition_key=SHARD,
                 run_config={"resources": {"curation": {"config": {"root": tables.storage.root}}}},
             )
-            (event,) = result.asset_materializations_for_node("score_brightness")
+            (event,) = result.asset_materializations_for_node("curate_videos")
             return event
 
         first, second = run(), run()

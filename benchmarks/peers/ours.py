@@ -23,7 +23,7 @@ def config(engine: str, every_clip: bool) -> dict[str, Any]:
 
 def clips(root: Path) -> int:
     """How many clips a run has found."""
-    from curate_assets.video.clips import CLIPS
+    from curate_assets.video.assets.clips import CLIPS
     from curate_resources.storage import Storage
     from curate_resources.tables import Tables
 

@@ -2,11 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from curate_assets.video.checks import CHECKS
-from curate_assets.video.shard_checks import Check
-from curate_assets.video.stages import STAGES, TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
-from curate_resources.manifests import MANIFEST
+from curate_assets.graphs import GRAPH
+from curate_assets.shard_checks import Check
 from curate_resources.stage import COMMON_COLUMNS, Column, Table
 
 if TYPE_CHECKING:
@@ -20,15 +17,13 @@ Generated from the table declarations and the asset graph by `python -m curate_a
 ![The asset graph](images/graph.svg)
 
 Each asset but `dataset_report` is a Lance table, `<root>/tables/<asset>.lance`. Times are in nanoseconds and count from
-zero of the file's clock; spans are half open, `[start, end)`. *Made from* is what an asset depends on in Dagster;
-assets over all shards also read tables further up.
+zero of the file's clock; spans are half open, `[start, end)`. *Made from* is what an asset depends on in Dagster.
 """
 
 
 def assets_page(graph: "AssetGraph") -> str:
     """The page."""
-    tables = {name: table for name, table in TABLES.items() if name != MANIFEST.name}
-    tables[TRAINING_DATASET.name] = TRAINING_DATASET
+    tables = GRAPH.tables
     keys = {key.to_user_string(): key for key in graph.toposorted_asset_keys}
     order = [*tables, *(name for name in keys if name not in tables)]
     overview = ["| asset | grain | made from | partitioned |", "|---|---|---|---|"]
@@ -66,13 +61,13 @@ def _asset(name: str, description: str, table: Table | None, made_from: str) -> 
     lines += [f"- made from: {made_from}", f"- code version: {table.version}"]
     sections = ", ".join(f"[`{section}`](configuration.md#{section})" for section in table.sections)
     lines += [f"- settings: {sections or 'none'}"]
-    only_gates = sorted({gate for stage in STAGES if table in stage.writes for gate in stage.gates})
+    only_gates = sorted({gate for stage in GRAPH.stages if table in stage.writes for gate in stage.gates})
     if only_gates:
         gates = " and ".join(f"`{gate}`" for gate in only_gates)
         lines += [f"- {gates} only decide which rows are made, not what is in them"]
     lines += ["", "| column | type | meaning |", "|---|---|---|"]
     lines += [f"| `{column.name}` | {column.type} | {_meaning(name, column)} |" for column in table.columns]
-    checks = [check for check in CHECKS if check.table is table]
+    checks = [check for check in GRAPH.checks if check.table is table]
     if checks:
         lines += ["", "Checks:", "", *(f"- `{check.name}`: {check.description}{_effect(check)}" for check in checks)]
     return "\n".join([*lines, ""])

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from curate_assets.video.stages import STAGES
+from curate_assets.graphs import GRAPH
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
@@ -47,7 +47,7 @@ def graph_picture(graph: "AssetGraph") -> str:
         f"<defs><marker id='tip' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='7' markerHeight='7' orient='auto'>"
         f"<path d='M0 0.5 L7.5 4 L0 7.5 z' fill='{_LINE}'/></marker></defs>",
         *_legend(),
-        *(_frame([place[table.name] for table in stage.writes]) for stage in STAGES if len(stage.writes) > 1),
+        *(_frame([place[table.name] for table in stage.writes]) for stage in GRAPH.stages if len(stage.writes) > 1),
         *(_path([place[node] for node in chain], {chain[0], chain[-1]}, chain) for chain in chains),
         *(_box(name, *place[name], *(_PER_SHARD if name in sharded else _WHOLE)) for name in names),
         "</svg>",

@@ -6,7 +6,7 @@ from itertools import product
 
 from curate_assets.config import CurationConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_assets.video.stages import TABLES
+from curate_assets.graphs import GRAPH
 from gpu_kernels.errors import CurateError
 from gpu_kernels.model_files import is_hub_id
 
@@ -18,7 +18,7 @@ def weights(deployment: Deployment) -> Finding:
     """Every table's model is identified as a run would do it, by its files' content or its commit."""
     found: dict[str, None] = {}
     wrong: dict[str, None] = {}
-    for table, config in product(TABLES.values(), deployment.configs):
+    for table, config in product(GRAPH.tables.values(), deployment.configs):
         if table.model is None:
             continue
         try:

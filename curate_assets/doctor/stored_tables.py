@@ -1,8 +1,7 @@
 """The tables under the root: whether each opens, and was written by a version with the same columns."""
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
-from curate_assets.video.stages import TABLES
-from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_assets.graphs import GRAPH
 from curate_resources.tables import Tables
 
 _RESTORE = "restore the .lance folder, or move it away and materialize the asset again"
@@ -10,7 +9,7 @@ _RESTORE = "restore the .lance folder, or move it away and materialize the asset
 
 def opened_tables(deployment: Deployment) -> Finding:
     """Every table opens and has the columns that this version writes."""
-    known = {**TABLES, TRAINING_DATASET.name: TRAINING_DATASET}
+    known = GRAPH.tables
     tables = Tables(deployment.storage)
     wrong: list[str] = []
     broken: list[str] = []

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.motion import MOTION_SCORES
-from curate_assets.video.selection import CLIP_SELECTION, measured
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, measured
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import MissingInput
 from curate_resources.stage import Table
 from curate_resources.suggestions import did_you_mean

@@ -15,16 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.video.captions import CAPTIONS
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import DUPLICATE_GROUPS
-from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.assets.training_dataset import TRAINING_DATASET, manifest_text
+from curate_assets.video.graph import VIDEO
 from curate_assets.video.sample_tars import SampleTar
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_assets.video.training_dataset import TRAINING_DATASET, manifest_text
 from curate_resources.manifests import place_of
 from curate_resources.range_file import range_file
 from curate_resources.stage import Table
@@ -33,19 +26,6 @@ from curate_resources.stored_zip import StoredZip
 from curate_resources.tables import Tables, quoted
 from curate_resources.web_files import is_web
 from gpu_kernels.errors import NotThere, UserError
-
-EXPORTED = (
-    SOURCE_VIDEOS,
-    CLIPS,
-    MOTION_SCORES,
-    CLIP_EMBEDDINGS,
-    CLIP_SELECTION,
-    DUPLICATE_GROUPS,
-    CAPTIONS,
-    CLIP_FILES,
-    TRAINING_DATASET,
-)
-"""The tables that describe samples; curves and pictures of whole videos stay where they are."""
 
 _BLOCK = 1 << 20
 _ROWS = 256
@@ -77,7 +57,7 @@ def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str]
         raise NotThere(
             f"there is no training set {version} under {storage.root}: `curate materialize --select training_dataset`"
         )
-    exported = [table for table in EXPORTED if tables.exists(table.name)]
+    exported = [asset.table for asset in VIDEO.assets if asset.exported and tables.exists(asset.name)]
     with file_writer(to) as file:
         with closing(StoredZip(file)) as archive:
             records = list(_tars(tables, base, shards, archive))

@@ -41,7 +41,7 @@ def calibrate(
     from curate_assets.presets import ShardSettings, shards_with
     from curate_assets.video.calibration import SECTION
     from curate_assets.video.calibration import calibrate as calibrated
-    from curate_assets.video.report_file import write_calibration
+    from curate_assets.video.report.calibration_page import write_calibration
     from curate_resources.tables import Tables
 
     storage = existing_root(root)

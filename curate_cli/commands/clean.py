@@ -25,16 +25,15 @@ def clean(
 
     With --older-than-hours 0 nothing may run at the same time.
     """
-    from curate_assets.video.stages import TABLES
-    from curate_assets.video.training_dataset import TRAINING_DATASET
+    from curate_assets.graphs import GRAPH
     from curate_resources.orphans import forget_versions, orphans
 
     storage = existing_root(root)
-    found = sorted(orphans(storage, TABLES, older_than_hours * 3600), key=lambda orphan: orphan.path)
+    found = sorted(orphans(storage, GRAPH.tables, older_than_hours * 3600), key=lambda orphan: orphan.path)
     if not dry_run:
         for orphan in found:
             storage.delete(orphan.path)
-    freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600, {*TABLES, TRAINING_DATASET.name})
+    freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600, GRAPH.tables.keys())
     _print_cleaned(found, freed, dry_run, as_json)
     return OK
 

@@ -61,7 +61,7 @@ def demo(
 
 
 def _tell(state: "Status", storage: "Storage") -> None:
-    from curate_assets.video.report_file import REPORT_PATH
+    from curate_assets.video.assets.dataset_report import REPORT_PATH
 
     console = results()
     console.print()

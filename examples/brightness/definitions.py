@@ -6,15 +6,15 @@ dagster asset materialize -f examples/brightness/definitions.py --select brightn
 from collections.abc import Mapping
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from curate_assets import definitions as video_graph
-from curate_assets.streamed import streamed_assets
-from curate_assets.video.clips import CLIP_ID, CLIPS
-from curate_assets.video.signals import MOTION_SIGNALS
-from curate_assets.video.source_videos import VIDEO_ID
+from curate_assets.asset_graph import definitions
+from curate_assets.graph import Asset
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.graph import VIDEO
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 
@@ -67,8 +67,8 @@ SCORE_BRIGHTNESS = Stage(
     open=open_brightness_scorer,
 )
 
-brightness = streamed_assets(
-    "score_brightness", [SCORE_BRIGHTNESS], "Brightness of clips, from signals that are there."
-)
+ASSET = Asset(BRIGHTNESS_SCORES, SCORE_BRIGHTNESS, group="clips")
 
-defs = dg.Definitions.merge(video_graph.defs, dg.Definitions(assets=[brightness]))
+GRAPH = VIDEO.extended([ASSET])
+
+defs = definitions(GRAPH)

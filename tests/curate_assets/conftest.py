@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
-from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST, Manifests, NoVideos
 from curate_resources.plan import Engine, Materialized, Mode, Plan, materialize
@@ -22,8 +23,8 @@ from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.ffmpeg import ffmpeg_executable
 
-CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
-DELIVERY = frozenset(table.name for stage in DELIVERY_STAGES for table in stage.writes)
+CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
+DELIVERY = frozenset(table.name for stage in VIDEO.phases[1].stages for table in stage.writes)
 
 SHORT_CLIPS: dict[str, Any] = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
 """The footage has short shots."""
@@ -94,7 +95,7 @@ class Root:
                 Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40)
 
     def plan(self, wanted: frozenset[str] = CURATION, settings: dict[str, Any] | None = None, **rest) -> Plan:
-        return plan_for(wanted, config(settings), self.storage.root, **rest)
+        return VIDEO.plan(wanted, config(settings), self.storage.root, **rest)
 
     def run(
         self,
@@ -116,7 +117,7 @@ class Root:
 
     def contents(self) -> dict[str, pa.Table]:
         """All rows of all tables."""
-        return {name: self.tables.read(table) for name, table in TABLES.items() if name != MANIFEST.name}
+        return {name: self.tables.read(table) for name, table in VIDEO.tables.items() if name != MANIFEST.name}
 
     def media(self) -> dict[str, bytes]:
         folder = self.path / "media"
@@ -217,7 +218,7 @@ _FAULTS = """
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs as long: Dagster cannot start one beside it
 def chromium() -> Iterator[Any]:
     """A browser; skips where there is none."""
     from playwright.sync_api import sync_playwright
@@ -230,7 +231,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def layout_faults(chromium: Any) -> Callable[[str, int], list[str]]:
     """What is wrong with how a page's HTML is laid out in a window of a width: too wide, or texts over each other."""
 

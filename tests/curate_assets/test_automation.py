@@ -26,7 +26,8 @@ from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.resource import curation
 from curate_assets.sensors import failure_alert, source_sensor
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.graph import VIDEO
 from curate_resources.discovery import Discovery, Progress
 from curate_resources.manifests import Manifests
 from curate_resources.sources import Source, Sources
@@ -110,7 +111,7 @@ def test_the_audit_finds_what_came_late_changed_or_is_gone(storage, instance, tm
     put(tmp_path / "in", "a.mp4", "c.mp4", "g.mp4")  # g is the looks', the others are behind them
     put(tmp_path / "in", "d.mp4", modified=1.1e9)
     (tmp_path / "in" / "e.mp4").unlink()
-    job = audit_job(Sources(sources={"in": source, "lost": Source(uri=str(tmp_path / "nowhere"))}))
+    job = audit_job(VIDEO, Sources(sources={"in": source, "lost": Source(uri=str(tmp_path / "nowhere"))}))
     config = {"resources": {"curation": {"config": {"root": storage.root}}}}
     for expected in ({"late": 2, "changed": 1, "gone": 1}, {"late": 0, "changed": 0, "gone": 1}):
         result = job.execute_in_process(
@@ -178,22 +179,22 @@ def test_the_code_location_loads_with_sources(tmp_path):
 def test_one_setting_turns_everything_on(storage):
     for on in (False, True):
         declared = Sources.model_validate({"automation": {"enabled": on}, "sources": {"in": {"uri": "/in"}}})
-        states = [each.default_status.value for each in schedules(storage, declared)]
+        states = [each.default_status.value for each in schedules(VIDEO, declared)]
         assert len(states) == 4 and set(states) == {"RUNNING" if on else "STOPPED"}
 
 
 def test_whatever_the_ui_lists_says_what_it_is(storage):
     declared = Sources.model_validate({"sources": {"in": {"uri": "/in"}}})
-    planned = schedules(storage, declared)
-    listed = [*planned, *(each.job for each in planned), *automation.sensors(storage, declared, ["clips"], ["clips"])]
+    planned = schedules(VIDEO, declared)
+    listed = [*planned, *(each.job for each in planned), *automation.sensors(VIDEO, storage, declared)]
     assert [each.name for each in listed if not each.description] == []
     assert [each.name for each in planned] == [f"{each.job.name}_schedule" for each in planned]
 
 
 def test_dagster_sees_when_the_dataset_is_too_old(instance):
     """By its own evaluation, of the time at which the asset was made."""
-    assert all(spec.freshness_policy is None for spec in kept_fresh(graph, None).resolve_all_asset_specs())
-    fresh = kept_fresh(graph, 12.0).resolve_asset_graph()
+    assert all(spec.freshness_policy is None for spec in kept_fresh(VIDEO, graph, None).resolve_all_asset_specs())
+    fresh = kept_fresh(VIDEO, graph, 12.0).resolve_asset_graph()
     node = fresh.get(dg.AssetKey("training_dataset"))
     assert {key.to_user_string() for key in fresh.get_all_asset_keys() if fresh.get(key).freshness_policy} == {
         "training_dataset",
@@ -215,7 +216,7 @@ def test_upkeep_tells_what_it_did(storage, instance):
         row = {"shard": shard, "video_id": "v", "clip_id": shard, "status": "ok", "fingerprint": "f"}
         Tables(storage).swap(CLIPS, shard, pa.Table.from_pylist([row], schema=CLIPS.rows_schema))
     storage.write("media/clips/lost.mp4", b"12345")
-    result = upkeep_job(0.0).execute_in_process(
+    result = upkeep_job(VIDEO.tables, 0.0).execute_in_process(
         {"resources": {"curation": {"config": {"root": storage.root}}}},
         instance=instance,
         resources={"curation": curation},

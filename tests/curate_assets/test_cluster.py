@@ -17,11 +17,11 @@ from curate_assets.config import validated
 from curate_assets.definitions import defs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
-from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources.jobs import JobFailed, JobLost, Ledger
 from curate_resources.ray_jobs import ClusterUnreachable, RayJobServer
 
-CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 SHORT_CLIPS = {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}
 
 
@@ -36,12 +36,14 @@ def settings(cluster: Any, **engine: Any) -> dict[str, Any]:
 
 
 def a_plan(root: Any, cluster: Any, **engine: Any):
-    return plan_for(CURATION, validated(settings(cluster, **engine)), root.storage.root, stages=CURATION_STAGES)
+    return VIDEO.plan(
+        CURATION, validated(settings(cluster, **engine)), root.storage.root, stages=VIDEO.phases[0].stages
+    )
 
 
 def assert_same(root: Any, finished: Any) -> None:
     for name in CURATION:
-        assert root.tables.read(TABLES[name]).equals(finished.tables.read(TABLES[name])), name
+        assert root.tables.read(VIDEO.tables[name]).equals(finished.tables.read(VIDEO.tables[name])), name
 
 
 def jobs_of(root: Any) -> list[str]:
@@ -68,7 +70,7 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
             events = instance.fetch_materializations(dg.AssetKey(name), limit=10).records
             count = "dagster/partition_row_count"
             rows = {event.partition_key: event.asset_materialization.metadata[count] for event in events}
-            stored = Counter(root.tables.read(TABLES[name], columns=["shard"])["shard"].to_pylist())
+            stored = Counter(root.tables.read(VIDEO.tables[name], columns=["shard"])["shard"].to_pylist())
             assert {shard: value.value for shard, value in rows.items()} == dict(stored)
         said = [record.user_message for record in instance.all_logs(result.run_id)]
     assert any("of 3 videos" in message for message in said)  # the driver's progress, relayed
@@ -81,10 +83,10 @@ import json, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
 from curate_assets.config import validated
 from curate_assets.engines import materialized
-from curate_assets.video.stages import CURATION_STAGES, plan_for
+from curate_assets.video.graph import VIDEO
 settings, root, shards = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
-wanted = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
-plan = plan_for(wanted, validated(settings), root, stages=CURATION_STAGES)
+wanted = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
+plan = VIDEO.plan(wanted, validated(settings), root, stages=VIDEO.phases[0].stages)
 for done in materialized(plan, shards):
     print(done.table, flush=True)
 """
@@ -154,7 +156,7 @@ def test_an_error_of_the_driver_is_the_error_of_the_run(new_root, cluster):
     root = new_root()
     plan = a_plan(root, cluster)
     with pytest.raises(JobFailed, match=r"MissingInput.*needs source_videos") as failed:
-        list(materialized(plan.only(CURATION_STAGES[1]), root.shards))
+        list(materialized(plan.only(VIDEO.phases[0].stages[1]), root.shards))
     assert not isinstance(failed.value, JobLost), "once more it would be the same"
 
 

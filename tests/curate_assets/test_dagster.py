@@ -13,6 +13,7 @@ from curate_assets.definitions import defs
 from curate_assets.partitions import SHARDS
 from curate_assets.runs import RunOutcome, register_shards, run_assets
 from curate_assets.streamed import reported
+from curate_assets.video.graph import VIDEO
 from curate_resources.manifests import Manifest, Manifests
 from curate_resources.plan import Materialized
 from curate_resources.storage import Storage
@@ -184,7 +185,7 @@ def test_a_run_that_dies_keeps_the_shards_it_finished(instance, tmp_path, monkey
         Manifests(Storage(str(tmp_path))).write(Manifest(shard=shard, entries=()))
 
     def breaks_down():
-        yield Materialized("clips", "one", 1, 2, {"ok": 2}, 2, 0, 0.1, 0, "digest")
+        yield Materialized("clips", "one", 1, 2, {"ok": 2}, 2, 0, 0.1, 0, "digest"), {}
         raise RuntimeError("the cluster is gone")
 
     @dg.multi_asset(
@@ -193,7 +194,7 @@ def test_a_run_that_dies_keeps_the_shards_it_finished(instance, tmp_path, monkey
         required_resource_keys={"curation"},
     )
     def dying(context: dg.AssetExecutionContext):
-        yield from reported(context, context.resources.curation, breaks_down())
+        yield from reported(context, VIDEO, context.resources.curation, breaks_down())
 
     register_shards(instance, ["one", "two"])
     result = dg.materialize(
@@ -259,6 +260,6 @@ def test_dagsters_own_command_materializes_a_partition(copy):
 
 
 def _table(name):
-    from curate_assets.video.stages import TABLES
+    from curate_assets.video.graph import VIDEO
 
-    return TABLES[name]
+    return VIDEO.tables[name]

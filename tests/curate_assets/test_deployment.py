@@ -23,7 +23,7 @@ from curate_assets.config import resolve_config
 from curate_assets.partitions import SHARDS
 from curate_assets.run_pools import DECODE
 from curate_assets.runs import register_shards
-from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources import object_stores
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import Manifests
@@ -112,7 +112,7 @@ def undisturbed(bucket, s3_server, tmp_path_factory) -> tuple[Tables, Mapping[tu
             patch.setenv(name, value)
         root = str(tmp_path_factory.mktemp("undisturbed"))
         shards = new_library(root, bucket)
-        plan = plan_for(frozenset(ASSETS), resolve_config(Storage(root)), root, stages=CURATION_STAGES)
+        plan = VIDEO.plan(frozenset(ASSETS), resolve_config(Storage(root)), root, stages=VIDEO.phases[0].stages)
         done = {(each.table, each.shard): each for each in materialize(plan, shards, InProcessEngine())}
     return Tables(Storage(root)), done
 
@@ -259,8 +259,8 @@ def test_a_backfill_makes_every_shard_once_whatever_is_killed(seed, deployment, 
     made = Tables(Storage(root))
     for name in ASSETS:
         for shard in shards:
-            assert made.read(TABLES[name], shard).equals(tables.read(TABLES[name], shard)), (name, shard)
-        assert made.shards(TABLES[name]) == shards
+            assert made.read(VIDEO.tables[name], shard).equals(tables.read(VIDEO.tables[name], shard)), (name, shard)
+        assert made.shards(VIDEO.tables[name]) == shards
         events = instance.fetch_materializations(dg.AssetKey(name), limit=1000).records
         told: dict[str, Any] = {}
         for record in events:  # the newest first

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from curate_assets.config import validated
-from curate_assets.video.stages import plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import Manifests
 from curate_resources.plan import materialize
@@ -138,7 +138,7 @@ def test_every_file_ends_in_a_terminal_status(tmp_path, folder):
     (shard,) = manifests.shards()
     settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride", "min_seconds": 0.0}}
     tables = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_selection".split()
-    plan = plan_for(frozenset(tables), validated(settings), storage.root)
+    plan = VIDEO.plan(frozenset(tables), validated(settings), storage.root)
     list(materialize(plan, [shard], InProcessEngine()))
     stored = Tables(storage)
     rows = {Path(row["uri"]).name: row for row in stored.read(plan.tables["source_videos"]).to_pylist()}

@@ -9,9 +9,9 @@ import pytest
 
 from curate_assets.config import validated
 from curate_assets.engines import materialized
-from curate_assets.video.stages import CURATION_STAGES, TABLES, plan_for
+from curate_assets.video.graph import VIDEO
 
-CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 TEMPLATE = "headGroupSpec: {rayStartParams: {num-cpus: '0'}, template: {spec: {containers: []}}}"
 
 
@@ -31,12 +31,12 @@ def a_plan(root: Any, kubernetes: Any, template: Path) -> Any:
     }
     clips = {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}
     settings = validated({"clips": clips, "engine": {"kind": "in_process"}, "cluster": cluster})
-    return plan_for(CURATION, settings, root.storage.root, stages=CURATION_STAGES)
+    return VIDEO.plan(CURATION, settings, root.storage.root, stages=VIDEO.phases[0].stages)
 
 
 def assert_same(root: Any, finished: Any) -> None:
     for name in CURATION:
-        assert root.tables.read(TABLES[name]).equals(finished.tables.read(TABLES[name])), name
+        assert root.tables.read(VIDEO.tables[name]).equals(finished.tables.read(VIDEO.tables[name])), name
 
 
 def test_a_rayjob_commits_every_shard_and_its_driver_is_heard(finished, root, kubernetes, operator, tmp_path, caplog):

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from curate_assets import outlook as looking
 from curate_assets.outlook import AssetOutlook, outlook
 from curate_assets.presets import ShardSettings
 from curate_assets.runs import register_shards, run_assets
-from curate_assets.video.stages import CURATION_STAGES
+from curate_assets.video.graph import VIDEO
 from curate_resources.history import ALL_SHARDS, History
 from curate_resources.manifests import Manifests
 
@@ -20,7 +19,7 @@ SETTINGS: dict[str, Any] = {
     "engine": {"kind": "in_process"},
     "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
 }
-CURATED = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 EVERYTHING = CURATED | {
     "duplicate_pairs",
     "duplicate_groups",
@@ -59,8 +58,8 @@ def merged(settings: dict[str, Any] | None) -> dict[str, Any]:
     return {name: {**SETTINGS.get(name, {}), **(settings or {}).get(name, {})} for name in sections}
 
 
-def look(root, settings: dict[str, Any] | None = None, assets=EVERYTHING) -> dict[str, AssetOutlook]:
-    ahead = outlook(ShardSettings.read(root.storage, merged(settings)), assets, root.shards)
+def look(root, settings: dict[str, Any] | None = None, assets=EVERYTHING, graph=VIDEO) -> dict[str, AssetOutlook]:
+    ahead = outlook(ShardSettings.read(root.storage, merged(settings)), assets, root.shards, graph=graph)
     return {asset.name: asset for asset in ahead.assets}
 
 
@@ -127,19 +126,16 @@ def test_another_cut_is_foreseen_to_the_clip(root):
         assert ahead[name].compute == sum(each.computed for each in done.values() if each.table == name) > 0
 
 
-def test_a_code_version_concerns_its_asset(root, monkeypatch):
-    stages = tuple(
-        replace(stage, writes=tuple(replace(table, version="next") for table in stage.writes))
-        if stage.name == "score_motion"
-        else stage
-        for stage in CURATION_STAGES
-    )
-    monkeypatch.setattr(looking, "CURATION_STAGES", stages)
-    ahead = look(root)
+def test_a_code_version_concerns_its_asset(root):
+    asset = VIDEO.asset("motion_scores")
+    newer = replace(asset.table, version="next")
+    changed = replace(asset, table=newer, made_by=replace(asset.made_by, writes=(newer,)))
+    graph = replace(VIDEO, listed=tuple(changed if each is asset else each for each in VIDEO.listed))
+    ahead = look(root, graph=graph)
     rows = root.contents()["motion_scores"].num_rows
     assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 4 -> next": rows})
     assert ahead["clip_embeddings"].compute == ahead["clips"].compute == 0
-    done = root.run(CURATED, merged(None), stages=stages)
+    done = root.run(CURATED, merged(None), stages=graph.phases[0].stages)
     for name in ("motion_scores", "clip_selection", "clips"):
         assert ahead[name].compute == sum(each.computed for each in done.values() if each.table == name)
 
@@ -211,6 +207,6 @@ def test_every_asset_has_its_records(whole):
 
 
 def _table(name: str):
-    from curate_assets.video.stages import TABLES
+    from curate_assets.video.graph import VIDEO
 
-    return TABLES[name]
+    return VIDEO.tables[name]

@@ -13,7 +13,7 @@ from curate_assets.outlook import outlook
 from curate_assets.presets import ShardSettings
 from curate_assets.runs import RunOutcome, register_shards, run_assets
 from curate_assets.sensors import source_sensor
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.assets.clips import CLIPS
 from curate_cli.app import app
 from curate_resources.audit import audit
 from curate_resources.discovery import Discovery

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources import object_stores
 from curate_resources.manifests import Manifests
 
@@ -163,7 +163,8 @@ def test_a_bad_file_and_a_copy_take_nothing_else_with_them(finished):
 
 def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
     """The clips of bikes_small.mp4 are those of bikes.mp4, worse; the better ones are kept."""
-    from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
+    from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+    from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
 
     from_a = finished.contents()["duplicate_groups"]
     groups = [row for row in from_a.to_pylist() if row["group_size"] > 1]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from curate_assets.video.stages import TABLES
+from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import StageRunner
 from curate_resources.plan import MissingInput
 from curate_resources.ray_cluster import RayCluster
@@ -79,7 +79,7 @@ def test_clips_are_embedded_while_their_video_is_scanned_and_have_the_same_rows(
     done = streamed.run()
     staged.run(mode="batch")
     assert_same(streamed, staged, but=_NOTHING_YET)
-    clips = streamed.tables.read(TABLES["clips"])["status"].to_pylist().count("ok")
+    clips = streamed.tables.read(VIDEO.tables["clips"])["status"].to_pylist().count("ok")
     assert clips > early
     assert done[f"clip_embeddings/{streamed.shards[0]}"].computed == clips
 
@@ -94,13 +94,13 @@ def test_an_asset_alone_needs_what_it_is_made_from(new_root):
 _RUN = """
 import sys
 from curate_assets.config import validated
-from curate_assets.video.stages import CURATION_STAGES, plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.plan import materialize
 
-wanted = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
+wanted = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 settings = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
-plan = plan_for(wanted, validated(settings), sys.argv[1])
+plan = VIDEO.plan(wanted, validated(settings), sys.argv[1])
 for done in materialize(plan, ["a-000000", "b-000000"], InProcessEngine()):
     print(done.table, flush=True)
 """
@@ -117,7 +117,7 @@ def test_a_killed_run_leaves_whole_shards_and_another_completes_them(finished, n
     run.wait()
     for name, rows in root.contents().items():
         for shard in set(rows["shard"].to_pylist()):
-            table = TABLES[name]
+            table = VIDEO.tables[name]
             assert root.tables.read(table, shard).equals(finished.tables.read(table, shard)), (name, shard)
     root.run()
     assert_same(finished, root, but=_NOTHING_YET)

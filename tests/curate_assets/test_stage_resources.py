@@ -9,19 +9,19 @@ import pytest
 from curate_assets.config import ConfigError, validated
 from curate_assets.engines import engine_of
 from curate_assets.resource import config_schema
-from curate_assets.video.stages import STAGES, plan_for
+from curate_assets.video.graph import VIDEO
 from curate_resources.auto_engine import AutoEngine
 from curate_resources.in_process import InProcessEngine
 from curate_resources.jobs import referenced_stage, stage_reference
 from curate_resources.pools import Node, pools
 from curate_resources.stage import Needs
 
-WANTED = frozenset(table.name for stage in STAGES for table in stage.writes)
+WANTED = frozenset(table.name for stage in VIDEO.stages for table in stage.writes)
 QWEN = {"backend": "transformers", "model": "a/b", "revision": "0" * 40}
 
 
 def needs(**settings: Any) -> dict[str, Needs]:
-    plan = plan_for(WANTED, validated(settings), "/nowhere")
+    plan = VIDEO.plan(WANTED, validated(settings), "/nowhere")
     return {stage.name: stage.needs for stage in plan.stages}
 
 
@@ -34,7 +34,7 @@ def test_models_ask_for_a_share_of_a_gpu_where_they_run_on_one():
 
 
 def test_by_default_they_take_one_if_there_is_any_and_a_cpu_or_a_server_needs_none():
-    plan = plan_for(WANTED, validated({}), "/nowhere")
+    plan = VIDEO.plan(WANTED, validated({}), "/nowhere")
     for nodes, expected in (([Node(16)], 0), ([Node(16, 1)], 0.125)):
         found = {stage.name: stage.needs.gpus for pool in pools(plan.stages, nodes, "auto") for stage in pool.stages}
         assert found["scan"] == found["embed"] == expected and found["caption"] == found["cut"] == 0
@@ -79,14 +79,14 @@ def test_a_stage_with_an_environment_is_heavy_and_travels_to_a_job(tmp_path):
     python = tmp_path / "python"
     python.touch()
     config = validated({"engine": {"environments": {"select": str(python)}, "stages": {"select": {"cpus": 2}}}})
-    (select,) = plan_for(frozenset({"clip_selection"}), config, "/nowhere").stages
+    (select,) = VIDEO.plan(frozenset({"clip_selection"}), config, "/nowhere").stages
     assert select.heavy and select.needs.cpus == 2
     engine = engine_of(config)
     assert isinstance(engine, AutoEngine) and engine.environments == {"select": str(python)}
     again = referenced_stage(stage_reference(select))
-    assert again.name == "select" and again in STAGES
+    assert again.name == "select" and again in VIDEO.stages
     sent = validated(json.loads(json.dumps(config.model_dump(mode="json"))))
-    assert plan_for(frozenset({"clip_selection"}), sent, "/nowhere").stages == (select,)
+    assert VIDEO.plan(frozenset({"clip_selection"}), sent, "/nowhere").stages == (select,)
 
 
 def test_the_interpreter_of_the_run_itself_is_no_other_environment():

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.motion import MOTION_SCORES
-from curate_assets.video.signals import STORYBOARDS
-from curate_assets.video.training_dataset import TRAINING_DATASET
+from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.assets.training_dataset import TRAINING_DATASET
 from curate_resources import object_stores
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables

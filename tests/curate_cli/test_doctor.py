@@ -20,7 +20,7 @@ from curate_assets.doctor import CHECKS as ALL
 from curate_assets.doctor import codecs, installation
 from curate_assets.doctor.check import Check, Deployment, examined, ok
 from curate_assets.runs import dagster_instance, register_shards
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.assets.clips import CLIPS
 from curate_resources.manifests import Manifests
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables

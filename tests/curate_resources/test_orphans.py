@@ -8,9 +8,9 @@ import lance
 import pyarrow as pa
 import pytest
 
-from curate_assets.automation import OWN_TABLES
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.graph import VIDEO
 from curate_resources.jobs import Ledger
 from curate_resources.orphans import forget_versions, orphans
 from curate_resources.plan import Materialized
@@ -61,8 +61,8 @@ def others(storage) -> dict[str, bytes]:
 def test_only_files_whose_owner_is_known_are_removed(storage, others):
     """Before, whatever lay below `media/` and was in no table of ours was deleted every night."""
     lost = {"media/clips/lost.mp4", "media/storyboards/v-1/000000.jpgs"}
-    assert {orphan.path for orphan in orphans(storage, OWN_TABLES, 0)} == lost
-    assert keep_up(storage, OWN_TABLES, 0).files == len(lost)
+    assert {orphan.path for orphan in orphans(storage, VIDEO.tables, 0)} == lost
+    assert keep_up(storage, VIDEO.tables, 0).files == len(lost)
     assert {path: storage.read(path) for path in others} == others
 
 
@@ -76,7 +76,7 @@ def test_a_link_goes_alone_and_what_cannot_be_read_stops_nothing(storage, tmp_pa
     for name, target in {"to a file.mp4": precious, "to a folder": precious.parent, "broken.mp4": "nowhere"}.items():
         (tmp_path / "root" / "media" / "clips" / name).symlink_to(target)
     (tmp_path / "root" / "media" / "faces").mkdir(mode=0o000)
-    assert keep_up(storage, OWN_TABLES, 0).files == 2
+    assert keep_up(storage, VIDEO.tables, 0).files == 2
     assert precious.read_bytes() == b"precious"
     assert sorted(os.listdir(tmp_path / "root" / "media" / "clips")) == ["broken.mp4", "to a folder"]
 
@@ -84,7 +84,7 @@ def test_a_link_goes_alone_and_what_cannot_be_read_stops_nothing(storage, tmp_pa
 def test_tables_of_others_keep_their_versions_and_ours_those_with_a_tag(storage, others):
     store = Tables(storage)
     store.dataset("clip_files").tags.create("published", 1)
-    keep_up(storage, OWN_TABLES, 0)
+    keep_up(storage, VIDEO.tables, 0)
     assert [version["version"] for version in store.dataset("faces").versions()] == [1, 2, 3]
     assert 1 in [version["version"] for version in store.dataset("clip_files").versions()]
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pytest
 
-from curate_assets.video.clips import CLIPS
+from curate_assets.video.assets.clips import CLIPS
 from curate_resources import upkeep
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables

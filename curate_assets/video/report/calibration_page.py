@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.calibration import Calibration, Proposal, SampledClip
-from curate_assets.video.motion import MOTION_SCORES
 from curate_assets.video.report.distributions import Distribution, Mark, Scale, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.report.thumbnails import Place, thumbnails
@@ -12,6 +12,8 @@ from curate_resources.tables import Tables
 from gpu_kernels.selection import rejection_reasons
 
 _TEMPLATE = "calibration.html.jinja"
+
+CALIBRATION_PATH = "reports/calibration.html"
 
 NEIGHBOURS = 12
 """Clips shown on each side of a threshold."""
@@ -38,6 +40,12 @@ class Border:
     distribution: Distribution
     rejected: tuple[Neighbour, ...]
     kept: tuple[Neighbour, ...]
+
+
+def write_calibration(tables: Tables, calibration: Calibration) -> str:
+    """Write the page of a calibration; returns its URI."""
+    tables.storage.write(CALIBRATION_PATH, render_calibration(tables, calibration).encode())
+    return tables.storage.uri(CALIBRATION_PATH)
 
 
 def render_calibration(tables: Tables, calibration: Calibration) -> str:

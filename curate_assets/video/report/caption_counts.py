@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from curate_assets.video.captions import CAPTIONS
+from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.report.library import Library
 
 

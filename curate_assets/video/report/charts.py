@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from curate_assets.graph import FunnelStep
 from curate_assets.video.report.distributions import Distribution, nice_step
-from curate_assets.video.report.funnel import WAITING, FunnelStep
+from curate_assets.video.report.funnel import WAITING
 
 _COLUMN, _BAR, _HEIGHT, _LINE = 100.0, 56.0, 100.0, 16.0
 _FILES = 2

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from curate_assets.video.captions import CAPTIONS
-from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures

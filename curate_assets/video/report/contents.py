@@ -1,19 +1,21 @@
 """What the report says: gathered from the tables, as plain data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from curate_assets.config import CurationConfig
+from curate_assets.graph import FunnelStep
 from curate_assets.video.report.caption_counts import CaptionCount, caption_counts
 from curate_assets.video.report.contact_sheets import Sheet, kept_sheet, rejected_sheets
 from curate_assets.video.report.distributions import Distribution
 from curate_assets.video.report.duplicate_groups import Duplicates, duplicates
 from curate_assets.video.report.failures import Failure, Unused, failed_rows, unused_files
-from curate_assets.video.report.funnel import FunnelStep, Key, passage
+from curate_assets.video.report.funnel import Key, passage
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.measurements import measurements
 from curate_assets.video.report.sources import Share, sources
+from curate_resources.stage import Table
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
 from gpu_kernels.selection import loss_ledger
@@ -65,17 +67,18 @@ class ReportContents:
     unused_files: tuple[Unused, ...]
 
 
-def gather(tables: Tables, config: CurationConfig, samples: int | None) -> ReportContents:
+def gather(tables: Tables, config: CurationConfig, samples: int | None, reported: Sequence[Table]) -> ReportContents:
     """Gather what the report says. Reads columns, never vectors or transition curves; pictures only of clips shown.
 
     Args:
         samples: samples in the training set; None when there is none.
+        reported: the tables whose failures are listed.
     """
     library = Library(tables)
     way = passage(tables, samples)
     out = list(way.clips)[-1] if way.clips else None
     leaving = way.clips[out] if out else frozenset[Key]()
-    failed, failures = failed_rows(library)
+    failed, failures = failed_rows(library, reported)
     unused, listed = unused_files(library)
     return ReportContents(
         root=tables.storage.root,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from curate_assets.video.duplicates import DUPLICATE_GROUPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures

@@ -1,10 +1,10 @@
 """What went wrong, row by row, and which files are not used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate_assets.video.report.library import Library
-from curate_assets.video.stages import TABLES
-from curate_resources.manifests import MANIFEST
+from curate_resources.stage import Table
 
 ROWS = 200
 """Failures, and unused files, listed."""
@@ -30,14 +30,12 @@ class Unused:
     message: str
 
 
-def failed_rows(library: Library) -> tuple[dict[str, int], tuple[Failure, ...]]:
+def failed_rows(library: Library, reported: Sequence[Table]) -> tuple[dict[str, int], tuple[Failure, ...]]:
     """All failed rows by table, and the first of them, ordered by file: one cause fails in several tables."""
     uris = {key: video["uri"] for key, video in library.videos.items()}
     counts: dict[str, int] = {}
     rows: list[tuple[str, int, Failure]] = []
-    for place, table in enumerate(TABLES.values()):
-        if table.name == MANIFEST.name:
-            continue
+    for place, table in enumerate(reported):
         named = [name for name in ("uri", "video_id", "clip_id", "clip_a") if table.has(name)]
         found = library.tables.read(table, columns=["shard", *named, "error"], where="status = 'failed'")
         if found.num_rows:

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import DUPLICATE_GROUPS
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.graph import FunnelStep
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import EXACT_COPY
 from curate_resources.stage import Table
 from curate_resources.tables import Tables
@@ -23,22 +24,6 @@ Key = tuple[str, str]
 
 WAITING = "waiting"
 """The reason of what is not lost: the next table has no row for it yet."""
-
-
-@dataclass(frozen=True)
-class FunnelStep:
-    """One step.
-
-    Attributes:
-        name: what is counted.
-        count: how many there are; None when the table was never written.
-        lost: what did not arrive here, by reason, counted in what the step before counts; for `clips`, in pieces of
-            shots. A clip that was rejected for several reasons is counted under each of them.
-    """
-
-    name: str
-    count: int | None
-    lost: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,3 +172,23 @@ def _in_order(lost: Mapping[str, int]) -> dict[str, int]:
     """The reasons that occur, most frequent first, what is only waiting last."""
     reasons = [reason for reason, count in lost.items() if count > 0]
     return {reason: lost[reason] for reason in sorted(reasons, key=lambda r: (r == WAITING, -lost[r], r))}
+
+
+SOURCE_OUTCOMES = """
+SELECT v.shard, v.uri, v.video_id,
+    CASE WHEN v.status <> 'ok' THEN v.status WHEN s.status = 'failed' THEN 'failed'
+         WHEN c.failed > 0 THEN 'failed' WHEN coalesce(c.clips, 0) = 0 THEN 'empty' ELSE 'ok' END AS outcome,
+    CASE WHEN v.status <> 'ok' THEN 'source_videos' WHEN s.status = 'failed' THEN 'shot_signals'
+         ELSE 'clips' END AS decided_by,
+    coalesce(v.error.message, s.error.message, c.message,
+        CASE WHEN coalesce(c.clips, 0) = 0 THEN c.dropped END) AS reason,
+    coalesce(c.clips, 0) AS clips
+FROM source_videos v
+LEFT JOIN shot_signals s ON s.shard = v.shard AND s.video_id = v.video_id
+LEFT JOIN (
+    SELECT shard, video_id, count(*) FILTER (status = 'ok') AS clips, count(*) FILTER (status = 'failed') AS failed,
+        min(error.message) AS message, min(dropped) AS dropped
+    FROM clips GROUP BY shard, video_id
+) c ON c.shard = v.shard AND c.video_id = v.video_id
+"""
+"""One row per source file with its terminal outcome, the table that decided it, and why."""

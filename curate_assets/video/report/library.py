@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import DUPLICATE_PAIRS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.report.funnel import Key
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.signals import MOTION_SIGNALS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Table
 from curate_resources.tables import Tables, quoted
 from gpu_kernels.clips import SECOND

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from curate_assets.config import CurationConfig
-from curate_assets.video.captions import CAPTIONS
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import DUPLICATE_PAIRS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from curate_assets.video.signals import MOTION_SIGNALS, STORYBOARDS
 
 
 def measurements(library: Library, config: CurationConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:

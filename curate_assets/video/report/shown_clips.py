@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from curate_assets.video.clip_files import CLIP_FILES
+from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.thumbnails import Place, thumbnails

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.report.library import Library
-from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row
 from gpu_kernels.clips import SECOND
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.video.signals import STORYBOARDS
+from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.tables import Tables, quoted
 

@@ -38,9 +38,9 @@ _DUPLICATES = frozenset({"duplicate_pairs", "duplicate_groups"})
 
 def wanted(scope: Scope) -> frozenset[str]:
     """The tables that a scope fills."""
-    from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES
+    from curate_assets.video.graph import VIDEO
 
-    stages = DELIVERY_STAGES if scope == "delivery" else CURATION_STAGES
+    stages = VIDEO.phases[1].stages if scope == "delivery" else VIDEO.phases[0].stages
     names = frozenset(table.name for stage in stages for table in stage.writes)
     return names | _DUPLICATES if scope == "delivery" else names
 
@@ -48,8 +48,9 @@ def wanted(scope: Scope) -> frozenset[str]:
 def _by_plan(order: Order) -> Iterator[dict[str, Any]]:
     from curate_assets.config import validated
     from curate_assets.engines import materialized
-    from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS, group_duplicates, measure_pairs
-    from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, plan_for
+    from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+    from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+    from curate_assets.video.graph import VIDEO
     from curate_resources.manifests import Manifests
     from curate_resources.plan import committed
     from curate_resources.storage import Storage
@@ -57,14 +58,14 @@ def _by_plan(order: Order) -> Iterator[dict[str, Any]]:
 
     config, tables = validated(order.settings), Tables(Storage(order.root))
     shards = Manifests(tables.storage).shards()
-    stages = CURATION_STAGES
+    stages = VIDEO.phases[0].stages
     if order.scope == "delivery":
         for shard in shards:
             rows = measure_pairs(tables, shard, config.duplicate_pairs)
             yield asdict(committed(DUPLICATE_PAIRS, shard, tables.swap(DUPLICATE_PAIRS, shard, rows), rows))
         tables.replace(DUPLICATE_GROUPS, group_duplicates(tables, config.duplicate_groups))
-        stages = DELIVERY_STAGES
-    plan = plan_for(wanted(order.scope) - _DUPLICATES, config, order.root, stages=stages)
+        stages = VIDEO.phases[1].stages
+    plan = VIDEO.plan(wanted(order.scope) - _DUPLICATES, config, order.root, stages=stages)
     for done in materialized(plan, shards):
         yield asdict(done)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_runs.control import Control
-from curate_assets.video.stages import TABLES
+from curate_assets.video.graph import VIDEO
 from curate_resources.orphans import MEDIA, forget_versions, orphans
 from curate_resources.stage import Table
 from curate_resources.tables import quoted
@@ -39,7 +39,7 @@ def _dagster_claims(home: Path) -> Iterator[Claim]:
     import dagster as dg
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        for name in TABLES:
+        for name in VIDEO.tables:
             for record in instance.fetch_materializations(dg.AssetKey(name), limit=1000).records:
                 told = record.asset_materialization
                 assert told is not None
@@ -62,7 +62,7 @@ def holes(made: Iterable[Claim], root: Any, finished: Any) -> Iterator[str]:
         if rows.num_rows != claim.rows:
             yield f"claimed {claim}, but there were {rows.num_rows} rows"
         elif not torn:
-            expected = finished.tables.read(TABLES[claim.table], claim.shard)
+            expected = finished.tables.read(VIDEO.tables[claim.table], claim.shard)
             if not rows.sort_by("slot").select(expected.column_names).equals(expected):
                 yield f"claimed {claim}, but the rows were not those of an undisturbed run"
 
@@ -70,11 +70,11 @@ def holes(made: Iterable[Claim], root: Any, finished: Any) -> Iterator[str]:
 def differences(names: frozenset[str], root: Any, finished: Any) -> Iterator[str]:
     """Tables with other rows than those of the undisturbed run, or with a key twice, and files with other bytes."""
     for name in sorted(names):
-        rows, expected = root.tables.read(TABLES[name]), finished.tables.read(TABLES[name])
+        rows, expected = root.tables.read(VIDEO.tables[name]), finished.tables.read(VIDEO.tables[name])
         if not rows.equals(expected):
             yield f"{name} has {rows.num_rows} rows, which are not the {expected.num_rows} of an undisturbed run"
-        yield from _repeated(TABLES[name], rows)
-        for path in _paths(TABLES[name], rows):
+        yield from _repeated(VIDEO.tables[name], rows)
+        for path in _paths(VIDEO.tables[name], rows):
             if not root.storage.exists(path):
                 yield f"{name} points at {path}, which is not there"
             elif root.storage.read(path) != finished.storage.read(path):
@@ -83,10 +83,10 @@ def differences(names: frozenset[str], root: Any, finished: Any) -> Iterator[str
 
 def rubbish(root: Any) -> Iterator[str]:
     """What the clean-up leaves behind although nothing points at it."""
-    for orphan in list(orphans(root.storage, TABLES, 0)):
+    for orphan in list(orphans(root.storage, VIDEO.tables, 0)):
         root.storage.delete(orphan.path)
     forget_versions(root.storage, 0)
-    pointed_at = {path for table in TABLES.values() for path in _paths(table, root.tables.read(table))}
+    pointed_at = {path for table in VIDEO.tables.values() for path in _paths(table, root.tables.read(table))}
     for path in sorted({found.path for found in root.storage.walk(MEDIA)} ^ pointed_at):
         yield f"{path} is {'missing' if path in pointed_at else 'left over'} after the clean-up"
     for path in root.path.rglob("*.partial"):
@@ -100,9 +100,9 @@ def rubbish(root: Any) -> Iterator[str]:
 
 def _failures(root: Any) -> set[tuple[Any, ...]]:
     return {
-        (name, *(row[column] for column in (*TABLES[name].keys, "shard")), str(row["error"]))
+        (name, *(row[column] for column in (*VIDEO.tables[name].keys, "shard")), str(row["error"]))
         for name, rows in root.contents().items()
-        for row in rows.select([*TABLES[name].keys, "shard", "error"]).to_pylist()
+        for row in rows.select([*VIDEO.tables[name].keys, "shard", "error"]).to_pylist()
         if row["error"] is not None
     }
 

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from curate_assets.config import CONFIG_FILE, ConfigError, parse_config, resolve_config
 from curate_assets.config_file import write_settings
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.calibration import calibrate
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import render_calibration
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.source_videos import SOURCE_VIDEOS
-from curate_assets.video.stages import plan_for
 from curate_cli.app import app
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import Manifests
@@ -72,7 +72,7 @@ def root(tmp_path: Path) -> Tables:
 
 def selected(tables: Tables) -> set[str]:
     """The clips that the selection keeps when it is made with the root's own configuration."""
-    plan = plan_for(frozenset({CLIP_SELECTION.name}), resolve_config(tables.storage), tables.storage.root)
+    plan = VIDEO.plan(frozenset({CLIP_SELECTION.name}), resolve_config(tables.storage), tables.storage.root)
     list(materialize(plan, Manifests(tables.storage).shards(), InProcessEngine()))
     return set(tables.read(CLIP_SELECTION, columns=["clip_id"], where="selected")["clip_id"].to_pylist())
 

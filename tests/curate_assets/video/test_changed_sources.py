@@ -3,11 +3,11 @@
 import pytest
 
 from curate_assets.config import validated
-from curate_assets.video.clip_files import CLIP_FILES, open_cutter
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.signals import SCAN
-from curate_assets.video.source_videos import PROBE, SOURCE_VIDEOS
-from curate_assets.video.stages import TABLES
+from curate_assets.video.assets.clip_files import CLIP_FILES, open_cutter
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS
+from curate_assets.video.graph import VIDEO
+from curate_assets.video.scan import SCAN
 from curate_resources.in_process import StageRunner
 from curate_resources.manifests import MANIFEST, Manifests, rows_of
 from curate_resources.plan import Plan
@@ -27,7 +27,7 @@ def replaced(media, tmp_path):
     Manifests(storage).add(str(path), "v", 1, 1 << 30)
     wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
     config = validated({"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}})
-    runner = StageRunner(Plan((PROBE, SCAN), wanted, {MANIFEST.name: MANIFEST, **TABLES}, config, storage.root))
+    runner = StageRunner(Plan((PROBE, SCAN), wanted, {MANIFEST.name: MANIFEST, **VIDEO.tables}, config, storage.root))
 
     def probed() -> Unit:
         unit = Unit("v-000000", str(path), {MANIFEST.name: rows_of(Manifests(storage).all())})

@@ -15,13 +15,13 @@ from curate_assets.config import CurationConfig
 from curate_assets.definitions import defs
 from curate_assets.query import run_query
 from curate_assets.runs import register_shards, run_assets
-from curate_assets.video.checks import CHECKS
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.shard_checks import Finding, Shard
-from curate_assets.video.signals import SHOT_SIGNALS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.shard_checks import Finding, Shard
+from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.graph import VIDEO
 from curate_resources.manifests import Manifests
 from curate_resources.plan import committed, remember
 from curate_resources.stage import Row, Table
@@ -83,8 +83,8 @@ def rejected(seed: int, share: float) -> tuple[Table, list[Row]]:
 
 def found(tables: Tables, shard: str) -> Mapping[str, Finding]:
     """What the checks that compare shards say of one."""
-    about = Shard(shard, tables, CONFIG)
-    return {check.name: check.judge(about) for check in CHECKS if check.name.endswith("_steady")}
+    about = Shard(shard, tables, CONFIG, VIDEO.units)
+    return {check.name: check.judge(about) for check in VIDEO.checks if check.name.endswith("_steady")}
 
 
 def test_an_ordinary_shard_passes_and_is_compared_with_the_others(tables: Tables) -> None:
@@ -125,11 +125,14 @@ def test_a_shard_without_others_or_with_few_rows_is_not_judged(tables: Tables, t
 def test_other_settings_are_not_compared(tables: Tables) -> None:
     materialized(tables, "new", shots(9, 0.2))
     other = CurationConfig.model_validate({"clips": {"transition_threshold": 0.9}})
-    (check,) = (check for check in CHECKS if check.name == "shot_lengths_steady")
-    assert check.judge(Shard("new", tables, other)).note.startswith("not judged: 0 other shards")
+    (check,) = (check for check in VIDEO.checks if check.name == "shot_lengths_steady")
+    assert check.judge(Shard("new", tables, other, VIDEO.units)).note.startswith("not judged: 0 other shards")
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.table.name}-{check.name}")
+OF_SHARDS = [check for check in VIDEO.checks if VIDEO.asset(check.table.name).partitioned]
+
+
+@pytest.mark.parametrize("check", OF_SHARDS, ids=lambda check: f"{check.table.name}-{check.name}")
 def test_the_rows_of_every_check_can_be_queried(finished, check) -> None:
     run_query(finished.storage, check.sql_of("a-000000"))
 
@@ -213,7 +216,7 @@ def test_no_single_file_fails_a_blocking_check(tmp_path: Path, new_root, footage
     root = new_root(folder)
     root.run()
     root.group()
-    shard = Shard(root.shards[0], root.tables, CONFIG)
+    shard = Shard(root.shards[0], root.tables, CONFIG, VIDEO.units)
     names = {row["video_id"]: Path(row["uri"]).name for row in shard.good(SOURCE_VIDEOS)}
     assert sorted((names[row["video_id"]], row["status"]) for row in shard.rows(CLIPS)) == [
         ("good.mp4", "ok"),
@@ -221,7 +224,7 @@ def test_no_single_file_fails_a_blocking_check(tmp_path: Path, new_root, footage
         ("podcast.mp4", "empty"),
     ]
     assert all(row["dropped"] and row["start_ns"] < row["end_ns"] for row in shard.rows(CLIPS) if row["dropped"])
-    wrong = {f"{check.table.name}: {check.name}": check.judge(shard).problems for check in CHECKS}
+    wrong = {f"{check.table.name}: {check.name}": check.judge(shard).problems for check in OF_SHARDS}
     assert {name: problems for name, problems in wrong.items() if problems} == {}
 
 
@@ -233,9 +236,9 @@ def test_what_is_wrong_with_one_video_blocks_nothing_and_names_its_file(tmp_path
     unit = [{**key(0), "vector": [0.5] + [0.0] * 15}]
     planted = (SOURCE_VIDEOS, [video]), (SHOT_SIGNALS, [{"video_id": "video", "frames": 9}]), (CLIPS, wrong)
     materialized(tables, "new", *planted, (CLIP_EMBEDDINGS, unit))
-    about = Shard("new", tables, CONFIG)
+    about = Shard("new", tables, CONFIG, VIDEO.units)
     for name in ("spans_inside_video", "spans_apart", "vectors_unit_length"):
-        (check,) = (check for check in CHECKS if check.name == name)
+        (check,) = (check for check in VIDEO.checks if check.name == name)
         (problem,) = check.judge(about).problems
         assert "/films/odd.mp4" in problem and not check.blocking, name
-    assert [check.table.name for check in CHECKS if check.blocking] == ["source_videos"]
+    assert [check.table.name for check in OF_SHARDS if check.blocking] == ["source_videos"]

@@ -7,18 +7,16 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.config import CurationConfig
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import (
-    DUPLICATE_GROUPS,
-    DUPLICATE_PAIRS,
-    MixedModels,
-    group_duplicates,
-    measure_pairs,
-)
-from curate_assets.video.embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.signals import MOTION_SIGNALS, SHOT_SIGNALS, STORYBOARDS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.selected_vectors import MixedModels
 from curate_resources.stage import Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables

@@ -12,13 +12,16 @@ import pytest
 
 from curate_assets.config import TrainingDatasetConfig
 from curate_assets.video import export
-from curate_assets.video.export import EXPORTED, export_dataset
-from curate_assets.video.training_dataset import TRAINING_DATASET, write_dataset
+from curate_assets.video.assets.training_dataset import TRAINING_DATASET, write_dataset
+from curate_assets.video.export import export_dataset
+from curate_assets.video.graph import VIDEO
 from curate_resources import object_stores
 from curate_resources.stored_object import StorageUnavailable
 from gpu_kernels.errors import UserError
 
 SMALL_TARS = TrainingDatasetConfig(min_seconds=0.1, tar_mib=1)
+
+EXPORTED = [asset.table for asset in VIDEO.assets if asset.exported]
 
 
 @pytest.fixture

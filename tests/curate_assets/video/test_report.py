@@ -13,11 +13,17 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video.captions import CAPTIONS
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.duplicates import DUPLICATE_GROUPS, DUPLICATE_PAIRS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.charts import histogram
 from curate_assets.video.report.contact_sheets import PICTURES, spread
 from curate_assets.video.report.contents import ReportContents, gather
@@ -25,9 +31,6 @@ from curate_assets.video.report.distributions import Distribution, Mark, distrib
 from curate_assets.video.report.funnel import funnel
 from curate_assets.video.report.page import render
 from curate_assets.video.report.sources import container_name
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.signals import MOTION_SIGNALS, STORYBOARDS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.stage import Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
@@ -36,6 +39,8 @@ from gpu_kernels.clips import SECOND
 EVIL = "<script>alert('name')</script>.mp4"
 PATH = "media/clips/one 0#1.mp4"
 CAPTION = "A dog & a <img src=x onerror=alert(1)> cat."
+
+REPORTED = tuple(VIDEO.tables.values())
 
 
 def swap(tables: Tables, table: Table, shard: str, rows: Sequence[Row]) -> None:
@@ -172,7 +177,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 @pytest.fixture(scope="module")
 def contents(tables: Tables) -> ReportContents:
-    return gather(tables, CurationConfig(), samples=0)
+    return gather(tables, CurationConfig(), samples=0, reported=REPORTED)
 
 
 def test_funnel_counts_and_accounts_for_every_loss(tables: Tables) -> None:
@@ -336,12 +341,12 @@ def test_page_is_escaped_closed_and_loads_nothing(contents: ReportContents) -> N
 
 
 def test_same_tables_give_the_same_bytes(tables: Tables, contents: ReportContents, tmp_path: Path) -> None:
-    assert render(gather(tables, CurationConfig(), samples=0)) == render(contents)
+    assert render(gather(tables, CurationConfig(), samples=0, reported=REPORTED)) == render(contents)
     # Shards that were written in another order, to other versions of the tables, and rewritten: the same page.
     turned = {table: dict(reversed(list(shards.items()))) for table, shards in {**CURATED, **DELIVERED}.items()}
     root = tables.storage.root
-    one = render(gather(write(tmp_path / "x" / "r", CURATED, DELIVERED), CurationConfig(), 0))
-    two = render(gather(write(tmp_path / "y" / "r", turned, {CLIPS: CURATED[CLIPS]}), CurationConfig(), 0))
+    one = render(gather(write(tmp_path / "x" / "r", CURATED, DELIVERED), CurationConfig(), 0, REPORTED))
+    two = render(gather(write(tmp_path / "y" / "r", turned, {CLIPS: CURATED[CLIPS]}), CurationConfig(), 0, REPORTED))
     assert root not in one
     assert one.replace(str(tmp_path / "x"), "") == two.replace(str(tmp_path / "y"), "")
 
@@ -349,7 +354,7 @@ def test_same_tables_give_the_same_bytes(tables: Tables, contents: ReportContent
 @pytest.mark.parametrize("written", [0, 1, 2, 5, 7])
 def test_page_of_a_library_that_is_not_finished(written: int, tmp_path: Path) -> None:
     parts = dict(list({**CURATED, **DELIVERED}.items())[:written])
-    page = render(gather(write(tmp_path, parts), CurationConfig(), None))
+    page = render(gather(write(tmp_path, parts), CurationConfig(), None, REPORTED))
     named = ("source_videos", "clip_selection", "duplicate_groups", "clip_files", "captions")
     absent = [name for name in named if name not in {table.name for table in parts}]
     for name in named:
@@ -359,7 +364,7 @@ def test_page_of_a_library_that_is_not_finished(written: int, tmp_path: Path) ->
 
 def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
     config = validated({"duplicate_groups": {"min_similarity": 0.99}, "clip_selection": {"short_side_min": 720}})
-    found = {each.title: each for each in gather(tables, config, None).distributions}
+    found = {each.title: each for each in gather(tables, config, None, REPORTED).distributions}
     assert found["Short side"].marks == (Mark(720, "min"),)
     assert found["Similarity of pairs"].marks == (Mark(0.99, "similar enough from"),)
     assert counts(found["Similarity of pairs"]) == [0, 1]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video import signals, source_videos
-from curate_assets.video.signals import SCAN
-from curate_assets.video.source_videos import PROBE
-from curate_assets.video.stages import TABLES
+from curate_assets.video.assets import source_videos, storyboards
+from curate_assets.video.assets.source_videos import PROBE
+from curate_assets.video.graph import VIDEO
+from curate_assets.video.scan import SCAN
 from curate_resources.in_process import StageRunner
 from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Plan
@@ -44,7 +44,7 @@ class Scans:
     """Scans of one file, whole and in segments."""
 
     def __init__(self, path: Path, root: Path, config: CurationConfig) -> None:
-        tables = {MANIFEST.name: MANIFEST, **TABLES}
+        tables = {MANIFEST.name: MANIFEST, **VIDEO.tables}
         wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
         self.plan = Plan((PROBE, SCAN), wanted, tables, config, str(root))
         self.runner = StageRunner(self.plan)
@@ -79,8 +79,8 @@ class Scans:
 def scans(tmp_path, media, monkeypatch):
     monkeypatch.setattr(segments, "SEGMENT_FRAMES", _SEGMENT)
     monkeypatch.setattr(source_videos, "SEGMENT_FRAMES", _SEGMENT)
-    assert SEGMENT_FRAMES % signals.PACK_FRAMES == signals.PACK_FRAMES % CHUNK_FRAMES == 0
-    monkeypatch.setattr(signals, "PACK_FRAMES", _SEGMENT)
+    assert SEGMENT_FRAMES % storyboards.PACK_FRAMES == storyboards.PACK_FRAMES % CHUNK_FRAMES == 0
+    monkeypatch.setattr(storyboards, "PACK_FRAMES", _SEGMENT)
 
     def of(path: Path, **config: Any) -> Scans:
         return Scans(path, tmp_path / "root", validated(config))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from curate_assets.config import CurationConfig, validated
-from curate_assets.video.duplicates import DUPLICATE_GROUPS, group_duplicates
-from curate_assets.video.stages import CURATION_STAGES, DELIVERY_STAGES, TABLES, plan_for
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+from curate_assets.video.graph import VIDEO
 from curate_resources.content import content_of
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import MANIFEST, Manifests
@@ -34,8 +34,8 @@ CONFIG: dict[str, Any] = {
     "clip_files": {"preset": "ultrafast"},
 }
 
-_CURATION = frozenset(table.name for stage in CURATION_STAGES for table in stage.writes)
-_CUTTING = frozenset(table.name for table in DELIVERY_STAGES[-1].writes)
+_CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
+_CUTTING = frozenset(table.name for table in VIDEO.phases[1].stages[-1].writes)
 _PER_VIDEO = ("shot_signals", "motion_signals")
 _PER_CLIP = ("motion_scores", "clip_embeddings", "clip_selection")
 
@@ -138,14 +138,14 @@ def _left_behind(before: set[int]) -> list[str]:
 def _curate(storage: Storage, config: CurationConfig, engine: _Observed) -> None:
     """Everything up to the clip files. No pairs are measured: mutants are near-duplicates, and each is to be cut."""
     shards, tables = Manifests(storage).shards(), Tables(storage)
-    list(materialize(plan_for(_CURATION, config, storage.root), shards, engine))
+    list(materialize(VIDEO.plan(_CURATION, config, storage.root), shards, engine))
     tables.replace(DUPLICATE_GROUPS, group_duplicates(tables, config.duplicate_groups))
-    list(materialize(plan_for(_CUTTING, config, storage.root), shards, engine))
+    list(materialize(VIDEO.plan(_CUTTING, config, storage.root), shards, engine))
 
 
 def _judged(tables: Tables, outcomes: dict[str, Outcome], config: CurationConfig) -> list[str]:
     """Fill in what became of each file, and say where that is not as promised."""
-    rows = {name: tables.read(table).to_pylist() for name, table in TABLES.items() if name != MANIFEST.name}
+    rows = {name: tables.read(table).to_pylist() for name, table in VIDEO.tables.items() if name != MANIFEST.name}
     of_video: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}  # shards may hold the same file
     for name, table in rows.items():
         for row in table:
@@ -172,7 +172,7 @@ def _judged(tables: Tables, outcomes: dict[str, Outcome], config: CurationConfig
 
 
 def _conclude(outcome: Outcome, source: dict[str, Any], video: dict[str, list[dict[str, Any]]]) -> None:
-    everything = [source, *(row for name in TABLES for row in video.get(name, []))]
+    everything = [source, *(row for name in VIDEO.tables for row in video.get(name, []))]
     failed = [row["error"] for row in everything if row["status"] == "failed"]
     outcome.clips = sum(row["status"] == "ok" for row in video.get("clip_files", []))
     outcome.status = "failed" if failed else "ok" if outcome.clips else "empty"
@@ -219,7 +219,7 @@ def _breaches(
 def _leaked(storage: Storage, root: Path, canaries: set[str]) -> Iterator[str]:
     """Whatever of the canaries is in a row or a media file, and files that should not be there."""
     tables = Tables(storage)
-    for name, table in TABLES.items():
+    for name, table in VIDEO.tables.items():
         if name == MANIFEST.name:
             continue
         rows = tables.read(table).to_pylist()

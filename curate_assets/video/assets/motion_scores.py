@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIP_ID, CLIPS
-from curate_assets.video.signals import MOTION_SIGNALS
-from curate_assets.video.source_videos import VIDEO_ID
+from curate_assets.graph import Asset
+from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.motion import span_motion
@@ -80,3 +82,27 @@ SCORE_MOTION = Stage(
     writes=(MOTION_SCORES,),
     open=open_motion_scorer,
 )
+
+
+def _scores(shard: Shard) -> Problems:
+    return [
+        f"{shard.named(MOTION_SCORES, row)}: {name} is {row[name]}"
+        for row in shard.good(MOTION_SCORES)
+        for name in ("global_mean", "per_patch_min_256", "peak")
+        if not (np.isfinite(row[name]) and 0 <= row[name] <= 1)
+    ]
+
+
+CHECKS = (
+    Check(
+        MOTION_SCORES,
+        "scores_in_range",
+        "Scores are finite and between 0 and 1.",
+        nothing_wrong(_scores),
+        "select clip_id, global_mean, per_patch_min_256, peak from motion_scores "
+        "where shard = $shard and status = 'ok' and not "
+        "(global_mean between 0 and 1 and per_patch_min_256 between 0 and 1 and peak between 0 and 1)",
+    ),
+)
+
+ASSET = Asset(MOTION_SCORES, SCORE_MOTION, "clips", CHECKS, exported=True)

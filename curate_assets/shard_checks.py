@@ -8,10 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.config import CurationConfig
-from curate_assets.video.clips import CLIPS
-from curate_assets.video.source_videos import SOURCE_VIDEOS
 from curate_resources.history import History, Record
-from curate_resources.stage import Table
+from curate_resources.stage import Table, UnitTable
 from curate_resources.tables import Tables, quoted
 
 Rows = list[dict[str, Any]]
@@ -23,11 +21,17 @@ _LOOKED_AT = 8
 
 @dataclass(frozen=True)
 class Shard:
-    """The stored rows of one shard, as checks read them, and what the history knows of others."""
+    """The stored rows of one shard, as checks read them, and what the history knows of others.
+
+    Attributes:
+        key: the shard; `ALL_SHARDS` for the rows of all of them.
+        units: the table of what is curated, by which rows are named.
+    """
 
     key: str
     tables: Tables
     config: CurationConfig
+    units: UnitTable
     _stored: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
     _read: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
 
@@ -42,19 +46,15 @@ class Shard:
         return [row for row in self.rows(table) if row["status"] == "ok"]
 
     @cached_property
-    def clips(self) -> dict[str, dict[str, Any]]:
-        """Clips by id."""
-        return {row["clip_id"]: row for row in self.good(CLIPS)}
+    def _places(self) -> dict[str, str]:
+        rows = reversed(self.rows(self.units.table))
+        return {row[self.units.id]: row[self.units.place] for row in rows if row[self.units.id]}
 
-    @cached_property
-    def _files(self) -> dict[str, str]:
-        return {row["video_id"]: row["uri"] for row in reversed(self.rows(SOURCE_VIDEOS)) if row["video_id"]}
-
-    def named(self, row: Mapping[str, Any]) -> str:
+    def named(self, table: Table, row: Mapping[str, Any]) -> str:
         """What a row is about: its file, and the clip where it is of one; its ids where the file is not known."""
-        video = row.get("uri") or self._files.get(row.get("video_id") or "") or row.get("video_id")
-        names = [video, row.get("clip_id")] if video else [row.get("clip_a"), row.get("clip_b")]
-        return ", ".join(name for name in names if name) or row["slot"]
+        names = [row.get(name) for name in table.links if name not in (self.units.place, self.units.id)]
+        unit = row.get(self.units.place) or self._places.get(row.get(self.units.id) or "") or row.get(self.units.id)
+        return ", ".join(name for name in (unit, *names) if name and isinstance(name, str)) or row["slot"]
 
     def measures(self, table: Table) -> Mapping[str, list[float]]:
         """The table's measures."""
@@ -71,7 +71,7 @@ class Shard:
 
     def _table(self, table: Table) -> pa.Table:
         if table.name not in self._stored:
-            self._stored[table.name] = self.tables.read(table, self.key)
+            self._stored[table.name] = self.tables.read(table, self.key or None)
         return self._stored[table.name]
 
 

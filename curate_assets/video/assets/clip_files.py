@@ -8,11 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.video.clips import CLIP_ID, CLIPS
-from curate_assets.video.duplicates import GROUPED, kept_clips
-from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
+from curate_assets.contact_sheet import contact_sheet, spread
+from curate_assets.graph import Asset
+from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
+from curate_resources.tables import Tables
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
 from gpu_kernels.spans import Span
@@ -104,3 +108,43 @@ CUT = Stage(
     heavy=True,
     eligible=kept_clips,
 )
+
+
+_CUT_AGAIN = "`curate materialize --select clip_files --force` for its shard makes it again"
+
+
+def _files(shard: Shard) -> Problems:
+    found: Problems = []
+    clips = {row["clip_id"]: row for row in shard.good(CLIPS)}
+    for row in shard.good(CLIP_FILES):
+        clip = clips.get(row["clip_id"])
+        if clip is None:
+            found.append(
+                f"{shard.named(CLIP_FILES, row)}: there is no such clip any more: materialize clip_files again"
+            )
+        elif row["frames"] != clip["end_frame"] - clip["start_frame"]:
+            found.append(f"{shard.named(CLIP_FILES, row)}: {row['frames']} frames, its span has another number")
+        elif shard.tables.storage.size(row["path"]) != row["bytes"]:
+            found.append(f"{shard.named(CLIP_FILES, row)}: {row['path']} is gone or has another size: {_CUT_AGAIN}")
+    return found
+
+
+CHECKS = (
+    Check(
+        CLIP_FILES,
+        "files_match_spans",
+        "Files are there, with as many frames as their spans.",
+        nothing_wrong(_files),
+        "select f.clip_id, f.path, f.bytes, f.frames, c.end_frame - c.start_frame as span from clip_files f "
+        "left join clips c using (shard, clip_id) where f.shard = $shard and f.status = 'ok'",
+    ),
+)
+
+
+def preview(tables: Tables, shard: str) -> str | None:
+    """A contact sheet of the clips' thumbnails."""
+    stored = tables.read(CLIP_FILES, shard, ["thumbnail"], "status = 'ok'")["thumbnail"].to_pylist()
+    return contact_sheet(f"{CLIP_FILES.name} of {shard}", (lambda jpeg=jpeg: jpeg for jpeg in spread(stored)))
+
+
+ASSET = Asset(CLIP_FILES, CUT, "delivery", CHECKS, preview=preview, exported=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_assets.graph import Asset
+from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_resources.content import Content
 from curate_resources.local_copies import hashed_copy, local_copy
 from curate_resources.manifests import MANIFEST
@@ -141,3 +143,20 @@ def opened(row: Row) -> AbstractContextManager[str]:
 
 
 PROBE = Stage(name="probe", item=MANIFEST.name, reads=(), writes=(SOURCE_VIDEOS,), open=open_prober, heavy=True)
+
+
+def _incomplete(shard: Shard) -> Problems:
+    return [f"{row['uri']} is incomplete: fetch it again" for row in shard.good(SOURCE_VIDEOS) if row["incomplete"]]
+
+
+CHECKS = (
+    Check(
+        SOURCE_VIDEOS,
+        "files_complete",
+        "No file ends before it says that it does.",
+        nothing_wrong(_incomplete),
+        "select uri, bytes, duration_ns / 1e9 as seconds from source_videos where shard = $shard and incomplete",
+    ),
+)
+
+ASSET = Asset(SOURCE_VIDEOS, PROBE, "sources", CHECKS, exported=True)

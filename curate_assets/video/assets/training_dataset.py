@@ -14,15 +14,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.config import TrainingDatasetConfig
-from curate_assets.video.captions import CAPTIONS
-from curate_assets.video.clip_files import CLIP_FILES
-from curate_assets.video.clips import CLIP_ID, CLIPS
-from curate_assets.video.duplicates import DUPLICATE_GROUPS
-from curate_assets.video.motion import MOTION_SCORES
+from curate_assets.config import CurationConfig, TrainingDatasetConfig
+from curate_assets.gathered import Gathered, Made
+from curate_assets.graph import Asset
+from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.sample_tars import SampleTar, samples_digest
-from curate_assets.video.selection import CLIP_SELECTION
-from curate_assets.video.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_resources.plan import in_order
 from curate_resources.stage import Column, Row, Table
 from curate_resources.storage import Storage
@@ -379,3 +382,50 @@ def _left_out(file: Mapping[str, Any], reason: str, config: TrainingDatasetConfi
         "status": "empty",
         "fingerprint": _fingerprint(config, file["sha256"]),
     }
+
+
+def _made(tables: Tables, config: CurationConfig, _: str) -> Made:
+    written = write_dataset(tables, config.training_dataset)
+    return Made(
+        written.rows,
+        {
+            "dagster/row_count": written.samples,
+            "left_out": sum(part["status"].to_pylist().count("empty") for part in written.rows.values()),
+            "failures": len(written.lost),
+            "tars": written.tars,
+            "tars_already_there": written.resumed,
+            "bytes": written.bytes,
+            "manifest": written.manifest,
+        },
+    )
+
+
+def samples_in(tables: Tables) -> int | None:
+    """Samples of the training set; None if it was never made."""
+    if not tables.exists(TRAINING_DATASET.name):
+        return None
+    return tables.read(TRAINING_DATASET, columns=["status"], where="status = 'ok'").num_rows
+
+
+def _no_clip_lost(shard: Shard) -> Problems:
+    return [row["error"]["message"] for row in shard.rows(TRAINING_DATASET) if row["error"]]
+
+
+CHECKS = (
+    Check(
+        TRAINING_DATASET,
+        "no_clip_lost",
+        "The file of every clip that belongs into the set is there, as it was cut.",
+        nothing_wrong(_no_clip_lost),
+        "select clip_id, error.message as message from training_dataset where status = 'failed'",
+    ),
+)
+
+GATHER = Gathered(
+    TRAINING_DATASET,
+    _made,
+    (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION),
+    kinds=frozenset({"webdataset", "lance"}),
+)
+
+ASSET = Asset(TRAINING_DATASET, GATHER, "delivery", CHECKS, exported=True, published=True)

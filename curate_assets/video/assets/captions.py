@@ -5,11 +5,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_assets.drift import too_few
+from curate_assets.graph import Asset
+from curate_assets.shard_checks import Check, Finding, Shard
 from curate_assets.stage_resources import model_needs
-from curate_assets.video.clips import CLIP_ID, CLIPS
-from curate_assets.video.duplicates import GROUPED, kept_clips
-from curate_assets.video.signals import STORYBOARDS
-from curate_assets.video.source_videos import VIDEO_ID
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
+from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Column, Needs, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
@@ -120,3 +123,27 @@ CAPTION = Stage(
     needs_of=caption_needs,
     eligible=kept_clips,
 )
+
+
+def _captions(shard: Shard) -> Finding:
+    asked = [row for row in shard.rows(CAPTIONS) if row["caption_status"] != "skipped"]
+    if note := too_few(shard, len(asked), "windows"):
+        return Finding([], note=note)
+    failed = [row for row in asked if row["status"] == "failed" or row["caption_status"] == "blocked"]
+    share, limit = len(failed) / len(asked), shard.config.checks.max_uncaptioned_share
+    said = f"{len(failed)} of {len(asked)} windows have no caption: {share:.1%}, more than {limit:.1%}"
+    return Finding([said] if share > limit else [], {"uncaptioned_share": share})
+
+
+CHECKS = (
+    Check(
+        CAPTIONS,
+        "captions_there",
+        "Windows that were refused a caption, or failed to get one, are within checks.max_uncaptioned_share.",
+        _captions,
+        'select clip_id, "window", caption_status, error.message as message from captions '
+        "where shard = $shard and (status = 'failed' or caption_status = 'blocked') order by clip_id",
+    ),
+)
+
+ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, exported=True)

@@ -1,0 +1,1 @@
+"""The assets of the video graph: one module each, by its name."""

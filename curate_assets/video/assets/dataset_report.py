@@ -1,0 +1,96 @@
+"""`dataset_report`: the page on the dataset as it stands."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curate_assets.config import CurationConfig
+from curate_assets.gathered import Gathered, Made, Markdown, StoredPath
+from curate_assets.graph import Asset
+from curate_assets.video.assets import clip_files
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.training_dataset import TRAINING_DATASET, samples_in
+from curate_assets.video.report.charts import histogram, standalone
+from curate_assets.video.report.contents import ReportContents, gather
+from curate_assets.video.report.funnel_markdown import funnel_markdown
+from curate_assets.video.report.page import render
+from curate_resources.stage import Table
+from curate_resources.tables import Tables
+
+REPORT_PATH = "reports/dataset.html"
+
+DATASET_REPORT = Table(
+    name="dataset_report",
+    grain="page",
+    keys=(),
+    columns=(),
+    description=(
+        "One HTML page on the dataset as it stands: the funnel, distributions, kept and rejected clips by reason, "
+        "duplicate groups side by side, failures."
+    ),
+)
+"""Not a stored table: the page is all there is."""
+
+_SHOWN_SHARDS = 4
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report: where it is, what it says, and its distributions by title, as SVG documents."""
+
+    uri: str
+    contents: ReportContents
+    charts: dict[str, str]
+
+
+def write_report(tables: Tables, config: CurationConfig, reported: Sequence[Table]) -> Report:
+    """Write the report of the tables as they stand.
+
+    Args:
+        reported: the tables whose failures are listed.
+    """
+    contents = gather(tables, config, samples_in(tables), reported)
+    tables.storage.write(REPORT_PATH, render(contents).encode())
+    charts = {each.title: standalone(histogram(each), 420) for each in contents.distributions if each.bars}
+    return Report(tables.storage.uri(REPORT_PATH), contents, charts)
+
+
+def asset(reported: Sequence[Table]) -> Asset:
+    """The asset, of a graph with these tables."""
+
+    def made(tables: Tables, config: CurationConfig, _: str) -> Made:
+        report = write_report(tables, config, reported)
+        steps = report.contents.funnel
+        charts = [f"**{title}**\n\n{_image(title, svg)}" for title, svg in report.charts.items()]
+        return Made(
+            metadata={
+                "report": StoredPath(report.uri),
+                "funnel": Markdown(funnel_markdown(steps)),
+                "distributions": Markdown("\n\n".join(charts)),
+                "kept_clips": Markdown(_kept_clips(tables)),
+                **{step.name.replace(" ", "_"): step.count for step in steps if step.count is not None},
+            }
+        )
+
+    gather = Gathered(
+        DATASET_REPORT,
+        made,
+        (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION, TRAINING_DATASET),
+        stored=False,
+        kinds=frozenset({"html"}),
+    )
+    return Asset(DATASET_REPORT, gather, "delivery", published=True)
+
+
+def _image(title: str, svg: str) -> str:
+    return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def _kept_clips(tables: Tables) -> str:
+    """One contact sheet per shard, of the first few."""
+    shards = tables.shards(CLIP_FILES) if tables.exists(CLIP_FILES.name) else []
+    sheets = [clip_files.preview(tables, shard) for shard in shards[:_SHOWN_SHARDS]]
+    return "\n\n".join(sheet for sheet in sheets if sheet) or "no clip files yet"
