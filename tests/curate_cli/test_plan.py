@@ -7,6 +7,7 @@ import pytest
 from curate_assets import outlook as looking
 from curate_assets.config import validated
 from curate_assets.outlook import AssetOutlook, Outlook
+from curate_assets.video.graph import VIDEO
 from curate_cli.commands.plan import _print_ahead
 from curate_resources.gone import Gone
 
@@ -97,8 +98,8 @@ def test_the_start_of_ray_counts_where_a_run_starts_it(monkeypatch, engine, comp
     heavy = replace(IDLE, name="clip_embeddings", compute=compute, maybe=maybe)
     light = replace(IDLE, name="clip_selection", compute=100)
     config = validated({"engine": engine})
-    assert tuple(looking._starts_ray(config, [heavy, light], each) for each in (False, True)) == starts
-    assert not looking._starts_ray(config, [light], True)
+    assert tuple(looking._starts_ray(VIDEO, config, [heavy, light], each) for each in (False, True)) == starts
+    assert not looking._starts_ray(VIDEO, config, [light], True)
 
 
 def test_only_the_first_causes_are_named(capsys, monkeypatch):
