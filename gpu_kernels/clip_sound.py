@@ -12,6 +12,7 @@ import numpy as np
 
 from gpu_kernels.clip_muxing import ClipFile
 from gpu_kernels.containers import open_media
+from gpu_kernels.file_ends import lacks_index
 from gpu_kernels.sandbox import Send
 from gpu_kernels.spans import Span
 from gpu_kernels.streams import sound_stream, video_stream
@@ -141,6 +142,8 @@ def _sought(container: "InputContainer", stream: "AudioStream", span: Span) -> b
     target = span.start - 2 * _EARLIER
     if target * 1_000_000 <= (container.start_time or 0):
         return True
+    if lacks_index(container.name.removeprefix("file:")):
+        return False
     try:
         container.seek(int(target * 1_000_000))
         first = next(_packets(container, stream), None)

@@ -124,8 +124,6 @@ def open_media(path: str) -> "InputContainer":
 
 def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = SEGMENT_FRAMES) -> None:
     """Sandboxed operation: one message with the facts; decodes one frame, reads every packet header."""
-    import av.error
-
     with open_media(path) as container:
         streams = video_streams(container)
         stream = streams[0]
@@ -136,17 +134,12 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         times = StreamTimes(container, stream)
         incomplete = is_cut_short(path)
         frame = None
-        try:
-            for timed in on_one_clock(container, _packets(container, stream, times)):
-                if times.packets % 1000 == 0:
-                    send({"kind": "progress"})
-                times.add(timed)
-                if frame is None:
-                    frame = _first_frame(context, timed.packet)
-        except av.error.MemoryError:
-            raise
-        except av.FFmpegError:
-            incomplete = True  # it ends within a packet; what was read before counts
+        for timed in on_one_clock(container, _packets(container, stream, times)):
+            if times.packets % 1000 == 0:
+                send({"kind": "progress"})
+            times.add(timed)
+            if frame is None:
+                frame = _first_frame(context, timed.packet)
         if frame is None and times.packets:
             frame = _first_frame(context, None)
         if frame is None:
@@ -160,7 +153,7 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
         segments = pts[segment_frames::segment_frames] if times.each_has_its_own() else pts[:0]
         stated = stream.guessed_rate or Fraction(25)
         raw = times.without()
-        average = stated if raw else stream.average_rate or stated
+        average = stated if raw else times.average_rate(stream.average_rate or stated, incomplete)
         real = stated if raw else stream.base_rate or stated
         first_pts_ns = int(pts[0] * tick * NANOSECONDS)
         if not (first_pts_ns >= -LAST_NS and int(pts[-1] * tick * NANOSECONDS) <= LAST_NS):
@@ -203,11 +196,18 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
 
 def _packets(container: "InputContainer", stream: "VideoStream", times: StreamTimes) -> "Iterator[av.Packet[Any]]":
     """The packets of the stream; those of the others only show how far the file goes."""
-    for packet in container.demux():
-        if packet.size:
-            times.pass_by(packet)
-            if packet.stream.index == stream.index:
-                yield packet
+    import av.error
+
+    try:
+        for packet in container.demux():
+            if packet.size:
+                times.pass_by(packet)
+                if packet.stream.index == stream.index:
+                    yield packet
+    except av.error.MemoryError:
+        raise
+    except av.FFmpegError:
+        times.broken_off = True  # it ends within a packet; what was read before counts
 
 
 def _first_frame(context: "VideoCodecContext", packet: "av.Packet[Any] | None") -> "VideoFrame | None":

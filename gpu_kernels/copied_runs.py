@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from gpu_kernels.bitstream import Bitstream
@@ -132,6 +133,8 @@ def access_units(
     shown.sort()
     if not units or not units[0].entry:
         raise MediaError("no keyframe that stands by itself is before the span")
+    if stream.codec_context.reorder_depth and all(unit.pts < later.pts for unit, later in pairwise(units)):
+        raise MediaError("its times are in the order of decoding")
     if len(set(shown)) != span.frames or len(shown) != span.frames:
         raise MediaError(f"{len(shown)} packets have times within the span of {span.frames} frames")
     if int(shown[0] * tick * NANOSECONDS) != span.start_ns:

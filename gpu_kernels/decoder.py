@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from gpu_kernels.containers import NANOSECONDS
+from gpu_kernels.file_ends import lacks_index
 from gpu_kernels.sandbox import DecodingLimits, MediaError
 from gpu_kernels.segments import Segment
 from gpu_kernels.timeline import on_one_clock
@@ -32,7 +33,7 @@ class Decoder:
     Attributes:
         count: frames so far.
         errors, damaged: packets that could not be decoded, frames that are marked as damaged.
-        guessed: whether a frame had no usable time of its own.
+        guessed: whether a frame had no usable time of its own. A decoder that begins elsewhere may give it another one.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Decoder:
                 raise MediaError(f"{frame.width}x{frame.height} pixels are more than limits.max_pixels allows")
             expected = 0 if last is None else last + period_ns
             pts_ns = expected if stamp is None else int(stamp * self._tick)
-            self.guessed |= stamp is None or (last is not None and pts_ns <= last)
+            moved = frame.pts is not None and stamp != frame.pts
+            self.guessed |= stamp is None or moved or (last is not None and pts_ns <= last)
             if last is not None and pts_ns <= last:
                 pts_ns = last + 1  # broken timestamps: keep the order, stay as near as possible
             last = pts_ns
@@ -79,7 +81,9 @@ class Decoder:
         """Frames and their presentation times in ticks; None where the file has none."""
         codec, stamps = self.stream.codec_context, _Stamps()
         for timed in on_one_clock(self.container, self._packets()):
-            if timed.anew:  # what comes first may refer to frames of another recording: it is not decoded with these
+            # What comes first may refer to frames of another recording: it is not decoded with these. Where a clock
+            # jumps between keyframes, it is the same recording.
+            if timed.anew and timed.packet.is_keyframe:
                 yield from stamps.of(self._from_decoder(None), 0)
                 codec.flush_buffers()
                 stamps = _Stamps()
@@ -118,11 +122,13 @@ class _Stamps:
 
     Frames leave a decoder in presentation order, so each has the earliest time of the packets that are in it. A frame's
     own time is that of its packet; it is believed once times are seen not to be in decoding order: some files have no
-    others.
+    others. Where only some packets have times, the frames of the others have none.
     """
 
     def __init__(self) -> None:
         self._waiting: list[int] = []
+        self._without = 0
+        """Packets that are in the decoder and have no time."""
         self._latest: int | None = None
         self._depth = 0
         self._are_presentation_times = False
@@ -130,7 +136,10 @@ class _Stamps:
     def add(self, packet: "Packet[VideoStream]") -> None:
         """The next packet that the decoder gets."""
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or packet.is_discard:
+        if packet.is_discard:
+            return
+        if stamp is None:
+            self._without += 1
             return
         if self._latest is not None and stamp < self._latest:
             self._are_presentation_times = True
@@ -146,6 +155,9 @@ class _Stamps:
             yield self._of(frame.pts), frame
 
     def _of(self, own: int | None) -> int | None:
+        if own is None and self._without:
+            self._without -= 1
+            return None
         earliest = self._waiting[0] if self._waiting else None
         if own is None or (earliest is not None and not self._are_presentation_times):
             return heappop(self._waiting) if self._waiting else None
@@ -162,6 +174,8 @@ def seek_before(container: "InputContainer", stream: "VideoStream", pts_ns: int)
     """
     import av.error
 
+    if lacks_index(container.name.removeprefix("file:")):
+        raise MediaError("without its index, MXF gives wrong times")
     tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
     back_ns = NANOSECONDS  # some containers look for decoding times, which are earlier
     while back_ns <= _FARTHEST_BACK_NS:

@@ -14,6 +14,11 @@ _TS_PACKETS = (188, 192, 204)
 
 _SYNC = 0x47
 
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_OGG_PAGE = 27 + 255 + 255 * 255
+_MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
+
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = 0x18538067
 
@@ -29,11 +34,50 @@ def is_cut_short(path: str) -> bool:
             return _boxes_end(file, size) > size
         if head[:4] == _EBML:
             return _segment_end(head) > size
+        if head[:16] == _ASF:
+            return _asf_end(head) > size
+        if head[:4] == b"OggS":
+            return _ogg_end(file, size) > size
     for length in _TS_PACKETS:
         starts = head[4 if length == 192 else 0 :: length]
         if len(starts) > 4 and set(starts) == {_SYNC}:
             return size % length != 0
     return False
+
+
+def lacks_index(path: str) -> bool:
+    """Whether the file is in MXF and does not end with where its parts are, so that seeking leads to wrong times."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        if size < 20 or file.read(4) != _MXF_INDEX[:4]:
+            return False
+        file.seek(size - 4)
+        (length,) = struct.unpack(">I", file.read(4))
+        file.seek(max(0, size - length))
+        return file.read(16) != _MXF_INDEX
+
+
+def _asf_end(head: bytes) -> int:
+    """How long an ASF file says that it is; 0 for one that was recorded live."""
+    at = head.find(_ASF_PROPERTIES)
+    if at < 0 or at + 92 > len(head):
+        return 0
+    (size,) = struct.unpack_from("<Q", head, at + 40)
+    (flags,) = struct.unpack_from("<I", head, at + 88)
+    return 0 if flags & 1 else size
+
+
+def _ogg_end(file: BinaryIO, size: int) -> int:
+    """Where an Ogg file's last page ends."""
+    file.seek(max(0, size - _OGG_PAGE))
+    tail = file.read(_OGG_PAGE)
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return 0
+    segments = tail[at + 26] if at + 26 < len(tail) else 0
+    sizes = tail[at + 27 : at + 27 + segments]
+    missing = 27 + segments + sum(sizes) - (len(tail) - at)
+    return size + missing
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:

@@ -21,6 +21,21 @@ _SHORT_BY = Fraction(1, 50)
 _SHORT_BY_SECONDS = Fraction(1)
 """A file that ends earlier than it states, by this share of its duration and this time, is not all there."""
 
+_STATE_DURATIONS_OF_STREAMS = ("mov,mp4,m4a,3gp,3g2,mj2", "avi", "mxf")
+_STATE_DURATIONS = (*_STATE_DURATIONS_OF_STREAMS, "matroska,webm", "asf")
+"""Containers that state how long they are. Of others, FFmpeg reckons it from what it finds at the end of the file, or
+from the bit rate."""
+
+_STATE_ENDS = (*_STATE_DURATIONS, "flv")
+"""In FLV that is often left out, and FFmpeg then takes the beginning of the last frame for the end."""
+
+_RATES_DIFFER = Fraction(3, 2)
+"""From here on, a stated rate is none: some clocks are taken for rates."""
+
+_USUAL_RATE = Fraction(25)
+_CLOCK_RATE = 1000
+"""Frames per second: where FFmpeg found nothing better than how often the clock ticks."""
+
 
 class StreamTimes:
     """Takes a stream's packets, and those of the other streams, and says what their times amount to.
@@ -29,12 +44,14 @@ class StreamTimes:
         packets: those that are to be shown.
         keyframes: among them.
         restarts: how often the file's clock starts again.
+        broken_off: whether reading ended in an error.
     """
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
         self._container, self._stream = container, stream
         self.tick = stream.time_base or Fraction(1, NANOSECONDS)
         self.packets = self.keyframes = self.restarts = 0
+        self.broken_off = False
         self._with_pts = 0
         self._times: list[int] = []
         self._last: tuple[int, int] | None = None
@@ -63,10 +80,12 @@ class StreamTimes:
 
     def ends_early(self) -> bool:
         """Whether there is less than the container states."""
-        if (stated := self._stated_end()) is None or not self._times:
+        if self.broken_off:
+            return True
+        if (stated := self._stated_ends()) is None or not self._times:
             return False
-        missing = stated - self._reach
-        return missing > max(_SHORT_BY_SECONDS, _SHORT_BY * stated)
+        missing = min(stated) - self._reach
+        return missing > max(_SHORT_BY_SECONDS, _SHORT_BY * min(stated))
 
     def pts(self) -> np.ndarray:
         """int64, increasing: the frames' times in ticks; [0] of a raw stream, which has none."""
@@ -82,35 +101,41 @@ class StreamTimes:
 
     def duration_ns(self, incomplete: bool) -> int:
         """From the first frame's time until the last one has been shown."""
-        rate = self._stream.guessed_rate or Fraction(25)
+        rate = self._stream.guessed_rate or _USUAL_RATE
+        rate = rate if rate < _CLOCK_RATE else _USUAL_RATE
         if not self._times or self._last is None:
             return int(self.packets / rate * NANOSECONDS)
         pts = self.pts()
         last, stated = self._last
         own = stated or (int(np.median(np.diff(pts))) if pts.size > 1 else round(1 / rate / self.tick))
         end = last + max(1, own)
+        if without := self.packets - len(self._times):  # some of these may come after it
+            by_count = int(pts[0]) + round(self.packets / rate / self.tick)
+            end = max(end, min(end + round(without / rate / self.tick), by_count))
         if not incomplete and not self.restarts:
             end = self._bounded(last, end)
         return int(min((end - int(pts[0])) * self.tick * NANOSECONDS, LAST_NS))
 
+    def average_rate(self, stated: Fraction, incomplete: bool) -> Fraction:
+        """Frames per second: what is stated, unless that is far from what there is."""
+        shown_ns = self.duration_ns(incomplete)
+        measured = Fraction(self.packets * NANOSECONDS, shown_ns) if shown_ns else stated
+        return stated if measured / _RATES_DIFFER <= stated <= measured * _RATES_DIFFER else measured
+
     def _bounded(self, last: int, end: int) -> int:
         """The end of the last frame, by what the stream and the container state of their ends."""
-        if self._stream.duration and not self._estimated():
+        if self._stream.duration and self._container.format.name in _STATE_DURATIONS_OF_STREAMS:
             stated = (self._stream.start_time or 0) + self._stream.duration
             end = stated if last < stated and (stated - last) * self.tick * NANOSECONDS <= LAST_NS else end
-        if (whole := self._stated_end()) is not None and last * self.tick < whole:
-            end = min(end, max(last + 1, round(whole / self.tick)))
+        whole = self._stated_ends() if self._container.format.name in _STATE_DURATIONS else None
+        if whole is not None and last * self.tick < max(whole):
+            end = min(end, max(last + 1, round(max(whole) / self.tick)))
         return end
 
-    def _stated_end(self) -> Fraction | None:
-        """When the container says that it ends, in seconds as in the file; None if it is a guess."""
-        if not self._container.duration or self._estimated():
+    def _stated_ends(self) -> list[Fraction] | None:
+        """When the container says that it ends, in seconds as in the file, however it counts; None if it is a guess."""
+        if not self._container.duration or self._container.format.name not in _STATE_ENDS:
             return None
-        return Fraction((self._container.start_time or 0) + self._container.duration, 1_000_000)
-
-    def _estimated(self) -> bool:
-        """Whether FFmpeg reckons durations from what it finds at both ends of the file, or from the bit rate."""
-        return self._container.format.name not in _STATE_DURATIONS
-
-
-_STATE_DURATIONS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "nut")
+        start, duration = self._container.start_time or 0, self._container.duration
+        # Some writers count from zero, others from where the file begins.
+        return [Fraction(end, 1_000_000) for end in (duration, start + duration) if end > start]

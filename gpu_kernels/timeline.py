@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 _BACK = Fraction(1, 5)
 """Seconds by which decoding times go back where a clock starts again; less is jitter."""
 
+_SOUND_BACK = Fraction(1, 20)
+"""Seconds by which the times of sound go back there: they are in order, and jitter is less."""
+
 _AHEAD = Fraction(10)
 """Seconds by which they go ahead where something was cut out, in formats that allow such jumps. FFmpeg's own figure."""
+
+_AHEAD_FRAMES = 3
+"""And so many times as long as a frame is shown: a time lapse is no series of cuts."""
 
 _NEAR = Fraction(1)
 """Seconds by which a part's sound may begin before, or end after, its pictures."""
@@ -93,7 +99,7 @@ class Follower:
         """What is added to the time of the next packet, in seconds."""
         if not self._epochs:
             return self.latest
-        went_back = self._last is not None and seconds < self._last - _BACK
+        went_back = self._last is not None and seconds < self._last - _SOUND_BACK
         if went_back or not self._epochs[self._at].holds(seconds):
             later = range(self._at + 1, len(self._epochs))
             self._at = next((index for index in later if self._epochs[index].holds(seconds)), self._at)
@@ -124,10 +130,10 @@ class _Clock:
             packet.pts = None
         stamp, anew = packet.dts, False
         if stamp is not None:
-            if self._is_stray(stamp, following):
+            if self._is_stray(stamp, following, packet):
                 packet.pts = packet.dts = None
                 return Timed(packet, False)
-            anew = not self._continues(stamp)
+            anew = not self._continues(stamp, packet) or self._overlaps(stamp, packet, following)
             if anew and self._end is not None:
                 self._shift = self._end - (packet.pts if packet.pts is not None else stamp)
             if anew or not self._epochs:
@@ -149,18 +155,30 @@ class _Clock:
     def epochs(self) -> list[Epoch]:
         return [Epoch(shift * self._tick, first * self._tick, last * self._tick) for shift, first, last in self._epochs]
 
-    def _continues(self, stamp: int) -> bool:
+    def _continues(self, stamp: int, packet: "Packet[Any]") -> bool:
         if self._last is None:
             return True
         step = (stamp - self._last) * self._tick
-        return step >= -_BACK and (step <= _AHEAD or not self._may_jump)
+        farthest = max(_AHEAD, _AHEAD_FRAMES * (packet.duration or 0) * self._tick)
+        return step >= -_BACK and (step <= farthest or not self._may_jump)
 
-    def _is_stray(self, stamp: int, following: "Packet[Any] | None") -> bool:
+    def _overlaps(self, stamp: int, packet: "Packet[Any]", following: "Packet[Any] | None") -> bool:
+        """Whether a recording begins here that starts a little before the one before it ends.
+
+        It begins with a keyframe that would be shown too early, and the packet after it is no later than the last one.
+        """
+        after = None if following is None else following.dts
+        if self._last is None or self._end is None or after is None or not packet.is_keyframe:
+            return False
+        shown = packet.pts if packet.pts is not None else stamp
+        return stamp < self._last and after <= self._last and shown + self._shift < self._end
+
+    def _is_stray(self, stamp: int, following: "Packet[Any] | None", packet: "Packet[Any]") -> bool:
         """Whether the packet after this one goes on where the one before it was."""
         after = None if following is None else following.dts
-        if self._last is None or after is None or not self._continues(after):
+        if self._last is None or after is None or not self._continues(after, packet):
             return False
-        return not self._continues(stamp) or (stamp - after) * self._tick > _BACK
+        return not self._continues(stamp, packet) or (stamp - after) * self._tick > _BACK
 
 
 def _with_next(packets: Iterable["Packet[Any]"]) -> Iterator[tuple["Packet[Any]", "Packet[Any] | None"]]:

@@ -125,3 +125,33 @@ def test_every_clip_has_its_own_frames_and_sound(
             wanted = sound[numbers[start] * 1920 : (numbers[end - 1] + 1) * 1920]
             assert len(heard) == pytest.approx(len(wanted), abs=0.08 * 48_000)
             assert abs(delay(heard, wanted)) < 0.03, f"{condition}: {start} to {end}"
+
+
+@pytest.mark.parametrize("method", ["copy", "encode"])
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("in_order.wmv", f"{X264} -an"),
+        ("in_order.mxf", f"{X264} -an"),
+        ("few_times.mpg", f"{X264} -c:a mp2"),
+        ("cut_off.mxf", "-c:v mpeg2video -q:v 3 -bf 2 -g 25 -an"),
+    ],
+)
+def test_times_that_lead_elsewhere_give_no_other_frames(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, codecs: str, method: str
+) -> None:
+    """Times in the order of decoding, times of some frames only, and times that are others after seeking."""
+    source = media.made(tmp_path / name, f"-t 3 -i {media('numbered.mkv')} {codecs}")
+    if name == "cut_off.mxf":
+        data = source.read_bytes()
+        source.write_bytes(data[: len(data) * 9 // 10])
+    parts = [part for part in read_scan(nursery, str(source), None, None) if isinstance(part, ScanChunk)]
+    times = np.concatenate([part.pts_ns for part in parts])
+    np.testing.assert_allclose(times - times[0], np.arange(len(times)) * 4e7, rtol=0, atol=2e6)
+    config = ClipFilesConfig.model_validate({"method": method, "preset": "ultrafast"})
+    for start, end in ((0, 24), (35, 66)):
+        cut_clip(nursery, str(source), str(tmp_path / "c.mp4"), Span(start, end, *times[[start, end]].tolist()), config)
+        with av.open(str(tmp_path / "c.mp4")) as opened:
+            frames = [(media.number(frame.to_ndarray(format="rgb24")), frame.time) for frame in opened.decode(video=0)]
+        assert [number for number, _ in frames] == list(range(start, end))
+        np.testing.assert_allclose([time for _, time in frames], np.arange(end - start) / 25, rtol=0, atol=0.002)

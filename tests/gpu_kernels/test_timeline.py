@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
+import av
 import numpy as np
 import pytest
 from av import Packet
@@ -46,8 +47,9 @@ def times_of(nursery: Nursery, path: Path) -> np.ndarray:
         ("vob", f"{MPEG2} -c:a mp2 -f vob", ""),
         ("mkv", f"{X264} -c:a aac", ""),
         ("ts", f"{X264} -c:a aac", "-output_ts_offset 100"),
+        ("ts", f"{X264} -c:a aac", "-output_ts_offset 5.96"),
     ],
-    ids=["ts", "mpeg2_ts", "vob", "mkv", "cut_out"],
+    ids=["ts", "mpeg2_ts", "vob", "mkv", "cut_out", "overlap"],
 )
 def test_times_go_on_where_the_clock_starts_again(
     nursery: Nursery, media: Any, tmp_path: Path, suffix: str, codecs: str, second: str
@@ -76,11 +78,12 @@ class _File:
         self.format = ContainerFormat(name, "r")
 
 
-def _packets(*dts: int | None) -> list[Any]:
+def _packets(*dts: int | None, duration: int = 1) -> list[Any]:
     packets: list[Any] = []
     for time in dts:
         packet = Packet(b"data")
-        packet.dts, packet.pts, packet.time_base, packet.duration = time, time, Fraction(1, 10), 1
+        packet.dts, packet.pts, packet.time_base, packet.duration = time, time, Fraction(1, 10), duration
+        packet.is_keyframe = True
         packets.append(packet)
     return packets
 
@@ -98,6 +101,37 @@ def test_pauses_stay_where_formats_allow_no_jumps() -> None:
     assert _on_one_clock("matroska", 0, 1, 500, 501) == [0, 1, 500, 501]
     assert _on_one_clock("mpegts", 0, 1, 500, 501) == [0, 1, 2, 3]
     assert _on_one_clock("mpegts", 0, 1, 50, 51) == [0, 1, 50, 51]
+
+
+def test_a_time_lapse_is_no_series_of_cuts() -> None:
+    packets = _packets(0, 600, 1200, 9000, duration=600)
+    assert [timed.packet.pts for timed in on_one_clock(cast(Any, _File("mpegts")), packets)] == [0, 600, 1200, 1800]
+
+
+def test_a_recording_that_overlaps_the_one_before_it_follows_it() -> None:
+    assert _on_one_clock("mpegts", 4, 5, 6, 5, 6, 7, 8) == [4, 5, 6, 7, 8, 9, 10]
+    assert _on_one_clock("mpegts", 4, 5, 6, 5, 7, 8) == [4, 5, 6, 5, 7, 8]  # jitter
+    apart = _packets(4, 5, 6, 5, 6, 7)
+    apart[3].is_keyframe = False
+    assert [timed.packet.pts for timed in on_one_clock(cast(Any, _File("mpegts")), apart)] == [4, 5, 6, 5, 6, 7]
+
+
+def test_no_frame_is_lost_where_a_clock_jumps_between_keyframes(nursery: Nursery, media: Any, tmp_path: Path) -> None:
+    """An encoder whose clock was set while it ran: the frames after it still refer to those before."""
+    source = media.made(tmp_path / "one.mp4", f"-t 2 -i {media('numbered.mkv')} -an {X264} -bf 0 -g 500")
+    data = b""
+    for part in range(2):
+        with av.open(str(source)) as opened, av.open(str(path := tmp_path / f"{part}.ts"), "w") as written:
+            stream = written.add_stream_from_template(opened.streams.video[0])
+            for number, packet in enumerate(opened.demux(video=0)):
+                if packet.size and number // 25 == part:
+                    packet.pts -= part * opened.streams.video[0].time_base.denominator
+                    packet.dts, packet.stream = packet.pts, stream
+                    written.mux(packet)
+        data += path.read_bytes()
+    (path := tmp_path / "jump.ts").write_bytes(data)
+    times = times_of(nursery, path)
+    np.testing.assert_allclose(times - times[0], np.arange(50) / 25, rtol=0, atol=0.002)
 
 
 def test_sound_goes_with_the_part_that_it_belongs_to() -> None:

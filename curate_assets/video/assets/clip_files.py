@@ -26,7 +26,7 @@ CLIP_FILES = Table(
     grain="clip",
     keys=("video_id", "clip_id"),
     sections=("clip_files",),
-    version="5",
+    version="6",
     media="media/clips",
     columns=(
         VIDEO_ID,

@@ -17,7 +17,7 @@ MOTION_SIGNALS = Table(
     name="motion_signals",
     grain="video",
     keys=("video_id",),
-    version="4",
+    version="5",
     sections=("motion_signals",),
     columns=(
         VIDEO_ID,

@@ -27,7 +27,7 @@ SOURCE_VIDEOS = Table(
     name="source_videos",
     grain="file",
     keys=("uri",),
-    version="5",
+    version="6",
     linked_by=("video_id",),
     identity=("video_id",),
     distinct="video_id",
@@ -65,7 +65,11 @@ SOURCE_VIDEOS = Table(
         ),
         Column("dynamic_range", pa.string(), "`sdr`, or the transfer of high dynamic range: `pq` or `hlg`"),
         Column("interlaced", pa.bool_(), "whether the first frame holds two fields"),
-        Column("average_rate", pa.float64(), "frames per second over the whole stream, as the container says"),
+        Column(
+            "average_rate",
+            pa.float64(),
+            "frames per second over the whole stream: as the container says, or counted where that is far off",
+        ),
         Column("real_rate", pa.float64(), "the lowest rate that represents all times exactly, as FFmpeg guesses it"),
         Column(
             "constant_rate",
