@@ -58,6 +58,8 @@ _READ_SCHEMA = pa.schema([field.with_type(pa.int64()) if field.name == "at" else
 _COMPACT_EVERY = 256
 """Versions: each lists all fragments, so many small ones make every append dearer."""
 
+_NOT_NOW = ("conflict", "(os error 28)")
+"""In errors of joining files: another process does it; the disk is full."""
 _ROWS_PER_FRAGMENT = 1 << 16
 _READERS_AGE = timedelta(hours=1)
 
@@ -165,16 +167,23 @@ class History:
         return self.index().last(table, count, shard)
 
     def compact(self, older_than: timedelta, delete_unverified: bool = False) -> int:
-        """Make one file of many small ones, and drop versions of that age; returns bytes freed."""
+        """Drop versions of that age, and make one file of many small ones, unless another process does so or there is
+        no room for it; returns bytes freed."""
         dataset = self._open()
         if dataset is None:
             return 0
+
+        def freed() -> int:
+            cleaned = dataset.cleanup_old_versions(older_than=older_than, delete_unverified=delete_unverified)
+            return cleaned.bytes_removed
+
+        before = freed()
         try:
             dataset.optimize.compact_files(target_rows_per_fragment=_ROWS_PER_FRAGMENT)
         except OSError as error:
-            if "conflict" not in str(error).lower():
-                raise  # else another process compacts it now
-        return dataset.cleanup_old_versions(older_than=older_than, delete_unverified=delete_unverified).bytes_removed
+            if not any(said in str(error).lower() for said in _NOT_NOW):
+                raise
+        return before + freed()
 
     def _open(self) -> "lance.LanceDataset | None":
         import lance

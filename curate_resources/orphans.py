@@ -81,7 +81,7 @@ def forget_versions(storage: Storage, older_than_seconds: float, names: Collecti
     """
     store = Tables(storage)
     age = timedelta(seconds=older_than_seconds)
-    freed = History(storage).compact(age, delete_unverified=not older_than_seconds)
+    freed = 0
     for name in store.names():
         if names is None or name in names:
             freed += (
@@ -91,4 +91,4 @@ def forget_versions(storage: Storage, older_than_seconds: float, names: Collecti
                 )
                 .bytes_removed
             )
-    return freed
+    return freed + History(storage).compact(age, delete_unverified=not older_than_seconds)

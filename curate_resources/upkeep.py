@@ -39,10 +39,15 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
     """Compact and index these tables; remove their versions, and files of theirs that nothing points at, that are older
     than this. Tables that others brought are left to them."""
     store = Tables(storage)
+    names = [name for name in store.names() if name in tables]
+    found = list(orphans(storage, tables, older_than_seconds))
+    for orphan in found:
+        storage.delete(orphan.path)
+    # Before the rest, which needs room. What that replaces is too young to go.
+    freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds, names)
     compacted: list[str] = []
     indexed: list[str] = []
     busy: list[str] = []
-    names = [name for name in store.names() if name in tables]
     for name in names:
         try:
             if store.dataset(name).optimize.compact_files().fragments_removed:
@@ -53,10 +58,6 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
             if "conflict" not in str(error).lower():
                 raise
             busy.append(name)
-    found = list(orphans(storage, tables, older_than_seconds))
-    for orphan in found:
-        storage.delete(orphan.path)
-    freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds, names)
     return Upkeep(tuple(compacted), tuple(indexed), tuple(busy), len(found), freed)
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from datetime import timedelta
 
+import lance
 import pytest
 
 from curate_resources.history import History, Record
@@ -86,3 +87,16 @@ def test_it_is_no_table_and_no_orphan(history):
     assert list(orphans(history.storage, {}, 0)) == []
     assert forget_versions(history.storage, 0) > 0
     assert [record.rows for record in history.last("clips", 9)] == [4, 3, 2, 1, 0]
+
+
+def test_a_full_disk_is_relieved_and_not_asked_for_more(history, monkeypatch):
+    """Before, `curate clean` ended on a full disk before it had removed anything of the tables."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("LanceError(IO): No space left on device (os error 28)")
+
+    for number in range(3):
+        history.append(a_record("clips", f"a-{number:06d}", number))
+    monkeypatch.setattr(type(lance.dataset(history.uri).optimize), "compact_files", full)
+    assert forget_versions(history.storage, 0) > 0
+    assert len(history.last("clips", 10)) == 3
