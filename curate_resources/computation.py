@@ -12,6 +12,7 @@ from typing import Literal
 import pyarrow as pa
 
 from curate_resources.fingerprints import Key, fingerprint, holding, joined_on, keys_of, made_by, made_from
+from curate_resources.operating_errors import operating_error
 from curate_resources.plan import Plan
 from curate_resources.stage import Row, SegmentsDisagree, Stage, Work, Worker
 from curate_resources.stopwatch import Stopwatch
@@ -340,7 +341,7 @@ class Computation:
             "error": {
                 "stage": self._stage.name,
                 "type": type(error).__name__,
-                "message": str(error)[:_MESSAGE_LIMIT],
+                "message": _sentence(error)[:_MESSAGE_LIMIT],
                 "attempt": attempt,
             },
             "fingerprint": self._fingerprints[name][self.pending[position]],
@@ -372,3 +373,9 @@ def _workable(stage: Stage, unit: Unit) -> pa.Table:
         items = items.filter(pa.array(mask))
         mask = stage.eligible(items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
     return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
+
+
+def _sentence(error: Exception) -> str:
+    """What a row says of an error: of one of the system, what it is about and the remedy."""
+    known = operating_error(error) if isinstance(error, (OSError, MemoryError)) else None
+    return str(known or error)

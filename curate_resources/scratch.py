@@ -96,7 +96,7 @@ class Scratch:
                     fcntl.flock(file, fcntl.LOCK_UN)
                     fcntl.flock(file, fcntl.LOCK_EX)
                     if _is_at(file, path) and not _complete(path).exists():
-                        _fetch(uri, about, file)
+                        _fetch(uri, about, file, path)
                         if content is not None and content_of(str(path)).id != content.id:
                             raise SourceChanged.since_probed(shown(uri))
                         _complete(path).touch()
@@ -162,12 +162,15 @@ def _removed(path: Path) -> bool:
         os.close(file)
 
 
-def _fetch(uri: str, about: StoredObject, file: int) -> None:
+def _fetch(uri: str, about: StoredObject, file: int, path: Path) -> None:
     for start in range(0, about.bytes, _BLOCK):
         block = memoryview(read_range(uri, start, min(_BLOCK, about.bytes - start), about.version))
         written = 0
         while written < len(block):  # a disk that is nearly full takes a part, and says so only when it is asked again
-            written += os.pwrite(file, block[written:], start + written)
+            try:
+                written += os.pwrite(file, block[written:], start + written)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _complete(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Everything lives under one root, a folder or a bucket; this is the only module that opens its files."""
 
+import errno
 import os
 import tempfile
 import uuid
@@ -191,7 +192,12 @@ class Storage:
         # Object stores show an object when its upload is completed; gathering it first means that a failed block
         # uploads nothing.
         with tempfile.TemporaryFile() as spool:
-            yield spool
+            try:
+                yield spool
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+                    raise
+                raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error  # it has no name itself
             spool.seek(0)
             object_stores.write(uri, spool)
 

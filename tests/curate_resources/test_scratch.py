@@ -1,5 +1,6 @@
 """Copies of remote files: fetched once, within the budget of a machine, whole whatever dies."""
 
+import errno
 import io
 import os
 import random
@@ -15,6 +16,7 @@ import pytest
 from curate_resources import object_stores
 from curate_resources.listing import ROOT, LeftOut, listed_in
 from curate_resources.object_stores import stat
+from curate_resources.operating_errors import operating_error
 from curate_resources.scratch import Scratch, ScratchTooSmall
 
 MB = 1_000_000
@@ -123,6 +125,16 @@ def test_a_disk_that_takes_less_than_it_was_given_is_given_the_rest(videos, tmp_
     monkeypatch.setattr("os.pwrite", lambda file, data, at: write(file, data[:MB], at))
     with Scratch(tmp_path, 25 * MB).copy(uri, stat(uri)) as path:
         assert Path(path).read_bytes() == videos[uri]
+
+
+def test_a_full_disk_is_named(videos, tmp_path, monkeypatch):
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(OSError) as raised, Scratch(tmp_path, 25 * MB).copy(uri := next(iter(videos)), stat(uri)):
+        raise AssertionError
+    assert str(operating_error(raised.value)).startswith(f"{tmp_path}/") and not list(tmp_path.glob("*.complete"))
 
 
 def test_what_can_never_fit_is_an_error_that_says_what_to_raise(videos, tmp_path):
