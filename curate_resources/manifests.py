@@ -24,13 +24,14 @@ from curate_resources.stage import Column, Table
 from curate_resources.storage import Storage, is_local, local_path
 from curate_resources.suggestions import did_you_mean
 from curate_resources.video_names import VIDEO_SUFFIXES, like_video
-from curate_resources.zip_sources import is_zip, unpack
+from curate_resources.zip_sources import FOLDER, is_zip, unpack
 from gpu_kernels.errors import NotThere, UserError
 
 _AT_ONCE = 32
 """So many manifests are fetched from a bucket at the same time."""
 _SHOWN = 5
 _LONGEST_NAME = 100
+_UNPACKED = re.compile(rf"(?<=/){FOLDER}/[0-9a-f]{{32}}/.+$", re.DOTALL)
 
 MANIFEST = Table(
     name="manifest",
@@ -67,7 +68,10 @@ class Entry(BaseModel):
 
 
 def place_of(uri: str) -> str:
-    """What tells files apart: a URL without its query, so that a renewed signature is no other file."""
+    """What tells files apart: a URL without its query, so that a renewed signature is no other file; of what was
+    unpacked from a ZIP its path below the root, so that a root that was moved does not get it twice."""
+    if (unpacked := _UNPACKED.search(uri)) is not None:
+        return unpacked[0]
     return uri.partition("?")[0] if web_files.is_web(uri) else uri
 
 

@@ -56,7 +56,7 @@ def _print_added(result: "Added", root: str, forgotten: bool, as_json: bool) -> 
         print_document({"root": root, **asdict(result)})
         return
     console = results()
-    renewed = f" ({result.renewed_files} with a renewed URL)" if result.renewed_files else ""
+    renewed = f" ({result.renewed_files} at a new address)" if result.renewed_files else ""
     console.print(
         f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
         f"{result.changed_files} changed, {result.known_files} known before{renewed}"

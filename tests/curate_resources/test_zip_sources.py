@@ -74,6 +74,20 @@ def test_a_url_signed_anew_is_the_same_file_and_the_one_that_is_kept(s3, manifes
     assert added(manifests, urls[0]) == (0, 1, 0)
 
 
+def test_a_root_that_was_moved_finds_what_it_unpacked_and_has_nothing_twice(manifests, tmp_path):
+    (tmp_path / "takes.zip").write_bytes(zipped(CONTENTS))
+    assert added(manifests, str(tmp_path / "takes.zip")) == (3, 0, 0)
+    before = manifests.load("takes-000000").entries
+    (tmp_path / "root").rename(tmp_path / "moved")
+    moved = Manifests(Storage(str(tmp_path / "moved")))
+    assert added(moved, str(tmp_path / "takes.zip")) == (0, 0, 3)
+    after = moved.load("takes-000000").entries
+    assert contents(moved) == CONTENTS and moved.shards() == ["takes-000000"]
+    assert all(
+        new.same_file(old) and new.uri.startswith(f"{tmp_path}/moved/") for new, old in zip(after, before, strict=True)
+    )
+
+
 def edited(content: bytes, field: int, value: bytes) -> bytes:
     """Other bytes at an offset of the last member's entry in the directory."""
     at = content.rindex(b"PK\1\2") + field
