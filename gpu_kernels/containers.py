@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from gpu_kernels.display import Display
@@ -146,7 +145,7 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             raise MediaError(f"no frame of the {context.name} stream could be decoded")
         incomplete = incomplete or times.ends_early()
         pts = times.pts()
-        gaps, tick = np.diff(pts), times.tick
+        tick = times.tick
         shown = Display(stream)(frame)
         if shown.width * shown.height > limits.max_pixels:
             raise MediaError(f"displayed as {shown.width}x{shown.height} pixels, more than limits.max_pixels allows")
@@ -176,7 +175,7 @@ def probe(send: Send, limits: DecodingLimits, path: str, segment_frames: int = S
             interlaced=frame.interlaced_frame,
             average_rate=float(average),
             real_rate=float(real),
-            constant_rate=bool(gaps.size == 0 or (gaps.max() - gaps.min()) * tick <= max(2 * tick, Fraction(1, 1000))),
+            constant_rate=times.is_constant(),
             duration_ns=times.duration_ns(incomplete),
             first_pts_ns=first_pts_ns,
             frames=times.packets,

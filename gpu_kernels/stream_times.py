@@ -116,6 +116,14 @@ class StreamTimes:
             end = self._bounded(last, end)
         return int(min((end - int(pts[0])) * self.tick * NANOSECONDS, LAST_NS))
 
+    def is_constant(self) -> bool:
+        """Whether all frames have the same distance, as far as the clock can tell."""
+        gaps = np.diff(self.pts())
+        if gaps.size == 0:
+            return True
+        least, spread = int(gaps.min()), int(gaps.max() - gaps.min())
+        return spread * self.tick <= Fraction(1, 1000) or spread <= 2 < least  # a clock may tick once a frame
+
     def average_rate(self, stated: Fraction, incomplete: bool) -> Fraction:
         """Frames per second: what is stated, unless that is far from what there is."""
         shown_ns = self.duration_ns(incomplete)

@@ -85,3 +85,14 @@ def test_rates_and_durations_are_those_of_the_frames(
     assert facts["duration_ns"] == pytest.approx(seconds * 1e9, abs=2e6)
     assert facts["average_rate"] == pytest.approx(facts["frames"] / seconds, rel=0.01)
     assert facts["clock_restarts"] == 0
+
+
+@pytest.mark.parametrize("name", ["x.avi", "x.mkv", "x.mp4", "x.gif"])
+@pytest.mark.parametrize(("frames", "constant"), [("1", True), ("gt(mod(n,3),0)", False)])
+def test_frames_that_are_left_out_make_a_rate_variable(
+    nursery: Nursery, media: Any, tmp_path: Path, name: str, frames: str, constant: bool
+) -> None:
+    """Also where the clock ticks but once a frame, as it does in AVI."""
+    codec = {"x.avi": "-c:v mpeg4", "x.gif": ""}.get(name, X264)
+    arguments = f"-i {media('numbered.mkv')} -an -vf \"trim=end=1,select='{frames}'\" -fps_mode passthrough {codec}"
+    assert facts_of(nursery, media.made(tmp_path / name, arguments))["constant_rate"] is constant

@@ -74,7 +74,7 @@ SOURCE_VIDEOS = Table(
         Column(
             "constant_rate",
             pa.bool_(),
-            "whether all frames have the same distance, to two ticks of the clock or one millisecond",
+            "whether all frames have the same distance, as far as the clock can tell",
         ),
         Column("duration_ns", pa.int64(), "from the first frame's time until the last frame has been shown"),
         Column("first_pts_ns", pa.int64(), "presentation time of the first frame"),
