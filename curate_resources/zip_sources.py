@@ -7,6 +7,7 @@ all that its directory claims is checked before the first byte is unpacked, and 
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import stat
@@ -22,7 +23,7 @@ from typing import IO
 from curate_resources.listing import EMPTY, LEFTOVER, OTHER, UNNAMEABLE, LeftOut
 from curate_resources.own_files import mark
 from curate_resources.range_file import range_file
-from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.storage import LONGEST_NAME, Storage, is_local, local_path
 from curate_resources.stored_object import has_control
 from curate_resources.video_names import is_leftover, like_video
 from curate_resources.web_files import is_web
@@ -103,7 +104,9 @@ def _why_left_out(member: zipfile.ZipInfo) -> str | None:
         return LEFTOVER
     if not like_video(member.filename):
         return OTHER
-    if has_control(member.filename):
+    if has_control(member.filename) or any(
+        len(os.fsencode(name)) > LONGEST_NAME for name in member.filename.split("/")
+    ):
         return UNNAMEABLE
     return EMPTY if not member.file_size else None
 
