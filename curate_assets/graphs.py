@@ -29,7 +29,7 @@ def _loaded(entry: EntryPoint) -> Any:
         return entry.load()
     except Exception as error:
         raise UserError(
-            f"{_named(entry)} cannot be loaded: {type(error).__name__}: {error}; mend or remove it"
+            f"{_named(entry)} cannot be loaded: {type(error).__name__}: {error}; fix or remove it"
         ) from error
 
 

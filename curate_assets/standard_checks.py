@@ -90,7 +90,7 @@ def _failures(table: Table) -> Callable[[Shard], Finding]:
             return Finding([], {"failed_share": share})
         said = (
             f"{len(failed)} of {len(rows)} rows failed, more than {checks.max_failed_share:.0%} "
-            "(checks.max_failed_share): mend or remove what is named here, then `curate retry-failed`; "
+            "(checks.max_failed_share): fix or remove the files named here, then `curate retry-failed`; "
             "or raise the limit"
         )
         each = [f"{shard.named(table, row)}: {(row['error'] or {}).get('message')}" for row in failed]

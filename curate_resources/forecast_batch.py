@@ -51,6 +51,8 @@ class Batch:
             self.frames[shard] += frames or 0
         self._videos = NumberedVideos(manifests, sources)
         self.apart = self._videos.apart
+        self._left: dict[str, Counter[str]] = {}
+        """By table and shard, how many stored rows belong to no video that is in a shard."""
         self._unit, self._shards = self._read(manifests, sources)
         self._tally = Tally(plan, history, self._shards, self._names)
         self._loose: dict[int, dict[str, Loose]] = {}
@@ -65,6 +67,7 @@ class Batch:
         for number in range(len(self._treatments)):
             self._pass(number)
         self._shards = [shard for shard in self._shards if shard not in self.computing]
+        self._drop_left()
         self._compare()
         for treatment in self._treatments:
             for name in treatment.writes:
@@ -84,13 +87,18 @@ class Batch:
         statuses: dict[str, set[str]] = {shard: set() for shard in shards}
         for shard, status in zip(sources["shard"].to_pylist(), sources["status"].to_pylist(), strict=True):
             statuses[shard].add(status)
-        for shard in shards:
+        for shard in (manifest.shard for manifest in manifests if manifest.entries):
             try:
                 self._plan.require(shard, {name for name in there if shard not in there[name]}, statuses[shard])
             except MissingInput as error:
                 self.blocked[shard] = error
         out = {*self.apart, *self.blocked}
         rows = {name: self._videos.owned(readdressed(some, self._videos.uris), out) for name, some in stored.items()}
+        self._left = {
+            name: Counter(stored[name]["shard"].to_pylist()) - Counter(rows[name]["shard"].to_pylist())
+            for name in self._names
+            if name in self._plan.keeps
+        }
         rows[MANIFEST.name] = rows_of(manifest for manifest in manifests if manifest.shard not in out)
         kept = {name: rows[name] if name in rows else self._plan.tables[name].empty() for name in self._names}
         known = {name: rows[name] for name in (MANIFEST.name, *self._plan.reads)}
@@ -215,6 +223,15 @@ class Batch:
                     gone.add(place)
                     self._altered[name].add(shard)
         return kept.filter(pa.array([place not in gone for place in range(kept.num_rows)])) if gone else kept
+
+    def _drop_left(self) -> None:
+        """Count the rows of videos that are in no shard any more."""
+        for name, left in self._left.items():
+            for shard in left.keys() & set(self._shards):
+                expected = self._tally.entry(shard, name)
+                expected.dropped += left[shard]
+                expected.stale = True
+                self._tally.change(shard, name)
 
     def _compute(self, number: int, treatment: Treatment, videos: Sequence[int], rows: dict[str, pa.Table]) -> None:
         """Put what a light stage makes of some videos into `rows`."""

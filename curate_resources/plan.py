@@ -103,7 +103,8 @@ class Plan:
         if sources is None:
             sources = readdressed(store.read(self.tables["source_videos"], shard), uris)
         absent = {name for name in read - set(unready) if stored[name].num_rows == 0}
-        self.require(shard, absent, sources["status"].to_pylist())
+        if manifest.num_rows:  # else all its files were forgotten
+            self.require(shard, absent, sources["status"].to_pylist())
         # An exact copy has the id of another file, but that file's rows are not its own.
         video_of = {
             row["uri"]: row["video_id"]

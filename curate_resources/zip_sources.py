@@ -167,7 +167,7 @@ def _refusing(shown: str) -> Generator[None, None, None]:
     try:
         yield
     except (ZipRefused, *_DAMAGE) as error:
-        raise ZipRefused(f"{shown}: {error}; nothing of it was added: mend the ZIP, or add its files") from error
+        raise ZipRefused(f"{shown}: {error}; nothing of it was added: repair the ZIP, or add its files") from error
 
 
 class _Bounded:

@@ -33,7 +33,7 @@ def preset_files(deployment: Deployment) -> Finding:
     named += [manifests.load(shard).preset for shard in manifests.shards()[:_MOST_SHARDS]]
     names = {*presets(deployment.storage), *filter(None, named)}
     if errors := preset_errors(deployment.storage, names):
-        return failed("; ".join(map(str, errors)), f"mend the file that is named: {_PRESETS_ARE}")
+        return failed("; ".join(map(str, errors)), f"fix the file that is named: {_PRESETS_ARE}")
     return ok(", ".join(sorted(names)) or "none")
 
 
@@ -45,22 +45,22 @@ def watched(deployment: Deployment) -> Finding:
     return ok(", ".join(f"{name} at {source.uri}" for name, source in declared.items()))
 
 
-STORAGE = Check("storage settings", storage, f"mend the file that {VARIABLE} names: `curate docs storage`")
+STORAGE = Check("storage settings", storage, f"fix the file that {VARIABLE} names: `curate docs storage`")
 CONFIGURATION = Check(
     "configuration",
     configuration,
-    f"mend <root>/{CONFIG_FILE}: `curate docs configuration` has every key",
+    f"fix <root>/{CONFIG_FILE}: `curate docs configuration` has every key",
     needs=("root",),
 )
 PRESETS = Check(
     "presets",
     preset_files,
-    f"mend the files in <root>/{PRESETS_FOLDER}: {_PRESETS_ARE}",
+    f"fix the files in <root>/{PRESETS_FOLDER}: {_PRESETS_ARE}",
     needs=("configuration", "watched sources"),
 )
 WATCHED = Check(
     "watched sources",
     watched,
-    f"mend <root>/{SOURCES_FILE}, or the file that CURATE_SOURCES names",
+    f"fix <root>/{SOURCES_FILE}, or the file that CURATE_SOURCES names",
     needs=("root",),
 )

@@ -77,7 +77,7 @@ def _print_ahead(result: "Outlook", gone: "Gone", show_all: bool, as_json: bool)
         console.print(f"[dim]{hidden} more assets have nothing to do: --all shows them[/dim]")
     more = f" to {result.compute + result.maybe}" if result.maybe else ""
     time = _span(result.seconds, result.most_seconds)
-    known = f"about {time}" if time else "less than a second"
+    known = ("" if time.startswith("up to") else "about ") + time if time else "less than a second"
     start = f", {_duration(result.ray_start_seconds)} of it to start Ray" if result.ray_start_seconds else ""
     unknown = f"; no estimate yet for {', '.join(result.unknown)}" if result.unknown else ""
     console.print(f"[bold]{result.compute}{more}[/bold] to compute, {result.reuse} are kept; {known}{start}{unknown}")

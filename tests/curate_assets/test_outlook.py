@@ -14,6 +14,7 @@ from curate_assets.runs import register_shards, run_assets
 from curate_assets.video.graph import VIDEO
 from curate_resources.history import ALL_SHARDS, History
 from curate_resources.manifests import Manifests
+from curate_resources.tables import Tables
 
 SETTINGS: dict[str, Any] = {
     "engine": {"kind": "in_process"},
@@ -171,6 +172,24 @@ def test_a_new_shard_is_counted_as_far_as_its_files_go(root, tmp_path, encode, f
     assert {"duplicate_pairs", "duplicate_groups", "clip_files", "training_dataset"} <= concerned(ahead)
     assert ahead["source_videos"].seconds is not None and ahead["source_videos"].seconds > 0
     agrees(root, ahead)
+
+
+@pytest.mark.parametrize("kept", ["phone", None])
+def test_forgotten_files_are_dropped_and_a_shard_that_lost_all_stops_nothing(root, kept):
+    manifests = Manifests(root.storage)
+    manifest = manifests.load("b-000000")
+    left = tuple(entry for entry in manifest.entries if kept and kept in entry.uri)
+    manifests.write(manifest.model_copy(update={"entries": left}))
+    ahead = look(root)
+    assert concerned(ahead) >= {*CURATED, "clip_files", "training_dataset"}
+    assert {shard for name in CURATED for shard in ahead[name].stale} == {"b-000000"}
+    assert ahead["source_videos"].dropped == 3 - len(left)
+    materialized(root)
+    tables = Tables(root.storage)
+    for name in ("source_videos", "clips", "clip_files", "training_dataset"):
+        found = set(tables.dataset(name).to_table(["video_id"], filter="shard = 'b-000000'")["video_id"].to_pylist())
+        assert len(found) == len(left), name
+    assert not concerned(look(root))
 
 
 def test_shards_with_the_same_video_do_not_disturb_each_other(root, tmp_path):
