@@ -76,7 +76,7 @@ def model(folder: Path) -> dict[str, Any]:
 
 def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") -> dict[str, Any]:
     """The platform's own stages, in process; probing comes before and is not part of the figure."""
-    from curate_assets.config import CurationConfig
+    from curate_assets.configuration import CurationConfig
     from curate_assets.video.graph import VIDEO
     from curate_resources.in_process import InProcessEngine
     from curate_resources.manifests import Manifests

@@ -1,34 +1,18 @@
-"""The whole configuration: one strict schema for the UI, the command line and `curate.yaml`.
+"""The settings that every graph has: limits, checks, prices, engine and cluster. Those of assets stand beside them."""
 
-Each section is defined beside the code that it steers, with its defaults and what they mean; here they come together.
-"""
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from pydantic import Field, create_model, model_validator
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
-
-from curate_resources.storage import Storage
-from curate_resources.suggestions import did_you_mean, wrong_settings
-from gpu_kernels.captioners import CaptionsConfig
-from gpu_kernels.clip_encoding import ClipFilesConfig
-from gpu_kernels.clips import ClipsConfig
-from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
-from gpu_kernels.embedders import ClipEmbeddingsConfig
 from gpu_kernels.errors import UserError
-from gpu_kernels.motion import MotionSignalsConfig
 from gpu_kernels.sandbox import DecodingLimits
-from gpu_kernels.selection import ClipSelectionConfig
-from gpu_kernels.shots import ShotSignalsConfig
-from gpu_kernels.storyboards import StoryboardsConfig
 from gpu_kernels.strict import StrictModel
 
-CONFIG_FILE = "curate.yaml"
-PRESETS_FOLDER = "presets"
-SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
-"""Presets that every root has; a file of that name under the root goes before it."""
+Section = TypeVar("Section", bound=StrictModel)
+
+Agreement = Callable[[Any], None]
+"""Sees that the sections of a configuration go together. Raises ValueError where they do not."""
 
 
 class StageResources(StrictModel):
@@ -114,23 +98,6 @@ class ClusterConfig(StrictModel):
         return self
 
 
-class TrainingDatasetConfig(StrictModel):
-    """How the training set is laid out."""
-
-    version: str = Field(default="v0", pattern=r"^[A-Za-z0-9._-]+$")
-    """First part of every path in the dataset."""
-    min_seconds: float = Field(default=0.0, ge=0)
-    """Shorter clips are left out. Those of less than 5 s have a duration bin of their own, such as `0_5`."""
-    max_aspect_ratio: float | None = Field(default=None, gt=0)
-    """Clips that are wider for their height are left out; `null`: those beyond 10 have a bin of their own, `wide`."""
-    tar_mib: int = Field(default=500, ge=1)
-    """A tar is closed when it reaches this size."""
-    tars_per_part: int = Field(default=100, ge=1)
-    """Tars in one `part_` folder."""
-    require_caption: bool = False
-    """Whether clips without any caption are left out."""
-
-
 class ChecksConfig(StrictModel):
     """What the asset checks accept."""
 
@@ -173,146 +140,52 @@ class PricesConfig(StrictModel):
     """Currency of the prices, by its ISO 4217 code."""
 
 
-class CurationConfig(StrictModel):
-    """Everything that can be set, by section; a section is named after the asset that it steers."""
+class _Head(StrictModel):
+    """What stands above the sections of assets."""
 
     preset: str | None = None
     """A preset whose settings hold where nothing else is said: `cosmos`, or a file of `<root>/presets`."""
     limits: DecodingLimits = DecodingLimits()
-    shot_signals: ShotSignalsConfig = ShotSignalsConfig()
-    motion_signals: MotionSignalsConfig = MotionSignalsConfig()
-    storyboards: StoryboardsConfig = StoryboardsConfig()
-    clips: ClipsConfig = ClipsConfig()
-    clip_embeddings: ClipEmbeddingsConfig = ClipEmbeddingsConfig()
-    clip_selection: ClipSelectionConfig = ClipSelectionConfig()
-    duplicate_pairs: DuplicatePairsConfig = DuplicatePairsConfig()
-    duplicate_groups: DuplicateGroupsConfig = DuplicateGroupsConfig()
-    captions: CaptionsConfig = CaptionsConfig()
-    clip_files: ClipFilesConfig = ClipFilesConfig()
-    training_dataset: TrainingDatasetConfig = TrainingDatasetConfig()
+
+
+class PlatformConfig(_Head):
+    """The settings that do not depend on the graph."""
+
     checks: ChecksConfig = ChecksConfig()
     prices: PricesConfig = PricesConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
 
+    agreements: ClassVar[tuple[Agreement, ...]] = ()
+
+    def section(self, name: str, kind: type[Section]) -> Section:
+        """The section of an asset."""
+        section = getattr(self, name)
+        assert isinstance(section, kind), name
+        return section
+
     @model_validator(mode="after")
-    def _sections_agree(self) -> "CurationConfig":
-        if self.duplicate_groups.min_similarity < self.duplicate_pairs.floor_similarity:
-            raise ValueError(
-                f"duplicate_groups.min_similarity ({self.duplicate_groups.min_similarity}) is below "
-                f"duplicate_pairs.floor_similarity ({self.duplicate_pairs.floor_similarity}), where no pair is recorded"
-            )
-        if self.clips.splitter == "shots" and self.shot_signals.network == "none":
-            raise ValueError("clips.splitter: shots needs a network; shot_signals.network: none goes with fixed_stride")
+    def _sections_agree(self) -> "PlatformConfig":
+        for agreement in self.agreements:
+            agreement(self)
         return self
+
+
+def config_model(
+    name: str, module: str, sections: dict[str, type[StrictModel]], agreements: Sequence[Agreement]
+) -> type[PlatformConfig]:
+    """The configuration of a graph whose assets have these sections, each named after its asset.
+
+    Args:
+        name, module: where the model will be found, so that it can be sent to workers.
+    """
+    fields: dict[str, Any] = {key: (kind, kind()) for key, kind in sections.items()}
+    of_assets = create_model(f"{name}Sections", __base__=_Head, __module__=module, **fields)
+    model = cast("type[PlatformConfig]", create_model(name, __base__=(PlatformConfig, of_assets), __module__=module))
+    model.__doc__ = "Everything that can be set, by section; a section is named after the asset that it steers."
+    model.agreements = tuple(agreements)
+    return model
 
 
 class ConfigError(UserError):
     """A configuration that is not valid; the message names every key."""
-
-
-def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> CurationConfig:
-    """The configuration that holds: defaults, then `<root>/curate.yaml`, then what was given.
-
-    Raises:
-        ConfigError: an unknown key or a bad value, named.
-    """
-    return validated(merged(stored_config(storage), on_preset(storage, given or {})))
-
-
-def stored_config(storage: Storage) -> dict[str, Any]:
-    """What `<root>/curate.yaml` says, on the preset that it names; nothing where there is none.
-
-    Raises:
-        ConfigError: it is no mapping of sections, or there is no such preset.
-    """
-    return on_preset(storage, own_config(storage))
-
-
-def own_config(storage: Storage) -> dict[str, Any]:
-    """What `<root>/curate.yaml` says itself; nothing where there is none.
-
-    Raises:
-        ConfigError: it is no mapping of sections.
-    """
-    if not storage.exists(CONFIG_FILE):
-        return {}
-    return parse_config(storage.read(CONFIG_FILE), storage.uri(CONFIG_FILE))
-
-
-def on_preset(storage: Storage, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings, with those of the preset that they name where they say nothing.
-
-    Raises:
-        ConfigError: there is no such preset, or it is no mapping of sections.
-    """
-    name = settings.get("preset")
-    return merged(preset_settings(storage, str(name)) if name is not None else {}, settings)
-
-
-def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
-    """What a preset says: `<root>/presets/<name>.yaml`, else the one of that name that comes with the platform.
-
-    Raises:
-        ConfigError: there is none, or it is no mapping of sections, or it names another preset.
-    """
-    path = preset_file(name)
-    uri = storage.uri(path)
-    if storage.exists(path):
-        values = parse_config(storage.read(path), uri)
-    elif name in SHIPPED_PRESETS:
-        values = parse_config(SHIPPED_PRESETS[name].read_bytes(), str(SHIPPED_PRESETS[name]))
-    else:
-        known = [*SHIPPED_PRESETS, *presets(storage)]
-        hint = did_you_mean(name, known) or f": write {uri}, with sections as in {CONFIG_FILE}"
-        raise ConfigError(f"there is no preset {name!r} under {storage.root}{hint}")
-    if "preset" in values:
-        raise ConfigError(f"{uri} cannot name a preset: it is one")
-    return values
-
-
-def preset_file(name: str) -> str:
-    """Where a preset lies, below the root."""
-    return f"{PRESETS_FOLDER}/{name}.yaml"
-
-
-def presets(storage: Storage) -> list[str]:
-    """The names of the presets that lie under a root."""
-    return [name.removesuffix(".yaml") for name in storage.files(PRESETS_FOLDER) if name.endswith(".yaml")]
-
-
-def parse_config(text: str | bytes, name: str) -> dict[str, Any]:
-    """YAML (or JSON) text as a mapping of sections.
-
-    Raises:
-        ConfigError: it is no such mapping.
-    """
-    try:
-        value = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is no YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{name} must be a mapping of sections such as `clips:`")
-    return value
-
-
-def validated(values: Mapping[str, Any], name: str = "the configuration") -> CurationConfig:
-    """A configuration from plain values; `name` is what errors call it.
-
-    Raises:
-        ConfigError: with one line per key that is wrong.
-    """
-    try:
-        return CurationConfig.model_validate(values)
-    except ValidationError as error:
-        lines = "\n  ".join(wrong_settings(error, CurationConfig))
-        raise ConfigError(f"{name} is not valid:\n  {lines}") from error
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which those of `over` go before those of `base`, key by key."""
-    both = dict(base)
-    for key, value in over.items():
-        below = both.get(key)
-        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return both

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from curate_assets.config import CONFIG_FILE, ConfigError, parse_config, validated
+from curate_assets.config import ConfigError
+from curate_assets.configuration import CONFIG_FILE, parse_config, validated
 from curate_resources.storage import Storage
 
 

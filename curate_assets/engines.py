@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_resources.auto_engine import AutoEngine
 from curate_resources.environments import interpreter
 from curate_resources.in_process import InProcessEngine
@@ -16,7 +16,7 @@ from curate_resources.ray_engine import RayEngine
 from curate_resources.ray_jobs import RayJobServer
 
 
-def engine_of(config: CurationConfig) -> Engine:
+def engine_of(config: PlatformConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
     engine, cluster = config.engine, config.cluster
     # What names the interpreter of this run asks for nothing.
@@ -34,7 +34,7 @@ def engine_of(config: CurationConfig) -> Engine:
 
 def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
     """Run a plan where its configuration says. What needs neither pixels nor models is always done here."""
-    config: CurationConfig = plan.config
+    config: PlatformConfig = plan.config
     server = _job_server(config)
     if server is None or not plan.heavy:
         return materialize(plan, shards, engine_of(config), config.engine.mode)
@@ -57,7 +57,7 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
     )
 
 
-def _job_server(config: CurationConfig) -> JobServer | None:
+def _job_server(config: PlatformConfig) -> JobServer | None:
     cluster = config.cluster
     if cluster.mode == "cluster":
         return RayJobServer(cluster.address, cluster.token_path, cluster.answer_seconds)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_resources.history import ALL_SHARDS, identity_columns, identity_digest, identity_digests
 from curate_resources.plan import Materialized, committed, remember
 from curate_resources.stage import Table
@@ -47,7 +47,7 @@ class Gathered:
     """
 
     table: Table
-    make: Callable[[Tables, CurationConfig, str], Made]
+    make: Callable[[Tables, PlatformConfig, str], Made]
     reads: tuple[Table, ...]
     per_shard: bool = False
     stored: bool = True
@@ -70,7 +70,7 @@ class Gathered:
         return digests
 
     def materialize(
-        self, tables: Tables, config: CurationConfig, shard: str = ALL_SHARDS
+        self, tables: Tables, config: PlatformConfig, shard: str = ALL_SHARDS
     ) -> tuple[Materialized, Mapping[str, Any]]:
         """Make it, commit its rows, and add it to the history with what it was made from."""
         inputs, started = self.inputs(tables, shard), time.perf_counter()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from curate_assets.config import Agreement, PlatformConfig, config_model
 from curate_assets.gathered import Gathered
 from curate_assets.shard_checks import Check
 from curate_assets.stage_resources import with_resources
@@ -13,6 +14,7 @@ from curate_resources.manifests import MANIFEST
 from curate_resources.plan import Plan
 from curate_resources.stage import Stage, Table, UnitTable
 from curate_resources.tables import Tables
+from gpu_kernels.strict import StrictModel
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Asset:
         group: what the lineage page shows it with.
         checks: what must hold of its rows, besides what must of all.
         preview: Markdown with a picture of a shard's rows, for the page of a materialization; None: nothing to show.
+        section: its settings; the section of the configuration has the name of the asset.
+        agrees: sees that they go together with those of other assets.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
     """
@@ -33,6 +37,8 @@ class Asset:
     group: str
     checks: tuple[Check, ...] = ()
     preview: Callable[[Tables, str], str | None] | None = None
+    section: type[StrictModel] | None = None
+    agrees: Agreement | None = None
     exported: bool = False
     published: bool = False
 
@@ -146,9 +152,7 @@ class Graph:
             ready = next((asset for asset in waiting if ordered.keys() >= set(asset.reads)), None)
             if ready is None:
                 missing = sorted(set(waiting[0].reads) - ordered.keys())
-                raise ValueError(
-                    f"{waiting[0].name} of graph {self.name} is made from {missing[0]}, which comes to no end"
-                )
+                raise ValueError(f"graph {self.name}: {waiting[0].name} is made from {missing[0]}, which is not there")
             ordered[ready.name] = ready
             waiting.remove(ready)
         return tuple(ordered.values())
@@ -214,6 +218,11 @@ class Graph:
                 found += item_checks(asset.table, asset.made_by, known[asset.made_by.item])
             found += asset.checks
         return tuple(found)
+
+    def config_model(self, name: str, module: str) -> type[PlatformConfig]:
+        """The configuration of the graph; see `curate_assets.config.config_model`."""
+        sections = {asset.name: asset.section for asset in self.assets if asset.section is not None}
+        return config_model(name, module, sections, [asset.agrees for asset in self.assets if asset.agrees is not None])
 
     def plan(
         self,

@@ -39,3 +39,5 @@ def _named(entry: EntryPoint) -> str:
 
 
 GRAPH = VIDEO.extended(_brought())
+
+CurationConfig = GRAPH.config_model("CurationConfig", __name__)

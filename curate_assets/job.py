@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.engines import engine_of
 from curate_assets.graphs import GRAPH
 from curate_resources.faults import passes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from curate_assets.config import ConfigError, CurationConfig
+from curate_assets.config import ConfigError, PlatformConfig
 from curate_assets.gathered import Gathered
 from curate_assets.graph import Graph, Phase
 from curate_assets.graphs import GRAPH
@@ -142,7 +142,7 @@ def outlook(
     )
 
 
-def _starts_ray(graph: Graph, config: CurationConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:
+def _starts_ray(graph: Graph, config: PlatformConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:
     """Whether a run would start a Ray cluster of its own: `engine.kind: auto` does for more than a few items that need
     pixels or models."""
     if config.engine.kind == "in_process" or config.cluster.mode != "local" or warm_cluster() is not None:
@@ -176,7 +176,7 @@ class _Look:
         self._without_settings: dict[str, Exception] = {}
         self._alike = self._by_settings()
 
-    def _by_settings(self) -> list[tuple[CurationConfig, list[str]]]:
+    def _by_settings(self) -> list[tuple[PlatformConfig, list[str]]]:
         """The shards of each preset; those that have no settings are noted."""
         groups: dict[str | None, list[str]] = {}
         manifests = Manifests(self._storage).load_all(self.shards)
@@ -185,7 +185,7 @@ class _Look:
                 self._without_settings[shard] = manifest
             else:
                 groups.setdefault(manifest.preset, []).append(shard)
-        found: list[tuple[CurationConfig, list[str]]] = []
+        found: list[tuple[PlatformConfig, list[str]]] = []
         for preset, shards in groups.items():
             try:
                 found.append((self._settings.preset(preset), shards))
@@ -216,7 +216,7 @@ class _Look:
             assets += [found[name].outlook(rate if name == busiest else 0.0) for name in names]
         return assets
 
-    def _plan(self, own: frozenset[str], config: CurationConfig, stages: Sequence[Stage]) -> Plan:
+    def _plan(self, own: frozenset[str], config: PlatformConfig, stages: Sequence[Stage]) -> Plan:
         return self._graph.plan(own, config, self._storage.root, self._force, stages=stages)
 
     def gathered(self, asset: Gathered) -> list[AssetOutlook]:
@@ -348,7 +348,7 @@ def _product(count: int, rate: float | None) -> float | None:
     return 0.0 if count == 0 else count * rate if rate is not None else None
 
 
-def _workers(config: CurationConfig, stage: Stage) -> float:
+def _workers(config: PlatformConfig, stage: Stage) -> float:
     """How many workers of a stage there can be at the same time, as far as the configuration says."""
     if config.engine.kind == "in_process":
         return 1.0

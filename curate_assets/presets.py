@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from curate_assets.config import (
+from curate_assets.config import ConfigError, PlatformConfig
+from curate_assets.configuration import (
     CONFIG_FILE,
     SHIPPED_PRESETS,
-    ConfigError,
-    CurationConfig,
     merged,
     on_preset,
     preset_file,
@@ -46,8 +45,8 @@ class ShardSettings:
 
     storage: Storage
     given: Mapping[str, Any]
-    whole: CurationConfig
-    _presets: dict[str, CurationConfig | ConfigError] = field(default_factory=dict, repr=False, compare=False)
+    whole: PlatformConfig
+    _presets: dict[str, PlatformConfig | ConfigError] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def read(cls, storage: Storage, given: Mapping[str, Any] | None = None) -> "ShardSettings":
@@ -60,7 +59,7 @@ class ShardSettings:
         given = on_preset(storage, given)
         return cls(storage, given, validated(merged(stored_config(storage), given)))
 
-    def of(self, shard: str) -> CurationConfig:
+    def of(self, shard: str) -> PlatformConfig:
         """The settings of a shard.
 
         Raises:
@@ -69,7 +68,7 @@ class ShardSettings:
         """
         return self.preset(Manifests(self.storage).load(shard).preset)
 
-    def preset(self, name: str | None) -> CurationConfig:
+    def preset(self, name: str | None) -> PlatformConfig:
         """The settings of the shards of a preset.
 
         Raises:
@@ -87,14 +86,14 @@ class ShardSettings:
             raise found
         return found
 
-    def alike(self, shards: Sequence[str]) -> tuple[list[tuple[CurationConfig, list[str]]], list[ConfigError]]:
+    def alike(self, shards: Sequence[str]) -> tuple[list[tuple[PlatformConfig, list[str]]], list[ConfigError]]:
         """Shards with the same settings together, in order of the first of each; and what keeps others from having
         any.
 
         Raises:
             ManifestError: there is no such shard.
         """
-        groups: dict[int, tuple[CurationConfig, list[str]]] = {}
+        groups: dict[int, tuple[PlatformConfig, list[str]]] = {}
         errors: dict[str, ConfigError] = {}
         for shard, manifest in zip(shards, Manifests(self.storage).load_all(shards), strict=True):
             if isinstance(manifest, ManifestError):
@@ -107,7 +106,7 @@ class ShardSettings:
             groups.setdefault(id(config), (config, []))[1].append(shard)
         return list(groups.values()), list(errors.values())
 
-    def _read(self, name: str) -> CurationConfig:
+    def _read(self, name: str) -> PlatformConfig:
         uri = self.storage.uri(preset_file(name))
         over = merged(stored_config(self.storage), source_preset(self.storage, name))
         validated(over, uri)

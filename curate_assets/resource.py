@@ -10,7 +10,8 @@ import dagster as dg
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
+from curate_assets.configuration import CurationConfig
 from curate_assets.presets import ShardSettings
 from curate_resources.storage import Storage, root_uri
 from curate_resources.tables import Tables
@@ -43,7 +44,7 @@ class Curation:
         return ShardSettings.read(self.storage, self.given)
 
     @property
-    def config(self) -> CurationConfig:
+    def config(self) -> PlatformConfig:
         """The settings of what concerns all shards."""
         return self.settings.whole
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from curate_assets.config import ConfigError, CurationConfig, StageResources
+from curate_assets.config import ConfigError, StageResources
 from curate_assets.config_file import as_yaml
+from curate_assets.configuration import CurationConfig
 from curate_assets.graph import Graph
 from curate_assets.graphs import GRAPH
 from curate_resources.suggestions import did_you_mean, meant

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_resources.history import History, Record
 from curate_resources.stage import Table, UnitTable
 from curate_resources.tables import Tables, quoted
@@ -30,7 +30,7 @@ class Shard:
 
     key: str
     tables: Tables
-    config: CurationConfig
+    config: PlatformConfig
     units: UnitTable
     _stored: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
     _read: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)

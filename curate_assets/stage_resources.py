@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from curate_assets.config import ConfigError, CurationConfig
+from curate_assets.config import ConfigError, PlatformConfig
 from curate_resources.stage import Needs, Stage
 from curate_resources.suggestions import did_you_mean
 
@@ -17,7 +17,7 @@ def model_needs(device: str, gpus: float) -> Needs:
     return Needs() if device == "cpu" else Needs(gpus=gpus, gpus_if_any=device == "auto")
 
 
-def with_resources(stages: Sequence[Stage], config: CurationConfig, known: Collection[str]) -> tuple[Stage, ...]:
+def with_resources(stages: Sequence[Stage], config: PlatformConfig, known: Collection[str]) -> tuple[Stage, ...]:
     """The stages as a configuration has them run. What has an environment of its own or needs a GPU counts as heavy.
 
     Args:
@@ -34,7 +34,7 @@ def with_resources(stages: Sequence[Stage], config: CurationConfig, known: Colle
     return tuple(_with_resources(stage, config) for stage in stages)
 
 
-def _with_resources(stage: Stage, config: CurationConfig) -> Stage:
+def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
     declared = stage.needs_of(config) if stage.needs_of is not None else stage.needs
     given = config.engine.stages.get(stage.name)
     settings = given.model_dump(exclude_none=True) if given is not None else {}

@@ -108,7 +108,8 @@ def given_settings(config: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, or is no mapping of sections.
     """
-    from curate_assets.config import ConfigError, parse_config
+    from curate_assets.config import ConfigError
+    from curate_assets.configuration import parse_config
 
     if config is None:
         return {}

@@ -2,8 +2,8 @@
 
 from textwrap import fill
 
-from curate_assets.config import CONFIG_FILE, PRESETS_FOLDER
 from curate_assets.config_file import as_yaml
+from curate_assets.configuration import CONFIG_FILE, PRESETS_FOLDER
 from curate_assets.presets import OF_THE_DATASET
 from curate_assets.settings import Section, sections
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from curate_assets.config import ConfigError, CurationConfig, presets, resolve_config
+from curate_assets.config import ConfigError, PlatformConfig
+from curate_assets.configuration import presets, resolve_config
 from curate_assets.presets import ShardSettings
 from curate_resources.storage import Storage
 from gpu_kernels.errors import CurateError
@@ -24,12 +25,12 @@ class Deployment:
     network: bool = False
 
     @property
-    def config(self) -> CurationConfig:
+    def config(self) -> PlatformConfig:
         """The configuration of the root; ConfigError if it is not valid."""
         return resolve_config(self.storage)
 
     @property
-    def configs(self) -> list[CurationConfig]:
+    def configs(self) -> list[PlatformConfig]:
         """The configuration of the root, and what every preset that is there and valid makes of it."""
         settings, found = ShardSettings.read(self.storage), [self.config]
         for name in presets(self.storage):

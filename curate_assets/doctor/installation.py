@@ -73,12 +73,7 @@ def gpu(deployment: Deployment) -> Finding:
     if names:
         return ok(f"torch {torch} sees {', '.join(names)}")
     config = deployment.config
-    sections = {
-        "shot_signals": config.shot_signals.device,
-        "clip_embeddings": config.clip_embeddings.device,
-        "captions": config.captions.device,
-    }
-    asking = [f"{name}.device" for name, device in sections.items() if device == "cuda"]
+    asking = [f"{name}.device" for name, section in config if getattr(section, "device", None) == "cuda"]
     if asking and config.cluster.mode == "local":
         return failed(
             f"{', '.join(asking)} is cuda, and torch {torch} sees no GPU",

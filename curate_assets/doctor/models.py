@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from itertools import product
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.graphs import GRAPH
+from gpu_kernels.captioners import CaptionsConfig
+from gpu_kernels.embedders import ClipEmbeddingsConfig
 from gpu_kernels.errors import CurateError
 from gpu_kernels.model_files import is_hub_id
 
@@ -43,7 +45,7 @@ def weights(deployment: Deployment) -> Finding:
 
 def servers(deployment: Deployment) -> Finding:
     """The hub has the commits that are named, and the captioning server answers; asked only with --network."""
-    captions = [config.captions for config in deployment.configs]
+    captions = [config.section("captions", CaptionsConfig) for config in deployment.configs]
     asked = _of_hub(deployment.configs)
     endpoints = {each.endpoint: each.api_key_env for each in captions if each.backend == "openai" and each.endpoint}
     if not asked and not endpoints:
@@ -68,11 +70,13 @@ def servers(deployment: Deployment) -> Finding:
     return ok(", ".join([*(f"{model} {revision[:12]}" for model, revision in asked), *endpoints]))
 
 
-def _of_hub(configs: Sequence[CurationConfig]) -> list[tuple[str, str]]:
+def _of_hub(configs: Sequence[PlatformConfig]) -> list[tuple[str, str]]:
     found: dict[tuple[str, str], None] = {}
     for config in configs:
-        local = (config.clip_embeddings.backend != "efficientnet_lite0", config.captions.backend == "transformers")
-        for section, used in zip((config.clip_embeddings, config.captions), local, strict=True):
+        embeddings = config.section("clip_embeddings", ClipEmbeddingsConfig)
+        captions = config.section("captions", CaptionsConfig)
+        local = (embeddings.backend != "efficientnet_lite0", captions.backend == "transformers")
+        for section, used in zip((embeddings, captions), local, strict=True):
             if used and section.model and section.revision and is_hub_id(section.model):
                 found[section.model, section.revision] = None
     return list(found)

@@ -1,6 +1,6 @@
 """The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
-from curate_assets.config import CONFIG_FILE, PRESETS_FOLDER, presets
+from curate_assets.configuration import CONFIG_FILE, PRESETS_FOLDER, presets
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
 from curate_assets.presets import preset_errors
 from curate_resources.manifests import Manifests

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from curate_assets.config import CurationConfig, validated
+from curate_assets.config import PlatformConfig
+from curate_assets.configuration import validated
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, measured
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.motion_scores import MOTION_SCORES
@@ -83,7 +84,7 @@ class Calibration:
     proposals: tuple[Proposal, ...]
     rejected_now: int
     rejected: int
-    config: CurationConfig
+    config: PlatformConfig
 
     @property
     def settings(self) -> dict[str, float]:
@@ -93,7 +94,7 @@ class Calibration:
 
 def calibrate(
     tables: Tables,
-    config: CurationConfig,
+    config: PlatformConfig,
     scores: Sequence[str],
     sample: int,
     percentile: float,
@@ -113,14 +114,15 @@ def calibrate(
         MissingInput: nothing was measured yet.
         UserError: there is no such score, or no clip that has it.
     """
-    chosen = _chosen(scores, config.clip_selection)
+    limits = config.section(SECTION, ClipSelectionConfig)
+    chosen = _chosen(scores, limits)
     clips = _measured_clips(tables, shards)
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
     proposed = validated(_with(config, values))
-    now = [rejection_reasons(clip.scores, config.clip_selection) for clip in found]
-    then = [rejection_reasons(clip.scores, proposed.clip_selection) for clip in found]
+    now = [rejection_reasons(clip.scores, limits) for clip in found]
+    then = [rejection_reasons(clip.scores, proposed.section(SECTION, ClipSelectionConfig)) for clip in found]
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),
@@ -131,7 +133,7 @@ def calibrate(
                 setting=each.setting,
                 score=each.score,
                 rejects=each.rejects,
-                current=getattr(config.clip_selection, each.setting),
+                current=getattr(limits, each.setting),
                 proposed=values[each.setting],
                 measured=sum(clip.scores[each.score] is not None for clip in found),
                 rejected_now=sum(each.reason in reasons for reasons in now),
@@ -221,6 +223,6 @@ def _proposed(threshold: Threshold, scores: Iterable[float | None], percentile: 
     return round(value) if threshold.whole else float(f"{value:.{_DIGITS}g}")
 
 
-def _with(config: CurationConfig, values: Mapping[str, float]) -> dict[str, Any]:
+def _with(config: PlatformConfig, values: Mapping[str, float]) -> dict[str, Any]:
     whole = config.model_dump()
     return {**whole, SECTION: {**whole[SECTION], **values}}

@@ -15,13 +15,16 @@ from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVide
 from curate_assets.video.segments import segment_of, segments_of
 from curate_resources.stage import Needs, Row, Segments, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
+from gpu_kernels.motion import MotionSignalsConfig
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
 from gpu_kernels.segments import WHOLE
 from gpu_kernels.shots import (
     ShotNetwork,
+    ShotSignalsConfig,
     load_network,
 )
+from gpu_kernels.storyboards import StoryboardsConfig
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
@@ -117,7 +120,7 @@ SCAN = Stage(
 )
 
 ASSETS = (
-    Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS),
-    Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS),
-    Asset(STORYBOARDS, SCAN, "signals", storyboards.CHECKS, storyboards.preview),
+    Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig),
+    Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
+    Asset(STORYBOARDS, SCAN, "signals", storyboards.CHECKS, storyboards.preview, section=StoryboardsConfig),
 )

@@ -36,8 +36,9 @@ def calibrate(
     as_json: Json = False,
 ) -> int:
     """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
-    from curate_assets.config import CONFIG_FILE, ConfigError, preset_file, presets
+    from curate_assets.config import ConfigError
     from curate_assets.config_file import write_settings
+    from curate_assets.configuration import CONFIG_FILE, preset_file, presets
     from curate_assets.presets import ShardSettings, shards_with
     from curate_assets.video.calibration import SECTION
     from curate_assets.video.calibration import calibrate as calibrated

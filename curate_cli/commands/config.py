@@ -11,7 +11,7 @@ from curate_cli.printing import escaped, messages, print_document, results
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate_assets.config import CurationConfig
+    from curate_assets.config import PlatformConfig
     from curate_assets.settings import Section, Setting
     from curate_resources.storage import Storage
 
@@ -81,7 +81,8 @@ def explain(
 
 def init(root: Root = None, as_json: Json = False) -> int:
     """Write <root>/curate.yaml with every key, its default and its meaning in comments."""
-    from curate_assets.config import CONFIG_FILE, ConfigError
+    from curate_assets.config import ConfigError
+    from curate_assets.configuration import CONFIG_FILE
     from curate_assets.settings import commented_file
     from curate_resources.storage import Storage, root_uri
 
@@ -98,9 +99,9 @@ def init(root: Root = None, as_json: Json = False) -> int:
 
 def _settings(
     storage: "Storage", preset: str | None, given: Mapping[str, Any]
-) -> "tuple[CurationConfig, dict[str, str]]":
+) -> "tuple[PlatformConfig, dict[str, str]]":
     """The settings that hold, and which file sets each key that is set."""
-    from curate_assets.config import CONFIG_FILE, own_config, preset_file, preset_settings
+    from curate_assets.configuration import CONFIG_FILE, own_config, preset_file, preset_settings
     from curate_assets.presets import ShardSettings, source_preset
     from curate_assets.settings import set_by
 

@@ -28,7 +28,7 @@ def materialize(
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
     from curate_assets.asset_selection import selected
-    from curate_assets.config import resolve_config
+    from curate_assets.configuration import resolve_config
     from curate_resources.manifests import Manifests
 
     storage = existing_root(root)
@@ -48,7 +48,7 @@ def retry_failed(
 ) -> int:
     """Compute failed rows again, and what could not be made because of them; all other rows stay as they are."""
     from curate_assets.asset_selection import selected
-    from curate_assets.config import resolve_config
+    from curate_assets.configuration import resolve_config
     from curate_assets.status import failed_shards
     from curate_resources.manifests import Manifests
 

@@ -14,7 +14,7 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Write the report of the dataset as it stands, and open it."""
-    from curate_assets.config import resolve_config
+    from curate_assets.configuration import resolve_config
     from curate_assets.video.assets.dataset_report import write_report
     from curate_assets.video.graph import VIDEO
     from curate_resources.tables import Tables

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curate_assets.config import CurationConfig, validated
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
 from curate_assets.video.graph import VIDEO

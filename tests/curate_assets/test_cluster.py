@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from chaos_runs import processes
 
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.definitions import defs
 from curate_assets.engines import materialized
 from curate_assets.partitions import SHARDS
@@ -81,7 +81,7 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
 _FOLLOW = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.engines import materialized
 from curate_assets.video.graph import VIDEO
 settings, root, shards = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")

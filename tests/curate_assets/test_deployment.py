@@ -19,7 +19,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
-from curate_assets.config import resolve_config
+from curate_assets.configuration import resolve_config
 from curate_assets.partitions import SHARDS
 from curate_assets.run_pools import DECODE
 from curate_assets.runs import register_shards

@@ -12,7 +12,7 @@ import typer.main
 import yaml
 
 from curate_assets.asset_selection import selected
-from curate_assets.config import CurationConfig, validated
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.docs_pages.__main__ import pages
 from curate_assets.query import run_query
 from curate_cli.app import app

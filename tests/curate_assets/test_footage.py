@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.manifests import Manifests

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.engines import materialized
 from curate_assets.video.graph import VIDEO
 

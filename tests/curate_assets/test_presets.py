@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.config import ConfigError, CurationConfig, resolve_config
+from curate_assets.config import ConfigError
+from curate_assets.configuration import CurationConfig, resolve_config
 from curate_assets.outlook import outlook
 from curate_assets.presets import ShardSettings
 from curate_assets.runs import RunOutcome, register_shards, run_assets

@@ -93,7 +93,7 @@ def test_an_asset_alone_needs_what_it_is_made_from(new_root):
 
 _RUN = """
 import sys
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.video.graph import VIDEO
 from curate_resources.in_process import InProcessEngine
 from curate_resources.plan import materialize

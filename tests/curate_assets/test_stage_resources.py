@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from curate_assets.config import ConfigError, validated
+from curate_assets.config import ConfigError
+from curate_assets.configuration import validated
 from curate_assets.engines import engine_of
 from curate_assets.resource import config_schema
 from curate_assets.video.graph import VIDEO

@@ -2,7 +2,8 @@
 
 import pytest
 
-from curate_assets.config import ConfigError, CurationConfig, validated
+from curate_assets.config import ConfigError
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.presets import ShardSettings
 from curate_assets.video.calibration import calibrate
 from curate_resources.manifests import ManifestError, Manifests

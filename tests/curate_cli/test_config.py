@@ -7,7 +7,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from curate_assets.config import CurationConfig, parse_config, validated
+from curate_assets.configuration import CurationConfig, parse_config, validated
 from curate_assets.settings import sections
 from curate_cli.app import app
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from curate_assets import outlook as looking
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.outlook import AssetOutlook, Outlook
 from curate_assets.video.graph import VIDEO
 from curate_cli.commands.plan import _print_ahead

@@ -17,7 +17,7 @@ from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Column, Needs, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from gpu_kernels.caption_windows import caption_windows, window_frames
-from gpu_kernels.captioners import CaptionRequest, load_captioner, model_identity, prompt_hash
+from gpu_kernels.captioners import CaptionRequest, CaptionsConfig, load_captioner, model_identity, prompt_hash
 from gpu_kernels.clips import SECOND
 
 CAPTIONS = Table(
@@ -146,4 +146,4 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, exported=True)
+ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CaptionsConfig, exported=True)

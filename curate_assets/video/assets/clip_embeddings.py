@@ -17,7 +17,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
-from gpu_kernels.embedders import clip_vector, load_embedder, model_identity
+from gpu_kernels.embedders import ClipEmbeddingsConfig, clip_vector, load_embedder, model_identity
 from gpu_kernels.storyboards import decoded
 
 
@@ -131,4 +131,4 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CLIP_EMBEDDINGS, EMBED, "clips", CHECKS, exported=True)
+ASSET = Asset(CLIP_EMBEDDINGS, EMBED, "clips", CHECKS, section=ClipEmbeddingsConfig, exported=True)

@@ -17,6 +17,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID, op
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
+from gpu_kernels.clip_encoding import ClipFilesConfig
 from gpu_kernels.cutting import cut_clip, read_back
 from gpu_kernels.sandbox import MediaError, Nursery
 from gpu_kernels.spans import Span
@@ -147,4 +148,4 @@ def preview(tables: Tables, shard: str) -> str | None:
     return contact_sheet(f"{CLIP_FILES.name} of {shard}", (lambda jpeg=jpeg: jpeg for jpeg in spread(stored)))
 
 
-ASSET = Asset(CLIP_FILES, CUT, "delivery", CHECKS, preview=preview, exported=True)
+ASSET = Asset(CLIP_FILES, CUT, "delivery", CHECKS, preview=preview, section=ClipFilesConfig, exported=True)

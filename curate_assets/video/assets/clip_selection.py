@@ -18,7 +18,7 @@ from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
-from gpu_kernels.selection import Measured, rejection_reasons
+from gpu_kernels.selection import ClipSelectionConfig, Measured, rejection_reasons
 
 _REJECTED = "rejected_share"
 _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $shard and not selected order by clip_id"
@@ -163,4 +163,4 @@ def preview(tables: Tables, shard: str) -> str:
     return funnel_markdown(steps[: 1 + [step.name for step in steps].index("selected")])
 
 
-ASSET = Asset(CLIP_SELECTION, SELECT, "clips", CHECKS, preview=preview, exported=True)
+ASSET = Asset(CLIP_SELECTION, SELECT, "clips", CHECKS, preview=preview, section=ClipSelectionConfig, exported=True)

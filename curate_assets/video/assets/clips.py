@@ -16,7 +16,7 @@ from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
-from gpu_kernels.clips import SECOND, clip_spans
+from gpu_kernels.clips import SECOND, ClipsConfig, clip_spans
 
 _QUANTILES = tuple(step / 20 for step in range(21))
 _SHORTEST = 1e-3
@@ -197,4 +197,10 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CLIPS, SPLIT, "clips", CHECKS, exported=True)
+
+def _splits_what_is_scanned(config: Any) -> None:
+    if config.clips.splitter == "shots" and config.shot_signals.network == "none":
+        raise ValueError("clips.splitter: shots needs a network; shot_signals.network: none goes with fixed_stride")
+
+
+ASSET = Asset(CLIPS, SPLIT, "clips", CHECKS, section=ClipsConfig, agrees=_splits_what_is_scanned, exported=True)

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.gathered import Gathered, Made, Markdown, StoredPath
 from curate_assets.graph import Asset
 from curate_assets.video.assets import clip_files
@@ -46,7 +46,7 @@ class Report:
     charts: dict[str, str]
 
 
-def write_report(tables: Tables, config: CurationConfig, reported: Sequence[Table]) -> Report:
+def write_report(tables: Tables, config: PlatformConfig, reported: Sequence[Table]) -> Report:
     """Write the report of the tables as they stand.
 
     Args:
@@ -61,7 +61,7 @@ def write_report(tables: Tables, config: CurationConfig, reported: Sequence[Tabl
 def asset(reported: Sequence[Table]) -> Asset:
     """The asset, of a graph with these tables."""
 
-    def made(tables: Tables, config: CurationConfig, _: str) -> Made:
+    def made(tables: Tables, config: PlatformConfig, _: str) -> Made:
         report = write_report(tables, config, reported)
         steps = report.contents.funnel
         charts = [f"**{title}**\n\n{_image(title, svg)}" for title, svg in report.charts.items()]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.drift import too_few
 from curate_assets.gathered import Gathered, Made
 from curate_assets.graph import Asset
@@ -159,8 +159,8 @@ GROUPED = (CLIP_SELECTION.name, DUPLICATE_GROUPS.name)
 """What decides whether a clip is delivered."""
 
 
-def _made(tables: Tables, config: CurationConfig, _: str) -> Made:
-    rows = group_duplicates(tables, config.duplicate_groups)
+def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
+    rows = group_duplicates(tables, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig))
     clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
     return Made(
         rows,
@@ -212,4 +212,22 @@ CHECKS = (
 
 GATHER = Gathered(DUPLICATE_GROUPS, _made, (DUPLICATE_PAIRS, CLIP_EMBEDDINGS, CLIP_SELECTION, SOURCE_VIDEOS))
 
-ASSET = Asset(DUPLICATE_GROUPS, GATHER, "duplicates", CHECKS, exported=True)
+
+def _above_the_floor(config: Any) -> None:
+    least, floor = config.duplicate_groups.min_similarity, config.duplicate_pairs.floor_similarity
+    if least < floor:
+        raise ValueError(
+            f"duplicate_groups.min_similarity ({least}) is below duplicate_pairs.floor_similarity ({floor}), "
+            "where no pair is recorded"
+        )
+
+
+ASSET = Asset(
+    DUPLICATE_GROUPS,
+    GATHER,
+    "duplicates",
+    CHECKS,
+    section=DuplicateGroupsConfig,
+    agrees=_above_the_floor,
+    exported=True,
+)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.gathered import Gathered, Made
 from curate_assets.graph import Asset
 from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
@@ -136,11 +136,11 @@ CHECKS = (
 )
 
 
-def _made(tables: Tables, config: CurationConfig, shard: str) -> Made:
-    return Made({shard: measure_pairs(tables, shard, config.duplicate_pairs)})
+def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
+    return Made({shard: measure_pairs(tables, shard, config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig))})
 
 
 # Times, spans and sharpness change with the vectors, which are made from them.
 GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SIGNALS), per_shard=True)
 
-ASSET = Asset(DUPLICATE_PAIRS, GATHER, "duplicates", CHECKS)
+ASSET = Asset(DUPLICATE_PAIRS, GATHER, "duplicates", CHECKS, section=DuplicatePairsConfig)

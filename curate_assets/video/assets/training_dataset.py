@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from pydantic import Field
 
-from curate_assets.config import CurationConfig, TrainingDatasetConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.gathered import Gathered, Made
 from curate_assets.graph import Asset
 from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
@@ -31,6 +32,25 @@ from curate_resources.stage import Column, Row, Table
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
+from gpu_kernels.strict import StrictModel
+
+
+class TrainingDatasetConfig(StrictModel):
+    """How the training set is laid out."""
+
+    version: str = Field(default="v0", pattern=r"^[A-Za-z0-9._-]+$")
+    """First part of every path in the dataset."""
+    min_seconds: float = Field(default=0.0, ge=0)
+    """Shorter clips are left out. Those of less than 5 s have a duration bin of their own, such as `0_5`."""
+    max_aspect_ratio: float | None = Field(default=None, gt=0)
+    """Clips that are wider for their height are left out; `null`: those beyond 10 have a bin of their own, `wide`."""
+    tar_mib: int = Field(default=500, ge=1)
+    """A tar is closed when it reaches this size."""
+    tars_per_part: int = Field(default=100, ge=1)
+    """Tars in one `part_` folder."""
+    require_caption: bool = False
+    """Whether clips without any caption are left out."""
+
 
 TRAINING_DATASET = Table(
     name="training_dataset",
@@ -384,8 +404,8 @@ def _left_out(file: Mapping[str, Any], reason: str, config: TrainingDatasetConfi
     }
 
 
-def _made(tables: Tables, config: CurationConfig, _: str) -> Made:
-    written = write_dataset(tables, config.training_dataset)
+def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
+    written = write_dataset(tables, config.section(TRAINING_DATASET.name, TrainingDatasetConfig))
     return Made(
         written.rows,
         {
@@ -428,4 +448,6 @@ GATHER = Gathered(
     kinds=frozenset({"webdataset", "lance"}),
 )
 
-ASSET = Asset(TRAINING_DATASET, GATHER, "delivery", CHECKS, exported=True, published=True)
+ASSET = Asset(
+    TRAINING_DATASET, GATHER, "delivery", CHECKS, section=TrainingDatasetConfig, exported=True, published=True
+)

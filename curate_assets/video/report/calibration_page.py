@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate_assets.video.assets.motion_scores import MOTION_SCORES
-from curate_assets.video.calibration import Calibration, Proposal, SampledClip
+from curate_assets.video.calibration import SECTION, Calibration, Proposal, SampledClip
 from curate_assets.video.report.distributions import Distribution, Mark, Scale, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.report.thumbnails import Place, thumbnails
 from curate_resources.tables import Tables
-from gpu_kernels.selection import rejection_reasons
+from gpu_kernels.selection import ClipSelectionConfig, rejection_reasons
 
 _TEMPLATE = "calibration.html.jinja"
 
@@ -95,7 +95,7 @@ def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
     for clip in calibration.sample:
         score = clip.scores[proposal.score]
         if score is not None:
-            rejected = rejection_reasons(clip.scores, calibration.config.clip_selection)
+            rejected = rejection_reasons(clip.scores, calibration.config.section(SECTION, ClipSelectionConfig))
             verdicts["rejected" if rejected else "selected"].append(score)
     marks = [Mark(proposal.proposed, "proposed")]
     if proposal.current is not None and proposal.current != proposal.proposed:

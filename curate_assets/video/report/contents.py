@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.graph import FunnelStep
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.report.caption_counts import CaptionCount, caption_counts
 from curate_assets.video.report.contact_sheets import Sheet, kept_sheet, rejected_sheets
 from curate_assets.video.report.distributions import Distribution
@@ -18,6 +19,7 @@ from curate_assets.video.report.sources import Share, sources
 from curate_resources.stage import Table
 from curate_resources.tables import Tables
 from gpu_kernels.clips import SECOND
+from gpu_kernels.duplicates import DuplicateGroupsConfig
 from gpu_kernels.selection import loss_ledger
 
 
@@ -67,7 +69,7 @@ class ReportContents:
     unused_files: tuple[Unused, ...]
 
 
-def gather(tables: Tables, config: CurationConfig, samples: int | None, reported: Sequence[Table]) -> ReportContents:
+def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported: Sequence[Table]) -> ReportContents:
     """Gather what the report says. Reads columns, never vectors or transition curves; pictures only of clips shown.
 
     Args:
@@ -93,7 +95,7 @@ def gather(tables: Tables, config: CurationConfig, samples: int | None, reported
         distributions=tuple(measurements(library, config, way.clips.get("selected"))),
         kept=kept_sheet(library, way.clips.get("clip files")),
         rejected=rejected_sheets(library),
-        duplicates=duplicates(library, config.duplicate_groups.min_similarity),
+        duplicates=duplicates(library, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity),
         sources=sources(library),
         captions=caption_counts(library),
         failed=failed,

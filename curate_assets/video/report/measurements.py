@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from curate_assets.config import CurationConfig
+from curate_assets.config import PlatformConfig
 from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
@@ -14,11 +16,13 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
+from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
+from gpu_kernels.selection import ClipSelectionConfig
 
 
-def measurements(library: Library, config: CurationConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:
+def measurements(library: Library, config: PlatformConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:
     """Distributions in the page's order; those of clips parted by whether they were selected, once that is decided."""
-    limits = config.clip_selection
+    limits = config.section(CLIP_SELECTION.name, ClipSelectionConfig)
     groups: dict[str, list[Key]] = {"clips": sorted(library.clips)}
     if library.verdicts is not None:
         chosen, judged = set(selected or ()), library.verdicts.keys()
@@ -70,8 +74,8 @@ def _sharpness(library: Library) -> Distribution:
     return distribution("Sharpness", "", "storyboard frames", source, boards, {"frames": frames}, "log")
 
 
-def _similarity(library: Library, config: CurationConfig) -> Distribution:
-    threshold = config.duplicate_groups.min_similarity
+def _similarity(library: Library, config: PlatformConfig) -> Distribution:
+    threshold = config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity
     similarity = np.array(sorted(library.similarities().values()), np.float64)
     return distribution(
         "Similarity of pairs",
@@ -80,7 +84,7 @@ def _similarity(library: Library, config: CurationConfig) -> Distribution:
         DUPLICATE_PAIRS.name,
         library.written(DUPLICATE_PAIRS),
         {"similar enough": similarity[similarity >= threshold], "below threshold": similarity[similarity < threshold]},
-        within=(config.duplicate_pairs.floor_similarity, 1),
+        within=(config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig).floor_similarity, 1),
         marks=[Mark(threshold, "similar enough from")],
     )
 

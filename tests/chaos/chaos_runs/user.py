@@ -46,7 +46,7 @@ def wanted(scope: Scope) -> frozenset[str]:
 
 
 def _by_plan(order: Order) -> Iterator[dict[str, Any]]:
-    from curate_assets.config import validated
+    from curate_assets.configuration import validated
     from curate_assets.engines import materialized
     from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
     from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.config import CONFIG_FILE, ConfigError, parse_config, resolve_config
+from curate_assets.config import ConfigError
 from curate_assets.config_file import write_settings
+from curate_assets.configuration import CONFIG_FILE, parse_config, resolve_config
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.motion_scores import MOTION_SCORES

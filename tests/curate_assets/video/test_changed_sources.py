@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate_assets.config import validated
+from curate_assets.configuration import validated
 from curate_assets.video.assets.clip_files import CLIP_FILES, open_cutter
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS

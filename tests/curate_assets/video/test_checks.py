@@ -11,7 +11,7 @@ import pytest
 from dagster import DagsterInstance
 
 from curate_assets.asset_selection import selected
-from curate_assets.config import CurationConfig
+from curate_assets.configuration import CurationConfig
 from curate_assets.definitions import defs
 from curate_assets.query import run_query
 from curate_assets.runs import register_shards, run_assets

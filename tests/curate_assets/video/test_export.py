@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curate_assets.config import TrainingDatasetConfig
 from curate_assets.video import export
-from curate_assets.video.assets.training_dataset import TRAINING_DATASET, write_dataset
+from curate_assets.video.assets.training_dataset import TRAINING_DATASET, TrainingDatasetConfig, write_dataset
 from curate_assets.video.export import export_dataset
 from curate_assets.video.graph import VIDEO
 from curate_resources import object_stores

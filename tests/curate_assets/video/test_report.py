@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate_assets.config import CurationConfig, validated
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curate_assets.config import CurationConfig, validated
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.video.assets import source_videos, storyboards
 from curate_assets.video.assets.source_videos import PROBE
 from curate_assets.video.graph import VIDEO

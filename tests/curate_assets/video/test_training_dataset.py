@@ -7,9 +7,8 @@ import pyarrow as pa
 import pytest
 import webdataset
 
-from curate_assets.config import TrainingDatasetConfig
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_assets.video.assets.training_dataset import Bin, bin_of, write_dataset
+from curate_assets.video.assets.training_dataset import Bin, TrainingDatasetConfig, bin_of, write_dataset
 
 OF_THE_REFERENCE = TrainingDatasetConfig(min_seconds=5, max_aspect_ratio=10)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate_assets.config import CurationConfig, validated
+from curate_assets.configuration import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.graph import VIDEO
 from curate_resources.content import content_of

@@ -1,0 +1,139 @@
+"""Graphs: what follows from assets that are declared, in this project or in another package."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from curate_assets.gathered import Gathered, Made
+from curate_assets.graph import Asset, Graph, Phase
+from curate_assets.video.graph import VIDEO
+from curate_resources.manifests import MANIFEST
+from curate_resources.stage import Column, Stage, Table, UnitTable
+
+BRIGHTNESS = '''
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from curate_assets.graph import Asset
+from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
+from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_resources.stage import Column, Stage, Table
+from gpu_kernels.strict import StrictModel
+
+
+class BrightnessConfig(StrictModel):
+    """How bright clips are."""
+
+    gain: float = Field(default=1.0, gt=0)
+    """What luma is multiplied by."""
+
+
+BRIGHTNESS = Table(
+    name="brightness",
+    grain="clip",
+    keys=("video_id", "clip_id"),
+    sections=("brightness",),
+    columns=(VIDEO_ID, CLIP_ID, Column("luma", pa.float32(), "mean luma of its frames")),
+    description="Mean luma of every clip.",
+)
+
+
+def open_scorer(config, storage):
+    def score(work):
+        luma = {row["video_id"]: np.array(row["luma"]) for row in work.inputs[MOTION_SIGNALS.name].to_pylist()}
+        rows = []
+        for clip in work.items.to_pylist():
+            span = luma[clip["video_id"]][clip["start_frame"] : clip["end_frame"]]
+            keys = {"video_id": clip["video_id"], "clip_id": clip["clip_id"]}
+            rows.append({**keys, "luma": config.brightness.gain * span.mean()})
+        return {"brightness": rows}
+
+    return score
+
+
+SCORE = Stage("score_brightness", CLIPS.name, (MOTION_SIGNALS.name,), (BRIGHTNESS,), open_scorer)
+ASSET = Asset(BRIGHTNESS, SCORE, "clips", section=BrightnessConfig)
+'''
+
+
+def thing(name: str, *reads: str, item: str = MANIFEST.name) -> Asset:
+    """An asset that is made from others."""
+    table = Table(name, "thing", ("uri",), (Column("uri", pa.string()), Column("id", pa.string())), name)
+    return Asset(table, Stage(f"make_{name}", item, reads, (table,), lambda config, storage: lambda work: {}), "things")
+
+
+def graph(*assets: Asset) -> Graph:
+    return Graph("things", UnitTable(assets[0].table, "thing", "uri", "id"), assets, (Phase("first", ""),))
+
+
+def test_assets_are_made_in_the_order_of_what_they_read():
+    files = thing("files")
+    sums = replace(thing("sums"), made_by=Gathered(thing("sums").table, lambda *_: Made(), (files.table,)))
+    late = thing("late", "sums", item="parts")
+    things = graph(files, late, sums, thing("more", item="parts"), thing("parts", item="files"))
+    assert [asset.name for asset in things.assets] == ["files", "sums", "parts", "late", "more"]
+    # What reads an asset of all shards streams in a phase of its own, after it.
+    assert [step.name for step in things.steps] == ["first", "sums", "things_2"]
+    assert [[asset.name for asset in phase.assets] for phase in things.phases] == [["files", "parts", "more"], ["late"]]
+    names = {check.name for check in things.checks if check.table.name == "parts"}
+    assert names == {"statuses_terminal", "keys_unique", "failures_few", "not_silently_empty", "every_thing_has_a_row"}
+
+
+@pytest.mark.parametrize(
+    ("assets", "said"),
+    [
+        ((thing("a"), thing("a")), "two assets a"),
+        ((thing("a"), thing("b", "c")), "b is made from c, which is not there"),
+        ((thing("a"), thing("b", item="c"), thing("c", item="b")), "b is made from c"),
+    ],
+)
+def test_a_graph_that_cannot_be_made_is_an_error(assets, said):
+    with pytest.raises(ValueError, match=said):
+        _ = graph(*assets).assets
+
+
+def package(folder: Path, module: str, text: str) -> dict[str, str]:
+    """The environment of processes that have a package installed which brings an asset."""
+    folder.mkdir()
+    (folder / f"{module}.py").write_text(text)
+    info = folder / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[curate.assets]\n{module} = {module}:ASSET\n")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+
+
+def curate(root: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "curate_cli.main", *arguments, "--root", str(root)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
+    """It is planned, set, made, queried and counted as those of this project are."""
+    root = finished.copy_to(tmp_path / "data")
+    environment = package(tmp_path / "bright", "bright", BRIGHTNESS)
+    (root.path / "curate.yaml").write_text("brightness: {gain: 2}\nengine: {kind: in_process}\n")
+    made = curate(root.path, environment, "materialize", "--select", "brightness")
+    assert made.returncode == 0, made.stderr
+    sql = "select count(*) as clips, min(luma) > 0 as bright, max(luma) <= 2 from brightness where status = 'ok'"
+    rows = curate(root.path, environment, "query", sql, "--csv")
+    clips = finished.tables.read(VIDEO.tables["clips"])["status"].to_pylist().count("ok")
+    assert rows.stdout.splitlines()[1].split(",")[:2] == [str(clips), "true"], rows.stdout + rows.stderr
+    assert "brightness" in curate(root.path, environment, "status").stdout
+    (root.path / "curate.yaml").write_text("brightness: {gian: 2}\n")
+    wrong = curate(root.path, environment, "materialize", "--select", "brightness")
+    assert wrong.returncode != 0 and "brightness.gian: unknown key" in wrong.stderr and "gain" in wrong.stderr
+
+
+def test_a_package_whose_asset_cannot_be_loaded_is_named(tmp_path):
+    environment = package(tmp_path / "dim", "dim", "import nothing_of_that_name")
+    said = curate(tmp_path, environment, "materialize")
+    assert said.returncode != 0 and "Traceback" not in said.stderr
+    assert "dim: the entry point dim = dim:ASSET of curate.assets cannot be loaded" in " ".join(said.stderr.split())
