@@ -106,12 +106,15 @@ def start_warm_cluster(cpus: int | None = None) -> tuple[WarmCluster, bool]:
         )
     cluster = WarmCluster(f"127.0.0.1:{port}", keeper.pid, sys.executable, str(token), raylet_port)
     wait = Wait(f"Ray to start, which writes to {log}", _START_SECONDS)
-    while b"Ray runtime started" not in log.read_bytes():
-        if keeper.poll() is not None or not wait.go_on():
-            end_session(keeper.pid, _STOP_SECONDS)
-            raise ClusterDidNotStart(f"Ray did not start: see {log}")
-        time.sleep(0.2)
-    _state().write_text(json.dumps(asdict(cluster)))
+    try:
+        while b"Ray runtime started" not in log.read_bytes():
+            if keeper.poll() is not None or not wait.go_on():
+                raise ClusterDidNotStart(f"Ray did not start: see {log}")
+            time.sleep(0.2)
+        _state().write_text(json.dumps(asdict(cluster)))
+    except BaseException:  # also Ctrl-C: nobody would know of the cluster
+        end_session(keeper.pid, _STOP_SECONDS)
+        raise
     return cluster, True
 
 

@@ -3,8 +3,13 @@
 import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from curate_resources import warm_cluster
 
 _SWALLOWS_THE_FIRST = """
 import sys, time
@@ -32,3 +37,24 @@ def test_an_interrupt_arrives_until_it_is_noticed(number):
     process.stdout.readline()
     process.send_signal(number)
     assert process.wait(timeout=30) == 7
+
+
+def test_a_warm_cluster_that_is_interrupted_while_it_starts_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(_command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(["sleep", "600"], **options))
+        return started[0]
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(warm_cluster.subprocess, "Popen", start)
+    monkeypatch.setattr(warm_cluster, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+    with pytest.raises(KeyboardInterrupt):
+        warm_cluster.start_warm_cluster()
+    assert started[0].wait(10) != 0
+    assert warm_cluster.warm_cluster() is None
