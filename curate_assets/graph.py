@@ -7,6 +7,7 @@ from typing import Any
 
 from curate_assets.config import Agreement, PlatformConfig, config_model
 from curate_assets.gathered import Gathered
+from curate_assets.score import Score
 from curate_assets.shard_checks import Check
 from curate_assets.stage_resources import with_resources
 from curate_assets.standard_checks import item_checks, row_checks
@@ -18,6 +19,14 @@ from gpu_kernels.strict import StrictModel
 
 
 @dataclass(frozen=True)
+class Record:
+    """Columns of a clip's row that its record in a training set has, under a name."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Asset:
     """One asset, declared in the module of its name.
 
@@ -26,6 +35,8 @@ class Asset:
         group: what the lineage page shows it with.
         checks: what must hold of its rows, besides what must of all.
         preview: Markdown with a picture of a shard's rows, for the page of a materialization; None: nothing to show.
+        scores: what clips can be selected by of its rows.
+        recorded: what of its rows goes into the records of samples.
         section: its settings; the section of the configuration has the name of the asset.
         agrees: sees that they go together with those of other assets.
         exported: whether its rows describe samples, and go with a training set that is exported.
@@ -37,6 +48,8 @@ class Asset:
     group: str
     checks: tuple[Check, ...] = ()
     preview: Callable[[Tables, str], str | None] | None = None
+    scores: tuple[Score, ...] = ()
+    recorded: Record | None = None
     section: type[StrictModel] | None = None
     agrees: Agreement | None = None
     exported: bool = False

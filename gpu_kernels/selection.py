@@ -1,49 +1,39 @@
 """Which clips are kept: thresholds on scores that were measured before. Applied here only."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Literal, get_args
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from gpu_kernels.strict import StrictModel
 
 
-class ClipSelectionConfig(StrictModel):
-    """Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."""
-
-    motion_peak_min: float | None = Field(default=0.00002, ge=0)
-    """Least motion that the liveliest 256-pixel patch reaches in a twentieth of the clip, and in two samples at least,
-    as a share of width plus height per frame. The default rejects what stands still and nothing that moves; see
-    [how it was chosen](models.md#motion)."""
-    motion_global_mean_min: float | None = Field(default=None, ge=0)
-    """Least mean motion over the clip and the picture, in the same unit. It rejects small things that move before a
-    fixed camera."""
-    motion_per_patch_min: float | None = Field(default=None, ge=0)
-    """Least mean motion of the stillest 256-pixel patch."""
-    short_side_min: int | None = Field(default=None, ge=1)
-    """Least short side of the video in pixels."""
-    seconds_min: float | None = Field(default=None, ge=0)
-    """Least length of a clip."""
-    seconds_max: float | None = Field(default=None, gt=0)
-    """Greatest length of a clip."""
-    frame_rate_min: float | None = Field(default=None, gt=0)
-    """Least average frame rate of the video."""
-
-
 @dataclass(frozen=True)
 class Threshold:
-    """A setting of `clip_selection`: the score that it is compared with, and on which side of it clips are rejected.
+    """A limit on a score, and on which side of it clips are rejected.
 
-    `whole` is whether its values are whole numbers.
+    Attributes:
+        score: name of the score.
+        meaning: what the setting means, for its description.
+        default: null: it is off.
+        whole: whether its values are whole numbers.
+        bounds: what values it takes, as pydantic's `Field` has it.
     """
 
-    setting: str
     score: str
     rejects: Literal["low", "high"]
-    whole: bool
+    meaning: str
+    default: float | None = None
+    whole: bool = False
+    bounds: Mapping[str, Any] = field(default_factory=lambda: {"ge": 0})
+
+    @property
+    def setting(self) -> str:
+        """Its setting: the score, with `_min` or `_max`."""
+        return f"{self.score}_{'min' if self.rejects == 'low' else 'max'}"
 
     @property
     def reason(self) -> str:
@@ -51,44 +41,40 @@ class Threshold:
         return f"{self.score}_{self.rejects}"
 
 
-def _thresholds() -> Iterable[Threshold]:
-    for setting, field in ClipSelectionConfig.model_fields.items():
-        score, _, bound = setting.rpartition("_")
-        if bound in ("min", "max"):
-            yield Threshold(setting, score, "low" if bound == "min" else "high", int in get_args(field.annotation))
-
-
-THRESHOLDS = tuple(_thresholds())
-"""Every threshold: a setting is named after its score, with `_min` or `_max`."""
-
 Measured = Mapping[str, float | None]
+"""Scores of a clip by name; None where the measurement failed."""
 
 
-def rejection_reasons(measured: Measured, config: ClipSelectionConfig) -> list[str]:
+def selection_config(name: str, module: str, thresholds: Sequence[Threshold]) -> type[StrictModel]:
+    """The settings of some thresholds, as a class of that name in that module."""
+    fields: dict[str, Any] = {
+        each.setting: (
+            int | None if each.whole else float | None,
+            Field(default=each.default, description=each.meaning, **each.bounds),
+        )
+        for each in thresholds
+    }
+    model = create_model(name, __base__=StrictModel, __module__=module, **fields)
+    model.__doc__ = "Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."
+    return model
+
+
+def rejection_reasons(measured: Measured, thresholds: Sequence[Threshold], limits: StrictModel) -> list[str]:
     """Every reason against a clip, sorted; none means that it is selected.
 
     Args:
-        measured: `motion_peak`, `motion_global_mean`, `motion_per_patch`, `short_side`, `seconds`, `frame_rate`; None
-            where the measurement failed.
+        measured: every score that has a threshold.
+        limits: the settings of the thresholds; see `selection_config`.
     """
-    limits = [
-        ("motion_peak", config.motion_peak_min, None),
-        ("motion_global_mean", config.motion_global_mean_min, None),
-        ("motion_per_patch", config.motion_per_patch_min, None),
-        ("short_side", config.short_side_min, None),
-        ("seconds", config.seconds_min, config.seconds_max),
-        ("frame_rate", config.frame_rate_min, None),
-    ]
-    reasons: list[str] = []
-    for name, least, greatest in limits:
-        value = measured[name]
+    reasons: set[str] = set()
+    for each in thresholds:
+        limit, value = getattr(limits, each.setting), measured[each.score]
+        if limit is None:
+            continue
         if value is None:
-            if least is not None or greatest is not None:
-                reasons.append(f"{name}_unmeasured")
-        elif least is not None and value < least:
-            reasons.append(f"{name}_low")
-        elif greatest is not None and value > greatest:
-            reasons.append(f"{name}_high")
+            reasons.add(f"{each.score}_unmeasured")
+        elif value < limit if each.rejects == "low" else value > limit:
+            reasons.add(each.reason)
     return sorted(reasons)
 
 

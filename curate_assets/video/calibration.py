@@ -9,16 +9,23 @@ import numpy as np
 
 from curate_assets.config import PlatformConfig
 from curate_assets.configuration import validated
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, measured
+from curate_assets.graph import Asset
+from curate_assets.video.assets.clip_selection import (
+    CLIP_SELECTION,
+    SCORED,
+    THRESHOLDS,
+    ClipSelectionConfig,
+    Measurements,
+)
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources.plan import MissingInput
 from curate_resources.stage import Table
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables import Tables
 from gpu_kernels.errors import UserError
-from gpu_kernels.selection import THRESHOLDS, ClipSelectionConfig, Measured, Threshold, rejection_reasons
+from gpu_kernels.selection import Measured, Threshold, rejection_reasons
+from gpu_kernels.strict import StrictModel
 
 SECTION = CLIP_SELECTION.name
 """The section of the configuration that the thresholds stand in."""
@@ -116,13 +123,15 @@ def calibrate(
     """
     limits = config.section(SECTION, ClipSelectionConfig)
     chosen = _chosen(scores, limits)
-    clips = _measured_clips(tables, shards)
+    scored = _scored_by(chosen)
+    clips = _measured_clips(tables, shards, scored)
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
     proposed = validated(_with(config, values))
-    now = [rejection_reasons(clip.scores, limits) for clip in found]
-    then = [rejection_reasons(clip.scores, proposed.section(SECTION, ClipSelectionConfig)) for clip in found]
+    now = [rejection_reasons(clip.scores, THRESHOLDS, limits) for clip in found]
+    then_limits = proposed.section(SECTION, ClipSelectionConfig)
+    then = [rejection_reasons(clip.scores, THRESHOLDS, then_limits) for clip in found]
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),
@@ -148,7 +157,7 @@ def calibrate(
     )
 
 
-def _chosen(scores: Sequence[str], config: ClipSelectionConfig) -> list[Threshold]:
+def _chosen(scores: Sequence[str], config: StrictModel) -> list[Threshold]:
     known = list(dict.fromkeys(each.score for each in THRESHOLDS))
     if unknown := sorted(set(scores) - set(known)):
         hint = did_you_mean(unknown[0], known) or f": choose from {', '.join(known)}"
@@ -165,40 +174,44 @@ def _chosen(scores: Sequence[str], config: ClipSelectionConfig) -> list[Threshol
     ]
 
 
-def _measured_clips(tables: Tables, shards: Collection[str] | None) -> list[tuple[str, str]]:
-    """Shard and id of every clip that has motion scores, or has failed to get them."""
-    for table in (SOURCE_VIDEOS, CLIPS, MOTION_SCORES):
-        if not tables.exists(table.name):
-            raise MissingInput(f"{table.name} is not there: `curate materialize --select {MOTION_SCORES.name}` first")
-    clips, scored = (
-        {
-            (row["shard"], row["clip_id"])
-            for row in tables.read(table, columns=["shard", "clip_id"], where=where).to_pylist()
-            if shards is None or row["shard"] in shards
-        }
-        for table, where in ((CLIPS, "status = 'ok'"), (MOTION_SCORES, None))
-    )
-    if not clips & scored:
+def _scored_by(thresholds: Sequence[Threshold]) -> list[Asset]:
+    """The assets whose scores some thresholds are on."""
+    wanted = {each.score for each in thresholds}
+    return [asset for asset in SCORED if any(score.name in wanted for score in asset.scores)]
+
+
+def _measured_clips(tables: Tables, shards: Collection[str] | None, scored: Sequence[Asset]) -> list[tuple[str, str]]:
+    """Shard and id of every clip that has scores, or has failed to get them."""
+    own = [asset for asset in scored if asset.table.has("clip_id") and asset.table is not CLIPS]
+    for name in (SOURCE_VIDEOS.name, CLIPS.name, *(asset.name for asset in own)):
+        if not tables.exists(name):
+            raise MissingInput(f"{name} is not there: `curate materialize --select {(own or scored)[-1].name}` first")
+    found = [_keys(tables, CLIPS, "status = 'ok'", shards), *(_keys(tables, each.table, None, shards) for each in own)]
+    if not (clips := set[tuple[str, str]].intersection(*found)):
         raise MissingInput("there are no clips with scores: see what became of the videos with `curate status`")
-    return sorted(clips & scored)
+    return sorted(clips)
+
+
+def _keys(tables: Tables, table: Table, where: str | None, shards: Collection[str] | None) -> set[tuple[str, str]]:
+    return {
+        (row["shard"], row["clip_id"])
+        for row in tables.read(table, columns=["shard", "clip_id"], where=where).to_pylist()
+        if shards is None or row["shard"] in shards
+    }
 
 
 def _sampled(tables: Tables, keys: Sequence[tuple[str, str]]) -> list[SampledClip]:
     columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
     clips = _rows(tables, CLIPS, columns, keys)
-    motion = _rows(tables, MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256", "peak"], keys)
-    about = ["shard", "video_id", "uri", "width", "height", "average_rate"]
-    videos = {
-        (row["shard"], row["video_id"]): row
-        for row in tables.read(SOURCE_VIDEOS, columns=about, where="status = 'ok'").to_pylist()
-    }
     found: list[SampledClip] = []
-    for key in keys:
-        clip = clips[key]
-        video = videos.get((clip["shard"], clip["video_id"]))
-        if video is not None:  # else clips was not made again since the file went
-            scores = measured(clip, video, motion.get(key))
-            found.append(SampledClip(uri=video["uri"], scores=scores, **clip))
+    for shard in sorted({shard for shard, _ in keys}):
+        measurements = Measurements.stored(tables, shard)
+        sources = tables.read(SOURCE_VIDEOS, shard, ["video_id", "uri"], "status = 'ok'").to_pylist()
+        uris = {row["video_id"]: row["uri"] for row in sources}
+        for key in keys:
+            if key[0] == shard and (uri := uris.get(clips[key]["video_id"])) is not None:
+                # else clips was not made again since the file went
+                found.append(SampledClip(uri=uri, scores=measurements.of(clips[key]), **clips[key]))
     return found
 
 
@@ -218,7 +231,8 @@ def _rows(
 def _proposed(threshold: Threshold, scores: Iterable[float | None], percentile: float) -> float:
     values = [score for score in scores if score is not None]
     if not values:
-        raise UserError(f"no clip of the sample has a {threshold.score}: see the errors in {MOTION_SCORES.name}")
+        (asset,) = _scored_by([threshold])
+        raise UserError(f"no clip of the sample has a {threshold.score}: see the errors in {asset.name}")
     value = float(np.percentile(values, percentile if threshold.rejects == "low" else 100 - percentile))
     return round(value) if threshold.whole else float(f"{value:.{_DIGITS}g}")
 

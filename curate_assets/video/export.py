@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_assets.graphs import GRAPH
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, manifest_text
-from curate_assets.video.graph import VIDEO
 from curate_assets.video.sample_tars import SampleTar
 from curate_resources.manifests import place_of
 from curate_resources.range_file import range_file
@@ -57,7 +57,7 @@ def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str]
         raise NotThere(
             f"there is no training set {version} under {storage.root}: `curate materialize --select training_dataset`"
         )
-    exported = [asset.table for asset in VIDEO.assets if asset.exported and tables.exists(asset.name)]
+    exported = [asset.table for asset in GRAPH.assets if asset.exported and tables.exists(asset.name)]
     with file_writer(to) as file:
         with closing(StoredZip(file)) as archive:
             records = list(_tars(tables, base, shards, archive))

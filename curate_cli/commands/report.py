@@ -15,12 +15,12 @@ def report(
 ) -> int:
     """Write the report of the dataset as it stands, and open it."""
     from curate_assets.configuration import resolve_config
+    from curate_assets.graphs import GRAPH
     from curate_assets.video.assets.dataset_report import write_report
-    from curate_assets.video.graph import VIDEO
     from curate_resources.tables import Tables
 
     storage = existing_root(root)
-    written = write_report(Tables(storage), resolve_config(storage), tuple(VIDEO.tables.values()))
+    written = write_report(Tables(storage), resolve_config(storage), tuple(GRAPH.tables.values()))
     _print_report(written.uri, show and not as_json, as_json)
     return OK
 

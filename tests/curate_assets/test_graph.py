@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curate_assets.graph import Asset
+from curate_assets.graph import Asset, Record
+from curate_assets.score import Score, at_least
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import VIDEO_ID
@@ -59,7 +60,15 @@ def open_scorer(config, storage):
 
 
 SCORE = Stage("score_brightness", CLIPS.name, (MOTION_SIGNALS.name,), (BRIGHTNESS,), open_scorer)
-ASSET = Asset(BRIGHTNESS, SCORE, "clips", section=BrightnessConfig)
+BRIGHT = Score("brightness", "Brightness", ("luma",), lambda row: row["luma"], thresholds=(at_least("Least luma."),))
+ASSET = Asset(
+    BRIGHTNESS,
+    SCORE,
+    "clips",
+    scores=(BRIGHT,),
+    recorded=Record("brightness", ("luma",)),
+    section=BrightnessConfig,
+)
 '''
 
 
@@ -116,7 +125,7 @@ def curate(root: Path, environment: dict[str, str], *arguments: str) -> subproce
 
 
 def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
-    """It is planned, set, made, queried and counted as those of this project are."""
+    """It is set, made, queried, counted, calibrated, selected by and reported as those of this project are."""
     root = finished.copy_to(tmp_path / "data")
     environment = package(tmp_path / "bright", "bright", BRIGHTNESS)
     (root.path / "curate.yaml").write_text("brightness: {gain: 2}\nengine: {kind: in_process}\n")
@@ -127,6 +136,19 @@ def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
     clips = finished.tables.read(VIDEO.tables["clips"])["status"].to_pylist().count("ok")
     assert rows.stdout.splitlines()[1].split(",")[:2] == [str(clips), "true"], rows.stdout + rows.stderr
     assert "brightness" in curate(root.path, environment, "status").stdout
+    explained = curate(root.path, environment, "config", "explain", "clip_selection.brightness_min")
+    assert "Least luma." in explained.stdout, explained.stderr
+    calibrated = curate(root.path, environment, "calibrate", "--score", "brightness", "--json")
+    assert calibrated.returncode == 0, calibrated.stderr
+    assert '"brightness_min"' in calibrated.stdout
+    (root.path / "curate.yaml").write_text(
+        "brightness: {gain: 2}\nengine: {kind: in_process}\nclip_selection: {brightness_min: 1.9}\n"
+    )
+    assert curate(root.path, environment, "materialize", "--select", "clip_selection").returncode == 0
+    sql = "select distinct list_contains(reasons, 'brightness_low') from clip_selection"
+    assert curate(root.path, environment, "query", sql, "--csv").stdout.splitlines()[1:] == ["true"]
+    assert curate(root.path, environment, "report").returncode == 0
+    assert "Brightness" in (root.path / "reports" / "dataset.html").read_text()
     (root.path / "curate.yaml").write_text("brightness: {gian: 2}\n")
     wrong = curate(root.path, environment, "materialize", "--select", "brightness")
     assert wrong.returncode != 0 and "brightness.gian: unknown key" in wrong.stderr and "gain" in wrong.stderr

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from curate_assets.video.assets.clip_selection import ClipSelectionConfig
 from gpu_kernels.ffmpeg import ffmpeg_executable
 from gpu_kernels.motion import MotionSignalsConfig, flow_motion, patch_grid, span_motion, vector_motion
 from gpu_kernels.sandbox import DecodingLimits, Nursery
 from gpu_kernels.scan import ScanChunk, read_scan
-from gpu_kernels.selection import ClipSelectionConfig
 
 FIELDS = [("w", "u1"), ("h", "u1"), ("dst_x", "<i2"), ("dst_y", "<i2")]
 FIELDS += [("motion_x", "<i4"), ("motion_y", "<i4"), ("motion_scale", "<u2")]

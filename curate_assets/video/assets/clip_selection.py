@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate_assets.brought import BROUGHT
 from curate_assets.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph import Asset
 from curate_assets.shard_checks import Check, Finding, Shard
+from curate_assets.video.assets import clips, motion_scores, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
-from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
+from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
 from curate_resources.storage import Storage
 from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
-from gpu_kernels.selection import ClipSelectionConfig, Measured, rejection_reasons
+from gpu_kernels.selection import Measured, rejection_reasons, selection_config
 
 _REJECTED = "rejected_share"
 _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $shard and not selected order by clip_id"
@@ -59,28 +59,57 @@ CLIP_SELECTION = Table(
 )
 
 
-def measured(clip: Row, video: Row, motion: Row | None) -> Measured:
-    """What thresholds are compared with: of a clip's row, its video's, and its motion scores where it has any."""
-    return {
-        "motion_peak": motion["peak"] if motion else None,
-        "motion_global_mean": motion["global_mean"] if motion else None,
-        "motion_per_patch": motion["per_patch_min_256"] if motion else None,
-        "short_side": min(video["width"], video["height"]),
-        "seconds": (clip["end_ns"] - clip["start_ns"]) / SECOND,
-        "frame_rate": video["average_rate"],
-    }
+SCORED = tuple(asset for asset in (source_videos.ASSET, clips.ASSET, motion_scores.ASSET, *BROUGHT) if asset.scores)
+"""The assets whose rows clips are selected by."""
+
+SCORES = tuple(score for asset in SCORED for score in asset.scores)
+THRESHOLDS = tuple(threshold for score in SCORES for threshold in score.named())
+
+ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS)
+
+
+class Measurements:
+    """The scores of clips, from good rows of the assets that declare them."""
+
+    def __init__(self, rows: Mapping[str, pa.Table]) -> None:
+        """Args:
+        rows: by asset, the rows of some clips, or of their videos.
+        """
+        self._rows: dict[str, dict[tuple[Any, ...], Row]] = {}
+        for asset in SCORED:
+            if asset.table is not CLIPS:
+                links = asset.table.links
+                good = (row for row in rows[asset.name].to_pylist() if row["status"] == "ok")
+                self._rows[asset.name] = {tuple(row[name] for name in links): row for row in good}
+
+    @classmethod
+    def stored(cls, tables: Tables, shard: str) -> "Measurements":
+        """Of the clips of a shard, as far as they were measured."""
+        rows: dict[str, pa.Table] = {}
+        for asset in SCORED:
+            names = [*asset.table.links, *(name for score in asset.scores for name in score.columns), "status"]
+            rows[asset.name] = tables.read(asset.table, shard, list(dict.fromkeys(names)), "status = 'ok'")
+        return cls(rows)
+
+    def of(self, clip: Row) -> Measured:
+        """All scores of a clip; None for those that could not be measured."""
+        found: dict[str, float | None] = {}
+        for asset in SCORED:
+            row: Row | None = clip
+            if asset.table is not CLIPS:
+                row = self._rows[asset.name].get(tuple(clip[name] for name in asset.table.links))
+            found |= {score.name: score.value(row) if row is not None else None for score in asset.scores}
+        return found
 
 
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
 
     def select(work: Work) -> Mapping[str, list[Row]]:
-        motion = {m["clip_id"]: m for m in work.inputs[MOTION_SCORES.name].to_pylist() if m["status"] == "ok"}
-        videos = {video["video_id"]: video for video in work.inputs[SOURCE_VIDEOS.name].to_pylist()}
+        measurements = Measurements(work.inputs)
         rows: list[Row] = []
         for clip in work.items.to_pylist():
-            found = measured(clip, videos[clip["video_id"]], motion.get(clip["clip_id"]))
-            reasons = rejection_reasons(found, config.clip_selection)
+            reasons = rejection_reasons(measurements.of(clip), THRESHOLDS, config.clip_selection)
             rows.append(
                 {
                     "video_id": clip["video_id"],
@@ -97,7 +126,7 @@ def open_selector(config: Any, storage: Storage) -> Worker:
 SELECT = Stage(
     name="select",
     item=CLIPS.name,
-    reads=(SOURCE_VIDEOS.name, MOTION_SCORES.name),
+    reads=tuple(asset.name for asset in SCORED if asset.table is not CLIPS),
     writes=(CLIP_SELECTION,),
     open=open_selector,
 )

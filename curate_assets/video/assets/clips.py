@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curate_assets.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph import Asset
+from curate_assets.score import Score, at_least, at_most
 from curate_assets.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
@@ -203,4 +204,17 @@ def _splits_what_is_scanned(config: Any) -> None:
         raise ValueError("clips.splitter: shots needs a network; shot_signals.network: none goes with fixed_stride")
 
 
-ASSET = Asset(CLIPS, SPLIT, "clips", CHECKS, section=ClipsConfig, agrees=_splits_what_is_scanned, exported=True)
+SCORES = (
+    Score(
+        "seconds",
+        "Clip length",
+        ("start_ns", "end_ns"),
+        lambda row: (row["end_ns"] - row["start_ns"]) / SECOND,
+        unit="s",
+        thresholds=(at_least("Least length of a clip."), at_most("Greatest length of a clip.", gt=0)),
+    ),
+)
+
+ASSET = Asset(
+    CLIPS, SPLIT, "clips", CHECKS, scores=SCORES, section=ClipsConfig, agrees=_splits_what_is_scanned, exported=True
+)

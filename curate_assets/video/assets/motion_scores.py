@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.graph import Asset
+from curate_assets.graph import Asset, Record
+from curate_assets.score import Score, at_least
 from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
@@ -105,4 +106,51 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(MOTION_SCORES, SCORE_MOTION, "clips", CHECKS, exported=True)
+SCORES = (
+    Score(
+        "motion_peak",
+        "Motion of the liveliest patch",
+        ("peak",),
+        lambda row: row["peak"],
+        scale="log",
+        thresholds=(
+            at_least(
+                "Least motion that the liveliest 256-pixel patch reaches in a twentieth of the clip, and in two "
+                "samples at least, as a share of width plus height per frame. The default rejects what stands still "
+                "and nothing that moves; see [how it was chosen](models.md#motion).",
+                default=0.00002,
+            ),
+        ),
+    ),
+    Score(
+        "motion_global_mean",
+        "Motion",
+        ("global_mean",),
+        lambda row: row["global_mean"],
+        scale="log",
+        thresholds=(
+            at_least(
+                "Least mean motion over the clip and the picture, in the same unit. It rejects small things that move "
+                "before a fixed camera."
+            ),
+        ),
+    ),
+    Score(
+        "motion_per_patch",
+        "Motion of the stillest patch",
+        ("per_patch_min_256",),
+        lambda row: row["per_patch_min_256"],
+        scale="log",
+        thresholds=(at_least("Least mean motion of the stillest 256-pixel patch."),),
+    ),
+)
+
+ASSET = Asset(
+    MOTION_SCORES,
+    SCORE_MOTION,
+    "clips",
+    CHECKS,
+    scores=SCORES,
+    recorded=Record("motion", ("global_mean", "per_patch_min_256", "peak")),
+    exported=True,
+)

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph import Asset
+from curate_assets.score import Score, at_least
 from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_resources.content import Content
 from curate_resources.local_copies import hashed_copy, local_copy
@@ -163,4 +164,30 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(SOURCE_VIDEOS, PROBE, "sources", CHECKS, exported=True)
+
+def _short_side(row: Row) -> float | None:
+    return min(row["width"], row["height"]) if row["width"] and row["height"] else None
+
+
+SCORES = (
+    Score(
+        "short_side",
+        "Short side",
+        ("width", "height"),
+        _short_side,
+        unit="px",
+        scale="values",
+        thresholds=(at_least("Least short side of the video in pixels.", whole=True, ge=1),),
+    ),
+    Score(
+        "frame_rate",
+        "Frame rate",
+        ("average_rate",),
+        lambda row: row["average_rate"],
+        unit="fps",
+        scale="values",
+        thresholds=(at_least("Least average frame rate of the video.", gt=0),),
+    ),
+)
+
+ASSET = Asset(SOURCE_VIDEOS, PROBE, "sources", CHECKS, scores=SCORES, exported=True)

@@ -21,10 +21,9 @@ from curate_assets.graph import Asset
 from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.sample_tars import SampleTar, samples_digest
 from curate_resources.plan import in_order
@@ -91,9 +90,12 @@ TRAINING_DATASET = Table(
 _ASPECTS = ((0.65, "9_16"), (0.88, "3_4"), (1.16, "1_1"), (1.55, "4_3"), (10.0, "16_9"))
 _WIDE = "wide"
 _DURATIONS = ((5.0, 10.0, "5_10"), (10.0, 30.0, "10_30"), (30.0, float("inf"), "30_inf"))
-_MOTION = ("global_mean", "per_patch_min_256", "peak")
 _DIGITS = 6
 """Of seconds: times are rounded to the ticks of their file's clock, and 10 s are 10 s."""
+
+
+_RECORDS = [(asset.table, asset.recorded) for asset in SCORED if asset.recorded is not None]
+"""What of the measurements is in a sample's record."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample
     kept = {key for key, row in by_clip(DUPLICATE_GROUPS, ["keeper"]).items() if row["keeper"]}
     kept &= {key for key, row in by_clip(CLIP_SELECTION, ["selected"]).items() if row["selected"]}
     clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
-    motion = by_clip(MOTION_SCORES, _MOTION)
+    measured = {record: by_clip(table, record.columns) for table, record in _RECORDS}
     videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
     captions: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in good(CAPTIONS, ["clip_id", "start_frame", "end_frame", "text", "model", "model_revision"]):
@@ -265,7 +267,10 @@ def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample
             "frame_rate": video["average_rate"],
             "has_audio": file["has_audio"],
             "sha256": file["sha256"],
-            "motion": {name: motion[key][name] for name in _MOTION} if key in motion else None,
+            **{
+                record.name: {name: rows[key][name] for name in record.columns} if key in rows else None
+                for record, rows in measured.items()
+            },
             "captions": texts,
         }
         samples.append(

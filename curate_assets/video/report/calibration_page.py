@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.clip_selection import SCORED, THRESHOLDS, ClipSelectionConfig
 from curate_assets.video.calibration import SECTION, Calibration, Proposal, SampledClip
-from curate_assets.video.report.distributions import Distribution, Mark, Scale, distribution
+from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.report.thumbnails import Place, thumbnails
 from curate_resources.tables import Tables
-from gpu_kernels.selection import ClipSelectionConfig, rejection_reasons
+from gpu_kernels.selection import rejection_reasons
 
 _TEMPLATE = "calibration.html.jinja"
 
@@ -19,8 +19,6 @@ NEIGHBOURS = 12
 """Clips shown on each side of a threshold."""
 _FRAMES = 3
 """Pictures of each: one alone says nothing of motion."""
-
-_SCALES: dict[str, Scale] = {"motion_peak": "log", "motion_global_mean": "log", "motion_per_patch": "log"}
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,15 @@ def _moment(clip: SampledClip, part: float) -> Place:
 
 
 def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
+    limits = calibration.config.section(SECTION, ClipSelectionConfig)
     verdicts = {"selected": [0.0][:0], "rejected": [0.0][:0]}
     for clip in calibration.sample:
         score = clip.scores[proposal.score]
         if score is not None:
-            rejected = rejection_reasons(clip.scores, calibration.config.section(SECTION, ClipSelectionConfig))
+            rejected = rejection_reasons(clip.scores, THRESHOLDS, limits)
             verdicts["rejected" if rejected else "selected"].append(score)
     marks = [Mark(proposal.proposed, "proposed")]
     if proposal.current is not None and proposal.current != proposal.proposed:
         marks.append(Mark(proposal.current, "now"))
-    scale = _SCALES.get(proposal.score, "values")
-    title = proposal.score.replace("_", " ").capitalize()
-    return distribution(title, "", "clips", MOTION_SCORES.name, True, verdicts, scale, marks=marks)
+    asset, score = next((each, score) for each in SCORED for score in each.scores if score.name == proposal.score)
+    return distribution(score.title, score.unit, "clips", asset.name, True, verdicts, score.scale, marks=marks)

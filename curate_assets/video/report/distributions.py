@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-Scale = Literal["linear", "log", "values"]
+from curate_assets.score import Scale
 
 _FEW = 12
 """Up to so many different values (frame rates, picture sizes) get a bar each."""

@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, Measurements
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.report.funnel import Key
 from curate_resources.stage import Row, Table
 from curate_resources.tables import Tables, quoted
 from gpu_kernels.clips import SECOND
+from gpu_kernels.selection import Measured
 
 
 class Library:
@@ -25,7 +25,7 @@ class Library:
         files: all files.
         videos: those that are readable.
         clips: those whose video is readable.
-        motion: motion scores of clips.
+        scores: of every clip, by name.
         luma: mean luminance of clips, 0 to 1.
         verdicts: the reasons against every clip that has a verdict; None without clip_selection.
     """
@@ -40,8 +40,7 @@ class Library:
         columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
         clips = [row for row in self.rows(CLIPS, columns) if (row["shard"], row["video_id"]) in self.videos]
         self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
-        scores = self.rows(MOTION_SCORES, ["shard", "clip_id", "global_mean", "per_patch_min_256", "peak"])
-        self.motion: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in scores}
+        self.scores = self._scores()
         self.luma = self._luminance()
         self.verdicts = self._verdicts()
 
@@ -80,6 +79,13 @@ class Library:
         keys = zip(*(rows[name].to_pylist() for name in names), strict=True)
         pairs = {((a, b), (c, d)): s for (a, b, c, d), s in zip(keys, rows["similarity_max"].to_pylist(), strict=True)}
         return {pair: s for pair, s in pairs.items() if pair[0] in self.clips and pair[1] in self.clips}
+
+    def _scores(self) -> dict[Key, Measured]:
+        found: dict[Key, Measured] = {}
+        for shard in sorted({shard for shard, _ in self.clips}):
+            measurements = Measurements.stored(self.tables, shard)
+            found |= {key: measurements.of(clip) for key, clip in self.clips.items() if key[0] == shard}
+        return found
 
     def _luminance(self) -> dict[Key, float]:
         """From the curves of one shard at a time: they have a value per frame."""

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from curate_assets.config import PlatformConfig
+from curate_assets.graph import Asset
+from curate_assets.score import Score
 from curate_assets.video.assets.captions import CAPTIONS
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
-from gpu_kernels.selection import ClipSelectionConfig
 
 
 def measurements(library: Library, config: PlatformConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:
@@ -32,39 +32,30 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
         each = {name: [value(key) for key in keys] for name, keys in groups.items()}
         return {name: [number for number in numbers if number is not None] for name, numbers in each.items()}
 
-    def motion(name: str) -> dict[str, list[float]]:
-        return by_group(lambda key: library.motion[key][name] if key in library.motion else None)
+    def of_score(asset: Asset, score: Score) -> Distribution:
+        digits = 2 if score.scale == "values" else None
+        values = by_group(lambda key: _rounded(library.scores[key][score.name], digits))
+        marks = _marks(
+            **{"min" if each.rejects == "low" else "max": getattr(limits, each.setting) for each in score.named()}
+        )
+        table = asset.table if asset.table.has("clip_id") else CLIPS
+        return distribution(
+            score.title, score.unit, "clips", table.name, library.written(table), values, score.scale, marks=marks
+        )
 
-    def short_side(key: Key) -> int | None:
-        width, height = library.video(key)["width"], library.video(key)["height"]
-        return min(width, height) if width and height else None
-
-    def rate(key: Key) -> float | None:
-        value = library.video(key)["average_rate"]
-        return round(value, 2) if value else None
-
-    clips, sides = library.written(CLIPS), CLIPS.name
-    marks = _marks(min=limits.seconds_min, max=limits.seconds_max)
-    yield distribution("Clip length", "s", "clips", sides, clips, by_group(library.seconds), marks=marks)
-    scored, scores = library.written(MOTION_SCORES), MOTION_SCORES.name
-    marks = _marks(min=limits.motion_peak_min)
-    peak = motion("peak")
-    yield distribution("Motion of the liveliest patch", "", "clips", scores, scored, peak, "log", marks=marks)
-    marks = _marks(min=limits.motion_global_mean_min)
-    yield distribution("Motion", "", "clips", scores, scored, motion("global_mean"), "log", marks=marks)
-    marks = _marks(min=limits.motion_per_patch_min)
-    least = motion("per_patch_min_256")
-    yield distribution("Motion of the stillest patch", "", "clips", scores, scored, least, "log", marks=marks)
+    of_clips = [asset for asset in SCORED if asset.table.has("clip_id")]
+    yield from (of_score(asset, score) for asset in of_clips for score in asset.scores)
     luma, measured = by_group(library.luma.get), library.written(MOTION_SIGNALS)
     yield distribution("Mean luminance", "", "clips", MOTION_SIGNALS.name, measured, luma, within=(0, 1))
-    marks = _marks(min=limits.short_side_min)
-    yield distribution("Short side", "px", "clips", sides, clips, by_group(short_side), "values", marks=marks)
-    marks = _marks(min=limits.frame_rate_min)
-    yield distribution("Frame rate", "fps", "clips", sides, clips, by_group(rate), "values", marks=marks)
+    yield from (of_score(asset, score) for asset in SCORED if asset not in of_clips for score in asset.scores)
     yield _sharpness(library)
     yield _similarity(library, config)
     if words := _caption_words(library):
         yield distribution("Caption length", "words", "captions", CAPTIONS.name, True, {"captions": words})
+
+
+def _rounded(value: float | None, digits: int | None) -> float | None:
+    return value if value is None or digits is None else round(value, digits)
 
 
 def _sharpness(library: Library) -> Distribution:

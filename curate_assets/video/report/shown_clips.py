@@ -43,7 +43,7 @@ def shown(
     library: Library, key: Key, pictures: Mapping[Key, bytes], path: str | None = None, caption: str | None = None
 ) -> Clip:
     """A clip with its picture, if it is among `pictures`."""
-    clip, video, moving = library.clips[key], library.video(key), library.motion.get(key, {})
+    clip, video, scores = library.clips[key], library.video(key), library.scores[key]
     return Clip(
         clip_id=key[1],
         uri=video["uri"],
@@ -52,8 +52,8 @@ def shown(
         end=clip["end_ns"] / SECOND,
         width=video["width"],
         height=video["height"],
-        motion=moving.get("global_mean"),
-        least_motion=moving.get("per_patch_min_256"),
+        motion=scores["motion_global_mean"],
+        least_motion=scores["motion_per_patch"],
         luma=library.luma.get(key),
         caption=caption,
         thumbnail=pictures.get(key),

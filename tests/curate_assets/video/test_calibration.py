@@ -145,7 +145,7 @@ def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: T
 
 def test_what_cannot_be_calibrated_is_said(root: Tables, tmp_path: Path) -> None:
     config = resolve_config(root.storage)
-    with pytest.raises(UserError, match="choose from motion_peak, "):
+    with pytest.raises(UserError, match="choose from short_side, "):
         calibrate(root, config, ["beauty"], 10, 5.0)
     with pytest.raises(MissingInput, match="curate materialize --select motion_scores"):
         calibrate(Tables(Storage(str(tmp_path / "none"))), config, [], 10, 5.0)
