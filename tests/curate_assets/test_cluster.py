@@ -101,6 +101,7 @@ def follow(root: Any, cluster: Any, server: RayJobServer) -> subprocess.Popen[st
     return follower
 
 
+@pytest.mark.deep
 def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(finished, new_root, cluster):
     root = new_root()
     follower = follow(root, cluster, RayJobServer(cluster.dashboard, str(cluster.token_path)))

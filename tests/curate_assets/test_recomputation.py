@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from curate_assets.configuration import CurationConfig
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_resources import object_stores
 from curate_resources.manifests import Manifests
@@ -175,7 +176,7 @@ def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
     signals = ("shot_signals", "motion_signals", "storyboards")
     for name in ("source_videos", *signals, "clips", "clip_embeddings", "clip_selection"):
         shutil.copytree(finished.path / "tables" / f"{name}.lance", other.path / "tables" / f"{name}.lance")
-    config = __import__("curate_assets.config", fromlist=["CurationConfig"]).CurationConfig()
+    config = CurationConfig()
     for shard in reversed(finished.shards):
         other.tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(other.tables, shard, config.duplicate_pairs))
     other.tables.replace(DUPLICATE_GROUPS, group_duplicates(other.tables, config.duplicate_groups))

@@ -65,6 +65,7 @@ def long_film(tmp_path_factory, encode, footage):
     return folder
 
 
+@pytest.mark.deep
 def test_clips_are_embedded_while_their_video_is_scanned_and_have_the_same_rows(long_film, new_root):
     streamed, staged = new_root(long_film), new_root(long_film)
     plan = streamed.plan()

@@ -56,6 +56,7 @@ def videos(tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.deep
 def test_from_bucket_to_bucket_as_from_disk_to_disk(s3, videos, tmp_path):
     raw, out = s3.bucket("raw-takes"), s3.bucket("curated")
     for path in videos.iterdir():

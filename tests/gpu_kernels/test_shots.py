@@ -105,6 +105,7 @@ def test_exact_curve_equals_the_packages_and_finds_the_cuts(
     assert cuts == pytest.approx([30, 76, 137, 187, 242], abs=2)
 
 
+@pytest.mark.deep
 def test_fast_curve_gives_the_same_shots(bikes: NDArray[np.uint8], exact: ShotNetwork, fast: ShotNetwork) -> None:
     """Two windows of footage with a cut just before their seam; and again, to the last bit."""
     frames = np.concatenate([bikes, bikes[140:40:-1]])
