@@ -64,7 +64,7 @@ def histogram(data: Distribution) -> Markup:
     parts = [
         Markup('<line class="grid" x1="0" x2="{0}" y1="{1}" y2="{1}"/>').format(f"{_WIDTH:g}", f"{_TOP:g}"),
     ]
-    parts.append(_text("tick", 0, _TOP - 5, f"{tallest:,}", "start"))
+    parts.append(_text("tick", *_beside_marks(data, slot, f"{tallest:,}")))
     for index, bar in enumerate(bars):
         bottom = _FLOOR
         label = f"{bar.low:g}" if bar.low == bar.high else f"{number(bar.low)} – {number(bar.high)}"
@@ -89,6 +89,13 @@ def histogram(data: Distribution) -> Markup:
     said = f"{data.title}: {data.total:,} {data.counted}"
     above = _ROW * max(0, rows - 1)
     return _svg("histogram", f"0 {-above:g} {_WIDTH:g} {_BOTTOM + above:g}", said, [*parts, *marks])
+
+
+def _beside_marks(data: Distribution, slot: float, text: str) -> tuple[float, float, str, str]:
+    """Where a text stands over the grid line: at its beginning, or at its end if a threshold's line would cross it."""
+    lines = (_place(data, mark.value, slot) for mark in data.marks)
+    crossed = any(x is not None and x < len(text) * _LETTER for x in lines)
+    return (_WIDTH if crossed else 0, _TOP - 5, text, "end" if crossed else "start")
 
 
 def _marks(data: Distribution, slot: float) -> tuple[list[Markup], int]:
