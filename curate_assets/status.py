@@ -81,7 +81,7 @@ def failed_rows(
 
 def _named(failure: Failure, places: Mapping[str, str]) -> str:
     place = places.get(failure.unit)
-    return f"{place} ({failure.subject})" if place else failure.subject
+    return f"{place} ({failure.subject})" if place not in (None, failure.subject) else failure.subject
 
 
 def status_of(storage: Storage, graph: Graph = GRAPH) -> Status:
