@@ -58,17 +58,18 @@ def _of_all_shards(graph: Graph, asset: Asset, gathered: Gathered) -> dg.AssetsD
         curation: Curation = context.resources.curation
         with told_errors(context):
             done, said = gathered.materialize(curation.tables, curation.config)
-        shard = Shard(ALL_SHARDS, curation.tables, curation.config, graph.units)
+            shard = Shard(ALL_SHARDS, curation.tables, curation.config, graph.units)
+            verdicts = judged(graph, asset.name, shard, context.selected_asset_check_keys)
+            check_results = [check_result(check, found, shard) for check, found in verdicts]
         stored = {
             "dagster/row_count": done.rows,
             "table_version": done.version,
             "dagster/uri": curation.tables.uri(asset.name),
         }
-        verdicts = judged(graph, asset.name, shard, context.selected_asset_check_keys)
         return dg.MaterializeResult(
             metadata=readable({**(stored if gathered.stored else {}), **said}),
             data_version=dg.DataVersion(done.identity) if gathered.stored else None,
-            check_results=[check_result(check, found, shard) for check, found in verdicts],
+            check_results=check_results,
         )
 
     return made

@@ -75,7 +75,7 @@ def test_one_partition_runs_through_the_whole_graph(copy, instance):
 
 def test_what_was_computed_has_its_time_its_rate_and_its_cost(copy, instance):
     prices = {"cpu_hour": 3600.0, "currency": "EUR"}
-    run(copy, instance, "motion_scores", ["b-000000"], prices=prices, force=True)
+    run(copy, instance, "clips,motion_scores", ["b-000000"], prices=prices, force=True)
     metadata = {
         name: each.value
         for name, each in materializations(instance, "motion_scores")["b-000000"].metadata.items()
@@ -86,6 +86,7 @@ def test_what_was_computed_has_its_time_its_rate_and_its_cost(copy, instance):
         metadata["compute_cost"] == pytest.approx(metadata["cpu_seconds"], rel=1e-4) and metadata["currency"] == "EUR"
     )
     assert metadata["clips_per_second"] == pytest.approx(metadata["computed"] / metadata["seconds"], rel=1e-4)
+    assert "videos_per_second" in materializations(instance, "clips")["b-000000"].metadata  # whose items are videos
 
 
 def test_several_partitions_of_one_run_each_have_their_own_materialization(copy, instance):

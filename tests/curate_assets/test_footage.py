@@ -25,7 +25,7 @@ from gpu_kernels.scan import ScanChunk, read_scan
 from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
 
 MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
-pytestmark = pytest.mark.skipif(not MEDIA.is_dir(), reason="../shared/media is not there")
+pytestmark = pytest.mark.skipif(not MEDIA.is_dir(), reason="no shared/media beside the checkout")
 
 TOLERANCE = 2
 MISSED_BY_THE_MODEL = {"googlework_short.mp4": {204}, "sintel_30s.mp4": {356}}

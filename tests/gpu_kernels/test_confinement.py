@@ -42,7 +42,7 @@ def landlock_version() -> int:
     return ctypes.CDLL(None).syscall(LANDLOCK, None, 0, 1)
 
 
-@pytest.mark.skipif(landlock_version() < 6, reason="this kernel does not have all that is used")
+@pytest.mark.skipif(landlock_version() < 6, reason="needs Landlock ABI 6, which is in Linux 6.12 and later")
 def test_no_way_is_open_to_a_child() -> None:
     assert open_ways(DecodingLimits()) == []
 
