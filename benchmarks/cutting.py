@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gpu_kernels.clip_encoding import ClipFilesConfig
-from gpu_kernels.cutting import cut_clip, read_back
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.cutting.cut import cut_clip, read_back
+from gpu_kernels.cutting.encode import ClipFilesConfig
+from gpu_kernels.cutting.spans import Span
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
 from gpu_kernels.sandbox.messages import raw
-from gpu_kernels.spans import Span
 
 _X264 = "-c:v libx264 -preset fast -bf 3 -x264-params scenecut=0"
 _X265 = "-c:v libx265 -preset ultrafast -bf 3 -tag:v hvc1 -x265-params log-level=none:scenecut=0:b-adapt=0:open-gop="
@@ -172,7 +172,7 @@ def report(videos: dict[str, list[Path]], count: int) -> None:
                 totals, chance = Totals(), random.Random(0)
                 for path in paths:
                     try:
-                        list(nursery.run("gpu_kernels.containers:probe", raw, [str(path)], path=str(path)))
+                        list(nursery.run("gpu_kernels.media.containers:probe", raw, [str(path)], path=str(path)))
                     except MediaError:
                         continue
                     times, keyframes = times_of(path)

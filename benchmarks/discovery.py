@@ -20,11 +20,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from curate_resources.audit import audit
-from curate_resources.discovery import Discovery
-from curate_resources.manifests import Manifests
-from curate_resources.sources import Source
-from curate_resources.storage import Storage
+from curate_resources.sources.audit import audit
+from curate_resources.sources.declared import Source
+from curate_resources.sources.discovery import Discovery
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
 
 PAGE = 1000
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

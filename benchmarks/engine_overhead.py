@@ -52,12 +52,13 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
     def run(rows: int, size: int) -> Iterator[int]:
         import pyarrow as pa
 
-        from curate_resources.in_process import InProcessEngine
-        from curate_resources.plan import Plan
-        from curate_resources.ray_cluster import RayCluster
-        from curate_resources.ray_engine import RayEngine
-        from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-        from curate_resources.unit import Unit
+        from curate_resources.declarations.stage import Stage, Work, Worker
+        from curate_resources.declarations.table import Column, Row, Table
+        from curate_resources.engines.in_process import InProcessEngine
+        from curate_resources.engines.ray_cluster import RayCluster
+        from curate_resources.engines.ray_engine import RayEngine
+        from curate_resources.pipeline.plan import Plan
+        from curate_resources.pipeline.unit import Unit
 
         def table(name: str, *columns: Column) -> Table:
             return Table(name, "row", ("row",), (Column("row", pa.int64()), *columns), "Of a benchmark.")

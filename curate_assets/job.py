@@ -3,13 +3,13 @@
 import logging
 import sys
 
-from curate_assets.configuration import validated
-from curate_assets.engines import engine_of
 from curate_assets.graphs import GRAPH
-from curate_resources.faults import passes
-from curate_resources.jobs import Ledger, LogLines, referenced_stage
-from curate_resources.plan import materialize
-from curate_resources.storage import Storage
+from curate_assets.orchestration.engines import engine_of
+from curate_assets.settings.resolve import validated
+from curate_resources.launchers.jobs import Ledger, LogLines, referenced_stage
+from curate_resources.launchers.transient_errors import passes
+from curate_resources.pipeline.run import materialize
+from curate_resources.storage.root import Storage
 
 
 def main(root: str, job: str) -> int:

@@ -16,12 +16,12 @@ import typer
 
 from curate_cli.log_file import bug_report, noise_to_log, own_logs
 from curate_cli.printing import escaped, messages, messages_to, print_document
-from curate_resources import interruption
+from curate_resources.engines import interruption
 from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
-    from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.storage.root import Storage
 
 OK, FAILED, USAGE, BUG, CANCELED = 0, 1, 2, 70, 130
 """Exit codes: all well; something failed or is missing; the call, the configuration or the query is wrong; an error of
@@ -83,8 +83,8 @@ def _note(error: BaseException) -> None:
 
 def _failed(error: Exception, root: str | None, as_json: bool, log: Path | None) -> int:
     """Tell of an error, and give its exit code."""
-    from curate_resources.operating_errors import operating_error
-    from curate_resources.storage import possible_root
+    from curate_resources.pipeline.operating_errors import operating_error
+    from curate_resources.storage.root import possible_root
 
     known = operating_error(error, possible_root(root))
     if known is not None:
@@ -108,8 +108,8 @@ def given_settings(config: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, or is no mapping of sections.
     """
-    from curate_assets.config import ConfigError
-    from curate_assets.configuration import parse_config
+    from curate_assets.graph.platform import ConfigError
+    from curate_assets.settings.resolve import parse_config
 
     if config is None:
         return {}
@@ -125,8 +125,7 @@ def existing_root(root: str | None) -> "Storage":
     Raises:
         NotThere: nothing was ever added there.
     """
-    from curate_resources.roots import is_root
-    from curate_resources.storage import Storage, root_uri
+    from curate_resources.storage.root import Storage, is_root, root_uri
 
     storage = Storage(root_uri(root))
     if not is_root(storage):
@@ -142,7 +141,7 @@ def chosen_shards(manifests: "Manifests", chosen: list[str] | None) -> list[str]
     Raises:
         ManifestError: there are none, or none of a name.
     """
-    from curate_resources.manifests import ManifestError
+    from curate_resources.sources.manifests import ManifestError
 
     known = manifests.shards()
     if not known:

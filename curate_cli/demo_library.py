@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from gpu_kernels.errors import NotThere
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 Kind = Literal[
     "composite",

@@ -9,7 +9,7 @@ from rich.table import Table
 from curate_cli.printing import escaped
 
 if TYPE_CHECKING:
-    from curate_assets.graph import FunnelStep
+    from curate_assets.graph.graph import FunnelStep
 
 
 def print_funnel(steps: Sequence["FunnelStep"], console: Console) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from curate_cli.printing import escaped, messages
-from curate_resources.state_folder import state_folder
+from curate_resources.machine.state_folder import state_folder
 
 _MOST_BYTES = 10 << 20
 """A longer log is put aside as `curate.log.1` when the next command begins."""

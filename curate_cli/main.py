@@ -14,7 +14,7 @@ def main() -> None:
         answered = _run()
     except KeyboardInterrupt:
         answered = False
-    from curate_resources import interruption
+    from curate_resources.engines import interruption
 
     if "--json" in sys.argv and not answered:
         from curate_cli.command import tell_error
@@ -35,7 +35,7 @@ def _run() -> bool:
     Raises:
         SystemExit: with the exit code of a command that was not canceled.
     """
-    from curate_resources import interruption
+    from curate_resources.engines import interruption
 
     interruption.watch()
     try:

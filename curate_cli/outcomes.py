@@ -9,7 +9,7 @@ from curate_cli.log_file import bug_report
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_assets.runs import RunOutcome
+    from curate_assets.orchestration.runs import RunOutcome
 
 
 def print_outcomes(outcomes: Sequence["RunOutcome"], as_json: bool) -> None:

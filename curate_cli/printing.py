@@ -66,7 +66,7 @@ def print_nothing(why: str, as_json: bool) -> None:
 
 def open_page(uri: str) -> None:
     """Show a page in a browser, where it is on this machine."""
-    from curate_resources.storage import is_local, local_path
+    from curate_resources.storage.root import is_local, local_path
 
     if is_local(uri):
         webbrowser.open(Path(local_path(uri)).as_uri())

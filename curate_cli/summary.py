@@ -10,9 +10,9 @@ from curate_cli.funnel import print_funnel
 from curate_cli.printing import duration, escaped, results
 
 if TYPE_CHECKING:
-    from curate_assets.runs import RunOutcome
-    from curate_assets.status import Failure
-    from curate_resources.storage import Storage
+    from curate_assets.operations.status import Failure
+    from curate_assets.orchestration.runs import RunOutcome
+    from curate_resources.storage.root import Storage
 
 _SHOWN = 10
 
@@ -28,7 +28,7 @@ class Summary:
     def print(self, outcomes: Sequence["RunOutcome"]) -> None:
         """Tell of the runs."""
         from curate_assets.graphs import GRAPH
-        from curate_resources.tables import Tables
+        from curate_resources.tables.lance_tables import Tables
 
         seconds = time.monotonic() - self._begin
         steps = GRAPH.funnel(Tables(self._storage), None) if GRAPH.funnel is not None else []
@@ -48,7 +48,7 @@ class Summary:
         )
 
     def _failures(self) -> "dict[tuple[str, str, str], Failure]":
-        from curate_assets.status import failed_rows
+        from curate_assets.operations.status import failed_rows
 
         found = failed_rows(self._storage, self._assets, self._shards)
         return {(each.table, each.shard, each.subject): each for each in found}

@@ -64,7 +64,7 @@ class DagsterProcesses:
         from dagster import DagsterInstance
 
         started = time.time()
-        self._start("daemon", "-m", "curate_assets.daemon", "run")
+        self._start("daemon", "-m", "curate_assets.orchestration.daemon", "run")
         with DagsterInstance.from_config(str(self.home)) as instance:
 
             def beats() -> bool:

@@ -7,14 +7,14 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from curate_assets.partitions import SHARDS
+from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_resources.manifests import Entry, Manifest
-from curate_resources.stage import Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.declarations.table import Row, Table
+from curate_resources.sources.manifests import Entry, Manifest
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SHARD = "x"

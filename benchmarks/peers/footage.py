@@ -21,7 +21,7 @@ def make(folder: Path, length: str, sources: Path | None) -> Path:
     Each file is made of pieces of six seconds at most, dealt from the sources in turn. Where these are few, pieces come
     again in other files, mirrored or turned in hue: enough to be another shot, perhaps not to be no duplicate.
     """
-    from gpu_kernels.ffmpeg import ffmpeg_executable
+    from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
     target = folder / length
     target.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,8 @@ def config(engine: str, every_clip: bool) -> dict[str, Any]:
 def clips(root: Path) -> int:
     """How many clips a run has found."""
     from curate_assets.video.assets.clips import CLIPS
-    from curate_resources.storage import Storage
-    from curate_resources.tables import Tables
+    from curate_resources.storage.root import Storage
+    from curate_resources.tables.lance_tables import Tables
 
     return Tables(Storage(str(root))).read(CLIPS)["status"].to_pylist().count("ok")
 

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from curate_assets.asset_graph import defs
 from curate_assets.docs_pages.assets import assets_page
 from curate_assets.docs_pages.configuration import configuration_page
 from curate_assets.docs_pages.picture import graph_picture
+from curate_assets.orchestration.asset_graph import defs
 
 
 def pages() -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from curate_assets.graph.shard_checks import Check
 from curate_assets.graphs import GRAPH
-from curate_assets.shard_checks import Check
-from curate_resources.stage import COMMON_COLUMNS, Column, Table
+from curate_resources.declarations.table import COMMON_COLUMNS, Column, Table
 
 if TYPE_CHECKING:
     from dagster._core.definitions.assets.graph.asset_graph import AssetGraph  # what Definitions resolve to

@@ -2,17 +2,17 @@
 
 from textwrap import fill
 
-from curate_assets.config_file import as_yaml
-from curate_assets.configuration import CONFIG_FILE, PRESETS_FOLDER
-from curate_assets.presets import OF_THE_DATASET
-from curate_assets.settings import Section, sections
+from curate_assets.settings.catalogue import Section, sections
+from curate_assets.settings.edit import as_yaml
+from curate_assets.settings.presets import OF_THE_DATASET
+from curate_assets.settings.resolve import CONFIG_FILE, PRESETS_FOLDER
 
 _OF_THE_DATASET = fill(", ".join(f"`{key}`" for key in OF_THE_DATASET), 110).replace("\n", "\n   ")
 
 _HEAD = f"""\
 # Configuration
 
-Generated from `curate_assets.config` by `python -m curate_assets.docs_pages`; do not edit.
+Generated from `curate_assets.graph.platform` by `python -m curate_assets.docs_pages`; do not edit.
 
 Settings come from four places. The later one wins, key by key:
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from curate_assets.config import ConfigError, PlatformConfig
-from curate_assets.configuration import presets, resolve_config
-from curate_assets.presets import ShardSettings
-from curate_resources.storage import Storage
+from curate_assets.graph.platform import ConfigError, PlatformConfig
+from curate_assets.settings.presets import ShardSettings
+from curate_assets.settings.resolve import presets, resolve_config
+from curate_resources.storage.root import Storage
 from gpu_kernels.errors import CurateError
 
 Status = Literal["ok", "warning", "failed"]

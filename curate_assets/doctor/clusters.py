@@ -1,11 +1,11 @@
 """The Ray cluster that runs would use: whether it answers. None is started."""
 
-from curate_assets.config import ClusterConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
 from curate_assets.doctor.child import ChildFailed, child_says
-from curate_resources.kuberay import KubeRayJobs, cluster_spec
-from curate_resources.ray_jobs import RayJobServer
-from curate_resources.warm_cluster import warm_cluster
+from curate_assets.graph.platform import ClusterConfig
+from curate_resources.engines.warm_cluster import warm_cluster
+from curate_resources.launchers.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.launchers.ray_jobs import RayJobServer
 
 _NO_JOB = "curate-doctor"
 """A job that never was: asking for it needs the address, the right to ask, and an answer."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from dagster import DagsterInstance
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_assets.partitions import SHARDS
-from curate_assets.run_pools import POOLS
-from curate_resources.manifests import Manifests
-from curate_resources.storage import is_local, local_path
+from curate_assets.graph.run_pools import POOLS
+from curate_assets.orchestration.partitions import SHARDS
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import is_local, local_path
 
 _HOME = "set DAGSTER_HOME to the folder with dagster.yaml, and see that the storage that it names runs"
 _WATCH = "take run_launcher, run_monitoring and run_retries of examples/platform/dagster.yaml into dagster.yaml"
@@ -83,7 +83,7 @@ def _few(names: list[str]) -> str:
 
 
 def _home(deployment: Deployment) -> Path | None:
-    """As `curate_assets.runs.dagster_instance` chooses it; nothing is made there."""
+    """As `curate_assets.orchestration.runs.dagster_instance` chooses it; nothing is made there."""
     root = deployment.storage.root
     if home := os.environ.get("DAGSTER_HOME"):
         return Path(home)

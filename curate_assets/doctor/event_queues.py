@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_resources import object_stores
-from curate_resources.event_queue import EventQueue
-from curate_resources.sources import Source, declared_sources
-from curate_resources.storage_profiles import aws_client, store_options
+from curate_resources.sources.declared import Source, declared_sources
+from curate_resources.sources.event_queue import EventQueue
+from curate_resources.storage import object_stores
+from curate_resources.storage.profiles import aws_client, store_options
 
 _POLICY = (
     "let the queue's policy allow sqs:GetQueueAttributes, ReceiveMessage and DeleteMessage: `curate docs operations`"

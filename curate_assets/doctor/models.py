@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from itertools import product
 
-from curate_assets.config import PlatformConfig
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
+from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graphs import GRAPH
-from gpu_kernels.captioners import CaptionsConfig
-from gpu_kernels.embedders import ClipEmbeddingsConfig
+from gpu_kernels.captioners.captioner import CaptionsConfig
+from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig
 from gpu_kernels.errors import CurateError
-from gpu_kernels.model_files import is_hub_id
+from gpu_kernels.models.files import is_hub_id
 
 _REMEDY = "put the folder that is named where the configuration says, or change the setting: `curate docs models`"
 _HUB_SECONDS = 10

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_resources import object_stores
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage, is_local, local_path
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage import object_stores
+from curate_resources.storage.root import Storage, is_local, local_path
 
 _ACCESS = "check --root or CURATE_ROOT, the bucket's policy, and the credentials in the environment or storage settings"
 _OWNER = "give this user the right to write there, or choose another root with --root or CURATE_ROOT"

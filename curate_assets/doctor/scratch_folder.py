@@ -5,7 +5,7 @@ import shutil
 import tempfile
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_resources.scratch import Scratch
+from curate_resources.storage.scratch import Scratch
 
 _CHOOSE = "set scratch.folder in the storage settings to a folder on a local disk that this user can write to"
 

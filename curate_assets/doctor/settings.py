@@ -1,11 +1,11 @@
 """The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
-from curate_assets.configuration import CONFIG_FILE, PRESETS_FOLDER, presets
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
-from curate_assets.presets import preset_errors
-from curate_resources.manifests import Manifests
-from curate_resources.sources import SOURCES_FILE, declared_sources
-from curate_resources.storage_profiles import VARIABLE, storage_settings
+from curate_assets.settings.presets import preset_errors
+from curate_assets.settings.resolve import CONFIG_FILE, PRESETS_FOLDER, presets
+from curate_resources.sources.declared import SOURCES_FILE, declared_sources
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.profiles import VARIABLE, storage_settings
 
 _MOST_SHARDS = 500
 _PRESETS_ARE = "`curate docs operations` says what may be in it"

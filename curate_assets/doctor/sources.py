@@ -3,9 +3,9 @@
 from itertools import islice
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
-from curate_resources import object_stores
-from curate_resources.manifests import Manifests, place_of
-from curate_resources.storage import is_local, local_path
+from curate_resources.sources.manifests import Manifests, place_of
+from curate_resources.storage import object_stores
+from curate_resources.storage.root import is_local, local_path
 
 _MOST_SHARDS, _MOST_PLACES = 500, 50
 

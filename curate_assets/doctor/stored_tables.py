@@ -2,7 +2,7 @@
 
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
 from curate_assets.graphs import GRAPH
-from curate_resources.tables import Tables
+from curate_resources.tables.lance_tables import Tables
 
 _RESTORE = "restore the .lance folder, or move it away and materialize the asset again"
 

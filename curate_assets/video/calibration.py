@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from curate_assets.config import PlatformConfig
-from curate_assets.configuration import validated
-from curate_assets.graph import Asset
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.clip_selection import (
     CLIP_SELECTION,
     SCORED,
@@ -19,12 +18,12 @@ from curate_assets.video.assets.clip_selection import (
 )
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_resources.plan import MissingInput
-from curate_resources.stage import Table
+from curate_resources.declarations.table import Table
+from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
-from curate_resources.tables import Tables
+from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import UserError
-from gpu_kernels.selection import Measured, Threshold, rejection_reasons
+from gpu_kernels.scores.thresholds import Measured, Threshold, rejection_reasons
 from gpu_kernels.strict import StrictModel
 
 SECTION = CLIP_SELECTION.name
@@ -128,7 +127,7 @@ def calibrate(
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
-    proposed = validated(_with(config, values))
+    proposed = type(config).model_validate(_with(config, values))
     now = [rejection_reasons(clip.scores, THRESHOLDS, limits) for clip in found]
     then_limits = proposed.section(SECTION, ClipSelectionConfig)
     then = [rejection_reasons(clip.scores, THRESHOLDS, then_limits) for clip in found]

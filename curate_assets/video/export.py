@@ -15,16 +15,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.graphs import GRAPH
+from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, manifest_text
 from curate_assets.video.sample_tars import SampleTar
-from curate_resources.manifests import place_of
-from curate_resources.range_file import range_file
-from curate_resources.stage import Table
-from curate_resources.storage import file_writer
-from curate_resources.stored_zip import StoredZip
-from curate_resources.tables import Tables, quoted
-from curate_resources.web_files import is_web
+from curate_resources.declarations.table import Table
+from curate_resources.sources.manifests import place_of
+from curate_resources.storage.range_file import range_file
+from curate_resources.storage.root import file_writer
+from curate_resources.storage.web_files import is_web
+from curate_resources.storage.zip_writer import StoredZip
+from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.errors import NotThere, UserError
 
 _BLOCK = 1 << 20
@@ -43,7 +43,9 @@ class Exported:
     tables: tuple[str, ...]
 
 
-def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str] | None = None) -> Exported:
+def export_dataset(
+    graph: Graph, tables: Tables, version: str, to: str, shards: frozenset[str] | None = None
+) -> Exported:
     """Write the training set of all shards, or of some, to a file, an object, or a URL that takes a PUT.
 
     Raises:
@@ -57,7 +59,7 @@ def export_dataset(tables: Tables, version: str, to: str, shards: frozenset[str]
         raise NotThere(
             f"there is no training set {version} under {storage.root}: `curate materialize --select training_dataset`"
         )
-    exported = [asset.table for asset in GRAPH.assets if asset.exported and tables.exists(asset.name)]
+    exported = [asset.table for asset in graph.assets if asset.exported and tables.exists(asset.name)]
     with file_writer(to) as file:
         with closing(StoredZip(file)) as archive:
             records = list(_tars(tables, base, shards, archive))

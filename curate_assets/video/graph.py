@@ -1,7 +1,7 @@
 """The video graph: from files to the training set and its report. A graph is a list of assets."""
 
-from curate_assets.graph import FunnelStep, Graph, Job, Phase, View
-from curate_assets.run_pools import DECODE, GPU
+from curate_assets.graph.graph import FunnelStep, Graph, Job, Phase, View
+from curate_assets.graph.run_pools import DECODE, GPU
 from curate_assets.video import scan
 from curate_assets.video.assets import (
     captions,
@@ -17,8 +17,8 @@ from curate_assets.video.assets import (
     training_dataset,
 )
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
-from curate_resources.stage import UnitTable
-from curate_resources.tables import Tables
+from curate_resources.declarations.table import UnitTable
+from curate_resources.tables.lance_tables import Tables
 
 _ASSETS = (
     source_videos.ASSET,

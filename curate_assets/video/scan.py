@@ -5,26 +5,27 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from curate_assets.graph import Asset
-from curate_assets.stage_resources import model_needs
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets import motion_signals, shot_signals, storyboards
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
 from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVideo, storyboard_folder
 from curate_assets.video.segments import segment_of, segments_of
-from curate_resources.stage import Needs, Row, Segments, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.motion import MotionSignalsConfig
+from curate_resources.declarations.stage import Needs, Segments, Stage, Work, Worker
+from curate_resources.declarations.table import Row, Table
+from curate_resources.storage.root import Storage
+from gpu_kernels.media.segments import WHOLE
+from gpu_kernels.media.storyboards import StoryboardsConfig
 from gpu_kernels.sandbox import Nursery
-from gpu_kernels.scan import ScanChunk, ScanEnd, read_scan
-from gpu_kernels.segments import WHOLE
-from gpu_kernels.shots import (
+from gpu_kernels.scan.scan import ScanChunk, ScanEnd, read_scan
+from gpu_kernels.scores.motion import MotionSignalsConfig
+from gpu_kernels.shots.transitions import (
     ShotNetwork,
     ShotSignalsConfig,
     load_network,
 )
-from gpu_kernels.storyboards import StoryboardsConfig
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:

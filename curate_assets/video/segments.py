@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_resources.stage import Row, SegmentsDisagree
-from gpu_kernels.segments import Segment, segment, segment_count
-from gpu_kernels.shots import CONTEXT_FRAMES
+from curate_resources.declarations.stage import SegmentsDisagree
+from curate_resources.declarations.table import Row
+from gpu_kernels.media.segments import Segment, segment, segment_count
+from gpu_kernels.shots.transitions import CONTEXT_FRAMES
 
 
 def segments_of(video: Row) -> int:

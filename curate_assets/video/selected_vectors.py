@@ -12,8 +12,8 @@ import pyarrow as pa
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
-from curate_resources.stage import Row, Table
-from curate_resources.tables import Tables, quoted
+from curate_resources.declarations.table import Row, Table
+from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.errors import UserError
 
 _UNIT = 1e-2

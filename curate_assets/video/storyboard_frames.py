@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_resources.storage import Storage
+from curate_resources.storage.root import Storage
 
 
 class Storyboards:

@@ -10,7 +10,7 @@ from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_resources.manifests import Added
+    from curate_resources.sources.manifests import Added
 
 
 def add(
@@ -32,10 +32,10 @@ def add(
     as_json: Json = False,
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
-    from curate_assets.presets import ShardSettings
-    from curate_assets.runs import dagster_home, dagster_instance, register_shards
-    from curate_resources.manifests import Manifests, given_shard_name, shard_name
-    from curate_resources.storage import Storage, root_uri
+    from curate_assets.orchestration.runs import dagster_home, dagster_instance, register_shards
+    from curate_assets.settings.presets import ShardSettings
+    from curate_resources.sources.manifests import Manifests, given_shard_name, shard_name
+    from curate_resources.storage.root import Storage, root_uri
 
     storage = Storage(root_uri(root))
     dagster_home(storage.root)  # for its errors, before anything is written

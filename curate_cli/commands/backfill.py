@@ -26,7 +26,7 @@ from curate_cli.progress import live_progress
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from curate_assets.backfills import BackfillProgress
+    from curate_assets.orchestration.backfills import BackfillProgress
 
 
 def backfill(
@@ -47,12 +47,12 @@ def backfill(
 
     With --failed, --missing or --stale: only those that they name. With --status or --cancel: see to one that there is.
     """
-    from curate_assets.asset_selection import selected
-    from curate_assets.backfills import cancel_backfill, launch_backfill, progress_of
-    from curate_assets.outlook import outlook
-    from curate_assets.presets import ShardSettings
-    from curate_assets.runs import dagster_instance, register_shards, run_targets
-    from curate_resources.manifests import Manifests
+    from curate_assets.operations.outlook import outlook
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_assets.orchestration.backfills import cancel_backfill, launch_backfill, progress_of
+    from curate_assets.orchestration.runs import dagster_instance, register_shards, run_targets
+    from curate_assets.settings.presets import ShardSettings
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     if (known := cancel or status_of) is not None:
@@ -87,8 +87,8 @@ def backfill(
 
 
 def _watched(instance: "DagsterInstance", backfill_id: str, as_json: bool) -> int:
-    from curate_assets.backfills import followed
-    from curate_resources import interruption
+    from curate_assets.orchestration.backfills import followed
+    from curate_resources.engines import interruption
 
     interruption.means(
         f"no longer watched; Dagster's daemon goes on with backfill {backfill_id}: "

@@ -36,14 +36,14 @@ def calibrate(
     as_json: Json = False,
 ) -> int:
     """Propose thresholds from percentiles of the scores, with a page of the clips on both sides of each."""
-    from curate_assets.config import ConfigError
-    from curate_assets.config_file import write_settings
-    from curate_assets.configuration import CONFIG_FILE, preset_file, presets
-    from curate_assets.presets import ShardSettings, shards_with
+    from curate_assets.graph.platform import ConfigError
+    from curate_assets.settings.edit import write_settings
+    from curate_assets.settings.presets import ShardSettings, shards_with
+    from curate_assets.settings.resolve import CONFIG_FILE, preset_file, presets
     from curate_assets.video.calibration import SECTION
     from curate_assets.video.calibration import calibrate as calibrated
     from curate_assets.video.report.calibration_page import write_calibration
-    from curate_resources.tables import Tables
+    from curate_resources.tables.lance_tables import Tables
 
     storage = existing_root(root)
     tables = Tables(storage)

@@ -9,7 +9,7 @@ from curate_cli.command import OK, Json, Root, existing_root
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_resources.orphans import Orphan
+    from curate_resources.tables.orphans import Orphan
 
 
 def clean(
@@ -26,7 +26,7 @@ def clean(
     With --older-than-hours 0 nothing may run at the same time.
     """
     from curate_assets.graphs import GRAPH
-    from curate_resources.orphans import forget_versions, orphans
+    from curate_resources.tables.orphans import forget_versions, orphans
 
     storage = existing_root(root)
     found = sorted(orphans(storage, GRAPH.tables, older_than_hours * 3600), key=lambda orphan: orphan.path)

@@ -13,7 +13,7 @@ def up(
     as_json: Json = False,
 ) -> int:
     """Start a Ray cluster on this machine that runs share: each then starts in seconds. `curate down` ends it."""
-    from curate_resources.warm_cluster import start_warm_cluster
+    from curate_resources.engines.warm_cluster import start_warm_cluster
 
     cluster, new = start_warm_cluster(cpus)
     _print_cluster(cluster.address, "started" if new else "running already", as_json)
@@ -22,7 +22,7 @@ def up(
 
 def down(as_json: Json = False) -> int:
     """End the cluster that `curate up` started."""
-    from curate_resources.warm_cluster import stop_warm_cluster
+    from curate_resources.engines.warm_cluster import stop_warm_cluster
 
     _print_cluster(None, "ended" if stop_warm_cluster() else "there was none", as_json)
     return OK

@@ -11,9 +11,9 @@ from curate_cli.printing import escaped, messages, print_document, results
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate_assets.config import PlatformConfig
-    from curate_assets.settings import Section, Setting
-    from curate_resources.storage import Storage
+    from curate_assets.graph.platform import PlatformConfig
+    from curate_assets.settings.catalogue import Section, Setting
+    from curate_resources.storage.root import Storage
 
 config = typer.Typer(no_args_is_help=True, help="Show which settings hold, explain them, or write a file of them.")
 
@@ -31,8 +31,8 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show the settings that hold, as YAML, and where each was set."""
-    from curate_assets.config_file import as_yaml
-    from curate_assets.settings import found_settings
+    from curate_assets.settings.catalogue import found_settings
+    from curate_assets.settings.edit import as_yaml
 
     chosen = found_settings(name)
     holds, setters = _settings(existing_root(root), preset, given_settings(config))
@@ -62,8 +62,8 @@ def explain(
     as_json: Json = False,
 ) -> int:
     """Explain a setting: its type, its default, what holds, what it means and what a change recomputes."""
-    from curate_assets.settings import found_settings
-    from curate_resources.storage import Storage, root_uri
+    from curate_assets.settings.catalogue import found_settings
+    from curate_resources.storage.root import Storage, root_uri
 
     ((section, settings),) = found_settings(name)
     holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
@@ -81,10 +81,10 @@ def explain(
 
 def init(root: Root = None, as_json: Json = False) -> int:
     """Write <root>/curate.yaml with every key, its default and its meaning in comments."""
-    from curate_assets.config import ConfigError
-    from curate_assets.configuration import CONFIG_FILE
-    from curate_assets.settings import commented_file
-    from curate_resources.storage import Storage, root_uri
+    from curate_assets.graph.platform import ConfigError
+    from curate_assets.settings.catalogue import commented_file
+    from curate_assets.settings.resolve import CONFIG_FILE
+    from curate_resources.storage.root import Storage, root_uri
 
     storage = Storage(root_uri(root))
     uri = storage.uri(CONFIG_FILE)
@@ -101,9 +101,9 @@ def _settings(
     storage: "Storage", preset: str | None, given: Mapping[str, Any]
 ) -> "tuple[PlatformConfig, dict[str, str]]":
     """The settings that hold, and which file sets each key that is set."""
-    from curate_assets.configuration import CONFIG_FILE, own_config, preset_file, preset_settings
-    from curate_assets.presets import ShardSettings, source_preset
-    from curate_assets.settings import set_by
+    from curate_assets.settings.catalogue import set_by
+    from curate_assets.settings.presets import ShardSettings, source_preset
+    from curate_assets.settings.resolve import CONFIG_FILE, own_config, preset_file, preset_settings
 
     holds = ShardSettings.read(storage, given).preset(preset)
     layers: dict[str, Mapping[str, Any]] = {CONFIG_FILE: own_config(storage), "--config": given}
@@ -131,7 +131,7 @@ def _explained(setting: "Setting", value: Any, setters: Mapping[str, str]) -> di
 
 
 def _print_setting(setting: "Setting", section: "Section", value: Any, setter: str | None, console: "Console") -> None:
-    from curate_assets.config_file import as_yaml
+    from curate_assets.settings.edit import as_yaml
 
     now = f"   [dim]now[/dim] {escaped(as_yaml(value))} [dim]by {escaped(setter)}[/dim]" if setter else ""
     console.print(f"[bold]{setting.path}[/bold]: {escaped(setting.meaning)}")

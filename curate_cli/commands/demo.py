@@ -16,8 +16,8 @@ from curate_cli.printing import messages, results
 from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
-    from curate_assets.status import Status
-    from curate_resources.storage import Storage
+    from curate_assets.operations.status import Status
+    from curate_resources.storage.root import Storage
 
 
 def demo(
@@ -25,12 +25,12 @@ def demo(
     as_json: Json = False,
 ) -> int:
     """Make a small library of real footage and curate it, from files to a training set."""
-    from curate_assets.asset_selection import selected
-    from curate_assets.runs import dagster_instance, register_shards, run_assets
-    from curate_assets.status import status_of
+    from curate_assets.operations.status import status_of
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
     from curate_cli.demo_library import DEMO_VIDEOS, make_library
-    from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.storage.root import Storage
 
     folder = Path(root).resolve()
     os.environ.setdefault("DAGSTER_HOME", str(folder / "curate-data" / "dagster"))
@@ -77,7 +77,7 @@ def _tell(state: "Status", storage: "Storage") -> None:
 
 def _copies(storage: "Storage") -> str:
     """What became of the clips of the films that are copies of another."""
-    from curate_assets.query import run_query
+    from curate_assets.operations.query import run_query
     from curate_cli.demo_library import DEMO_VIDEOS
 
     copies = " or ".join(f"v.uri like '%/{video.path}'" for video in DEMO_VIDEOS if video.duplicate_of)

@@ -23,7 +23,7 @@ def doctor(
     """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
     from curate_assets.doctor import CHECKS
     from curate_assets.doctor.check import Deployment, examined
-    from curate_resources.storage import Storage, root_uri
+    from curate_resources.storage.root import Storage, root_uri
 
     lines = _print_examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
     return FAILED if any(line.finding.status == "failed" for line in lines) else OK

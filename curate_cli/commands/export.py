@@ -19,16 +19,17 @@ def export(
     as_json: Json = False,
 ) -> int:
     """Write the training set and its tables as one ZIP, whole or not at all; the same set gives the same bytes."""
-    from curate_assets.configuration import resolve_config
+    from curate_assets.graphs import GRAPH
+    from curate_assets.settings.resolve import resolve_config
     from curate_assets.video.assets.training_dataset import TRAINING_DATASET, TrainingDatasetConfig
     from curate_assets.video.export import export_dataset
-    from curate_resources.manifests import Manifests
-    from curate_resources.tables import Tables
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.tables.lance_tables import Tables
 
     storage = existing_root(root)
     shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
     version = resolve_config(storage).section(TRAINING_DATASET.name, TrainingDatasetConfig).version
-    _print_exported(export_dataset(Tables(storage), version, to, shards), as_json)
+    _print_exported(export_dataset(GRAPH, Tables(storage), version, to, shards), as_json)
     return OK
 
 

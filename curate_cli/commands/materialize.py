@@ -11,7 +11,7 @@ from curate_cli.progress import live_progress
 from curate_cli.summary import Summary
 
 if TYPE_CHECKING:
-    from curate_resources.storage import Storage
+    from curate_resources.storage.root import Storage
 
 
 def materialize(
@@ -27,9 +27,9 @@ def materialize(
     as_json: Json = False,
 ) -> int:
     """Materialize assets in this process, with live progress. What Dagster's own command does, with less start-up."""
-    from curate_assets.asset_selection import selected
-    from curate_assets.configuration import resolve_config
-    from curate_resources.manifests import Manifests
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_assets.settings.resolve import resolve_config
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     given = given_settings(config)
@@ -47,10 +47,10 @@ def retry_failed(
     as_json: Json = False,
 ) -> int:
     """Compute failed rows again, and what could not be made because of them; all other rows stay as they are."""
-    from curate_assets.asset_selection import selected
-    from curate_assets.configuration import resolve_config
-    from curate_assets.status import failed_shards
-    from curate_resources.manifests import Manifests
+    from curate_assets.operations.status import failed_shards
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_assets.settings.resolve import resolve_config
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     resolve_config(storage, {})
@@ -64,8 +64,8 @@ def retry_failed(
 
 
 def _run(storage: "Storage", wanted: frozenset[str], shards: list[str], curation: dict[str, Any], as_json: bool) -> int:
-    from curate_assets.runs import dagster_instance, register_shards, run_assets
-    from curate_resources.manifests import Manifests
+    from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+    from curate_resources.sources.manifests import Manifests
 
     summary = None if as_json else Summary(storage, wanted, shards)
     with dagster_instance(storage.root) as instance, live_progress(as_json):

@@ -22,8 +22,8 @@ from curate_cli.command import (
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_assets.outlook import AssetOutlook, Outlook
-    from curate_resources.gone import Gone
+    from curate_assets.operations.outlook import AssetOutlook, Outlook
+    from curate_resources.sources.gone import Gone
 
 
 def plan(
@@ -36,11 +36,11 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
-    from curate_assets.asset_selection import selected
-    from curate_assets.outlook import outlook
-    from curate_assets.presets import ShardSettings
-    from curate_resources.gone import gone_sources
-    from curate_resources.manifests import Manifests
+    from curate_assets.operations.outlook import outlook
+    from curate_assets.orchestration.asset_selection import selected
+    from curate_assets.settings.presets import ShardSettings
+    from curate_resources.sources.gone import gone_sources
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     settings = ShardSettings.read(storage, given_settings(config))

@@ -12,7 +12,7 @@ from curate_cli.printing import escaped, print_document, results
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate_assets.query_output import Format
+    from curate_assets.operations.query_output import Format
 
 _SHOWN_ROWS = 200
 
@@ -29,9 +29,9 @@ def query(
     as_json: Json = False,
 ) -> int:
     """Run SQL over the tables, and print the rows or write them to a file as JSON, CSV or Parquet."""
-    from curate_assets.query import run_query
-    from curate_assets.query_output import format_of, write_rows
-    from curate_resources.storage import file_writer
+    from curate_assets.operations.query import run_query
+    from curate_assets.operations.query_output import format_of, write_rows
+    from curate_resources.storage.root import file_writer
     from gpu_kernels.errors import UserError
 
     if csv + parquet + (as_json and output is None) > 1:

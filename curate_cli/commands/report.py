@@ -14,10 +14,10 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Write the report of the dataset as it stands, and open it."""
-    from curate_assets.configuration import resolve_config
     from curate_assets.graphs import GRAPH
+    from curate_assets.settings.resolve import resolve_config
     from curate_assets.video.assets.dataset_report import write_report
-    from curate_resources.tables import Tables
+    from curate_resources.tables.lance_tables import Tables
 
     storage = existing_root(root)
     written = write_report(Tables(storage), resolve_config(storage), tuple(GRAPH.tables.values()))

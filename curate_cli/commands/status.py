@@ -11,15 +11,15 @@ from curate_cli.funnel import print_funnel
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_assets.status import Status
-    from curate_resources.gone import Gone
+    from curate_assets.operations.status import Status
+    from curate_resources.sources.gone import Gone
 
 
 def status(root: Root = None, as_json: Json = False) -> int:
     """The funnel from files to samples, and what is missing or failed."""
-    from curate_assets.status import status_of
-    from curate_resources.gone import gone_sources
-    from curate_resources.manifests import Manifests
+    from curate_assets.operations.status import status_of
+    from curate_resources.sources.gone import gone_sources
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     state = status_of(storage)

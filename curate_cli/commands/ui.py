@@ -26,11 +26,11 @@ def ui(
     root: Root = None,
 ) -> int:
     """Show the root in Dagster's UI, with the daemon that runs backfills, sensors and schedules. Ctrl-C ends both."""
-    from curate_assets.dagster_services import dagster_services
-    from curate_assets.runs import dagster_instance, register_shards
-    from curate_resources import interruption
-    from curate_resources.manifests import Manifests
-    from curate_resources.warm_cluster import start_warm_cluster, stop_warm_cluster
+    from curate_assets.orchestration.dagster_services import dagster_services
+    from curate_assets.orchestration.runs import dagster_instance, register_shards
+    from curate_resources.engines import interruption
+    from curate_resources.engines.warm_cluster import start_warm_cluster, stop_warm_cluster
+    from curate_resources.sources.manifests import Manifests
 
     storage = existing_root(root)
     console = results()
@@ -72,7 +72,7 @@ def _only_one(home: Path) -> Generator[IO[str]]:
 
 
 def _chosen_port(host: str, port: int | None, console: Console) -> int:
-    from curate_assets.dagster_services import free_port
+    from curate_assets.orchestration.dagster_services import free_port
 
     if free_port(host, [0]) is None:
         raise UserError(f"cannot listen on {host}: it is no address of this machine; choose another with --host")

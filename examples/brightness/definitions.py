@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.asset_graph import definitions
-from curate_assets.graph import Asset
+from curate_assets.graph.graph import Asset
+from curate_assets.orchestration.asset_graph import definitions
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.graph import VIDEO
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
 
 BRIGHTNESS_SCORES = Table(
     name="brightness_scores",

@@ -12,16 +12,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curate_assets.configuration import CurationConfig, validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
 from curate_assets.video.graph import VIDEO
-from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import MANIFEST, Manifests, NoVideos
-from curate_resources.plan import Engine, Materialized, Mode, Plan, materialize
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.run import Engine, Mode, materialize
+from curate_resources.sources.manifests import MANIFEST, Manifests, NoVideos
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 DELIVERY = frozenset(table.name for stage in VIDEO.phases[1].stages for table in stage.writes)

@@ -19,20 +19,20 @@ from dagster._core.definitions.freshness_evaluator import TimeWindowFreshnessPol
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.test_utils import freeze_time
 
-from curate_assets import automation, sensors
-from curate_assets.asset_graph import defs as graph
-from curate_assets.automation import audit_job, kept_fresh, schedules, upkeep_job
 from curate_assets.definitions import defs
-from curate_assets.partitions import SHARDS
-from curate_assets.resource import curation
-from curate_assets.sensors import failure_alert, source_sensor
+from curate_assets.orchestration import automation, sensors
+from curate_assets.orchestration.asset_graph import defs as graph
+from curate_assets.orchestration.automation import audit_job, kept_fresh, schedules, upkeep_job
+from curate_assets.orchestration.partitions import SHARDS
+from curate_assets.orchestration.resource import curation
+from curate_assets.orchestration.sensors import failure_alert, source_sensor
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.graph import VIDEO
-from curate_resources.discovery import Discovery, Progress
-from curate_resources.manifests import Manifests
-from curate_resources.sources import Source, Sources
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.sources.declared import Source, Sources
+from curate_resources.sources.discovery import Discovery, Progress
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 
 @pytest.fixture

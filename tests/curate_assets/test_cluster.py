@@ -13,13 +13,13 @@ import dagster as dg
 import pytest
 from chaos_runs import processes
 
-from curate_assets.configuration import validated
 from curate_assets.definitions import defs
-from curate_assets.engines import materialized
-from curate_assets.partitions import SHARDS
+from curate_assets.orchestration.engines import materialized
+from curate_assets.orchestration.partitions import SHARDS
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
-from curate_resources.jobs import JobFailed, JobLost, Ledger
-from curate_resources.ray_jobs import ClusterUnreachable, RayJobServer
+from curate_resources.launchers.jobs import JobFailed, JobLost, Ledger
+from curate_resources.launchers.ray_jobs import ClusterUnreachable, RayJobServer
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 SHORT_CLIPS = {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}
@@ -81,8 +81,8 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
 _FOLLOW = """
 import json, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
-from curate_assets.configuration import validated
-from curate_assets.engines import materialized
+from curate_assets.settings.resolve import validated
+from curate_assets.orchestration.engines import materialized
 from curate_assets.video.graph import VIDEO
 settings, root, shards = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
 wanted = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
@@ -177,6 +177,7 @@ def test_a_wrong_token_or_address_is_said(cluster, tmp_path):
     with pytest.raises(ClusterUnreachable, match=r"no job server answers at http://127\.0\.0\.1:1"):
         RayJobServer("http://127.0.0.1:1", str(cluster.token_path)).state("any")
     (tmp_path / "token").write_text("0" * 64)
-    ask = f"from curate_resources.ray_jobs import *; RayJobServer({cluster.dashboard!r}, {str(tmp_path / 'token')!r})"
+    imported = "from curate_resources.launchers.ray_jobs import RayJobServer"
+    ask = f"{imported}; RayJobServer({cluster.dashboard!r}, {str(tmp_path / 'token')!r})"
     asked = subprocess.run([sys.executable, "-c", f"{ask}.state('any')"], capture_output=True, text=True)
     assert "ClusterRefuses" in asked.stderr and "cluster.token_path" in asked.stderr, asked.stderr

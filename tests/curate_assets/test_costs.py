@@ -1,8 +1,8 @@
 """Estimated costs."""
 
-from curate_assets.config import PricesConfig
-from curate_assets.costs import estimated_costs
-from curate_resources.plan import Materialized
+from curate_assets.graph.platform import PricesConfig
+from curate_assets.orchestration.costs import estimated_costs
+from curate_resources.pipeline.commit import Materialized
 
 
 def test_costs_are_whole_or_not_said() -> None:

@@ -7,16 +7,16 @@ import dagster as dg
 import pytest
 from dagster import DagsterInstance
 
-from curate_assets.asset_selection import asset_names, selected
-from curate_assets.backfills import progress_of
 from curate_assets.definitions import defs
-from curate_assets.partitions import SHARDS
-from curate_assets.runs import RunOutcome, register_shards, run_assets
-from curate_assets.streamed import reported
+from curate_assets.orchestration.asset_selection import asset_names, selected
+from curate_assets.orchestration.backfills import progress_of
+from curate_assets.orchestration.multi_assets import reported
+from curate_assets.orchestration.partitions import SHARDS
+from curate_assets.orchestration.runs import RunOutcome, register_shards, run_assets
 from curate_assets.video.graph import VIDEO
-from curate_resources.manifests import Manifest, Manifests
-from curate_resources.plan import Materialized
-from curate_resources.storage import Storage
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.sources.manifests import Manifest, Manifests
+from curate_resources.storage.root import Storage
 
 CHEAP = {"engine": {"kind": "in_process"}, "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
 
@@ -138,7 +138,7 @@ def test_a_call_of_shards_that_are_no_neighbours_is_one_backfill(copy, instance)
 
 def test_shards_that_fail_stop_no_others_of_their_run(copy, instance, monkeypatch):
     """Nor does anything that needs them begin."""
-    monkeypatch.setattr("curate_assets.streamed.SHARDS_AT_ONCE", 1)
+    monkeypatch.setattr("curate_assets.orchestration.multi_assets.SHARDS_AT_ONCE", 1)
     clips = _table("clips")
     copy.tables.swap(clips, "a-000000", clips.rows_schema.empty_table())
     (outcome,) = run(copy, instance, "clip_selection,duplicate_pairs", copy.shards)
@@ -243,7 +243,7 @@ def test_dagsters_own_command_materializes_a_partition(copy):
     import json
     import os
 
-    from curate_assets.runs import dagster_instance
+    from curate_assets.orchestration.runs import dagster_instance
 
     copy.storage.write("curate.yaml", json.dumps(CHEAP).encode())
     os.environ.pop("DAGSTER_HOME", None)

@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
-from curate_assets.asset_selection import asset_names
-from curate_assets.runs import dagster_instance, register_shards, run_assets
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_assets.orchestration.asset_selection import asset_names
+from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -19,17 +19,18 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARENT_RUN_ID_TAG
 
-from curate_assets.configuration import resolve_config
-from curate_assets.partitions import SHARDS
-from curate_assets.run_pools import DECODE
-from curate_assets.runs import register_shards
+from curate_assets.graph.run_pools import DECODE
+from curate_assets.orchestration.partitions import SHARDS
+from curate_assets.orchestration.runs import register_shards
+from curate_assets.settings.resolve import resolve_config
 from curate_assets.video.graph import VIDEO
-from curate_resources import object_stores
-from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import Manifests
-from curate_resources.plan import Materialized, materialize
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.run import materialize
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage import object_stores
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 SETTINGS = """
 clips: {splitter: fixed_stride, stride_seconds: 0.4, min_seconds: 0.2, min_frames: 5}

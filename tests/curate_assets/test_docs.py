@@ -11,14 +11,14 @@ import pytest
 import typer.main
 import yaml
 
-from curate_assets.asset_selection import selected
-from curate_assets.configuration import CurationConfig, validated
 from curate_assets.docs_pages.__main__ import pages
-from curate_assets.query import run_query
+from curate_assets.operations.query import run_query
+from curate_assets.orchestration.asset_selection import selected
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_cli.app import app
-from curate_resources.kuberay import KubeRayJobs, cluster_spec
-from curate_resources.sources import Sources
-from curate_resources.storage_profiles import StorageSettings
+from curate_resources.launchers.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.sources.declared import Sources
+from curate_resources.storage.profiles import StorageSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -7,15 +7,15 @@ import pytest
 from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 
-from curate_assets import step_errors
-from curate_assets.config import ConfigError
-from curate_assets.resource import curation
+from curate_assets.graph.platform import ConfigError
+from curate_assets.orchestration import step_errors
+from curate_assets.orchestration.resource import curation
+from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+from curate_assets.orchestration.step_errors import RETRIES, told_errors
 from curate_assets.run_launcher import WatchedRunLauncher
-from curate_assets.runs import dagster_instance, register_shards, run_assets
-from curate_assets.step_errors import RETRIES, told_errors
-from curate_resources.jobs import ClusterRefuses, ClusterUnreachable, JobFailed, JobLost
-from curate_resources.plan import LostUnits
-from curate_resources.stored_object import StorageRefuses, StorageUnavailable
+from curate_resources.launchers.jobs import ClusterRefuses, ClusterUnreachable, JobFailed, JobLost
+from curate_resources.pipeline.run import LostUnits
+from curate_resources.storage.stored_object import StorageRefuses, StorageUnavailable
 
 
 @pytest.mark.parametrize(

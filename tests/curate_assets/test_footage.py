@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from curate_assets.configuration import validated
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
-from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import Manifests
-from curate_resources.plan import materialize
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.run import materialize
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, Nursery
-from gpu_kernels.scan import ScanChunk, read_scan
-from gpu_kernels.shots import ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
+from gpu_kernels.scan.scan import ScanChunk, read_scan
+from gpu_kernels.shots.transitions import ShotSignalsConfig, TransitionStream, load_network, shot_boundaries
 
 MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "media"
 pytestmark = pytest.mark.skipif(not MEDIA.is_dir(), reason="no shared/media beside the checkout")

@@ -9,23 +9,25 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate_assets.gathered import Gathered, Made
-from curate_assets.graph import Asset, Graph, Phase
+from curate_assets.graph.graph import Asset, Graph, Phase
+from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.graph import VIDEO
-from curate_resources.manifests import MANIFEST
-from curate_resources.stage import Column, Stage, Table, UnitTable
+from curate_resources.declarations.stage import Stage
+from curate_resources.declarations.table import Column, Table, UnitTable
+from curate_resources.sources.manifests import MANIFEST
 
 BRIGHTNESS = '''
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curate_assets.graph import Asset, Record
-from curate_assets.score import Score, at_least
+from curate_assets.graph.graph import Asset, Record
+from curate_assets.graph.score import Score, at_least
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_resources.stage import Column, Stage, Table
+from curate_resources.declarations.table import Column, Table
+from curate_resources.declarations.stage import Stage
 from gpu_kernels.strict import StrictModel
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from curate_assets.configuration import validated
-from curate_assets.engines import materialized
+from curate_assets.orchestration.engines import materialized
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from curate_assets.outlook import AssetOutlook, outlook
-from curate_assets.presets import ShardSettings
-from curate_assets.runs import register_shards, run_assets
+from curate_assets.operations.outlook import AssetOutlook, outlook
+from curate_assets.orchestration.runs import register_shards, run_assets
+from curate_assets.settings.presets import ShardSettings
 from curate_assets.video.graph import VIDEO
-from curate_resources.history import ALL_SHARDS, History
-from curate_resources.manifests import Manifests
-from curate_resources.tables import Tables
+from curate_resources.sources.manifests import Manifests
+from curate_resources.tables.history import ALL_SHARDS, History
+from curate_resources.tables.lance_tables import Tables
 
 SETTINGS: dict[str, Any] = {
     "engine": {"kind": "in_process"},

@@ -8,21 +8,21 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.config import ConfigError
-from curate_assets.configuration import CurationConfig, resolve_config
-from curate_assets.outlook import outlook
-from curate_assets.presets import ShardSettings
-from curate_assets.runs import RunOutcome, register_shards, run_assets
-from curate_assets.sensors import source_sensor
+from curate_assets.graph.platform import ConfigError
+from curate_assets.operations.outlook import outlook
+from curate_assets.orchestration.runs import RunOutcome, register_shards, run_assets
+from curate_assets.orchestration.sensors import source_sensor
+from curate_assets.settings.presets import ShardSettings
+from curate_assets.settings.resolve import CurationConfig, resolve_config
 from curate_assets.video.assets.clips import CLIPS
 from curate_cli.app import app
-from curate_resources.audit import audit
-from curate_resources.discovery import Discovery
-from curate_resources.manifests import Manifests
-from curate_resources.sources import Source
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from curate_resources.sources.audit import audit
+from curate_resources.sources.declared import Source
+from curate_resources.sources.discovery import Discovery
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 CONFIG = b"""
 shot_signals: {network: none}

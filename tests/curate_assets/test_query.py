@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.query import QueryError, run_query
-from curate_assets.query_output import format_of, json_document, write_rows
+from curate_assets.operations.query import QueryError, run_query
+from curate_assets.operations.query_output import format_of, json_document, write_rows
 from curate_cli.app import app
-from curate_resources.storage import Storage
+from curate_resources.storage.root import Storage
 from gpu_kernels.errors import UserError
 
 SQL = r"""

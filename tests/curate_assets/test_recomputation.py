@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from curate_assets.configuration import CurationConfig
+from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_resources import object_stores
-from curate_resources.manifests import Manifests
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage import object_stores
 
 CURATED = (
     "source_videos shot_signals motion_signals storyboards clips motion_scores clip_embeddings clip_selection".split()
@@ -185,7 +185,7 @@ def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
 
 def test_a_cluster_is_only_started_for_heavy_work(copy):
     """Nothing changed but one file that failed, and a threshold: all of it is done here."""
-    from curate_resources.auto_engine import AutoEngine
+    from curate_resources.engines.auto_engine import AutoEngine
 
     class NoCluster:
         def holds(self, plan):

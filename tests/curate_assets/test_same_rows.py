@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from curate_assets.video.graph import VIDEO
-from curate_resources.in_process import StageRunner
-from curate_resources.plan import MissingInput
-from curate_resources.ray_cluster import RayCluster
-from curate_resources.ray_engine import RayEngine
+from curate_resources.engines.in_process import StageRunner
+from curate_resources.engines.ray_cluster import RayCluster
+from curate_resources.engines.ray_engine import RayEngine
+from curate_resources.pipeline.plan import MissingInput
 
 _NOTHING_YET = {"duplicate_pairs", "duplicate_groups", "captions", "clip_files"}
 
@@ -94,10 +94,10 @@ def test_an_asset_alone_needs_what_it_is_made_from(new_root):
 
 _RUN = """
 import sys
-from curate_assets.configuration import validated
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
-from curate_resources.in_process import InProcessEngine
-from curate_resources.plan import materialize
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.run import materialize
 
 wanted = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 settings = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}

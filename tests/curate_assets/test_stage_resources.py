@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from curate_assets.config import ConfigError
-from curate_assets.configuration import validated
-from curate_assets.engines import engine_of
-from curate_assets.resource import config_schema
+from curate_assets.graph.platform import ConfigError
+from curate_assets.orchestration.engines import engine_of
+from curate_assets.orchestration.resource import config_schema
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
-from curate_resources.auto_engine import AutoEngine
-from curate_resources.in_process import InProcessEngine
-from curate_resources.jobs import referenced_stage, stage_reference
-from curate_resources.pools import Node, pools
-from curate_resources.stage import Needs
+from curate_resources.declarations.stage import Needs
+from curate_resources.engines.auto_engine import AutoEngine
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.engines.pools import Node, pools
+from curate_resources.launchers.jobs import referenced_stage, stage_reference
 
 WANTED = frozenset(table.name for stage in VIDEO.stages for table in stage.writes)
 QWEN = {"backend": "transformers", "model": "a/b", "revision": "0" * 40}

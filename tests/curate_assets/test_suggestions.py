@@ -2,15 +2,15 @@
 
 import pytest
 
-from curate_assets.config import ConfigError
-from curate_assets.configuration import CurationConfig, validated
-from curate_assets.presets import ShardSettings
+from curate_assets.graph.platform import ConfigError
+from curate_assets.settings.presets import ShardSettings
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.calibration import calibrate
-from curate_resources.manifests import ManifestError, Manifests
-from curate_resources.sources import SourcesError, declared_sources
-from curate_resources.storage import Storage
-from curate_resources.storage_profiles import StorageSettingsError, aws_client, storage_settings
-from curate_resources.tables import Tables
+from curate_resources.sources.declared import SourcesError, declared_sources
+from curate_resources.sources.manifests import ManifestError, Manifests
+from curate_resources.storage.profiles import StorageSettingsError, aws_client, storage_settings
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import UserError
 
 

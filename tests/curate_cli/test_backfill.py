@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets import backfills
+from curate_assets.orchestration import backfills
 from curate_cli.app import app
-from curate_resources import interruption
-from curate_resources.history import History
-from curate_resources.manifests import Entry, Manifest, Manifests
-from curate_resources.storage import Storage
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from curate_resources.engines import interruption
+from curate_resources.sources.manifests import Entry, Manifest, Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.history import History
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = """

@@ -16,10 +16,10 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET
-from curate_resources import object_stores
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from curate_resources.storage import object_stores
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 SETTINGS = """
 shot_signals: {network: none}

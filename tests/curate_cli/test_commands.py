@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 SETTINGS = """
 clips: {min_seconds: 0.6, min_frames: 15, crop_seconds: 0.2}

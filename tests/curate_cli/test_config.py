@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from curate_assets.configuration import CurationConfig, parse_config, validated
-from curate_assets.settings import sections
+from curate_assets.settings.catalogue import sections
+from curate_assets.settings.resolve import CurationConfig, parse_config, validated
 from curate_cli.app import app
 
 

@@ -19,11 +19,11 @@ import pytest
 from curate_assets.doctor import CHECKS as ALL
 from curate_assets.doctor import codecs, installation
 from curate_assets.doctor.check import Check, Deployment, examined, ok
-from curate_assets.runs import dagster_instance, register_shards
+from curate_assets.orchestration.runs import dagster_instance, register_shards
 from curate_assets.video.assets.clips import CLIPS
-from curate_resources.manifests import Manifests
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 
 NAMES = [
     "storage settings",

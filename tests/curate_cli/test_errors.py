@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from curate_resources.manifests import Entry, Manifest, Manifests
-from curate_resources.storage import Storage
+from curate_resources.sources.manifests import Entry, Manifest, Manifests
+from curate_resources.storage.root import Storage
 
 STATE = "curate/curate.log"
 
@@ -21,11 +21,11 @@ _DENIED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.getu
 
 BROKEN = """
 import sys, warnings
-import curate_assets.status
+import curate_assets.operations.status
 def broken(storage):
     warnings.warn("a library has an opinion")
     return {}["nothing of this name"]
-curate_assets.status.status_of = broken
+curate_assets.operations.status.status_of = broken
 from curate_cli.main import main
 sys.argv = ["curate", *sys.argv[1:]]
 main()
@@ -33,10 +33,10 @@ main()
 
 BROKEN_STEP = """
 import sys
-import curate_assets.streamed
+import curate_assets.orchestration.multi_assets
 def broken(*arguments):
     return {}["nothing of this name"]
-curate_assets.streamed.materialized = broken
+curate_assets.orchestration.multi_assets.materialized = broken
 from curate_cli.main import main
 sys.argv = ["curate", *sys.argv[1:]]
 main()
@@ -174,8 +174,8 @@ def test_what_is_piped_is_not_torn(root):
 
 
 def test_shards_that_gave_nothing_are_told_from_those_never_made(root):
-    from curate_resources.history import History, Record
-    from curate_resources.stage import Recipe
+    from curate_resources.declarations.table import Recipe
+    from curate_resources.tables.history import History, Record
 
     record = Record("clips", "a-000000", 1, Recipe("1", {}, None), {}, 0, {}, 0, 0, 0.0, 0, 1, "", {})
     History(Storage(str(root))).append(record)

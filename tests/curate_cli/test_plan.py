@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from curate_assets import outlook as looking
-from curate_assets.configuration import validated
-from curate_assets.outlook import AssetOutlook, Outlook
+from curate_assets.operations import outlook as looking
+from curate_assets.operations.outlook import AssetOutlook, Outlook
+from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
 from curate_cli.commands.plan import _print_ahead
-from curate_resources.gone import Gone
+from curate_resources.sources.gone import Gone
 
 IDLE = AssetOutlook(
     name="captions",

@@ -5,7 +5,7 @@ import time
 
 from curate_cli.printing import messages_to
 from curate_cli.progress import live_progress
-from curate_resources.plan import announce
+from curate_resources.pipeline.run import announce
 
 PLAN = "probe > scan > select"
 

@@ -17,11 +17,11 @@ from urllib.request import Request, urlopen
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.code_location import LOCATION, MODULE, WORKSPACE
-from curate_assets.dagster_services import free_port
+from curate_assets.orchestration.code_location import LOCATION, MODULE, WORKSPACE
+from curate_assets.orchestration.dagster_services import free_port
 from curate_cli.app import app
-from curate_resources.manifests import Manifest, Manifests
-from curate_resources.storage import Storage
+from curate_resources.sources.manifests import Manifest, Manifests
+from curate_resources.storage.root import Storage
 
 CHECKOUT = re.compile(r"docs/[\w-]+\.md|\bmake (dev|env|demo)\b")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 _PICTURE = "-f lavfi -i testsrc2=s=320x180:r=30:d=4"
 # 50 ms of tone at every whole second, so that a clip's sound can be placed in time.

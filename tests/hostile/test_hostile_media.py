@@ -11,10 +11,10 @@ from hostile_media.references import BINARY, alias, movie_of, playlist
 from hostile_media.traps import Traps, shows_canary
 from hostile_media.trial import CONFIG, trial
 
-from gpu_kernels.clip_encoding import ClipFilesConfig
-from gpu_kernels.cutting import cut_clip
+from gpu_kernels.cutting.cut import cut_clip
+from gpu_kernels.cutting.encode import ClipFilesConfig
+from gpu_kernels.cutting.spans import Span
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery
-from gpu_kernels.spans import Span
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "media"
 

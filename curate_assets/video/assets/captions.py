@@ -5,20 +5,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.drift import too_few
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Finding, Shard
-from curate_assets.stage_resources import model_needs
+from curate_assets.graph.drift import too_few
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.shard_checks import Check, Finding, Shard
+from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.stage import Column, Needs, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.caption_windows import caption_windows, window_frames
-from gpu_kernels.captioners import CaptionRequest, CaptionsConfig, load_captioner, model_identity, prompt_hash
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.stage import Needs, Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from gpu_kernels.captioners.captioner import CaptionRequest, CaptionsConfig, load_captioner, model_identity, prompt_hash
+from gpu_kernels.captioners.windows import caption_windows, window_frames
+from gpu_kernels.shots.splitting import SECOND
 
 CAPTIONS = Table(
     name="captions",

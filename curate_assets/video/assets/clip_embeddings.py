@@ -7,18 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.drift import Measures, measures_of_others, too_few, too_short_history
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
-from curate_assets.stage_resources import model_needs
+from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.embedders import ClipEmbeddingsConfig, clip_vector, load_embedder, model_identity
-from gpu_kernels.storyboards import decoded
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, clip_vector, load_embedder, model_identity
+from gpu_kernels.media.storyboards import decoded
 
 
 def _measures(rows: pa.Table) -> Measures:

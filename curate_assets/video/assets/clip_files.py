@@ -8,19 +8,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.contact_sheet import contact_sheet, spread
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.contact_sheet import contact_sheet, spread
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clip_encoding import ClipFilesConfig
-from gpu_kernels.cutting import cut_clip, read_back
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.cutting.cut import cut_clip, read_back
+from gpu_kernels.cutting.encode import ClipFilesConfig
+from gpu_kernels.cutting.spans import Span
 from gpu_kernels.sandbox import MediaError, Nursery
-from gpu_kernels.spans import Span
 
 CLIP_FILES = Table(
     name="clip_files",

@@ -8,17 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.brought import BROUGHT
-from curate_assets.drift import Measures, measures_of_others, too_few, too_short_history
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Finding, Shard
+from curate_assets.graph.brought import BROUGHT
+from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets import clips, motion_scores, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.selection import Measured, rejection_reasons, selection_config
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.scores.thresholds import Measured, rejection_reasons, selection_config
 
 _REJECTED = "rejected_share"
 _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $shard and not selected order by clip_id"

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.drift import Measures, measures_of_others, too_few, too_short_history
-from curate_assets.graph import Asset
-from curate_assets.score import Score, at_least, at_most
-from curate_assets.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.score import Score, at_least, at_most
+from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.clips import SECOND, ClipsConfig, clip_spans
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from gpu_kernels.shots.splitting import SECOND, ClipsConfig, clip_spans
 
 _QUANTILES = tuple(step / 20 for step in range(21))
 _SHORTEST = 1e-3

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.config import PlatformConfig
-from curate_assets.gathered import Gathered, Made, Markdown, StoredPath
-from curate_assets.graph import Asset
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.whole_table import Gathered, Made, Markdown, StoredPath
 from curate_assets.video.assets import clip_files
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
@@ -17,8 +17,8 @@ from curate_assets.video.report.charts import histogram, standalone
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.funnel_markdown import funnel_markdown
 from curate_assets.video.report.page import render
-from curate_resources.stage import Table
-from curate_resources.tables import Tables
+from curate_resources.declarations.table import Table
+from curate_resources.tables.lance_tables import Tables
 
 REPORT_PATH = "reports/dataset.html"
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.config import PlatformConfig
-from curate_assets.drift import too_few
-from curate_assets.gathered import Gathered, Made
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.graph.drift import too_few
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIP_ID
@@ -22,17 +22,17 @@ from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.selected_vectors import ClipNode, digest, good_rows, rows_by_shard, selected_vectors, within
-from curate_resources.plan import in_order
-from curate_resources.stage import Column, Row, Table
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
-from gpu_kernels.duplicates import (
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.pipeline.commit import in_order
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.dedup.near_duplicates import (
     DuplicateGroupsConfig,
     Quality,
     connected_components,
     keeper,
 )
 from gpu_kernels.errors import UserError
+from gpu_kernels.shots.splitting import SECOND
 
 DUPLICATE_GROUPS = Table(
     name="duplicate_groups",

@@ -5,19 +5,19 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.config import PlatformConfig
-from curate_assets.gathered import Gathered, Made
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.selected_vectors import ClipNode, digest, rows_by_shard, selected_vectors, within
-from curate_resources.plan import in_order
-from curate_resources.stage import Column, Row, Table
-from curate_resources.tables import Tables
-from gpu_kernels.duplicates import (
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.pipeline.commit import in_order
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.dedup.near_duplicates import (
     DuplicatePairsConfig,
     LumaCurve,
     NeighbourSearch,

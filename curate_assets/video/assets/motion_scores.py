@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.graph import Asset, Record
-from curate_assets.score import Score, at_least
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.graph import Asset, Record
+from curate_assets.graph.score import Score, at_least
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.motion import span_motion
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from gpu_kernels.scores.motion import span_motion
 
 MOTION_SCORES = Table(
     name="motion_scores",

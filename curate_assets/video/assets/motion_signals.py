@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.segments import appended, overlapping, with_values
-from curate_resources.stage import Column, Row, SegmentsDisagree, Table
-from gpu_kernels.motion_sampler import MotionSample
-from gpu_kernels.scan import ScanChunk, ScanEnd
+from curate_resources.declarations.stage import SegmentsDisagree
+from curate_resources.declarations.table import Column, Row, Table
+from gpu_kernels.scan.motion_sampler import MotionSample
+from gpu_kernels.scan.scan import ScanChunk, ScanEnd
 
 MOTION_SIGNALS = Table(
     name="motion_signals",

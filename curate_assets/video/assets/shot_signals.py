@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.drift import Measures
-from curate_assets.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.graph.drift import Measures
+from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.segments import appended, overlapping, with_values
-from curate_resources.stage import Column, Row, SegmentsDisagree, Table
-from gpu_kernels.scan import ScanChunk, ScanEnd
-from gpu_kernels.segments import Segment
-from gpu_kernels.shots import (
+from curate_resources.declarations.stage import SegmentsDisagree
+from curate_resources.declarations.table import Column, Row, Table
+from gpu_kernels.media.segments import Segment
+from gpu_kernels.scan.scan import ScanChunk, ScanEnd
+from gpu_kernels.shots.transitions import (
     ShotNetwork,
     ShotSignalsConfig,
     TransitionStream,

@@ -6,17 +6,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.graph import Asset
-from curate_assets.score import Score, at_least
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
-from curate_resources.content import Content
-from curate_resources.local_copies import hashed_copy, local_copy
-from curate_resources.manifests import MANIFEST
-from curate_resources.stage import Column, Row, Stage, Table, Work, Worker
-from curate_resources.storage import Storage
-from gpu_kernels.containers import VideoFacts
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.score import Score, at_least
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.sources.manifests import MANIFEST
+from curate_resources.storage.content import Content
+from curate_resources.storage.local_copies import hashed_copy, local_copy
+from curate_resources.storage.root import Storage
+from gpu_kernels.media.containers import VideoFacts
+from gpu_kernels.media.segments import SEGMENT_FRAMES
 from gpu_kernels.sandbox import Nursery, reader_of
-from gpu_kernels.segments import SEGMENT_FRAMES
 
 VIDEO_ID = Column(
     "video_id",
@@ -118,7 +119,7 @@ SOURCE_VIDEOS = Table(
     ),
 )
 
-_PROBE = "gpu_kernels.containers:probe"
+_PROBE = "gpu_kernels.media.containers:probe"
 
 
 def open_prober(config: Any, storage: Storage) -> Worker:

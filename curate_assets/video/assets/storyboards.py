@@ -4,14 +4,14 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from curate_assets.contact_sheet import SHEET_CELLS, contact_sheet, spread
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.contact_sheet import SHEET_CELLS, contact_sheet, spread
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.storyboard_frames import Storyboard
-from curate_resources.stage import Column, Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.scan import ScanChunk, ScanEnd
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.scan.scan import ScanChunk, ScanEnd
 
 STORYBOARDS = Table(
     name="storyboards",

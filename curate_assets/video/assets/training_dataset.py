@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from curate_assets.config import PlatformConfig
-from curate_assets.gathered import Gathered, Made
-from curate_assets.graph import Asset
-from curate_assets.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
@@ -26,11 +26,11 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.sample_tars import SampleTar, samples_digest
-from curate_resources.plan import in_order
-from curate_resources.stage import Column, Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.pipeline.commit import in_order
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.shots.splitting import SECOND
 from gpu_kernels.strict import StrictModel
 
 

@@ -8,8 +8,8 @@ from curate_assets.video.calibration import SECTION, Calibration, Proposal, Samp
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.report.thumbnails import Place, thumbnails
-from curate_resources.tables import Tables
-from gpu_kernels.selection import rejection_reasons
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.scores.thresholds import rejection_reasons
 
 _TEMPLATE = "calibration.html.jinja"
 

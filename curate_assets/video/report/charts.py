@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from curate_assets.graph import FunnelStep
+from curate_assets.graph.graph import FunnelStep
 from curate_assets.video.report.distributions import Distribution, nice_step
 from curate_assets.video.report.funnel import WAITING
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate_assets.config import PlatformConfig
-from curate_assets.graph import FunnelStep
+from curate_assets.graph.graph import FunnelStep
+from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.report.caption_counts import CaptionCount, caption_counts
 from curate_assets.video.report.contact_sheets import Sheet, kept_sheet, rejected_sheets
@@ -16,11 +16,11 @@ from curate_assets.video.report.funnel import Key, passage
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.measurements import measurements
 from curate_assets.video.report.sources import Share, sources
-from curate_resources.stage import Table
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
-from gpu_kernels.duplicates import DuplicateGroupsConfig
-from gpu_kernels.selection import loss_ledger
+from curate_resources.declarations.table import Table
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.dedup.near_duplicates import DuplicateGroupsConfig
+from gpu_kernels.scores.thresholds import loss_ledger
+from gpu_kernels.shots.splitting import SECOND
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate_assets.score import Scale
+from curate_assets.graph.score import Scale
 
 _FEW = 12
 """Up to so many different values (frame rates, picture sizes) get a bar each."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate_assets.video.report.library import Library
-from curate_resources.stage import Table
+from curate_resources.declarations.table import Table
 
 ROWS = 200
 """Failures, and unused files, listed."""

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curate_assets.graph import FunnelStep
+from curate_assets.graph.graph import FunnelStep
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_resources.plan import EXACT_COPY
-from curate_resources.stage import Table
-from curate_resources.tables import Tables
+from curate_resources.declarations.table import Table
+from curate_resources.pipeline.commit import EXACT_COPY
+from curate_resources.tables.lance_tables import Tables
 
 if TYPE_CHECKING:
     import duckdb

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 
-from curate_assets.graph import FunnelStep
+from curate_assets.graph.graph import FunnelStep
 from curate_assets.video.report.charts import labelled_funnel, standalone
 
 _FUNNEL_WIDTH = 640

@@ -11,10 +11,10 @@ from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.report.funnel import Key
-from curate_resources.stage import Row, Table
-from curate_resources.tables import Tables, quoted
-from gpu_kernels.clips import SECOND
-from gpu_kernels.selection import Measured
+from curate_resources.declarations.table import Row, Table
+from curate_resources.tables.lance_tables import Tables, quoted
+from gpu_kernels.scores.thresholds import Measured
+from gpu_kernels.shots.splitting import SECOND
 
 
 class Library:

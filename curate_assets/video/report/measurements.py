@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from curate_assets.config import PlatformConfig
-from curate_assets.graph import Asset
-from curate_assets.score import Score
+from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.score import Score
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
@@ -17,7 +17,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from gpu_kernels.duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
+from gpu_kernels.dedup.near_duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
 
 
 def measurements(library: Library, config: PlatformConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:

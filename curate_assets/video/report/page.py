@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from curate_assets.graph import FunnelStep
+from curate_assets.graph.graph import FunnelStep
 from curate_assets.video.report.charts import funnel_chart, histogram, level, number
 from curate_assets.video.report.contents import ReportContents
 from curate_assets.video.report.funnel import WAITING

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.report.library import Library
-from curate_resources.stage import Row
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Row
+from gpu_kernels.shots.splitting import SECOND
 
 _CONTAINERS = {
     "mov,mp4,m4a,3gp,3g2,mj2": "MP4/MOV",

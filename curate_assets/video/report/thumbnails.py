@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboard
-from curate_resources.tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, quoted
 
 SIDE = 160
 """Longest side in pixels."""

@@ -79,8 +79,8 @@ class Control:
 
     def attach(self) -> None:
         """Make the commits and media writes of this process known, held up and dropped as was asked for."""
-        from curate_resources.storage import Storage
-        from curate_resources.tables import Tables
+        from curate_resources.storage.root import Storage
+        from curate_resources.tables.lance_tables import Tables
 
         self.say("begun")
         commits = _Counter(self, "table")

@@ -46,15 +46,15 @@ def wanted(scope: Scope) -> frozenset[str]:
 
 
 def _by_plan(order: Order) -> Iterator[dict[str, Any]]:
-    from curate_assets.configuration import validated
-    from curate_assets.engines import materialized
+    from curate_assets.orchestration.engines import materialized
+    from curate_assets.settings.resolve import validated
     from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
     from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
     from curate_assets.video.graph import VIDEO
-    from curate_resources.manifests import Manifests
-    from curate_resources.plan import committed
-    from curate_resources.storage import Storage
-    from curate_resources.tables import Tables
+    from curate_resources.pipeline.commit import committed
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.storage.root import Storage
+    from curate_resources.tables.lance_tables import Tables
 
     config, tables = validated(order.settings), Tables(Storage(order.root))
     shards = Manifests(tables.storage).shards()
@@ -71,9 +71,9 @@ def _by_plan(order: Order) -> Iterator[dict[str, Any]]:
 
 
 def _by_dagster(order: Order) -> None:
-    from curate_assets.runs import dagster_instance, register_shards, run_assets
-    from curate_resources.manifests import Manifests
-    from curate_resources.storage import Storage
+    from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+    from curate_resources.sources.manifests import Manifests
+    from curate_resources.storage.root import Storage
 
     shards = Manifests(Storage(order.root)).shards()
     with dagster_instance(order.root) as instance:

@@ -8,9 +8,9 @@ from typing import Any
 
 from chaos_runs.control import Control
 from curate_assets.video.graph import VIDEO
-from curate_resources.orphans import MEDIA, forget_versions, orphans
-from curate_resources.stage import Table
-from curate_resources.tables import quoted
+from curate_resources.declarations.table import Table
+from curate_resources.tables.lance_tables import quoted
+from curate_resources.tables.orphans import MEDIA, forget_versions, orphans
 
 
 @dataclass(frozen=True)

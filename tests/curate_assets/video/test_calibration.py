@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.config import ConfigError
-from curate_assets.config_file import write_settings
-from curate_assets.configuration import CONFIG_FILE, parse_config, resolve_config
+from curate_assets.graph.platform import ConfigError
+from curate_assets.settings.edit import write_settings
+from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.motion_scores import MOTION_SCORES
@@ -19,14 +19,15 @@ from curate_assets.video.calibration import calibrate
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import render_calibration
 from curate_cli.app import app
-from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import Manifests
-from curate_resources.plan import MissingInput, materialize
-from curate_resources.stage import Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Row, Table
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.plan import MissingInput
+from curate_resources.pipeline.run import materialize
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import UserError
+from gpu_kernels.shots.splitting import SECOND
 
 CLIPS_PER_SHARD = 100
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from curate_assets.configuration import validated
+from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.clip_files import CLIP_FILES, open_cutter
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.scan import SCAN
-from curate_resources.in_process import StageRunner
-from curate_resources.manifests import MANIFEST, Manifests, rows_of
-from curate_resources.plan import Plan
-from curate_resources.stage import Work
-from curate_resources.storage import Storage
-from curate_resources.stored_object import SourceChanged
-from curate_resources.unit import Unit
+from curate_resources.declarations.stage import Work
+from curate_resources.engines.in_process import StageRunner
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST, Manifests, rows_of
+from curate_resources.storage.root import Storage
+from curate_resources.storage.stored_object import SourceChanged
 
 _MADE = "-f lavfi -i testsrc2=s=96x64:r=25:d=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p"
 

@@ -10,24 +10,24 @@ import pyarrow as pa
 import pytest
 from dagster import DagsterInstance
 
-from curate_assets.asset_selection import selected
-from curate_assets.configuration import CurationConfig
 from curate_assets.definitions import defs
-from curate_assets.query import run_query
-from curate_assets.runs import register_shards, run_assets
-from curate_assets.shard_checks import Finding, Shard
+from curate_assets.graph.shard_checks import Finding, Shard
+from curate_assets.operations.query import run_query
+from curate_assets.orchestration.asset_selection import selected
+from curate_assets.orchestration.runs import register_shards, run_assets
+from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
-from curate_resources.manifests import Manifests
-from curate_resources.plan import committed, remember
-from curate_resources.stage import Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Row, Table
+from curate_resources.pipeline.commit import committed, remember
+from curate_resources.sources.manifests import Manifests
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.shots.splitting import SECOND
 
 ORDINARY = [f"ordinary-{number}" for number in range(4)]
 CLIPS_PER_SHARD = 40

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate_assets.configuration import CurationConfig
+from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
@@ -17,10 +17,10 @@ from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.selected_vectors import MixedModels
-from curate_resources.stage import Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Row, Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.shots.splitting import SECOND
 
 FRAMES, RATE = 500, 25
 PTS = (np.arange(FRAMES) * (SECOND // RATE)).tolist()

@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from curate_assets.graphs import GRAPH
 from curate_assets.video import export
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, TrainingDatasetConfig, write_dataset
 from curate_assets.video.export import export_dataset
 from curate_assets.video.graph import VIDEO
-from curate_resources import object_stores
-from curate_resources.stored_object import StorageUnavailable
+from curate_resources.storage import object_stores
+from curate_resources.storage.stored_object import StorageUnavailable
 from gpu_kernels.errors import UserError
 
 SMALL_TARS = TrainingDatasetConfig(min_seconds=0.1, tar_mib=1)
@@ -39,7 +40,7 @@ def members(content: bytes) -> dict[str, bytes]:
 
 def test_a_zip_has_the_set_as_it_lies_on_disk_and_its_tables(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_ROWS", 3)
-    done = export_dataset(dataset.tables, "v0", str(tmp_path / "set.zip"))
+    done = export_dataset(GRAPH, dataset.tables, "v0", str(tmp_path / "set.zip"))
     found = members((tmp_path / "set.zip").read_bytes())
     paths = [path for path in (dataset.path / "datasets").rglob("*") if path.is_file()]
     files = {str(path.relative_to(dataset.path)): path for path in paths}
@@ -62,7 +63,7 @@ def test_it_is_the_same_bytes_on_a_disk_in_a_bucket_and_at_a_presigned_url(datas
     s3.proxy.share = 0.3
     url = object_stores.signed(f"{bucket}/put.zip", 300, "PUT")
     for to in (str(tmp_path / "new" / "set.zip"), f"{bucket}/set.zip", url):
-        assert export_dataset(dataset.tables, "v0", to).to == to.partition("?")[0]
+        assert export_dataset(GRAPH, dataset.tables, "v0", to).to == to.partition("?")[0]
     content = (tmp_path / "new" / "set.zip").read_bytes()
     for uri in (f"{bucket}/set.zip", f"{bucket}/put.zip"):
         assert object_stores.read_range(uri, 0, object_stores.stat(uri).bytes) == content
@@ -83,7 +84,7 @@ def test_of_some_shards_only_their_samples(dataset, tmp_path):
         by_shard.setdefault(row["shard"], set()).add(row["clip_id"])
     assert len(by_shard) == 2
     for shard, clips in by_shard.items():
-        done = export_dataset(dataset.tables, "v0", str(tmp_path / f"{shard}.zip"), frozenset({shard}))
+        done = export_dataset(GRAPH, dataset.tables, "v0", str(tmp_path / f"{shard}.zip"), frozenset({shard}))
         assert done.samples == len(clips)
         found = members((tmp_path / f"{shard}.zip").read_bytes())
         kept: set[str] = set()
@@ -102,19 +103,19 @@ def test_a_tar_that_changed_is_named_and_nothing_is_written(dataset, tmp_path):
     tar = next((dataset.path / "datasets").rglob("*.tar"))
     tar.write_bytes(tar.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=rf"{tar.name} is not the tar"):
-        export_dataset(dataset.tables, "v0", str(tmp_path / "out" / "set.zip"))
+        export_dataset(GRAPH, dataset.tables, "v0", str(tmp_path / "out" / "set.zip"))
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_what_cannot_be_exported_or_written_to_is_said(copy, tmp_path):
     with pytest.raises(FileNotFoundError, match="--select training_dataset"):
-        export_dataset(copy.tables, "v0", str(tmp_path / "set.zip"))
+        export_dataset(GRAPH, copy.tables, "v0", str(tmp_path / "set.zip"))
     copy.tables.replace(TRAINING_DATASET, write_dataset(copy.tables, SMALL_TARS).rows)
     for folder in (str(tmp_path), "s3://bucket/folder/"):
         with pytest.raises(UserError, match="is a folder"):
-            export_dataset(copy.tables, "v0", folder)
+            export_dataset(GRAPH, copy.tables, "v0", folder)
     for name in ("set.tar", "https://bucket.example/set.tar.gz?signature=a.zip"):
         with pytest.raises(UserError, match="exported as a ZIP"):
-            export_dataset(copy.tables, "v0", str(tmp_path / name) if "://" not in name else name)
+            export_dataset(GRAPH, copy.tables, "v0", str(tmp_path / name) if "://" not in name else name)
     assert not list(tmp_path.glob("set*"))
     assert not Path(tmp_path / "set.zip").exists()

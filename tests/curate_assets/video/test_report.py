@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate_assets.configuration import CurationConfig, validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
@@ -31,10 +31,10 @@ from curate_assets.video.report.distributions import Distribution, Mark, distrib
 from curate_assets.video.report.funnel import funnel
 from curate_assets.video.report.page import render
 from curate_assets.video.report.sources import container_name
-from curate_resources.stage import Row, Table
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from gpu_kernels.clips import SECOND
+from curate_resources.declarations.table import Row, Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.shots.splitting import SECOND
 
 EVIL = "<script>alert('name')</script>.mp4"
 PATH = "media/clips/one 0#1.mp4"

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from curate_assets.configuration import CurationConfig, validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets import source_videos, storyboards
 from curate_assets.video.assets.source_videos import PROBE
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.scan import SCAN
-from curate_resources.in_process import StageRunner
-from curate_resources.manifests import MANIFEST
-from curate_resources.plan import Plan
-from curate_resources.stage import Work
-from curate_resources.unit import Unit
-from gpu_kernels import segments
-from gpu_kernels.scan import CHUNK_FRAMES
-from gpu_kernels.segments import SEGMENT_FRAMES
+from curate_resources.declarations.stage import Work
+from curate_resources.engines.in_process import StageRunner
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST
+from gpu_kernels.media import segments
+from gpu_kernels.media.segments import SEGMENT_FRAMES
+from gpu_kernels.scan.scan import CHUNK_FRAMES
 
 _SEGMENT = 500
 _NO_NETWORK = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}

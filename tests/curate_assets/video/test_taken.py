@@ -2,9 +2,9 @@
 
 import pytest
 
-from curate_resources.video_names import VIDEO_SUFFIXES, like_video
+from curate_resources.sources.video_names import VIDEO_SUFFIXES, like_video
+from gpu_kernels.media.segments import SEGMENT_FRAMES
 from gpu_kernels.sandbox.messages import raw
-from gpu_kernels.segments import SEGMENT_FRAMES
 
 _H264, _H265, _MPEG2 = "-c:v libx264", "-c:v libx265 -x265-params log-level=error", "-c:v mpeg2video"
 _ENCODED = {
@@ -37,7 +37,7 @@ def test_every_suffix_is_read(suffix, media, nursery, tmp_path):
     path = media.made(
         tmp_path / f"v{suffix}", f"-f lavfi -i testsrc2=s=176x144:r=25:d=0.4 -pix_fmt yuv420p {_ENCODED[suffix]}"
     )
-    probe = "gpu_kernels.containers:probe"
+    probe = "gpu_kernels.media.containers:probe"
     header, _ = nursery.ask(probe, raw, [str(path)], path=str(path), segment_frames=SEGMENT_FRAMES)
     assert header["frames"] >= 9
 

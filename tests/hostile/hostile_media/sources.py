@@ -5,7 +5,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from gpu_kernels.ffmpeg import ffmpeg_executable
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 _X264 = "-c:v libx264 -preset ultrafast -g 8 -bf 2"
 _AAC = "-c:a aac -b:a 32k"

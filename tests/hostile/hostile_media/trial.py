@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate_assets.configuration import CurationConfig, validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.graph import VIDEO
-from curate_resources.content import content_of
-from curate_resources.in_process import InProcessEngine
-from curate_resources.manifests import MANIFEST, Manifests
-from curate_resources.plan import EXACT_COPY, Plan, materialize
-from curate_resources.storage import Storage
-from curate_resources.tables import Tables
-from curate_resources.unit import Unit
-from gpu_kernels.storyboards import decoded
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.commit import EXACT_COPY
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.run import materialize
+from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST, Manifests
+from curate_resources.storage.content import content_of
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.media.storyboards import decoded
 from hostile_media.meter import Meter, Usage, descendants
 from hostile_media.mutations import HostileFile, hostile_files
 from hostile_media.sources import sources

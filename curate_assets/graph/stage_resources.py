@@ -1,0 +1,51 @@
+"""What the workers of a stage occupy: what the stage declares, and over it what the configuration says."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from curate_assets.graph.platform import ConfigError, PlatformConfig
+from curate_resources.declarations.stage import Needs, Stage
+from curate_resources.suggestions import did_you_mean
+
+
+def model_needs(device: str, gpus: float) -> Needs:
+    """What a worker needs that loads a model onto a `device` of the configuration: auto, cpu or cuda.
+
+    Args:
+        gpus: the share of one GPU that the model takes.
+    """
+    return Needs() if device == "cpu" else Needs(gpus=gpus, gpus_if_any=device == "auto")
+
+
+def with_resources(stages: Sequence[Stage], config: PlatformConfig, known: Collection[str]) -> tuple[Stage, ...]:
+    """The stages as a configuration has them run. What has an environment of its own or needs a GPU counts as heavy.
+
+    Args:
+        known: the names of all stages that a configuration may speak of.
+
+    Raises:
+        ConfigError: it speaks of a stage that there is not, or gives one what it cannot run with.
+    """
+    engine = config.engine
+    for key, names in (("stages", engine.stages), ("environments", engine.environments)):
+        for name in sorted(set(names) - set(known)):
+            hint = did_you_mean(name, known) or f"; the stages are {', '.join(sorted(known))}"
+            raise ConfigError(f"engine.{key}.{name}: there is no such stage{hint}")
+    return tuple(_with_resources(stage, config) for stage in stages)
+
+
+def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
+    declared = stage.needs_of(config) if stage.needs_of is not None else stage.needs
+    given = config.engine.stages.get(stage.name)
+    settings = given.model_dump(exclude_none=True) if given is not None else {}
+    if settings.get("gpus") == 0 and declared.gpus and not declared.gpus_if_any:
+        raise ConfigError(
+            f"engine.stages.{stage.name}.gpus is 0, but its model is set to run on a GPU (device: cuda): "
+            "give it a share of one, or set the device to auto or cpu"
+        )
+    try:
+        needs = replace(declared, **settings)
+    except ValueError as error:
+        raise ConfigError(f"engine.stages.{stage.name}: {error}") from error
+    heavy = stage.heavy or needs.gpus > 0 or stage.name in config.engine.environments
+    return replace(stage, needs=needs, heavy=heavy)

@@ -1,0 +1,1 @@
+"""Dagster, for any graph: assets, checks, jobs, sensors, runs."""

@@ -1,0 +1,69 @@
+"""From the configuration to what runs a plan: here, on a local cluster, or as a job of another one. Without Dagster."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from curate_assets.graph.platform import PlatformConfig
+from curate_resources.engines.auto_engine import AutoEngine
+from curate_resources.engines.environments import interpreter
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.engines.pools import Node
+from curate_resources.engines.ray_cluster import RayCluster
+from curate_resources.engines.ray_engine import RayEngine
+from curate_resources.launchers.jobs import JobServer, JobSpec, run_job, stage_reference
+from curate_resources.launchers.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.launchers.ray_jobs import RayJobServer
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.run import Engine, materialize
+
+
+def engine_of(config: PlatformConfig) -> Engine:
+    """The engine that runs a plan whose driver is this process."""
+    engine, cluster = config.engine, config.cluster
+    # What names the interpreter of this run asks for nothing.
+    environments = {stage: name for stage, name in engine.environments.items() if name != sys.executable}
+    if engine.kind == "in_process":
+        return InProcessEngine(environments)
+    capacity = None
+    if cluster.capacity_cpus is not None:
+        capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
+    environments = {stage: interpreter(environment) for stage, environment in environments.items()}
+    ray_cluster = RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds)
+    ray = RayEngine(ray_cluster, engine.layout, environments)
+    return ray if engine.kind == "ray" else AutoEngine(ray, environments)
+
+
+def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
+    """Run a plan where its configuration says. What needs neither pixels nor models is always done here."""
+    config: PlatformConfig = plan.config
+    server = _job_server(config)
+    if server is None or not plan.heavy:
+        return materialize(plan, shards, engine_of(config), config.engine.mode)
+    spec = JobSpec(
+        root=plan.root,
+        stages=tuple(stage_reference(stage) for stage in plan.stages),
+        wanted=tuple(sorted(plan.wanted)),
+        shards=tuple(shards),
+        config=config.model_dump(mode="json"),
+        force=plan.force,
+        failed_only=plan.failed_only,
+        mode=config.engine.mode,
+    )
+    return run_job(
+        spec,
+        server,
+        config.cluster.python,
+        answer_seconds=config.cluster.answer_seconds,
+        queue_seconds=config.cluster.queue_seconds,
+    )
+
+
+def _job_server(config: PlatformConfig) -> JobServer | None:
+    cluster = config.cluster
+    if cluster.mode == "cluster":
+        return RayJobServer(cluster.address, cluster.token_path, cluster.answer_seconds)
+    if cluster.mode == "kuberay":
+        spec = cluster_spec(cluster.kuberay_template)
+        return KubeRayJobs(cluster.namespace, spec, answer_seconds=cluster.answer_seconds)
+    return None

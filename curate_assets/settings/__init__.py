@@ -1,0 +1,1 @@
+"""Settings of a graph: files, presets, environment, and the catalogue of all of them."""

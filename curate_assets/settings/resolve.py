@@ -1,0 +1,128 @@
+"""The whole configuration: one strict schema for the UI, the command line and `curate.yaml`.
+
+Each section is defined beside the code that it steers, with its defaults and what they mean; here they come together.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from curate_assets.graph.platform import ConfigError, PlatformConfig
+from curate_assets.graphs import CurationConfig
+from curate_resources.storage.root import Storage
+from curate_resources.suggestions import did_you_mean, wrong_settings
+
+CONFIG_FILE = "curate.yaml"
+PRESETS_FOLDER = "presets"
+SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
+"""Presets that every root has; a file of that name under the root goes before it."""
+
+
+def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> PlatformConfig:
+    """The configuration that holds: defaults, then `<root>/curate.yaml`, then what was given.
+
+    Raises:
+        ConfigError: an unknown key or a bad value, named.
+    """
+    return validated(merged(stored_config(storage), on_preset(storage, given or {})))
+
+
+def stored_config(storage: Storage) -> dict[str, Any]:
+    """What `<root>/curate.yaml` says, on the preset that it names; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no mapping of sections, or there is no such preset.
+    """
+    return on_preset(storage, own_config(storage))
+
+
+def own_config(storage: Storage) -> dict[str, Any]:
+    """What `<root>/curate.yaml` says itself; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no mapping of sections.
+    """
+    if not storage.exists(CONFIG_FILE):
+        return {}
+    return parse_config(storage.read(CONFIG_FILE), storage.uri(CONFIG_FILE))
+
+
+def on_preset(storage: Storage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, with those of the preset that they name where they say nothing.
+
+    Raises:
+        ConfigError: there is no such preset, or it is no mapping of sections.
+    """
+    name = settings.get("preset")
+    return merged(preset_settings(storage, str(name)) if name is not None else {}, settings)
+
+
+def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
+    """What a preset says: `<root>/presets/<name>.yaml`, else the one of that name that comes with the platform.
+
+    Raises:
+        ConfigError: there is none, or it is no mapping of sections, or it names another preset.
+    """
+    path = preset_file(name)
+    uri = storage.uri(path)
+    if storage.exists(path):
+        values = parse_config(storage.read(path), uri)
+    elif name in SHIPPED_PRESETS:
+        values = parse_config(SHIPPED_PRESETS[name].read_bytes(), str(SHIPPED_PRESETS[name]))
+    else:
+        known = [*SHIPPED_PRESETS, *presets(storage)]
+        hint = did_you_mean(name, known) or f": write {uri}, with sections as in {CONFIG_FILE}"
+        raise ConfigError(f"there is no preset {name!r} under {storage.root}{hint}")
+    if "preset" in values:
+        raise ConfigError(f"{uri} cannot name a preset: it is one")
+    return values
+
+
+def preset_file(name: str) -> str:
+    """Where a preset lies, below the root."""
+    return f"{PRESETS_FOLDER}/{name}.yaml"
+
+
+def presets(storage: Storage) -> list[str]:
+    """The names of the presets that lie under a root."""
+    return [name.removesuffix(".yaml") for name in storage.files(PRESETS_FOLDER) if name.endswith(".yaml")]
+
+
+def parse_config(text: str | bytes, name: str) -> dict[str, Any]:
+    """YAML (or JSON) text as a mapping of sections.
+
+    Raises:
+        ConfigError: it is no such mapping.
+    """
+    try:
+        value = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is no YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} must be a mapping of sections such as `clips:`")
+    return value
+
+
+def validated(values: Mapping[str, Any], name: str = "the configuration") -> PlatformConfig:
+    """A configuration from plain values; `name` is what errors call it.
+
+    Raises:
+        ConfigError: with one line per key that is wrong.
+    """
+    try:
+        return CurationConfig.model_validate(values)
+    except ValidationError as error:
+        lines = "\n  ".join(wrong_settings(error, CurationConfig))
+        raise ConfigError(f"{name} is not valid:\n  {lines}") from error
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which those of `over` go before those of `base`, key by key."""
+    both = dict(base)
+    for key, value in over.items():
+        below = both.get(key)
+        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return both

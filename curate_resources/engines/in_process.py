@@ -1,0 +1,182 @@
+"""Running stages in this process, one video after the other: what every engine's processes do in the end."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from curate_resources.declarations.stage import Work, Worker
+from curate_resources.declarations.table import Row
+from curate_resources.engines.node_setup import prepared
+from curate_resources.engines.pools import Node, PlanDoesNotFit, placed_on
+from curate_resources.pipeline.computation import Computation, Rows, Treatment
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.unit import Unit
+from gpu_kernels.devices import gpu_count
+from gpu_kernels.errors import UserError
+
+_progress = logging.getLogger("curate.progress")
+
+PassOn = Callable[[Unit, int], None]
+"""Takes the beginning of a video, with the clips in it that are settled, and how many these are by now."""
+
+
+class HeavyWork(BaseException):
+    """A unit needs a heavy stage where only light ones may run. Not an error of the stage, so no `Exception`."""
+
+
+class StageRunner:
+    """The stages of a plan, with workers that are opened when an item is first computed and kept: models take seconds
+    to load.
+
+    Args:
+        light_only: refuse what is heavy, and what needs a GPU.
+        apart: names of stages that are refused all the same, because they need an environment of their own.
+    """
+
+    def __init__(self, plan: Plan, light_only: bool = False, apart: frozenset[str] = frozenset()) -> None:
+        self._plan = plan
+        self._light_only, self._apart = light_only, apart
+        self._treatments = [Treatment(stage, plan) for stage in plan.stages]
+        self._workers: dict[int, Worker] = {}
+
+    def __call__(self, unit: Unit, pass_on: PassOn | None = None) -> Unit:
+        """Pass one unit through all stages; `pass_on` hears of the clips that are through before their video is.
+
+        Raises:
+            HeavyWork: of a runner for light stages only; the unit is left half done.
+        """
+        for stage in range(len(self._treatments)):
+            self.run(stage, unit, len(self._treatments), pass_on)
+        return unit
+
+    def computation(self, stage: int, unit: Unit) -> Computation:
+        """What the stage of that number has to do for a unit."""
+        return self._treatments[stage].of(unit)
+
+    def run(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None = None) -> None:
+        """Run one stage on a unit as it stands.
+
+        While a video is being scanned, its clips that are settled so far go through the stages before `until`, and then
+        to `pass_on`. Their rows are kept for when the whole video comes to those stages, and are used again there
+        because their fingerprints hold.
+        """
+        computation, worker = self.computation(stage, unit), self.worker(stage)
+        early = self.early(stage, unit, until, pass_on)
+        computation.finish([(part, computation.compute(worker, part, early)) for part in computation.batches()], worker)
+
+    def worker(self, stage: int) -> Worker:
+        """The worker of a stage, which is opened at its first call."""
+
+        def work(work: Work) -> Mapping[str, list[Row]]:
+            declared = self._plan.stages[stage]
+            if declared.name in self._apart or (self._light_only and (declared.heavy or declared.needs.gpus)):
+                raise HeavyWork(declared.name)
+            if stage not in self._workers:
+                prepared(declared, self._plan.config, self._plan.storage)
+                self._workers[stage] = declared.open(self._plan.config, self._plan.storage)
+            return self._workers[stage](work)
+
+        return work
+
+    def early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
+        """What is to be called with the rows of a beginning while a stage computes; None when no stage settles them."""
+        following = range(stage + 1, until)
+        settling = next((i for i in following if self._plan.stages[i].settled is not None), None)
+        if settling is None:
+            return None
+        items = self._plan.stages[settling].writes[0]
+        passed: set[tuple[Any, ...]] = set()
+
+        def early(rows: Rows) -> None:
+            # What was stored of the whole video is no part of its beginning.
+            made = {table.name for i in range(stage, settling + 1) for table in self._plan.stages[i].writes}
+            kept = {name: stored for name, stored in unit.kept.items() if name not in made}
+            beginning = Unit(unit.shard, unit.source, {**unit.rows, **rows}, kept)
+            for i in following:
+                declared = self._plan.stages[i]
+                self.run(i, beginning, i)
+                if declared.settled is not None:
+                    beginning.rows[items.name] = declared.settled(beginning.rows[items.name])
+                if i > settling:
+                    unit.take_early(beginning, declared.writes, {declared.name})
+            beginning.tallies.clear()
+            found = beginning.rows[items.name]
+            found = found.filter(pa.array([status == "ok" for status in found["status"].to_pylist()], pa.bool_()))
+            keys = list(zip(*(found[name].to_pylist() for name in items.keys), strict=True))
+            new = [key not in passed for key in keys]
+            if pass_on is not None and any(new):
+                passed.update(keys)
+                beginning.rows[items.name] = found.filter(pa.array(new))
+                pass_on(beginning.reduced(self._read_from(until)), len(passed))
+
+        return early
+
+    def _read_from(self, stage: int) -> frozenset[str]:
+        return frozenset(name for each in self._plan.stages[stage:] for name in each.inputs)
+
+
+@dataclass(frozen=True)
+class InProcessEngine:
+    """Runs a plan here and now, with the packages and the GPUs of this process.
+
+    Attributes:
+        environments: by stage name, the interpreter that the stage needs, which here it cannot have.
+    """
+
+    environments: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether all stages of a plan can run at the same time: here they do not."""
+        return True
+
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """Units in the order given; the list is emptied meanwhile.
+
+        Raises:
+            UserError: before anything runs: a stage needs an environment of its own.
+            PlanDoesNotFit: before anything runs: a stage needs a GPU, and this process sees none.
+        """
+        if not units:
+            return
+        plan = self._checked(plan)
+        if plan.heavy:
+            one_thread_per_process()
+        runner = StageRunner(plan)
+        units.reverse()
+        while units:
+            yield runner(units.pop(), lambda _beginning, clips: tell_settled(clips))
+
+    def _checked(self, plan: Plan) -> Plan:
+        for stage in plan.stages:
+            if stage.name in self.environments:
+                raise UserError(
+                    f"stage {stage.name} has an environment of its own (engine.environments), which engine.kind: "
+                    "in_process cannot give it: use auto or ray, or remove the environment"
+                )
+        gpus = gpu_count() if any(stage.needs.gpus for stage in plan.stages) else 0
+        stages = placed_on(plan.stages, [Node(0, gpus)])
+        for stage in stages:
+            if stage.needs.gpus > gpus:
+                raise PlanDoesNotFit(
+                    f"stage {stage.name} needs {stage.needs.gpus:g} GPUs, and this process sees {gpus}: set its device "
+                    "to auto or cpu, or install a GPU driver and a torch that is built for it (`curate doctor` looks)"
+                )
+        return replace(plan, stages=stages)
+
+
+def tell_settled(clips: int) -> None:
+    """Say that so many clips of a video are through, while the rest of it is still to come."""
+    _progress.info("%d clips are through before their video is", clips, extra={"settled": clips})
+
+
+def one_thread_per_process() -> None:
+    """Workers are parallel by processes; more threads in each only burn time, and change the last bits of results."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are not loaded yet; torch may never be
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    pa.set_cpu_count(1)

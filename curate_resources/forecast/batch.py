@@ -1,0 +1,354 @@
+"""Many shards on their way through a plan together, without anything being done: the work of `forecast`."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate_resources.declarations.stage import Stage
+from curate_resources.engines.in_process import StageRunner
+from curate_resources.forecast.expected import Expected, Forecast
+from curate_resources.forecast.numbered_units import NumberedVideos
+from curate_resources.forecast.stale_rows import ItemKeys, Loose
+from curate_resources.forecast.tally import Tally
+from curate_resources.pipeline.computation import Computation, Doubt, Treatment
+from curate_resources.pipeline.fingerprints import Key
+from curate_resources.pipeline.plan import MissingInput, Plan, readdressed
+from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST, Manifest, rows_of
+from curate_resources.tables.history import HistoryIndex, identity_digests
+from curate_resources.tables.lance_tables import Tables
+
+_COMPUTED_AT_ONCE = 16
+"""Of these videos, one that fails makes the items of all of them be tried one by one."""
+
+
+class Batch:
+    """Shards that pass a plan together, as one unit.
+
+    Attributes:
+        apart: shards that have a video in common with one before them, and so cannot pass together with it.
+        blocked: shards that lack what the plan reads.
+        computing: shards of which light stages have to compute something, and that pass without the columns for it.
+        frames: how many frames the videos of a shard have together, as far as they are probed.
+    """
+
+    def __init__(
+        self, plan: Plan, manifests: Sequence[Manifest], changing: frozenset[str], history: HistoryIndex, whole: bool
+    ) -> None:
+        self._plan, self._changing, self._whole = plan, changing, whole
+        self._treatments = [Treatment(stage, plan) for stage in plan.stages]
+        self._runner = StageRunner(plan, light_only=True)
+        self._names = [name for treatment in self._treatments for name in treatment.writes]
+        self.blocked: dict[str, MissingInput] = {}
+        self.computing: set[str] = set()
+        shards = [manifest.shard for manifest in manifests]
+        sources = self._stored("source_videos", shards, ["shard", "uri", "video_id", "status", "frames"])
+        self.frames = Counter[str]()
+        for shard, frames in zip(sources["shard"].to_pylist(), sources["frames"].to_pylist(), strict=True):
+            self.frames[shard] += frames or 0
+        self._videos = NumberedVideos(manifests, sources)
+        self.apart = self._videos.apart
+        self._left: dict[str, Counter[str]] = {}
+        """By table and shard, how many stored rows belong to no video that is in a shard."""
+        self._unit, self._shards = self._read(manifests, sources)
+        self._tally = Tally(plan, history, self._shards, self._names)
+        self._loose: dict[int, dict[str, Loose]] = {}
+        """By video and table, rows that will be recomputed."""
+        self._altered: dict[str, set[str]] = {name: set() for name in self._names}
+        """By table, shards whose rows would not be the stored ones."""
+        self._digests: dict[str, Mapping[str, str]] = {}
+        """By table and shard, of the rows as they would be."""
+
+    def forecasts(self) -> list[Forecast]:
+        """What is expected of every shard that is in none of the attributes."""
+        for number in range(len(self._treatments)):
+            self._pass(number)
+        self._shards = [shard for shard in self._shards if shard not in self.computing]
+        self._drop_left()
+        self._compare()
+        for treatment in self._treatments:
+            for name in treatment.writes:
+                stored = set(self._unit.kept[name]["shard"].to_pylist())
+                for shard in self._shards:
+                    self._tally.explain(shard, name, treatment.stage, shard not in stored, self._digest)
+        return [self._tally.of(shard) for shard in self._shards]
+
+    # ---------------------------------------------------------------- reading
+
+    def _read(self, manifests: Sequence[Manifest], sources: pa.Table) -> tuple[Unit, list[str]]:
+        """All videos as one unit, and the shards that they are of."""
+        shards = [manifest.shard for manifest in manifests]
+        names = sorted({*self._plan.reads, *self._plan.keeps})
+        stored = {name: self._stored(name, shards, self._columns(name)) for name in names}
+        there = {name: set(stored[name]["shard"].to_pylist()) for name in self._plan.reads - self._changing}
+        statuses: dict[str, set[str]] = {shard: set() for shard in shards}
+        for shard, status in zip(sources["shard"].to_pylist(), sources["status"].to_pylist(), strict=True):
+            statuses[shard].add(status)
+        for shard in (manifest.shard for manifest in manifests if manifest.entries):
+            try:
+                self._plan.require(shard, {name for name in there if shard not in there[name]}, statuses[shard])
+            except MissingInput as error:
+                self.blocked[shard] = error
+        out = {*self.apart, *self.blocked}
+        rows = {name: self._videos.owned(readdressed(some, self._videos.uris), out) for name, some in stored.items()}
+        self._left = {
+            name: Counter(stored[name]["shard"].to_pylist()) - Counter(rows[name]["shard"].to_pylist())
+            for name in self._names
+            if name in self._plan.keeps
+        }
+        rows[MANIFEST.name] = rows_of(manifest for manifest in manifests if manifest.shard not in out)
+        kept = {name: rows[name] if name in rows else self._plan.tables[name].empty() for name in self._names}
+        known = {name: rows[name] for name in (MANIFEST.name, *self._plan.reads)}
+        for stage in self._plan.stages:
+            if stage.eligible is not None and (known.keys() - self._changing).issuperset((stage.item, *stage.gates)):
+                stage.eligible(known[stage.item], known)  # for its errors, which would end the run before it begins
+        return Unit("", "", known, kept), [shard for shard in shards if shard not in out]
+
+    def _stored(self, name: str, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        return Tables(self._plan.storage).read(self._plan.tables[name], shards, columns)
+
+    def _columns(self, name: str) -> list[str]:
+        """Those that are read of a table."""
+        table = self._plan.tables[name]
+        if self._whole:
+            return table.rows_schema.names
+        needed = {*table.keys, *table.links, *table.identity}
+        return [each.name for each in table.rows_schema if each.name in needed or not _for_computing_only(each.type)]
+
+    def _part(self, treatment: Treatment, videos: Collection[int]) -> Unit:
+        """Some of the videos, as far as a stage needs them."""
+        rows = {name: self._videos.only(self._originals(name), videos) for name in treatment.stage.inputs}
+        return Unit("", "", rows, {name: self._videos.only(self._unit.kept[name], videos) for name in treatment.writes})
+
+    def _originals(self, name: str) -> pa.Table:
+        """Rows of a table without those of exact copies: these have the keys of other videos."""
+        rows = self._unit.rows[name]
+        return rows.filter(pc.field("status") != "empty") if self._plan.tables[name].distinct else rows
+
+    # ---------------------------------------------------------------- one stage
+
+    def _pass(self, number: int) -> None:
+        treatment = self._treatments[number]
+        causes = self._causes(treatment.stage)
+        gated = {video for video, names in causes.items() if any(name in names for name in treatment.stage.gates)}
+        rest = set(self._videos.all) - gated
+        rows = {name: self._originals(name) for name in treatment.stage.inputs}
+        everything = Unit("", "", rows, self._unit.kept)
+        made: list[Mapping[str, pa.Table]] = []
+        if rest or not gated:
+            unit = self._part(treatment, rest) if gated else everything
+            made.append(self._pass_some(number, treatment, unit, rest, causes))
+        if gated:
+            ungated = Treatment(replace(treatment.stage, eligible=None), self._plan)
+            unit = self._part(treatment, gated) if rest else everything
+            made.append(self._pass_some(number, ungated, unit, gated, causes))
+        for name in treatment.writes:
+            self._unit.rows[name] = pa.concat_tables([rows[name] for rows in made])
+
+    def _causes(self, stage: Stage) -> dict[int, list[str]]:
+        """By video, the tables that the stage reads and that will or may be others."""
+        videos = self._videos.all if self._changing.intersection(stage.inputs) else list(self._loose)
+        found: dict[int, list[str]] = {}
+        for video in videos:
+            loose = self._loose.get(video, {})
+            if names := [name for name in stage.inputs if name in loose or name in self._changing]:
+                found[video] = names
+        return found
+
+    def _pass_some(
+        self, number: int, treatment: Treatment, unit: Unit, videos: Collection[int], causes: Mapping[int, list[str]]
+    ) -> Mapping[str, pa.Table]:
+        """The rows of some videos after a stage, by table."""
+        computation = treatment.of(unit)
+        owners: list[int] = self._videos.of(computation.items)
+        shards = [self._videos.shard_of[owner] for owner in owners]
+        doubts = {name: self._tally.doubts(computation, name, shards) for name in treatment.writes}
+        rows = self._settled(number, treatment, computation, unit, owners, doubts, causes)
+        unsettled = {video: names for video, names in causes.items() if video in videos}
+        if unsettled:
+            self._unsettled(treatment, computation.items, owners, doubts, unsettled)
+        return rows
+
+    def _settled(
+        self,
+        number: int,
+        treatment: Treatment,
+        computation: Computation,
+        unit: Unit,
+        owners: Sequence[int],
+        doubts: Mapping[str, Mapping[int, Doubt]],
+        causes: Collection[int],
+    ) -> Mapping[str, pa.Table]:
+        """Of videos of which everything that the stage reads is known: count, and have a light stage compute."""
+        counts = Counter(self._videos.shard_of[owner] for owner in owners if owner not in causes)
+        pending = {owners[index] for index in computation.pending} - set(causes)
+        unmade = pending if treatment.stage.heavy else set[int]()
+        keys = ItemKeys(computation.items)
+        rows: dict[str, pa.Table] = {}
+        for name in treatment.writes:
+            found = _by_video({i: doubt for i, doubt in doubts[name].items() if owners[i] not in causes}, owners)
+            for shard, count in counts.items():
+                self._tally.entry(shard, name).reuse += count
+            for video, own in found.items():
+                self._tally.count(self._videos.shard_of[video], name, own)
+                self._entry(video, name).reuse -= len(own)
+                if video in unmade:
+                    again = all(doubt == "failed" for doubt in own.values()) and not self._plan.force
+                    self._loosen(video, name, treatment, keys.of(treatment.links[name], own), again)
+            rows[name] = self._claimed(name, computation, unit.kept[name], causes, unmade)
+        if pending and not treatment.stage.heavy:
+            if self._whole:
+                self._compute(number, treatment, sorted(pending), rows)
+            else:
+                self.computing.update(self._videos.shard_of[video] for video in pending)
+        return rows
+
+    def _claimed(
+        self, name: str, computation: Computation, kept: pa.Table, causes: Collection[int], unmade: Collection[int]
+    ) -> pa.Table:
+        """Stored rows without those whose item no longer exists."""
+        gone: set[int] = set()
+        if unclaimed := computation.unclaimed(name):
+            owners = self._videos.of(kept)
+            for place in unclaimed:
+                if owners[place] in causes:
+                    continue
+                shard = self._videos.shard_of[owners[place]]
+                self._tally.entry(shard, name).dropped += 1
+                self._tally.entry(shard, name).stale = True
+                if owners[place] not in unmade:
+                    gone.add(place)
+                    self._altered[name].add(shard)
+        return kept.filter(pa.array([place not in gone for place in range(kept.num_rows)])) if gone else kept
+
+    def _drop_left(self) -> None:
+        """Count the rows of videos that are in no shard any more."""
+        for name, left in self._left.items():
+            for shard in left.keys() & set(self._shards):
+                expected = self._tally.entry(shard, name)
+                expected.dropped += left[shard]
+                expected.stale = True
+                self._tally.change(shard, name)
+
+    def _compute(self, number: int, treatment: Treatment, videos: Sequence[int], rows: dict[str, pa.Table]) -> None:
+        """Put what a light stage makes of some videos into `rows`."""
+        worker = self._runner.worker(number)
+        made: dict[str, list[pa.Table]] = {name: [] for name in treatment.writes}
+        some = [videos[first : first + _COMPUTED_AT_ONCE] for first in range(0, len(videos), _COMPUTED_AT_ONCE)]
+        inputs = {name: self._videos.parted(self._originals(name), some) for name in treatment.stage.inputs}
+        kept = {name: self._videos.parted(self._unit.kept[name], some) for name in treatment.writes}
+        for part in range(len(some)):
+            own, before = ({name: parts[part] for name, parts in tables.items()} for tables in (inputs, kept))
+            unit = Unit("", "", own, before)
+            computation = treatment.of(unit)
+            computation.finish([(each, computation.compute(worker, each)) for each in computation.batches()], worker)
+            for name, parts in made.items():
+                parts.append(unit.rows[name])
+        others = set(self._videos.all) - set(videos)
+        for name, parts in made.items():
+            rows[name] = pa.concat_tables([self._videos.only(rows[name], others), *parts])
+            self._altered[name].update(self._videos.shard_of[video] for video in videos)
+
+    def _unsettled(
+        self,
+        treatment: Treatment,
+        items: pa.Table,
+        owners: Sequence[int],
+        doubts: Mapping[str, Mapping[int, Doubt]],
+        causes: Mapping[int, Sequence[str]],
+    ) -> None:
+        """Of videos of which something that the stage reads will or may be other: what is certain, and what is not."""
+        own: dict[int, list[int]] = {video: [] for video in causes}
+        for index, owner in enumerate(owners):
+            if owner in own:
+                own[owner].append(index)
+        by_video = {name: _by_video(found, owners) for name, found in doubts.items()}
+        keys = ItemKeys(items)
+        for video, names in causes.items():
+            loose = dict(self._loose.get(video, {}))
+            again = all(name in loose and loose[name].again for name in names)
+            for name in treatment.writes:
+                self._entry(video, name).depends_on.update(names)
+                if not again:
+                    self._tally.change(self._videos.shard_of[video], name)
+            if treatment.stage.item in names and not own[video]:
+                self._unknown(treatment, video, again)
+                continue
+            gates = treatment.stage.gates
+            touched_by = {name: set(keys.touched(own[video], loose.get(name))) for name in names}
+            touched = set[int]().union(*touched_by.values())
+            remade = set[int]().union(*(found for name, found in touched_by.items() if name not in gates))
+            leaving = set[int]().union(
+                *(found for name, found in touched_by.items() if name == treatment.stage.item or name in gates)
+            )
+            for name in treatment.writes:
+                found = by_video[name].get(video, {})
+                certain: dict[int, Doubt] = {
+                    i: doubt
+                    for i, doubt in found.items()
+                    if i not in touched or (doubt == "missing" and i not in leaving)
+                }
+                self._tally.count(self._videos.shard_of[video], name, certain)
+                maybe = len((remade | found.keys()) - certain.keys())
+                expected = self._entry(video, name)
+                expected.maybe += maybe
+                expected.stale = expected.stale or not again
+                expected.reuse += len(own[video]) - len(certain) - maybe
+                links = treatment.links[name]
+                self._loosen(video, name, treatment, keys.of(links, {*certain, *touched}), again and not certain)
+
+    def _unknown(self, treatment: Treatment, video: int, again: bool) -> None:
+        """There are no items yet; where each video is one, it is known how many there can be."""
+        single = treatment.item.grain == "file"
+        for name in treatment.writes:
+            expected = self._entry(video, name)
+            expected.maybe += single
+            expected.uncounted += not single
+            expected.absent = expected.absent or not again
+            self._loose.setdefault(video, {})[name] = Loose((), None, again)
+
+    def _loosen(self, video: int, name: str, treatment: Treatment, keys: frozenset[Key], again: bool) -> None:
+        self._loose.setdefault(video, {})[name] = Loose(tuple(treatment.links[name]), keys, again)
+        if not again:
+            self._tally.change(self._videos.shard_of[video], name)
+
+    def _entry(self, video: int, name: str) -> Expected:
+        return self._tally.entry(self._videos.shard_of[video], name)
+
+    # ---------------------------------------------------------------- comparing
+
+    def _compare(self) -> None:
+        """See which tables have other rows, as far as these matter to what is made from them."""
+        for name, shards in self._altered.items():
+            if not (shards := shards.intersection(self._shards)):
+                continue
+            stored, made = (self._digested(name, rows[name]) for rows in (self._unit.kept, self._unit.rows))
+            for shard in shards:
+                if stored[shard] != made[shard]:
+                    self._tally.change(shard, name)
+
+    def _digest(self, name: str, shard: str) -> str:
+        """Of a table's rows as they would be."""
+        if name not in self._digests:
+            self._digests[name] = self._digested(name, self._unit.rows[name])
+        return self._digests[name][shard]
+
+    def _digested(self, name: str, rows: pa.Table) -> Mapping[str, str]:
+        """By shard, a digest of what of its rows matters to others."""
+        of = [self._videos.shard_of[number] for number in self._videos.of(rows)]
+        return identity_digests(self._plan.tables[name], rows, sorted(set(self._videos.shard_of)), of)
+
+
+def _by_video(found: Mapping[int, Doubt], owners: Sequence[int]) -> dict[int, dict[int, Doubt]]:
+    grouped: dict[int, dict[int, Doubt]] = {}
+    for index, doubt in found.items():
+        grouped.setdefault(owners[index], {})[index] = doubt
+    return grouped
+
+
+def _for_computing_only(kind: pa.DataType) -> bool:
+    """Whether a column is of a kind that decides nothing: vectors, curves, pictures, errors."""
+    return pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)

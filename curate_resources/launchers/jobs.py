@@ -1,0 +1,311 @@
+"""A plan that is driven inside a cluster: its specification, the ledger of what it committed, and following both.
+
+The driver of a plan makes thousands of calls to its actors, so off this machine it runs as a job of the cluster. What
+it was asked for and what it has finished lie in storage. Whoever follows the job may go away and come back: a job that
+is running is found by what it was asked for, and not submitted twice.
+"""
+
+import hashlib
+import importlib
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from curate_resources.declarations.stage import Stage
+from curate_resources.engines import interruption
+from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.run import Mode
+from curate_resources.storage.root import Storage
+from gpu_kernels.errors import OperatingError, UserError
+
+_log = logging.getLogger("curate.engine")
+
+_Answer = TypeVar("_Answer")
+
+FORWARDED = ("plan", "shard", "done", "total", "source", "settled", "failed", "video_seconds")
+"""What a log line of the driver may carry besides its text, for those who show progress."""
+
+
+class JobFailed(OperatingError):
+    """A job that ended without having done its work; the message is the driver's, or the cluster's."""
+
+
+class JobLost(JobFailed):
+    """It ended by a fault that passes: asked for once more, the work may well be done."""
+
+
+class ClusterRefuses(ClusterUnreachable):
+    """It answers, and asking again would not help."""
+
+
+class JobSpec(BaseModel):
+    """What a job is asked for.
+
+    Attributes:
+        stages: every stage as `module:NAME`.
+        config: the whole configuration, as plain values.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    root: str
+    stages: tuple[str, ...]
+    wanted: tuple[str, ...]
+    shards: tuple[str, ...]
+    config: dict[str, Any]
+    force: bool = False
+    failed_only: bool = False
+    mode: Mode = "auto"
+
+    @property
+    def digest(self) -> str:
+        """The same for the same work."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stage_reference(stage: Stage) -> str:
+    """A stage as `module:NAME`, to be found by another process.
+
+    Raises:
+        UserError: it is no attribute of the module that its worker is defined in, whatever it was given to run with.
+    """
+    module = sys.modules[stage.open.__module__]
+    for name, value in vars(module).items():
+        if isinstance(value, Stage) and value.name == stage.name and value.open is stage.open:
+            return f"{module.__name__}:{name}"
+    raise UserError(f"stage {stage.name} must be an attribute of {module.__name__}, where its worker is defined")
+
+
+def referenced_stage(reference: str) -> Stage:
+    """The stage that `module:NAME` names."""
+    module, name = reference.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a job has committed, one file per table and shard under `<root>/jobs/<job>/`, and how it ended."""
+
+    storage: Storage
+    job: str
+
+    @property
+    def _folder(self) -> str:
+        return f"jobs/{self.job}"
+
+    def specify(self, spec: JobSpec) -> None:
+        """Write down what the job is asked for."""
+        self.storage.write(f"{self._folder}/spec.json", spec.model_dump_json(indent=1).encode())
+
+    def spec(self) -> JobSpec:
+        """What the job is asked for."""
+        return JobSpec.model_validate_json(self.storage.read(f"{self._folder}/spec.json"))
+
+    def record(self, number: int, done: Materialized) -> None:
+        """Note what was committed; entries are numbered in order."""
+        name = f"{number:06d}-{done.table}-{done.shard}.json"
+        self.storage.write(f"{self._folder}/done/{name}", json.dumps(asdict(done)).encode())
+
+    def entries(self, after: int) -> list[Materialized]:
+        """What was committed after the first `after` entries, in order."""
+        names = self.storage.files(f"{self._folder}/done")[after:]
+        return [Materialized(**json.loads(self.storage.read(f"{self._folder}/done/{name}"))) for name in names]
+
+    def close(self, error: str | None, passes: bool = False) -> None:
+        """Note how the job ended; `passes`: whether the error may be gone when it is asked for once more."""
+        self.storage.write(f"{self._folder}/end.json", json.dumps({"error": error, "passes": passes}).encode())
+
+    def end(self) -> Mapping[str, Any] | None:
+        """How the job ended; None if it did not, or not in a way that it could tell."""
+        path = f"{self._folder}/end.json"
+        return json.loads(self.storage.read(path)) if self.storage.exists(path) else None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job's status, as its cluster reports it; `message` is what the cluster says of it.
+
+    `waits_for` is what a job that counts as running has yet to get before it begins; empty once it has begun.
+    """
+
+    phase: Literal["running", "succeeded", "failed", "stopped"]
+    message: str = ""
+    waits_for: str = field(default="", compare=False)
+
+
+class JobServer(Protocol):
+    """What runs jobs: a Ray cluster's job server, or Kubernetes."""
+
+    def submit(self, job: str, command: str) -> None:
+        """Start a job; one that is there already is left alone."""
+        ...
+
+    def state(self, job: str) -> JobState | None:
+        """A job's status; None if it is not known."""
+        ...
+
+    def log(self, job: str) -> str:
+        """What a job has printed so far; empty where that cannot be had now."""
+        ...
+
+    def stop(self, job: str) -> None:
+        """End a job that runs."""
+        ...
+
+
+def run_job(
+    spec: JobSpec,
+    server: JobServer,
+    python: str,
+    poll_seconds: float = 1.0,
+    answer_seconds: float = 120.0,
+    queue_seconds: float | None = None,
+) -> Iterator[Materialized]:
+    """Have a cluster do what `spec` asks for; yields what was committed, as it comes.
+
+    Whoever stops iterating, also by an interrupt, stops the job. A process that is killed does not: the next that asks
+    for the same work takes the running job over.
+
+    Args:
+        answer_seconds: how long a server that does not answer is waited for.
+        queue_seconds: how long a job may wait for its cluster before it begins; None: for ever.
+
+    Raises:
+        JobFailed: the job ended with an error, or was stopped by somebody.
+        ClusterUnreachable: the server does not answer. The job may go on; the next run takes it over.
+        NoPlace: the job did not begin in time, and was stopped.
+    """
+    storage, asked = Storage(spec.root), _Patient(server, answer_seconds)
+    job = _running(spec, storage, asked)
+    taken_over = job is not None
+    job = job or _next_name(spec, storage)
+    over = False
+    try:
+        if taken_over:
+            _log.info("job %s does the same work already and is followed", job)
+        else:
+            command = shlex.join([python, "-m", "curate_assets.job", spec.root, job])
+            Ledger(storage, job).specify(spec)
+            asked.submit(job, command)
+            _log.info("job %s was submitted", job)
+        yield from _followed(job, Ledger(storage, job), asked, poll_seconds, queue_seconds)
+        over = True
+    except (JobFailed, ClusterUnreachable):
+        over = True  # a job that cannot be reached may go on: the next run takes it over
+        raise
+    finally:
+        if not over:
+            interruption.notice()
+            server.stop(job)
+
+
+def _followed(
+    job: str, ledger: Ledger, server: JobServer, poll_seconds: float, queue_seconds: float | None
+) -> Iterator[Materialized]:
+    seen = printed = 0
+    queue = Wait(f"job {job} to begin", queue_seconds)
+    while True:
+        state = server.state(job)  # first: what was committed before it ended is then in the ledger
+        for done in ledger.entries(seen):
+            seen += 1
+            yield done
+        printed = _relay(server.log(job), printed)
+        if state is None:
+            raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
+        if state.phase != "running":
+            break
+        if state.waits_for and not queue.go_on(state.waits_for):
+            raise NoPlace(
+                f"job {job} has not begun in {queue.seconds / 60:.0f} minutes (cluster.queue_minutes) and is stopped: "
+                f"{state.waits_for}"
+            )
+        time.sleep(poll_seconds)
+    end = ledger.end()
+    if end is None or state.phase == "stopped":
+        kind = JobFailed if state.phase == "stopped" else JobLost
+        raise kind(f"job {job} {state.phase} before it finished: {state.message}".strip())
+    if end["error"] is not None:
+        raise (JobLost if end.get("passes") else JobFailed)(str(end["error"]))
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """A server that may be away for a moment, and is then asked again."""
+
+    server: JobServer
+    most_seconds: float
+
+    def submit(self, job: str, command: str) -> None:
+        self._asked(lambda: self.server.submit(job, command))
+
+    def state(self, job: str) -> JobState | None:
+        return self._asked(lambda: self.server.state(job))
+
+    def log(self, job: str) -> str:
+        return self.server.log(job)
+
+    def stop(self, job: str) -> None:
+        self.server.stop(job)
+
+    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
+        wait = Wait("what runs jobs to answer", self.most_seconds)
+        while True:
+            try:
+                return ask()
+            except ClusterUnreachable as error:
+                if isinstance(error, ClusterRefuses) or not wait.go_on(str(error)):
+                    raise
+                time.sleep(2)
+
+
+def _relay(log: str, printed: int) -> int:
+    """Log the new lines of a driver as if they were our own; returns how much of the log is known now."""
+    if 0 < len(log) < printed:
+        printed = 0  # the file was started again
+    complete = log.rfind("\n") + 1
+    for line in log[printed:complete].splitlines():
+        try:
+            said = json.loads(line)
+            logger, level, message = said["logger"], said["level"], said["message"]
+            extra = {name: said[name] for name in FORWARDED if name in said}
+        except (ValueError, TypeError, KeyError):
+            _log.debug("%s", line)
+            continue
+        logging.getLogger(logger).log(level, "%s", message, extra=extra)
+    return max(printed, complete)
+
+
+class LogLines(logging.Handler):
+    """Prints records as JSON lines, for `_relay` at the other end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        about = {name: record.__dict__[name] for name in FORWARDED if name in record.__dict__}
+        said = {"logger": record.name, "level": record.levelno, "message": record.getMessage(), **about}
+        print(json.dumps(said, default=str), flush=True)
+
+
+def _names(spec: JobSpec, storage: Storage) -> Sequence[str]:
+    return [name for name in storage.folders("jobs") if name.startswith(f"curate-{spec.digest}-")]
+
+
+def _running(spec: JobSpec, storage: Storage, server: JobServer) -> str | None:
+    for job in reversed(_names(spec, storage)):
+        state = server.state(job)
+        if state is not None and state.phase == "running":
+            return job
+    return None
+
+
+def _next_name(spec: JobSpec, storage: Storage) -> str:
+    taken = _names(spec, storage)
+    number = int(taken[-1].rsplit("-", 1)[1]) + 1 if taken else 1
+    return f"curate-{spec.digest}-{number:04d}"

@@ -1,0 +1,1 @@
+"""This machine: private folders, state that outlives a run, process sessions."""

@@ -1,0 +1,111 @@
+"""A run of a plan: units through an engine, and every shard committed when its last unit is through."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+from curate_resources.pipeline.commit import Materialized, commit
+from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.unit import Unit
+from gpu_kernels.errors import OperatingError
+
+_progress = logging.getLogger("curate.progress")
+
+
+class LostUnits(OperatingError):
+    """An engine ended without giving back every unit."""
+
+
+Mode = Literal["auto", "streaming", "batch"]
+
+
+class Engine(Protocol):
+    """Passes units through a plan's stages, in any order and place."""
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether it has room for all stages of a plan at the same time."""
+        ...
+
+    def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
+        """Give back every unit once, with the rows of every stage. The list is the engine's, to be emptied."""
+        ...
+
+
+def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
+    """Run a plan on shards; every table of a shard is committed as soon as the shard's last video is through.
+
+    Args:
+        mode: `streaming` passes units from stage to stage, `batch` runs one stage after the other, through the tables;
+            `auto` streams unless the engine cannot hold all stages at the same time.
+
+    Raises:
+        MissingInput: before anything runs.
+        LostUnits: the engine lost videos; shards that were complete are committed.
+    """
+    if mode == "batch" or (mode == "auto" and len(plan.stages) > 1 and not engine.holds(plan)):
+        if mode == "auto":
+            _progress.info("stage after stage, because there is no room for all of %s at the same time", plan.name)
+        for stage in plan.stages:
+            yield from _streamed(plan.only(stage), shards, engine)
+    else:
+        yield from _streamed(plan, shards, engine)
+
+
+def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
+    units = {shard: plan.units(shard) for shard in shards}
+    totals = {shard: len(units[shard]) for shard in shards}
+    waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
+    done: dict[str, list[Unit]] = {shard: [] for shard in shards}
+    announce(plan.name, totals)
+    for shard in shards:
+        if not waiting[shard]:
+            yield from commit(plan, shard, [])
+    queue = [unit for shard in shards for unit in units.pop(shard)]
+    for unit in engine.run(plan, queue):
+        done[unit.shard].append(unit)
+        waiting[unit.shard].discard(unit.source)
+        total = totals[unit.shard]
+        _progress.info(
+            "%s: %d of %d videos",
+            unit.shard,
+            total - len(waiting[unit.shard]),
+            total,
+            extra={
+                "plan": plan.name,
+                "shard": unit.shard,
+                "done": total - len(waiting[unit.shard]),
+                "total": total,
+                "source": unit.source,
+                "settled": _clips(plan, unit),
+                "failed": sum(
+                    unit.rows[name]["status"].to_pylist().count("failed") for name in plan.wanted & unit.rows.keys()
+                ),
+                "video_seconds": _video_seconds(unit),
+            },
+        )
+        if not waiting[unit.shard]:
+            yield from commit(plan, unit.shard, done.pop(unit.shard))
+    lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
+    if lost:
+        raise LostUnits(f"{len(lost)} videos never came back from the workers, run again: {', '.join(lost[:5])}")
+
+
+def announce(plan: str, totals: Mapping[str, int]) -> None:
+    """Tell those who show progress how many videos of each shard there are to come."""
+    for shard, total in totals.items():
+        _progress.info("%s: %d videos", shard, total, extra={"plan": plan, "shard": shard, "done": 0, "total": total})
+
+
+def _video_seconds(unit: Unit) -> float:
+    """How long the video is, as far as that is known."""
+    sources = unit.rows.get("source_videos")
+    if sources is None or "duration_ns" not in sources.column_names:
+        return 0.0
+    return sum(filter(None, sources["duration_ns"].to_pylist())) / 1e9
+
+
+def _clips(plan: Plan, unit: Unit) -> int:
+    counts = [
+        rows["status"].to_pylist().count("ok") for name, rows in unit.rows.items() if plan.tables[name].grain == "clip"
+    ]
+    return max(counts, default=0)

@@ -1,0 +1,1 @@
+"""Which files there are: declared sources, listings, manifests of shards, discovery and events."""

@@ -1,0 +1,420 @@
+"""Shard manifests: which source videos a partition holds. Written before the partition's key is registered.
+
+A shard is closed when it is written: later files go to new shards. Only the entry of a file that changed in place is
+replaced, in its own shard, so that keys never change and nothing else is recomputed.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curate_resources.declarations.table import Column, Table
+from curate_resources.sources.listing import EMPTY, OTHER, LeftOut, found_at
+from curate_resources.sources.video_names import VIDEO_SUFFIXES, like_video
+from curate_resources.sources.zip_archives import FOLDER, is_zip, unpack
+from curate_resources.storage import web_files
+from curate_resources.storage.own_files import check_source, mark
+from curate_resources.storage.root import Storage, is_local, local_path
+from curate_resources.suggestions import did_you_mean
+from gpu_kernels.errors import NotThere, UserError
+
+_AT_ONCE = 32
+"""So many manifests are fetched from a bucket at the same time."""
+_SHOWN = 5
+_LONGEST_NAME = 100
+_UNPACKED = re.compile(rf"(?<=/){FOLDER}/[0-9a-f]{{32}}/.+$", re.DOTALL)
+
+MANIFEST = Table(
+    name="manifest",
+    grain="file",
+    keys=("uri",),
+    columns=(
+        Column("uri", pa.string()),
+        Column("place", pa.string()),
+        Column("bytes", pa.int64()),
+        Column("version", pa.string()),
+    ),
+    identity=("place", "bytes", "version"),
+    description="The files of a shard.",
+)
+"""Not a stored table: the rows that a shard's manifest file stands for."""
+
+
+class Entry(BaseModel):
+    """One file: `version` changes when the file does; it is its times of change, or an object's ETag."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    uri: str
+    bytes: int = Field(ge=0)
+    version: str
+
+    @property
+    def place(self) -> str:
+        """What tells it from other files."""
+        return place_of(self.uri)
+
+    def same_file(self, other: "Entry") -> bool:
+        """Whether nothing changed but the signature of a URL."""
+        return (self.place, self.bytes, self.version) == (other.place, other.bytes, other.version)
+
+
+def place_of(uri: str) -> str:
+    """What tells files apart: a URL without its query, so that a renewed signature is no other file; of what was
+    unpacked from a ZIP its path below the root, so that a root that was moved does not get it twice."""
+    if (unpacked := _UNPACKED.search(uri)) is not None:
+        return unpacked[0]
+    return uri.partition("?")[0] if web_files.is_web(uri) else uri
+
+
+class Manifest(BaseModel):
+    """The files of one shard, sorted by URI; `preset` names the settings that its rows are made with, if not all
+    those of the root."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shard: str
+    preset: str | None = None
+    entries: tuple[Entry, ...]
+
+
+class NoVideos(UserError):
+    """There is something at a source, and no video."""
+
+
+class ManifestError(UserError):
+    """A manifest that is missing or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `add` did.
+
+    Attributes:
+        new_shards, changed_shards: shards that were made, and those with a file that changed or was forgotten.
+        renewed_files: URLs with another signature; they are among the known ones.
+        ignored_files: how many are no sources, `left_out` says why: counts by what such files are called.
+        first_left_out: some of them, files of other kinds aside, by the same.
+        gone_files: files of earlier shards that are at the source no more; `first_gone` are some.
+    """
+
+    new_shards: tuple[str, ...]
+    changed_shards: tuple[str, ...]
+    new_files: int
+    changed_files: int
+    known_files: int
+    renewed_files: int
+    ignored_files: int
+    left_out: dict[str, int]
+    first_left_out: dict[str, tuple[str, ...]]
+    gone_files: int
+    first_gone: tuple[str, ...]
+
+
+def rows_of(manifests: Iterable[Manifest]) -> pa.Table:
+    """The entries of manifests as rows of MANIFEST."""
+    entries = [
+        {**entry.model_dump(), "place": entry.place, "shard": manifest.shard, "status": "ok", "fingerprint": ""}
+        for manifest in manifests
+        for entry in manifest.entries
+    ]
+    return pa.Table.from_pylist(entries, schema=MANIFEST.rows_schema)
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The manifests under a root, one JSON file per shard."""
+
+    storage: Storage
+
+    def shards(self) -> list[str]:
+        """All shard keys, sorted."""
+        return [name.removesuffix(".json") for name in self.storage.files("manifests") if name.endswith(".json")]
+
+    def matching(self, chosen: Sequence[str]) -> list[str]:
+        """The shards that any of some choices names, sorted: a key, a range `first..last` of sorted keys with both its
+        ends, or a pattern as of a shell.
+
+        Raises:
+            ManifestError: one of them names none.
+        """
+        known = self.shards()
+        found: set[str] = set()
+        for choice in chosen:
+            first, between, last = choice.partition("..")
+            named = {key for key in known if (first <= key <= last if between else fnmatchcase(key, choice))}
+            if not named:
+                hint = did_you_mean(choice, known) or f": {_some(known)}"
+                raise ManifestError(f"there is no shard {choice!r} under {self.storage.root}{hint}")
+            found |= named
+        return sorted(found)
+
+    def load(self, shard: str) -> Manifest:
+        """One shard's manifest.
+
+        Raises:
+            ManifestError: it is not there, or no manifest.
+        """
+        path = f"manifests/{shard}.json"
+        try:
+            return Manifest.model_validate_json(self.storage.read(path))
+        except FileNotFoundError as error:
+            raise ManifestError(
+                f"there is no shard {shard!r} under {self.storage.root}: `curate add` makes shards; "
+                "--root or CURATE_ROOT name another root"
+            ) from error
+        except ValidationError as error:
+            raise ManifestError(f"{self.storage.uri(path)} is no manifest: {error}") from error
+
+    def load_all(self, shards: Iterable[str]) -> Iterator[Manifest | ManifestError]:
+        """The manifests of many shards, in order; from a bucket many at a time. One that is missing or damaged comes as
+        its error."""
+
+        def loaded(shard: str) -> Manifest | ManifestError:
+            try:
+                return self.load(shard)
+            except ManifestError as error:
+                return error
+
+        if is_local(self.storage.root):
+            yield from map(loaded, shards)
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            rest = iter(shards)
+            while some := list(islice(rest, 8 * _AT_ONCE)):
+                yield from pool.map(loaded, some)
+
+    def all(self) -> Iterator[Manifest]:
+        """Every manifest.
+
+        Raises:
+            ManifestError: one of them cannot be read.
+        """
+        for manifest in self.load_all(self.shards()):
+            if isinstance(manifest, ManifestError):
+                raise manifest
+            yield manifest
+
+    def add(
+        self,
+        source: str,
+        name: str,
+        videos_per_shard: int,
+        bytes_per_shard: int,
+        preset: str | None = None,
+        forget_gone: bool = False,
+    ) -> Added:
+        """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
+
+        Args:
+            preset: of the new shards; those that are there keep their own.
+            forget_gone: take files that are gone out of their shards; else they stay. The source itself may be gone.
+
+        Raises:
+            NotThere: there is nothing at `source`.
+            NoVideos: there is no video.
+            UserError: it is a root of Curate Graph, or what was written below one.
+            ZipRefused: it is a ZIP that is damaged or hostile.
+        """
+        check_source(source, self.storage.root)
+        missing: NotThere | None = None
+        try:
+            found, left_out = self._zipped_videos(source) if is_zip(source) else _videos(source)
+        except NotThere as error:
+            if not forget_gone:
+                raise
+            found, left_out, missing = [], [], error
+        sought = {entry.place: entry for entry in found}
+        seen = _Seen.at(source, left_out)
+        known: set[str] = set()
+        fresh: set[str] = set()
+        changed: set[str] = set()
+        changed_shards: list[str] = []
+        gone: list[str] = []
+        for manifest in self.all():
+            lost = {entry.place for entry in manifest.entries if entry.place not in sought and seen.misses(entry)}
+            gone += [entry.uri for entry in manifest.entries if entry.place in lost]
+            kept = [entry for entry in manifest.entries if not (forget_gone and entry.place in lost)]
+            entries = tuple(sought.get(entry.place, entry) for entry in kept)
+            pairs = [pair for pair in zip(entries, kept, strict=True) if pair[0].place in sought]
+            known.update(new.place for new, _ in pairs)
+            fresh.update(new.place for new, old in pairs if new != old)
+            others = {new.place for new, old in pairs if not new.same_file(old)}
+            changed |= others
+            if others or len(kept) < len(manifest.entries):
+                changed_shards.append(manifest.shard)
+            if entries != manifest.entries:
+                self.write(manifest.model_copy(update={"entries": entries}))
+        new = [entry for entry in found if entry.place not in known]
+        runs = bounded(new, videos_per_shard, bytes_per_shard)
+        made = self.close(name, self.next_ordinal(name), runs, preset)
+        new_files = sum(made.values())
+        if not found and not (forget_gone and gone):
+            raise missing or NoVideos(_no_videos(source, left_out, gone))
+        counts, first = _counted(left_out)
+        return Added(
+            tuple(made),
+            tuple(changed_shards),
+            new_files,
+            len(changed),
+            len(found) - new_files - len(changed),
+            len(fresh) - len(changed),
+            len(left_out),
+            counts,
+            first,
+            len(gone),
+            tuple(gone[:_SHOWN]),
+        )
+
+    def _zipped_videos(self, source: str) -> tuple[list[Entry], list[LeftOut]]:
+        unpacked = unpack(self.storage, source)
+        entries = [
+            Entry(uri=self.storage.uri(video.path), bytes=video.bytes, version=f"crc32 {video.crc:08x}")
+            for video in unpacked.videos
+        ]
+        return entries, list(unpacked.left_out)
+
+    def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
+        """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
+        known = self.shards() if shards is None else shards
+        taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", shard) for shard in known]
+        return 1 + max((int(match[1]) for match in taken if match), default=-1)
+
+    def close(self, series: str, first: int, runs: Iterable[Sequence[Entry]], preset: str | None) -> dict[str, int]:
+        """Put runs of files into a new shard each, of the first numbers from `first` on that nobody else takes; returns
+        counts of files by shard. What others have put into such a shard meanwhile is left out of the next ones: so no
+        file is lost, and none is in two shards.
+        """
+        made: dict[str, int] = {}
+        number = first
+        for run in runs:
+            left = list(run)
+            while left:
+                shard = f"{series}-{number:06d}"
+                number += 1
+                if self.create(Manifest(shard=shard, preset=preset, entries=tuple(left))):
+                    made[shard] = len(left)
+                    break
+                taken = {entry.place for entry in self.load(shard).entries}
+                left = [entry for entry in left if entry.place not in taken]
+        return made
+
+    def write(self, manifest: Manifest) -> None:
+        """Store a shard's manifest, whole or not at all."""
+        mark(self.storage)
+        self.storage.write(f"manifests/{manifest.shard}.json", _text(manifest))
+
+    def create(self, manifest: Manifest) -> bool:
+        """Store the manifest of a new shard, unless there is one of that name; whether it was stored."""
+        mark(self.storage)
+        return self.storage.create(f"manifests/{manifest.shard}.json", _text(manifest))
+
+
+def _text(manifest: Manifest) -> bytes:
+    return json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False).encode()
+
+
+def _some(shards: Sequence[str]) -> str:
+    shown = ", ".join(shards[:5])
+    return f"the shards are {shown}{', ...' if len(shards) > 5 else ''}" if shards else "`curate add` makes shards"
+
+
+def shard_name(source: str) -> str:
+    """A shard name from the last part of a folder's path: lower-case letters of ASCII, digits and dashes."""
+    path = local_path(source) if is_local(source) else place_of(source).rstrip("/").split("://")[-1]
+    return slug(PurePosixPath(path).name.removesuffix(".zip"))[:_LONGEST_NAME].strip("-") or "videos"
+
+
+def given_shard_name(name: str) -> str:
+    """A shard name from one that a user chose.
+
+    Raises:
+        UserError: too little of it can be part of a shard's name, or it is too long.
+    """
+    made = slug(name)
+    letters = sum(each.isalnum() for each in unicodedata.normalize("NFKD", name))
+    if len(made.replace("-", "")) < letters or not made:
+        raise UserError(f"--name {name!r}: only letters a to z, digits and dashes can be part of a shard's name")
+    if len(made) > _LONGEST_NAME:
+        raise UserError(f"--name {name!r}: a shard's name has at most {_LONGEST_NAME} characters")
+    return made
+
+
+def slug(name: str) -> str:
+    """Lower-case letters without accents, and digits; one dash for all between them."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def _videos(source: str) -> tuple[list[Entry], list[LeftOut]]:
+    entries: list[Entry] = []
+    left_out: list[LeftOut] = []
+    for found in found_at(source):
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        elif not like_video(place_of(found.path)):
+            left_out.append(LeftOut(found.path, OTHER))
+        elif not found.bytes:
+            left_out.append(LeftOut(found.path, EMPTY))
+        else:
+            entries.append(Entry(uri=found.path, bytes=found.bytes, version=found.version))
+    return sorted(entries, key=lambda entry: entry.uri), left_out
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What of earlier shards should have been met at a source, and what was met and left out."""
+
+    place: str
+    below: str | None
+    paths: frozenset[str]
+
+    @classmethod
+    def at(cls, source: str, left_out: Sequence[LeftOut]) -> "_Seen":
+        whole = not web_files.is_web(source) and not is_zip(source)
+        path = local_path(source) if is_local(source) else source.rstrip("/")
+        below = f"{path.rstrip('/')}/" if whole else None
+        return cls(place_of(path), below, frozenset(each.path for each in left_out))
+
+    def misses(self, entry: Entry) -> bool:
+        """Whether a file that was not found again is gone; not, if it or a folder above it was left out."""
+        if entry.place != self.place and (self.below is None or not entry.uri.startswith(self.below)):
+            return False
+        return self.paths.isdisjoint((entry.uri, *map(str, PurePosixPath(entry.uri).parents)))
+
+
+def _counted(left_out: Iterable[LeftOut]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+    counts: dict[str, int] = {}
+    first: dict[str, tuple[str, ...]] = {}
+    for each in left_out:
+        counts[each.reason] = counts.get(each.reason, 0) + 1
+        if each.reason != OTHER and len(first.setdefault(each.reason, ())) < _SHOWN:
+            first[each.reason] += (each.path,)
+    return counts, first
+
+
+def _no_videos(source: str, left_out: Sequence[LeftOut], gone: Sequence[str]) -> str:
+    counts, _ = _counted(left_out)
+    met = f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
+    lost = f"; {len(gone)} files of earlier shards are gone" if gone else ""
+    kinds = " ".join(sorted(VIDEO_SUFFIXES))
+    return f"there are no videos in {web_files.shown(source)}{met}{lost}; videos end in {kinds}"
+
+
+def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:
+    """Runs of entries of at most `count` files and `size` bytes; a single larger file is a run of its own."""
+    run: list[Entry] = []
+    for entry in entries:
+        if run and (len(run) == count or sum(e.bytes for e in run) + entry.bytes > size):
+            yield run
+            run = []
+        run.append(entry)
+    if run:
+        yield run

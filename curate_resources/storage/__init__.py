@@ -1,0 +1,1 @@
+"""Bytes: files under a root, buckets, the web, scratch copies, ZIPs."""

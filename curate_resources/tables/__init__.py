@@ -1,0 +1,1 @@
+"""Rows: Lance tables, commits to them, their history and upkeep."""

@@ -1,0 +1,208 @@
+"""Lance tables, one per asset, under `<root>/tables/<asset>.lance`; LanceDB opens them too.
+
+The rows of a shard are replaced in one transaction: a merge on `slot`, the table's primary key. Writers of other
+shards never conflict; writers of the same shard always share slots, so the store makes the later one plan again on
+top of the earlier one, and the shard ends as one of the two, whole.
+"""
+
+import random
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from curate_resources.declarations.table import Table
+from curate_resources.storage.root import Storage, is_local
+from curate_resources.storage.store_errors import refusal
+from gpu_kernels.errors import NotThere, UserError
+
+if TYPE_CHECKING:
+    import lance
+
+_MOST_CONFLICTS = 30
+_MOST_BROKEN = 6
+"""So often a bucket may fail in the middle of a commit, each after the repetitions of every single request."""
+
+
+class TableSchemaChanged(UserError):
+    """A stored table has other columns than the code writes."""
+
+
+def quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _path(name: str) -> str:
+    return f"tables/{name}.lance"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables under a root."""
+
+    storage: Storage
+
+    def uri(self, name: str) -> str:
+        """Where the table of an asset lies."""
+        return self.storage.uri(_path(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether the table was ever written."""
+        return self._open(name) is not None
+
+    def dataset(self, name: str) -> "lance.LanceDataset":
+        """The table itself, for whoever reads Lance.
+
+        Raises:
+            NotThere: it was never written.
+        """
+        dataset = self._open(name)
+        if dataset is None:
+            raise NotThere(f"there is no table {name} under {self.storage.root}: materialize it first")
+        return dataset
+
+    def names(self) -> list[str]:
+        """Names of all tables that were ever written, sorted; also those of assets that this graph does not know."""
+        names = [name.removesuffix(".lance") for name in self.storage.folders("tables") if name.endswith(".lance")]
+        return [name for name in names if self.exists(name)]  # a run may have been killed before the first commit
+
+    def version(self, name: str) -> int:
+        """The table's version, 0 when it was never written."""
+        dataset = self._open(name)
+        return dataset.version if dataset is not None else 0
+
+    def read(
+        self,
+        table: Table,
+        shard: str | Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+    ) -> pa.Table:
+        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot.
+
+        Raises:
+            TableSchemaChanged: the stored table lacks a column.
+        """
+        dataset = self._with(table, columns)
+        if dataset is None:
+            empty = table.schema.empty_table()
+            return empty.select(list(columns)) if columns else empty
+        conditions: list[str] = []
+        if shard is not None:
+            named = [shard] if isinstance(shard, str) else sorted(shard)
+            conditions.append(f"shard IN ({', '.join(map(quoted, named))})" if named else "false")
+        conditions += [f"({where})"] if where else []
+        wanted = [*columns, *(["slot"] if "slot" not in columns else [])] if columns else None
+        rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
+        return rows.select(list(columns)) if columns else rows.select(table.schema.names)
+
+    def batches(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """All rows of a table, some at a time, in no order; as `read`."""
+        dataset = self._with(table, columns)
+        if dataset is not None:
+            yield from dataset.to_batches(columns=list(columns))
+
+    def shards(self, table: Table) -> list[str]:
+        """The shards that have rows in a table, sorted."""
+        return sorted(
+            {shard for batch in self.batches(table, ["shard"]) for shard in batch["shard"].unique().to_pylist()}
+        )
+
+    def swap(self, table: Table, shard: str, rows: pa.Table) -> int:
+        """Replace all rows of `shard` by `rows`, in one transaction; return the table's version.
+
+        `rows` come with the table's columns less `slot`, in the order in which they are to stand. Nothing is written
+        when they equal what is there.
+
+        Raises:
+            TableSchemaChanged: the stored table has other columns.
+        """
+        return self._merge(table, self._numbered(table, shard, rows), shard)
+
+    def replace(self, table: Table, rows: Mapping[str, pa.Table]) -> int:
+        """Replace all rows of a table, given by shard, in one transaction; as `swap`."""
+        parts = [self._numbered(table, shard, part) for shard, part in sorted(rows.items())]
+        return self._merge(table, pa.concat_tables([table.schema.empty_table(), *parts]), None)
+
+    def _merge(self, table: Table, rows: pa.Table, shard: str | None) -> int:
+        conflicts = broken = 0
+        while True:
+            try:
+                return self._merged(table, rows, shard)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                # Lance plans again by itself a few times; many writers at once need more patience. A commit whose
+                # answer was lost may have come through: then the next attempt finds the rows there.
+                conflict = "conflict" in str(error).lower()
+                conflicts, broken = conflicts + conflict, broken + (not conflict)
+                hopeless = not conflict and (is_local(self.storage.root) or refusal(str(error)) is not None)
+                if hopeless or conflicts == _MOST_CONFLICTS or broken == _MOST_BROKEN:
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(conflicts, 6)) if conflict else 0.2 * 2**broken)
+
+    def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
+        dataset = self._open(table.name) or self._create(table)
+        if dataset.schema.names != table.schema.names:
+            raise self._changed(table, dataset)
+        if self.read(table, shard).equals(rows):
+            return dataset.version
+        merge = (
+            dataset.merge_insert("slot")
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .when_not_matched_by_source_delete(f"shard = {quoted(shard)}" if shard is not None else None)
+        )
+        merge.execute(rows)
+        return dataset.version
+
+    def _numbered(self, table: Table, shard: str, rows: pa.Table) -> pa.Table:
+        slots = pa.array([f"{shard}/{index:08d}" for index in range(rows.num_rows)], pa.string())
+        columns = {"slot": slots, **{name: rows[name] for name in table.rows_schema.names}}
+        return pa.table([columns[name] for name in table.schema.names], names=table.schema.names).cast(table.schema)
+
+    def _open(self, name: str) -> "lance.LanceDataset | None":
+        import lance
+
+        try:
+            return lance.dataset(self.storage.lance_uri(_path(name)), storage_options=self.storage.lance_options)
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error).lower():
+                return None
+            raise
+
+    def _with(self, table: Table, columns: Sequence[str] | None) -> "lance.LanceDataset | None":
+        """A stored table that has these columns, or all that this version writes."""
+        dataset = self._open(table.name)
+        if dataset is not None and not set(columns or table.schema.names) <= set(dataset.schema.names):
+            raise self._changed(table, dataset)
+        return dataset
+
+    def _changed(self, table: Table, dataset: "lance.LanceDataset") -> "TableSchemaChanged":
+        return TableSchemaChanged(
+            f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
+            f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
+        )
+
+    def _create(self, table: Table) -> "lance.LanceDataset":
+        import lance
+
+        if is_local(self.storage.root):
+            from pathlib import Path
+
+            Path(self.uri(table.name)).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return lance.write_dataset(
+                table.schema.empty_table(),
+                self.storage.lance_uri(_path(table.name)),
+                mode="create",
+                storage_options=self.storage.lance_options,
+            )
+        except OSError as error:
+            if "already exists" not in str(error).lower():
+                raise
+            # Another writer was first.
+            return lance.dataset(self.storage.lance_uri(_path(table.name)), storage_options=self.storage.lance_options)

@@ -1,0 +1,75 @@
+"""What tables need from time to time: few large fragments instead of many small ones, an index of the shards where they
+are large, and no old versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from curate_resources.declarations.table import Table
+from curate_resources.storage.root import Storage
+from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.orphans import forget_versions, orphans
+
+if TYPE_CHECKING:
+    import lance
+
+INDEXED_FROM_ROWS = 100_000
+"""Smaller tables are gone through in a few milliseconds."""
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What was done.
+
+    Attributes:
+        compacted: tables whose fragments were joined.
+        indexed: tables that got an index of their shards, or whose index got what was new.
+        busy: tables that were being written meanwhile; they are left to the next time.
+        files, bytes: files without rows that were removed, and all bytes that were freed.
+    """
+
+    compacted: tuple[str, ...]
+    indexed: tuple[str, ...]
+    busy: tuple[str, ...]
+    files: int
+    bytes: int
+
+
+def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Upkeep:
+    """Compact and index these tables; remove their versions, and files of theirs that nothing points at, that are older
+    than this. Tables that others brought are left to them."""
+    store = Tables(storage)
+    names = [name for name in store.names() if name in tables]
+    found = list(orphans(storage, tables, older_than_seconds))
+    for orphan in found:
+        storage.delete(orphan.path)
+    # Before the rest, which needs room. What that replaces is too young to go.
+    freed = sum(orphan.bytes for orphan in found) + forget_versions(storage, older_than_seconds, names)
+    compacted: list[str] = []
+    indexed: list[str] = []
+    busy: list[str] = []
+    for name in names:
+        try:
+            if store.dataset(name).optimize.compact_files().fragments_removed:
+                compacted.append(name)
+            if _index(store.dataset(name)):
+                indexed.append(name)
+        except OSError as error:
+            if "conflict" not in str(error).lower():
+                raise
+            busy.append(name)
+    return Upkeep(tuple(compacted), tuple(indexed), tuple(busy), len(found), freed)
+
+
+def _index(dataset: "lance.LanceDataset") -> bool:
+    """Have the rows of a shard found without going through all; whether there was anything to do. Rows that were
+    written since are looked through as before."""
+    if not (names := [index.name for index in dataset.describe_indices() if index.field_names == ["shard"]]):
+        if dataset.count_rows() < INDEXED_FROM_ROWS:
+            return False
+        dataset.create_scalar_index("shard", "BTREE")
+        return True
+    if not dataset.stats.index_stats(names[0])["num_unindexed_rows"]:
+        return False
+    dataset.optimize.optimize_indices(index_names=names)
+    return True

@@ -1,0 +1,1 @@
+"""Text for clips, from vision-language models: one module per backend."""

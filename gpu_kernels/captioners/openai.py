@@ -1,0 +1,108 @@
+"""Captions by a served model: any server with the chat completions of OpenAI."""
+
+import base64
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from gpu_kernels.captioners.captioner import (
+    FRAME_TIMES,
+    NO_FRAMES,
+    Caption,
+    CaptionRequest,
+    CaptionsConfig,
+    failed_caption,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class OpenAICaptioner:
+    """Chat completions with the frames as JPEG data URIs, several requests at a time."""
+
+    def __init__(self, config: CaptionsConfig, model: str, revision: str) -> None:
+        assert config.endpoint is not None
+        self.model = model
+        self.revision = revision
+        self._config = config
+        self._url = config.endpoint.rstrip("/") + "/chat/completions"
+        key = os.environ.get(config.api_key_env)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
+        with ThreadPoolExecutor(max_workers=self._config.concurrency) as pool:
+            return list(pool.map(self._caption_one, windows))
+
+    def _caption_one(self, window: CaptionRequest) -> Caption:
+        if not window.frames:
+            return NO_FRAMES
+        try:
+            return _caption_of_answer(self._answer(self._body(window)))
+        except Exception as failure:
+            return failed_caption(failure)
+
+    def _body(self, window: CaptionRequest) -> dict[str, Any]:
+        config = self._config
+        times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
+        text = FRAME_TIMES.format(count=len(window.frames), times=times) + config.prompt
+        images = [
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(frame).decode()}"}}
+            for frame in window.frames
+        ]
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": [*images, {"type": "text", "text": text}]}],
+            "max_tokens": config.max_tokens,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+        }
+        if config.repetition_penalty != 1:
+            body["repetition_penalty"] = config.repetition_penalty
+        return body
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        import requests
+
+        for attempt in range(1, self._config.attempts + 1):
+            pause = self._config.backoff_seconds * 2 ** (attempt - 1)
+            try:
+                response = requests.post(
+                    self._url, json=body, headers=self._headers, timeout=self._config.timeout_seconds
+                )
+            except (requests.ConnectionError, requests.Timeout):
+                if attempt == self._config.attempts:
+                    raise
+            else:
+                if response.ok:
+                    return response.json()
+                if response.status_code not in _RETRIED_STATUSES or attempt == self._config.attempts:
+                    raise RuntimeError(f"the server answered {response.status_code}: {response.text[:300]}")
+                pause = max(pause, min(_retry_after(response), self._config.timeout_seconds))
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _retry_after(response: "requests.Response") -> float:
+    """Seconds that the server asks to wait; 0 without a header in seconds."""
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else 0
+
+
+def _caption_of_answer(answer: dict[str, Any]) -> Caption:
+    choice = answer["choices"][0]
+    message = choice["message"]
+    usage = answer.get("usage") or {}
+    tokens = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if choice.get("finish_reason") == "content_filter":
+        return Caption(None, "blocked", "the server's content filter stopped the answer", *tokens)
+    if refusal := message.get("refusal"):
+        return Caption(None, "blocked", f"the model refused: {refusal}", *tokens)
+    text = (message.get("content") or "").strip()
+    if not text:
+        return Caption(None, "error", "the answer is empty", *tokens)
+    return Caption(text, "truncated" if choice.get("finish_reason") == "length" else "success", None, *tokens)

@@ -1,0 +1,211 @@
+"""Captions by Qwen2.5-VL, loaded into this process."""
+
+import hashlib
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpu_kernels.captioners.captioner import (
+    MINIMUM_NEW_TOKENS,
+    NO_FRAMES,
+    Caption,
+    CaptionRequest,
+    CaptionsConfig,
+    failed_caption,
+    prompt_hash,
+)
+from gpu_kernels.errors import UserError
+from gpu_kernels.models.files import model_source, torch_device, whole_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+class QwenCaptioner:
+    """Qwen2.5-VL in this process, one window at a time, so that an answer cannot depend on its neighbours.
+
+    Frames go in as a video. Their preparation is done here, because transformers' own video processor cannot be
+    imported without torchvision.
+    """
+
+    def __init__(self, config: CaptionsConfig, model: str, revision: str) -> None:
+        import torch
+        from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+        assert config.model is not None
+        self.model = model
+        self.revision = revision
+        self._config = config
+        self._device = torch_device(config.device)
+        source, where = model_source(config.model, revision)
+        family = AutoConfig.from_pretrained(source, **where).model_type
+        if family != "qwen2_5_vl":
+            raise UserError(f"model {model!r} is a {family} model; captions need a qwen2_5_vl one")
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
+        self._pixels: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
+        dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+        self._network = whole_model(Qwen2_5_VLForConditionalGeneration, source, model, dtype=dtype, **where)
+        self._network.to(self._device)
+
+    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
+        captions: list[Caption] = []
+        for window in windows:
+            try:
+                captions.append(self._caption_one(window) if window.frames else NO_FRAMES)
+            except Exception as failure:
+                captions.append(failed_caption(failure))
+        return captions
+
+    def _caption_one(self, window: CaptionRequest) -> Caption:
+        import torch
+
+        inputs = self.model_inputs(window)
+        prompt_tokens = inputs["input_ids"].shape[1]
+        seeded = [self._device] if self._device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices=seeded):
+            torch.manual_seed(_seed(window, prompt_hash(self._config)))
+            output = self._network.generate(
+                **inputs,
+                **self._sampling(),
+                min_new_tokens=MINIMUM_NEW_TOKENS,
+                max_new_tokens=self._config.max_tokens,
+                repetition_penalty=self._config.repetition_penalty,
+            )
+        answer = output[0, prompt_tokens:]
+        ended = answer[-1].item() in np.atleast_1d(self._network.generation_config.eos_token_id)
+        text = self._tokenizer.decode(answer, skip_special_tokens=True).strip()
+        counts = (prompt_tokens, len(answer))
+        if not text:
+            return Caption(None, "error", "the answer is empty", *counts)
+        return Caption(text, "success" if ended else "truncated", None, *counts)
+
+    @property
+    def _greedy(self) -> bool:
+        # The likeliest token alone almost always exceeds so small a top_p: sampling would be a slower greedy choice.
+        return self._config.temperature == 0 or self._config.top_p <= 0.01
+
+    def _sampling(self) -> dict[str, Any]:
+        if self._greedy:
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        return {"do_sample": True, "temperature": self._config.temperature, "top_p": self._config.top_p, "top_k": 0}
+
+    def model_inputs(self, window: CaptionRequest) -> dict[str, "torch.Tensor"]:
+        """The network's inputs for one window, on its device.
+
+        Raises:
+            OSError: a frame cannot be decoded.
+            ValueError: frames differ in size, or the chat template has no place for a video.
+        """
+        import torch
+
+        settings = self._pixels
+        frames = _decoded(window.frames)
+        factor = settings.patch_size * settings.merge_size
+        height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
+        patches, grid = video_patches(
+            _resized(frames, height, width),
+            np.asarray(settings.image_mean, dtype=np.float32),
+            np.asarray(settings.image_std, dtype=np.float32),
+            settings.patch_size,
+            settings.temporal_patch_size,
+            settings.merge_size,
+        )
+        input_ids = self._prompt_ids(math.prod(grid) // settings.merge_size**2)
+        video_id = self._network.config.video_token_id
+        # Spacing of the pairs of frames in seconds; the network's temporal position counts it.
+        spacing = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": torch.ones_like(input_ids),
+            "mm_token_type_ids": (input_ids == video_id).int() * 2,  # 0 is text, 2 is video
+            "pixel_values_videos": torch.from_numpy(patches),
+            "video_grid_thw": torch.tensor([grid]),
+            "second_per_grid_ts": torch.tensor([settings.temporal_patch_size * spacing], dtype=torch.float32),
+        }
+        return {name: value.to(self._device) for name, value in inputs.items()}
+
+    def _prompt_ids(self, video_tokens: int) -> "torch.Tensor":
+        content = [{"type": "video"}, {"type": "text", "text": self._config.prompt}]
+        text = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        place = self._tokenizer.convert_ids_to_tokens(self._network.config.video_token_id)
+        if text.count(place) != 1:
+            raise ValueError(f"the chat template and the prompt hold {text.count(place)} places for a video, not one")
+        return self._tokenizer(text.replace(place, place * video_tokens), return_tensors="pt")["input_ids"]
+
+
+def fitted_size(height: int, width: int, frames: int, factor: int = 28) -> tuple[int, int]:
+    """(height, width) in multiples of `factor` at which Qwen2.5-VL sees each of `frames` frames, keeping the aspect
+    ratio as nearly as multiples allow.
+
+    A frame has at least 128 * factor**2 pixels and at most max(min(768 * factor**2, 24576 * factor**2 / frames * 2),
+    1.05 * 128 * factor**2): more frames, fewer pixels each (the budget of Qwen's own preparation of videos).
+
+    Raises:
+        ValueError: one side is more than 200 times the other.
+    """
+    if max(height, width) > 200 * min(height, width):
+        raise ValueError(f"a frame of {width}x{height} is too elongated")
+    area = factor**2
+    least = 128 * area
+    most = int(max(min(768 * area, 24576 * area / frames * 2), 1.05 * least))
+    fitted = [round(side / factor) * factor for side in (height, width)]
+    if fitted[0] * fitted[1] > most:
+        scale = math.sqrt(height * width / most)
+        fitted = [max(1, math.floor(side / scale / factor)) * factor for side in (height, width)]
+    elif fitted[0] * fitted[1] < least:
+        scale = math.sqrt(least / (height * width))
+        fitted = [math.ceil(side * scale / factor) * factor for side in (height, width)]
+    return fitted[0], fitted[1]
+
+
+def video_patches(
+    frames: np.ndarray, mean: np.ndarray, std: np.ndarray, patch: int = 14, temporal: int = 2, merge: int = 2
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Cut uint8 RGB frames [n, H, W, 3] into the patches that Qwen2.5-VL embeds.
+
+    Values are scaled to 0..1 and normalised by `mean` and `std` per channel. `temporal` successive frames share a
+    patch, the last frame repeated to fill up. Patches are ordered by time, then by merge x merge block row by row,
+    then within the block. H and W are multiples of patch * merge.
+
+    Returns:
+        Float32 [t * h * w, 3 * temporal * patch * patch] and the grid (t, h, w), counted in patches.
+    """
+    if missing := -len(frames) % temporal:
+        frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
+    pixels = (frames.astype(np.float32) / 255 - mean) / std
+    count, height, width, channels = pixels.shape
+    grid = (count // temporal, height // patch, width // patch)
+    cut = pixels.reshape(
+        grid[0], temporal, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch, channels
+    )  # t, frame, block row, row, y, block column, column, x, channel
+    patches = cut.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    return np.ascontiguousarray(patches, dtype=np.float32).reshape(math.prod(grid), -1), grid
+
+
+def _decoded(frames: Sequence[bytes]) -> list[np.ndarray]:
+    from PIL import Image
+
+    images = [np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames]
+    if len({image.shape for image in images}) > 1:
+        raise ValueError(f"the frames of one window differ in size: {sorted({image.shape[:2] for image in images})}")
+    return images
+
+
+def _resized(frames: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    from PIL import Image
+
+    return np.stack(
+        [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)) for frame in frames]
+    )
+
+
+def _seed(window: CaptionRequest, prompt: str) -> int:
+    content = hashlib.sha256(prompt.encode())
+    for frame in window.frames:
+        content.update(hashlib.sha256(frame).digest())
+    return int.from_bytes(content.digest()[:8], "little") >> 1

@@ -1,0 +1,1 @@
+"""Clip files: copied streams, encoded pictures, sound, muxing."""

@@ -1,0 +1,1 @@
+"""Vectors for frames: one network per backend."""

@@ -1,0 +1,1 @@
+"""Containers, streams and time; decoding; how pictures are displayed; storyboards."""

@@ -1,0 +1,1 @@
+"""Model files: where weights come from, and what pins them."""

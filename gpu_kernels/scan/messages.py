@@ -1,0 +1,152 @@
+"""What a scan gives, read from a child's messages: whatever it sends, frames, times and pictures fit together."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from gpu_kernels.media.segments import Segment
+from gpu_kernels.sandbox import ChildMessage, Header, reader_of
+from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
+from gpu_kernels.scan.motion_sampler import MotionSample
+from gpu_kernels.scan.storyboard_sampler import StoryboardFrame
+
+THUMBNAIL = (27, 48)
+"""Height and width of the frames that TransNetV2 sees."""
+
+CHUNK_FRAMES = 100
+
+
+@dataclass(frozen=True)
+class ScanChunk:
+    """Up to CHUNK_FRAMES consecutive frames.
+
+    Attributes:
+        thumbnails: uint8 [n, 27, 48, 3], RGB.
+        pts_ns: int64 [n], presentation times.
+        luma: float32 [n], mean luminance, 0 to 1.
+        black: float32 [n], share of black pixels.
+    """
+
+    thumbnails: np.ndarray
+    pts_ns: np.ndarray
+    luma: np.ndarray
+    black: np.ndarray
+    motion: list[MotionSample]
+    storyboard: list[StoryboardFrame]
+
+
+@dataclass(frozen=True)
+class ScanEnd:
+    """How the decode ended: packets that could not be decoded, frames that the decoder marked as damaged."""
+
+    decode_errors: int
+    damaged_frames: int
+
+
+class _Sample(ChildMessage):
+    frame: Count
+    pts_ns: Int64
+    by_flow: bool
+    patches: list[list[float]]
+
+
+class _Picture(ChildMessage):
+    frame: Count
+    pts_ns: Int64
+    width: Side
+    height: Side
+    sharpness: float
+
+
+class _Chunk(ChildMessage):
+    kind: Literal["chunk"]
+    count: int = Field(ge=1, le=CHUNK_FRAMES)
+    motion: list[_Sample]
+    storyboard: list[_Picture]
+    buffers: Buffers
+
+
+class _Done(ChildMessage):
+    kind: Literal["done"]
+    decode_errors: Count
+    damaged_frames: Count
+
+
+_MESSAGE = reader_of(_Chunk, _Done)
+
+
+class ScanReader:
+    """Reads the messages of the scan of one video, or of a segment of it.
+
+    Attributes:
+        ended: whether the last message was read.
+    """
+
+    def __init__(self, own: Segment) -> None:
+        self._own = own
+        self._frames = 0
+        self._last_ns = np.iinfo(np.int64).min
+        self._sample = self._picture = own.start - 1
+        self.ended = False
+
+    def __call__(self, header: Header, buffers: list[memoryview]) -> ScanChunk | ScanEnd:
+        """The next message.
+
+        Raises:
+            ValueError: it is none that may come now.
+        """
+        message = _MESSAGE(header, buffers)
+        if self.ended:
+            raise ValueError("there is more after the end")
+        if isinstance(message, _Chunk):
+            return self._chunk(message)
+        expected = (
+            None if self._own.end is None else self._own.before + self._own.end - self._own.start + self._own.after
+        )
+        if self._frames == 0 or expected not in (None, self._frames):
+            raise ValueError(f"{self._frames} frames were scanned, not {expected or 'any'}")
+        self.ended = True
+        return ScanEnd(message.decode_errors, message.damaged_frames)
+
+    def _chunk(self, message: _Chunk) -> ScanChunk:
+        thumbnails, pts_ns, luma, black, *jpegs = message.buffers
+        self._frames += message.count
+        times = np.frombuffer(pts_ns, np.int64).reshape(message.count)
+        if times[0] <= self._last_ns or (times[1:] <= times[:-1]).any():
+            raise ValueError("presentation times go back")
+        self._last_ns = times[-1]
+        return ScanChunk(
+            thumbnails=np.frombuffer(thumbnails, np.uint8).reshape(message.count, *THUMBNAIL, 3),
+            pts_ns=times,
+            luma=_shares(luma, message.count),
+            black=_shares(black, message.count),
+            motion=[self._motion(sample) for sample in message.motion],
+            storyboard=[self._pictured(picture, jpeg) for picture, jpeg in zip(message.storyboard, jpegs, strict=True)],
+        )
+
+    def _motion(self, sample: _Sample) -> MotionSample:
+        self._sample = self._following(sample.frame, self._sample)
+        patches = np.array(sample.patches, np.float64)
+        if patches.ndim != 2 or patches.size == 0 or not (np.abs(patches) <= np.finfo(np.float32).max).all():
+            raise ValueError("the motion of a frame has no values")
+        return MotionSample(sample.frame, sample.pts_ns, sample.by_flow, patches.astype(np.float32))
+
+    def _pictured(self, picture: _Picture, jpeg: memoryview) -> StoryboardFrame:
+        self._picture = self._following(picture.frame, self._picture)
+        if not jpeg.nbytes:
+            raise ValueError("a picture is empty")
+        return StoryboardFrame(picture.frame, picture.pts_ns, picture.width, picture.height, picture.sharpness, jpeg)
+
+    def _following(self, frame: int, last: int) -> int:
+        if not (last < frame < self._own.start + self._frames and self._own.holds(frame)):
+            raise ValueError(f"frame {frame} is not one of those that may come after frame {last}")
+        return frame
+
+
+def _shares(buffer: memoryview, count: int) -> np.ndarray:
+    shares = np.frombuffer(buffer, np.float32).reshape(count)
+    if not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError("a share is not between 0 and 1")
+    return shares

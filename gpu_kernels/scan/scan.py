@@ -1,0 +1,138 @@
+"""One decode of a source video: every signal that needs all its frames, and its storyboard.
+
+`scan` runs inside the sandbox's child and sends chunks; `read_scan` yields them, typed, in the parent. Frames are the
+file's own, in presentation order: none is duplicated or dropped to make a rate constant.
+"""
+
+import gc
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gpu_kernels.media.containers import open_media
+from gpu_kernels.media.decoder import Decoder, numbered_frames
+from gpu_kernels.media.scaler import Scaler
+from gpu_kernels.media.segments import WHOLE, Segment
+from gpu_kernels.media.storyboards import StoryboardsConfig
+from gpu_kernels.media.streams import video_stream
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.scan.messages import CHUNK_FRAMES, THUMBNAIL, ScanChunk, ScanEnd, ScanReader
+from gpu_kernels.scan.motion_sampler import MotionSample, MotionSampler
+from gpu_kernels.scan.storyboard_sampler import StoryboardFrame, StoryboardSampler
+from gpu_kernels.scores.luminance import thumbnail_luminance
+from gpu_kernels.scores.motion import MotionSignalsConfig
+from gpu_kernels.shots.transitions import CONTEXT_FRAMES
+
+_PROGRESS_FRAMES = 10
+"""How often a sign of life is sent: a chunk of 8K frames takes long."""
+
+
+def read_scan(
+    nursery: Nursery,
+    path: str,
+    motion: MotionSignalsConfig | None,
+    storyboards: StoryboardsConfig | None,
+    segment: Segment = WHOLE,
+) -> Iterator[ScanChunk | ScanEnd]:
+    """Decode `path` once in a child process. Without `motion` or `storyboards`, those are left out.
+
+    Of a `segment` within the video come its own frames and those that are its context, motion and storyboard of its own
+    frames only, and all numbers are the whole video's.
+
+    Raises:
+        MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
+    """
+    read = ScanReader(segment)
+    yield from nursery.run(
+        "gpu_kernels.scan.scan:scan",
+        read,
+        files=[path],
+        path=path,
+        motion=motion.model_dump() if motion else None,
+        storyboards=storyboards.model_dump() if storyboards else None,
+        segment=asdict(segment),
+    )
+    if not read.ended:
+        raise MediaError("the decoding process ended before the scan did")
+
+
+# ---------------------------------------------------------------- in the child
+
+
+def scan(
+    send: Send,
+    limits: DecodingLimits,
+    path: str,
+    motion: dict[str, Any] | None,
+    storyboards: dict[str, Any] | None,
+    segment: dict[str, Any],
+) -> None:
+    """Sandboxed operation: decode every frame once and send chunks of signals."""
+    gc.freeze()  # what the child inherits need not be looked through again
+    with open_media(path) as container:
+        stream = video_stream(container)
+        own = Segment(**segment)
+        chunk = _Chunk(send)
+        decoder = Decoder(container, stream, limits, motion_vectors=motion is not None)
+        sampler = board = None
+        if motion is not None:
+            sampler = MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
+        if storyboards is not None:
+            board = StoryboardSampler(StoryboardsConfig.model_validate(storyboards), stream, own.first_pts_ns)
+        thumbnail = Scaler(lambda _width, _height: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
+        context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
+        lead_ns = max(own.context_ns, sampler.memory_ns if sampler else 0)
+        for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):
+            if sampler is not None and (sample := sampler.take(index, pts_ns, frame)) and own.holds(sample.frame):
+                chunk.motion.append(sample)
+            if board is not None and board.due(pts_ns) and own.holds(index):
+                chunk.storyboard.append(board.taken(index, pts_ns, frame))
+            if index < own.start:
+                context.append((thumbnail(frame), pts_ns))
+            else:
+                while context:
+                    chunk.add(*context.popleft())
+                chunk.add(thumbnail(frame), pts_ns)
+            if decoder.count % _PROGRESS_FRAMES == 1:
+                send({"kind": "progress"})
+                gc.collect()  # a frame refers to itself once its motion vectors were asked for, and would stay long
+        chunk.flush()
+        if decoder.count == 0:
+            raise MediaError(f"no frame of the {stream.codec_context.name} stream could be decoded")
+        send({"kind": "done", "decode_errors": decoder.errors, "damaged_frames": decoder.damaged})
+
+
+class _Chunk:
+    """Gathers what belongs to up to CHUNK_FRAMES frames and sends it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._thumbnails: list[np.ndarray] = []
+        self._pts: list[int] = []
+        self.motion: list[MotionSample] = []
+        self.storyboard: list[StoryboardFrame] = []
+
+    def add(self, thumbnail: np.ndarray, pts_ns: int) -> None:
+        self._thumbnails.append(thumbnail)
+        self._pts.append(pts_ns)
+        if len(self._pts) == CHUNK_FRAMES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pts:
+            thumbnails = np.stack(self._thumbnails)
+            luma, black = thumbnail_luminance(thumbnails)
+            header = {
+                "kind": "chunk",
+                "count": len(self._pts),
+                "motion": [{**vars(sample), "patches": sample.patches.tolist()} for sample in self.motion],
+                "storyboard": [
+                    {name: value for name, value in vars(frame).items() if name != "jpeg"} for frame in self.storyboard
+                ],
+            }
+            arrays = (thumbnails, np.array(self._pts, np.int64), luma, black)
+            self._send(header, *(array.data for array in arrays), *(frame.jpeg for frame in self.storyboard))
+        self.__init__(self._send)

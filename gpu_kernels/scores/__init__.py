@@ -1,0 +1,1 @@
+"""Measurements of clips, and the thresholds on them."""

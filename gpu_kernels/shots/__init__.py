@@ -1,0 +1,1 @@
+"""Shot transitions, and splitting between them."""

