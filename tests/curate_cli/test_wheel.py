@@ -55,7 +55,7 @@ def test_a_wheel_has_all_that_the_commands_need(installed, tmp_path):
     packages = Path(modules[0]).parents[1]
     tracked = run(["git", "ls-files", *PARTS[:4]], REPOSITORY).split()
     data = [name for name in tracked if name.endswith(DATA)]
-    assert {"curate_assets/dagster.yaml", "curate_assets/workspace.yaml"} <= set(data)
+    assert {"curate_assets/orchestration/dagster.yaml", "curate_assets/orchestration/workspace.yaml"} <= set(data)
     assert [name for name in data if not (packages / name).exists()] == []
 
     def curate(*arguments: str) -> str:
