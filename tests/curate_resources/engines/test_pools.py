@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from curate_resources.declarations.stage import Needs, Stage
 from curate_resources.declarations.table import Column, Table
-from curate_resources.engines.pools import Node, Place, PlanDoesNotFit, check_stage, holds_one_more, places, pools
+from curate_resources.engines.pools import Node, Place, PlanDoesNotFit, Pool, check_stage, holds_one_more, places, pools
 
 
 def stage(name: str, heavy: bool = False, **needs: float) -> Stage:
@@ -180,3 +180,8 @@ def test_more_workers_are_taken_on_only_where_a_gpu_has_room_for_one():
     (pool,) = pools(shares(0.4), [Node(8, 2)], "pooled")
     assert holds_one_more([pool] * 3, pool, [Node(8, 2)])
     assert not holds_one_more([pool] * 4, pool, [Node(8, 2)]), "0.2 is free on either, which is not 0.4 of one"
+
+
+def test_a_pool_always_has_the_workers_that_one_of_its_stages_asks_for():
+    pool = Pool((stage("scan", min_workers=3), stage("split", max_workers=2)), 0)
+    assert (pool.least, pool.most) == (3, 3)

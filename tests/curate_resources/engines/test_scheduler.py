@@ -327,3 +327,15 @@ def test_a_batch_lost_with_its_worker_comes_back_item_by_item():
     flow.lost(batch, guilty=True)
     parts = [flow.take(0, 1, True)[0].part for _ in range(4)]
     assert sorted(part for part in parts if part) == [Part(0, 1), Part(1, 2), Part(2, 3), Part(3, 4)]
+
+
+def test_a_video_goes_on_when_the_worker_that_had_its_beginning_dies():
+    flow = Flow(POOLED, ["video"], 1)
+    (whole,) = flow.take(0, 1, True)
+    flow.early(whole, "beginning", 2)
+    (beginning,) = flow.take(1, 1, True)
+    flow.ended(whole, Ended("scanned", 2))
+    assert flow.take(1, 1, True) == [], "the whole waits for the rows of its beginning"
+    flow.lost(beginning, guilty=True)
+    (onward,) = flow.take(1, 1, True)
+    assert (onward.base, onward.beginning, onward.early) == ("scanned", False, ())

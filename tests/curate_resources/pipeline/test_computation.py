@@ -5,9 +5,10 @@ import os
 
 import pyarrow as pa
 
-from curate_resources.declarations.stage import Stage, Work
+from curate_resources.declarations.stage import Needs, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.engines.in_process import StageRunner
+from curate_resources.pipeline.computation import Part, Treatment
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
 from gpu_kernels.sandbox import MediaError
@@ -55,3 +56,25 @@ def test_a_row_says_what_the_system_refused_and_what_to_do(tmp_path):
     said = {row["name"]: row["error"]["message"] for row in unit.rows["sizes"].to_pylist()}
     assert said["full"].startswith("/scratch/copy: the disk is full; free space")
     assert said["stalled"] == "no progress"
+
+
+def test_a_call_gets_no_more_than_its_budget_of_rows_and_media(tmp_path):
+    """So that a worker's memory has a bound whatever the length of a video."""
+    files = Table("files", "item", ("name",), (Column("name", pa.string()), Column("bytes", pa.int64())), "Media.")
+    stage = Stage("measure", "items", ("files",), (SIZES,), lambda *_: lambda work: {}, needs=Needs(batch_mib=1))
+    media = {"a": 0.4, "b": 0.4, "c": 0.4, "d": 3, "e": 0.4}
+    rows = [
+        {"name": name, "bytes": int(mib * (1 << 20)), "status": "ok", "fingerprint": name}
+        for name, mib in media.items()
+    ]
+    unit = Unit(
+        "shard",
+        "source",
+        {
+            "items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema),
+            "files": pa.Table.from_pylist(rows, schema=files.rows_schema),
+        },
+    )
+    tables = {"items": ITEMS, "files": files, "sizes": SIZES}
+    plan = Plan((stage,), frozenset({"sizes"}), tables, None, str(tmp_path))
+    assert Treatment(stage, plan).of(unit).batches() == [Part(0, 2), Part(2, 3), Part(3, 4), Part(4, 5)]

@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import struct
 import zipfile
 from pathlib import Path
@@ -163,3 +164,16 @@ def test_memory_does_not_grow_with_the_videos(manifests, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_zip_that_the_disk_has_no_room_for_adds_nothing(manifests, tmp_path, monkeypatch):
+    path = tmp_path / "takes.zip"
+    path.write_bytes(zipped(CONTENTS))
+    needed = sum(map(len, CONTENTS.values()))
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=needed - 1))
+    with pytest.raises(ZipRefused, match=rf"takes\.zip: its videos take .* and the disk of {tmp_path / 'root'} has"):
+        added(manifests, str(path))
+    assert manifests.shards() == [] and not (tmp_path / "root" / "unpacked").exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=needed))
+    assert added(manifests, str(path)) == (3, 0, 0)

@@ -1,6 +1,7 @@
 """What killed writers leave behind: nobody takes it for a file, and the clean-up finds it, and nothing of others."""
 
 import os
+import time
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -110,3 +111,12 @@ def test_a_table_whose_first_commit_never_came_is_no_obstacle(storage, tmp_path)
     (tmp_path / "tables" / "clips.lance" / "data" / "0.lance").write_bytes(b"never committed")
     assert Tables(storage).names() == []
     assert forget_versions(storage, 0) == 0
+
+
+def test_young_files_may_belong_to_a_run_that_is_under_way(storage, tmp_path):
+    for name in ("young", "old"):
+        storage.write(f"media/clips/{name}.mp4", b"12345")
+    two_hours_ago = time.time() - 7200
+    os.utime(tmp_path / "media" / "clips" / "old.mp4", (two_hours_ago, two_hours_ago))
+    found = [orphan.path for orphan in orphans(storage, VIDEO.tables, 3600)]
+    assert found == ["media/clips/old.mp4"]
