@@ -1,13 +1,17 @@
 """Writes the generated pages, or with `--check` says which of them are not what the code gives."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from curate_assets.docs_pages.assets import assets_page
 from curate_assets.docs_pages.configuration import configuration_page
-from curate_assets.docs_pages.picture import graph_picture
+from curate_assets.docs_pages.diagram import graph_diagram
 from curate_assets.orchestration.asset_graph import defs
+
+_README = Path(__file__).parents[2] / "README.md"
+_DIAGRAM = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def pages() -> dict[str, str]:
@@ -16,7 +20,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/configuration.md": configuration_page(),
         "docs/assets.md": assets_page(graph),
-        "docs/images/graph.svg": graph_picture(graph),
+        "README.md": _DIAGRAM.sub(lambda _: graph_diagram(graph), _README.read_text(), count=1),
     }
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from curate_assets.docs_pages.diagram import graph_diagram
 from curate_assets.graph.shard_checks import Check
 from curate_assets.graphs import GRAPH
 from curate_resources.declarations.table import COMMON_COLUMNS, Column, Table
@@ -14,7 +15,9 @@ _HEAD = """\
 
 Generated from the table declarations and the asset graph by `python -m curate_assets.docs_pages`; do not edit.
 
-![The asset graph](images/graph.svg)
+{diagram}
+
+Blue: by shard of videos. Green: over all shards.
 
 Each asset but `dataset_report` is a Lance table, `<root>/tables/<asset>.lance`. Times are in nanoseconds and count from
 zero of the file's clock; spans are half open, `[start, end)`. *Made from* is what an asset depends on in Dagster.
@@ -36,7 +39,7 @@ def assets_page(graph: "AssetGraph") -> str:
         grain = tables[name].grain if name in tables else "dataset"
         overview.append(f"| [`{name}`](#{name}) | {grain} | {made_from} | {partitioned} |")
         parts.append(_asset(name, node.description or "", tables.get(name), made_from))
-    return "\n".join([_HEAD, *overview, "", _common(), *parts])
+    return "\n".join([_HEAD.format(diagram=graph_diagram(graph)), *overview, "", _common(), *parts])
 
 
 def _common() -> str:
