@@ -7,8 +7,8 @@ from itertools import product
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graphs import GRAPH
-from gpu_kernels.captioners.captioner import CaptionsConfig
-from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig
+from gpu_kernels.captioners.types import CaptionsConfig
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig
 from gpu_kernels.errors import CurateError
 from gpu_kernels.models.files import is_hub_id
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from gpu_kernels.captioners.captioner import (
+from gpu_kernels.captioners.types import (
     FRAME_TIMES,
     NO_FRAMES,
     Caption,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpu_kernels.captioners.captioner import (
+from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
     NO_FRAMES,
     Caption,

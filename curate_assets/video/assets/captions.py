@@ -17,7 +17,8 @@ from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.captioners.captioner import CaptionRequest, CaptionsConfig, load_captioner, model_identity, prompt_hash
+from gpu_kernels.captioners.captioner import load_captioner, model_identity
+from gpu_kernels.captioners.types import CaptionRequest, CaptionsConfig, prompt_hash
 from gpu_kernels.captioners.windows import caption_windows, window_frames
 from gpu_kernels.shots.splitting import SECOND
 

@@ -18,7 +18,8 @@ from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, clip_vector, load_embedder, model_identity
+from gpu_kernels.embedders.embedder import load_embedder, model_identity
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig, clip_vector
 from gpu_kernels.media.storyboards import decoded
 
 

@@ -25,12 +25,7 @@ from curate_assets.video.selected_vectors import ClipNode, digest, good_rows, ro
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.near_duplicates import (
-    DuplicateGroupsConfig,
-    Quality,
-    connected_components,
-    keeper,
-)
+from gpu_kernels.dedup.groups import DuplicateGroupsConfig, Quality, connected_components, keeper
 from gpu_kernels.errors import UserError
 from gpu_kernels.shots.splitting import SECOND
 

@@ -17,13 +17,8 @@ from curate_assets.video.selected_vectors import ClipNode, digest, rows_by_shard
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.near_duplicates import (
-    DuplicatePairsConfig,
-    LumaCurve,
-    NeighbourSearch,
-    exact_neighbours,
-    luma_correlation,
-)
+from gpu_kernels.dedup.brightness import LumaCurve, luma_correlation
+from gpu_kernels.dedup.neighbours import DuplicatePairsConfig, NeighbourSearch, exact_neighbours
 
 DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",

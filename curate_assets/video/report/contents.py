@@ -18,7 +18,7 @@ from curate_assets.video.report.measurements import measurements
 from curate_assets.video.report.sources import Share, sources
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.near_duplicates import DuplicateGroupsConfig
+from gpu_kernels.dedup.groups import DuplicateGroupsConfig
 from gpu_kernels.scores.thresholds import loss_ledger
 from gpu_kernels.shots.splitting import SECOND
 

@@ -17,7 +17,8 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from gpu_kernels.dedup.near_duplicates import DuplicateGroupsConfig, DuplicatePairsConfig
+from gpu_kernels.dedup.groups import DuplicateGroupsConfig
+from gpu_kernels.dedup.neighbours import DuplicatePairsConfig
 
 
 def measurements(library: Library, config: PlatformConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:

@@ -12,7 +12,8 @@ from PIL import Image
 from pydantic import ValidationError
 from transformers import CLIPModel, SiglipModel
 
-from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, Embedder, clip_vector, load_embedder, model_identity
+from gpu_kernels.embedders.embedder import load_embedder, model_identity
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder, clip_vector
 from gpu_kernels.errors import UserError
 
 
@@ -199,7 +200,8 @@ def test_other_arrays_than_rgb_frames_are_errors(efficientnet: Embedder) -> None
 def test_configuration_and_identity_stay_light() -> None:
     code = (
         "import sys, gpu_kernels.captioners.captioner;"
-        "from gpu_kernels.embedders.embedder import ClipEmbeddingsConfig, model_identity;"
+        "from gpu_kernels.embedders.embedder import model_identity;"
+        "from gpu_kernels.embedders.types import ClipEmbeddingsConfig;"
         "model_identity(ClipEmbeddingsConfig());"
         "print(sorted({'torch', 'transformers', 'PIL', 'requests'} & set(sys.modules)))"
     )
