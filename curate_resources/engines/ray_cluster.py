@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 from curate_resources.engines.patience import ClusterUnreachable, Wait, answered, saying
 from curate_resources.engines.pools import Node
 from curate_resources.engines.warm_cluster import WarmCluster, warm_cluster
+from curate_resources.storage.retries import with_retries
 from gpu_kernels.devices import gpu_count
 
 _log = logging.getLogger("curate.progress")
@@ -107,14 +107,17 @@ class RayCluster:
         what = f"the {'warm' if warm is not None else 'Ray'} cluster at {address}"
         remedy = "`curate down` ends it" if warm is not None else "start it, or unset RAY_ADDRESS for one of your own"
         wait = Wait(what, self.answer_seconds)
-        while True:
-            try:
-                _attentively(what, lambda: _init(ray, address), max(1.0, self.answer_seconds - wait.seconds), remedy)
-                return
-            except ConnectionError as error:
-                if not wait.go_on(str(error)):
-                    raise ClusterUnreachable(f"{error}: {remedy}") from error
-                time.sleep(2)
+
+        def join() -> None:
+            _attentively(what, lambda: _init(ray, address), max(1.0, self.answer_seconds - wait.seconds), remedy)
+
+        def away(error: BaseException) -> bool:
+            return isinstance(error, ConnectionError) and wait.go_on(str(error))
+
+        try:
+            with_retries(join, away, None, lambda _: 2.0)
+        except ConnectionError as error:
+            raise ClusterUnreachable(f"{error}: {remedy}") from error
 
 
 def _init(ray: Any, address: str, **own: Any) -> None:

@@ -128,13 +128,14 @@ def stop_warm_cluster() -> bool:
 
 
 def _noted() -> WarmCluster | None:
+    import psutil
+
     try:
         noted = WarmCluster(**json.loads(_state().read_text()))
         # The number may be another process's by now.
-        arguments = Path(f"/proc/{noted.pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, ValueError, TypeError):
+        return noted if "ray.scripts.scripts" in psutil.Process(noted.pid).cmdline() else None
+    except (FileNotFoundError, ValueError, TypeError, psutil.Error):
         return None
-    return noted if b"ray.scripts.scripts" in arguments else None
 
 
 def _state() -> Path:

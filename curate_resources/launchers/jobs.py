@@ -23,6 +23,7 @@ from curate_resources.engines import interruption
 from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.run import Mode
+from curate_resources.storage.retries import with_retries
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import OperatingError, UserError
 
@@ -257,13 +258,12 @@ class _Patient:
 
     def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
         wait = Wait("what runs jobs to answer", self.most_seconds)
-        while True:
-            try:
-                return ask()
-            except ClusterUnreachable as error:
-                if isinstance(error, ClusterRefuses) or not wait.go_on(str(error)):
-                    raise
-                time.sleep(2)
+
+        def away(error: BaseException) -> bool:
+            unreachable = isinstance(error, ClusterUnreachable) and not isinstance(error, ClusterRefuses)
+            return unreachable and wait.go_on(str(error))
+
+        return with_retries(ask, away, None, lambda _: 2.0)
 
 
 def _relay(log: str, printed: int) -> int:

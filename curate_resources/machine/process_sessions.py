@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 
 
 def end_session(leader: int, patience: float) -> None:
@@ -23,12 +22,11 @@ def end_session(leader: int, patience: float) -> None:
 
 def members(leader: int) -> list[int]:
     """The processes of a session that are alive."""
+    import psutil
+
     found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError, IndexError):
-            state, _, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
-            if int(session) == leader and state != "Z":
-                found.append(int(entry.name))
+    for process in psutil.process_iter(["status"]):
+        with suppress(OSError):
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found

@@ -1,12 +1,12 @@
 """What stores and servers have in common: what is known of an object, and patience with them."""
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from curate_resources.storage.retries import with_retries
 from gpu_kernels.errors import OperatingError
 
 RETRIES = 6
@@ -60,14 +60,11 @@ class StoredObject:
 
 def repeated(attempt: Callable[[], _T]) -> _T:
     """Once more where a body broke off: the client repeats requests, not what comes after their headers."""
-    for pause in (0.5 * 2**number for number in range(BODY_ATTEMPTS - 1)):
-        try:
-            return attempt()
-        except StorageRefuses:
-            raise
-        except StorageUnavailable:
-            time.sleep(pause)
-    return attempt()
+    return with_retries(attempt, _may_pass, BODY_ATTEMPTS, lambda number: 0.25 * 2**number)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, StorageUnavailable) and not isinstance(error, StorageRefuses)
 
 
 def utf8(path: str) -> bool:

@@ -1,9 +1,11 @@
 """Commits to Lance tables that other writers, or a bad network, may spoil."""
 
 import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from curate_resources.storage.retries import with_retries
+from curate_resources.storage.store_errors import refusal
 
 _MOST_CONFLICTS = 30
 """Lance plans again by itself a few times; many writers at once need more patience."""
@@ -14,7 +16,7 @@ _MOST_BROKEN = 6
 _T = TypeVar("_T")
 
 
-def patiently(commit: Callable[[], _T], local: bool) -> _T:
+def committed(commit: Callable[[], _T], local: bool) -> _T:
     """The result of `commit`, which is tried again, from reading what is there on, when others were first.
 
     In a bucket also when it breaks: what broke may have come through, and `commit` has to look first.
@@ -22,19 +24,21 @@ def patiently(commit: Callable[[], _T], local: bool) -> _T:
     Raises:
         OSError: the last attempt's.
     """
-    conflicts = broken = 0
-    while True:
-        try:
-            return commit()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            if "conflict" in str(error).lower():
-                conflicts += 1
-                pause = random.uniform(0, 0.05 * 2 ** min(conflicts, 6))
-            else:
-                broken += 1
-                pause = 0.2 * 2**broken
-            if conflicts == _MOST_CONFLICTS or broken == (1 if local else _MOST_BROKEN):
-                raise
-            time.sleep(pause)
+
+    def unless_others_were_first() -> _T:
+        return with_retries(
+            commit, _conflict, _MOST_CONFLICTS, lambda number: random.uniform(0, 0.05 * 2 ** min(number, 6))
+        )
+
+    attempts = 1 if local else _MOST_BROKEN
+    return with_retries(unless_others_were_first, _broken, attempts, lambda number: 0.2 * 2**number)
+
+
+def _conflict(error: BaseException) -> bool:
+    return isinstance(error, OSError) and "conflict" in str(error).lower()
+
+
+def _broken(error: BaseException) -> bool:
+    if isinstance(error, FileNotFoundError) or _conflict(error):
+        return False
+    return isinstance(error, OSError) and refusal(str(error)) is None

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from curate_resources.declarations.table import Recipe, Table
 from curate_resources.storage.root import Storage, is_local
-from curate_resources.tables.commits import patiently
+from curate_resources.tables.commits import committed
 
 if TYPE_CHECKING:
     import lance
@@ -147,7 +147,7 @@ class History:
         def append() -> "lance.LanceDataset":
             return lance.write_dataset(rows, self._open() or self._create(), mode="append")
 
-        dataset = patiently(append, is_local(self.storage.root))
+        dataset = committed(append, is_local(self.storage.root))
         if dataset.version % _COMPACT_EVERY == 0:
             self.compact(_READERS_AGE)
 

@@ -5,8 +5,6 @@ shards never conflict; writers of the same shard always share slots, so the stor
 top of the earlier one, and the shard ends as one of the two, whole.
 """
 
-import random
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,15 +13,11 @@ import pyarrow as pa
 
 from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage, is_local
-from curate_resources.storage.store_errors import refusal
+from curate_resources.tables.commits import committed
 from gpu_kernels.errors import NotThere, UserError
 
 if TYPE_CHECKING:
     import lance
-
-_MOST_CONFLICTS = 30
-_MOST_BROKEN = 6
-"""So often a bucket may fail in the middle of a commit, each after the repetitions of every single request."""
 
 
 class TableSchemaChanged(UserError):
@@ -128,21 +122,8 @@ class Tables:
         return self._merge(table, pa.concat_tables([table.schema.empty_table(), *parts]), None)
 
     def _merge(self, table: Table, rows: pa.Table, shard: str | None) -> int:
-        conflicts = broken = 0
-        while True:
-            try:
-                return self._merged(table, rows, shard)
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                # Lance plans again by itself a few times; many writers at once need more patience. A commit whose
-                # answer was lost may have come through: then the next attempt finds the rows there.
-                conflict = "conflict" in str(error).lower()
-                conflicts, broken = conflicts + conflict, broken + (not conflict)
-                hopeless = not conflict and (is_local(self.storage.root) or refusal(str(error)) is not None)
-                if hopeless or conflicts == _MOST_CONFLICTS or broken == _MOST_BROKEN:
-                    raise
-                time.sleep(random.uniform(0, 0.05 * 2 ** min(conflicts, 6)) if conflict else 0.2 * 2**broken)
+        # A commit whose answer was lost may have come through: then the next attempt finds the rows there.
+        return committed(lambda: self._merged(table, rows, shard), is_local(self.storage.root))
 
     def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
         dataset = self._open(table.name) or self._create(table)
