@@ -20,8 +20,8 @@ def too_few(shard: Shard, count: float, what: str) -> str:
     return f"not judged: {count:.0f} {what}, fewer than {least} (checks.min_rows)" if count < least else ""
 
 
-def too_short_history(shard: Shard, others: list[Measures]) -> str:
+def too_short_history(shard: Shard, others: int) -> str:
     """Why a shard is not compared with so few others; nothing where it can be."""
     least = shard.config.checks.min_history
-    said = f"not judged: {len(others)} other shards were made with the same settings, fewer than {least}"
-    return f"{said} (checks.min_history)" if len(others) < least else ""
+    said = f"not judged: {others} other shards were made with the same settings, fewer than {least}"
+    return f"{said} (checks.min_history)" if others < least else ""

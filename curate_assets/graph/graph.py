@@ -7,6 +7,7 @@ from typing import Any
 
 from curate_assets.graph.platform import Agreement, PlatformConfig, config_model
 from curate_assets.graph.score import Score
+from curate_assets.graph.score_checks import score_checks
 from curate_assets.graph.shard_checks import Check
 from curate_assets.graph.stage_resources import with_resources
 from curate_assets.graph.standard_checks import item_checks, row_checks
@@ -67,6 +68,11 @@ class Asset:
         if isinstance(self.made_by, Stage):
             return tuple(name for name in self.made_by.inputs if name != MANIFEST.name)
         return tuple(table.name for table in self.made_by.reads)
+
+    @property
+    def heavy(self) -> bool:
+        """Whether pixels are looked at or models run to make it."""
+        return isinstance(self.made_by, Stage) and self.made_by.heavy
 
     @property
     def partitioned(self) -> bool:
@@ -132,7 +138,7 @@ class Graph:
 
     Attributes:
         units: the table of what is curated, and what one of them is.
-        listed: the assets, in any order; those that can be made at the same time stay as they are listed.
+        listed: the assets, in any order.
         phase_names: for each phase of streaming, its name, description and pool. A phase ends where an asset of all
             shards has to be there before stages go on.
         funnel: counts the way from files to what comes out, of all shards or of one.
@@ -154,22 +160,24 @@ class Graph:
     def assets(self) -> tuple[Asset, ...]:
         """All assets; each comes after those that it is made from.
 
+        Of those with as many steps before them, light ones come first: they run where their inputs were made.
+
         Raises:
             ValueError: two have one name, or one is made from what is not there, or from itself.
         """
         names = [asset.name for asset in self.listed]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"graph {self.name} has two assets {twice[0]}")
-        ordered: dict[str, Asset] = {}
+        steps: dict[str, int] = {}
         waiting = list(self.listed)
         while waiting:
-            ready = next((asset for asset in waiting if ordered.keys() >= set(asset.reads)), None)
+            ready = next((asset for asset in waiting if steps.keys() >= set(asset.reads)), None)
             if ready is None:
-                missing = sorted(set(waiting[0].reads) - ordered.keys())
+                missing = sorted(set(waiting[0].reads) - steps.keys())
                 raise ValueError(f"graph {self.name}: {waiting[0].name} is made from {missing[0]}, which is not there")
-            ordered[ready.name] = ready
+            steps[ready.name] = max((steps[name] + 1 for name in ready.reads), default=0)
             waiting.remove(ready)
-        return tuple(ordered.values())
+        return tuple(sorted(self.listed, key=lambda asset: (steps[asset.name], asset.heavy)))
 
     @cached_property
     def steps(self) -> tuple[Phase | Asset, ...]:
@@ -230,6 +238,7 @@ class Graph:
                 found += row_checks(asset.table, self.units)
             if isinstance(asset.made_by, Stage):
                 found += item_checks(asset.table, asset.made_by, known[asset.made_by.item])
+            found += score_checks(asset.table, asset.scores)
             found += asset.checks
         return tuple(found)
 

@@ -114,6 +114,8 @@ class ChecksConfig(StrictModel):
     """Greatest share of the selected clips of all shards that are duplicates of others."""
     max_rejection_change: float = Field(default=0.3, ge=0, le=1)
     """Greatest difference between the share of clips that a reason rejects in a shard, and in other shards."""
+    max_score_change: float = Field(default=0.5, ge=0, le=1)
+    """Greatest difference between the share of a shard's scores up to any value, and that of other shards."""
     max_shot_length_factor: float = Field(default=2.0, ge=1)
     """How many times as long, or as short, as in other shards shots may be."""
     min_embedding_similarity: float = Field(default=0.5, ge=-1, le=1)

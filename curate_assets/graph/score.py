@@ -1,7 +1,7 @@
 """Scores: numbers of clips that they can be selected by, and what follows from one that is declared.
 
 A score gets its settings in `clip_selection`, its reasons in the ledger, a distribution in the report with the
-thresholds on it, and a page of its own when it is calibrated.
+thresholds on it, a page of its own when it is calibrated, and checks: see `score_checks`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,19 +21,31 @@ class Score:
     Attributes:
         name: what settings and reasons begin with.
         title, unit: as charts name it.
-        columns: of the asset's table, those that `value` looks at.
-        value: the score, from a row with these columns; None where it cannot be said.
+        columns: of the asset's table, those that it is made from.
+        value: the score, from a row with these columns; None where it cannot be said. Where not said, the one column.
         scale: of its charts; `values` has a bar for each value that occurs.
         thresholds: what clips can be rejected by, made with `at_least` and `at_most`.
+        within: the least and the greatest value that it can have; a check sees to it, and that it is finite.
+        steady: whether a shard whose scores are unlike those of other shards is worth a look.
     """
 
     name: str
     title: str
     columns: tuple[str, ...]
-    value: Callable[[Row], float | None]
+    value: Callable[[Row], float | None] | None = None
     unit: str = ""
     scale: Scale = "linear"
     thresholds: tuple[Threshold, ...] = ()
+    within: tuple[float, float] | None = None
+    steady: bool = True
+
+    def __post_init__(self) -> None:
+        if self.value is None and len(self.columns) != 1:
+            raise ValueError(f"score {self.name} is made from {len(self.columns)} columns: say how, with `value`")
+
+    def of(self, row: Row) -> float | None:
+        """The score of a row; None where it cannot be said."""
+        return self.value(row) if self.value is not None else row[self.columns[0]]
 
     def named(self) -> Sequence[Threshold]:
         """Its thresholds, which have its name."""

@@ -1,38 +1,13 @@
-"""The video graph: from files to the training set and its report. A graph is a list of assets."""
+"""The video graph: from files to the training set and its report. Its assets are the modules of `video/assets`."""
 
+from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.graph import FunnelStep, Graph, Job, Phase, View
 from curate_assets.graph.run_pools import DECODE, GPU
-from curate_assets.video import scan
-from curate_assets.video.assets import (
-    captions,
-    clip_embeddings,
-    clip_files,
-    clip_selection,
-    clips,
-    dataset_report,
-    duplicate_groups,
-    duplicate_pairs,
-    motion_scores,
-    source_videos,
-    training_dataset,
-)
+from curate_assets.video import assets
+from curate_assets.video.assets import source_videos, training_dataset
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
 from curate_resources.declarations.table import UnitTable
 from curate_resources.tables.lance_tables import Tables
-
-_ASSETS = (
-    source_videos.ASSET,
-    *scan.ASSETS,
-    clips.ASSET,
-    motion_scores.ASSET,
-    clip_embeddings.ASSET,
-    clip_selection.ASSET,
-    duplicate_pairs.ASSET,
-    duplicate_groups.ASSET,
-    captions.ASSET,
-    clip_files.ASSET,
-    training_dataset.ASSET,
-)
 
 
 def _funnel(tables: Tables, shard: str | None) -> list[FunnelStep]:
@@ -42,7 +17,7 @@ def _funnel(tables: Tables, shard: str | None) -> list[FunnelStep]:
 VIDEO = Graph(
     name="video",
     units=UnitTable(source_videos.SOURCE_VIDEOS, noun="video", place="uri", id="video_id"),
-    listed=(*_ASSETS, dataset_report.asset([asset.table for asset in _ASSETS])),
+    listed=(*assets_in(assets), *brought_assets(MEASUREMENTS_GROUP)),
     phase_names=(
         Phase(
             "curate_videos",

@@ -1,14 +1,19 @@
 """Graphs: what follows from assets that are declared, in this project or in another package."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from curate_assets.graph.discovery import assets_in
 from curate_assets.graph.graph import Asset, Graph, Phase
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.graph import VIDEO
@@ -62,7 +67,7 @@ def open_scorer(config, storage):
 
 
 SCORE = Stage("score_brightness", CLIPS.name, (MOTION_SIGNALS.name,), (BRIGHTNESS,), open_scorer)
-BRIGHT = Score("brightness", "Brightness", ("luma",), lambda row: row["luma"], thresholds=(at_least("Least luma."),))
+BRIGHT = Score("brightness", "Brightness", ("luma",), thresholds=(at_least("Least luma."),), within=(0, 2))
 ASSET = Asset(
     BRIGHTNESS,
     SCORE,
@@ -110,14 +115,14 @@ def test_a_graph_that_cannot_be_made_is_an_error(assets, said):
         _ = graph(*assets).assets
 
 
-def package(folder: Path, module: str, text: str) -> dict[str, str]:
+def package(folder: Path, module: str, text: str, group: str = "curate.measurements") -> dict[str, str]:
     """The environment of processes that have a package installed which brings an asset."""
     folder.mkdir()
     (folder / f"{module}.py").write_text(text)
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[curate.assets]\n{module} = {module}:ASSET\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{module} = {module}:ASSET\n")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
 
 
@@ -126,13 +131,37 @@ def curate(root: Path, environment: dict[str, str], *arguments: str) -> subproce
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
-    """It is set, made, queried, counted, calibrated, selected by and reported as those of this project are."""
+SAID_OF_IT = """
+from curate_assets.docs_pages.assets import assets_page
+from curate_assets.graphs import GRAPH
+from curate_assets.orchestration.asset_graph import defs
+print(*(check.name for check in GRAPH.checks if check.table.name == "brightness"))
+print("| [`brightness`](#brightness) | clip |" in assets_page(defs.resolve_asset_graph()))
+"""
+
+
+def samples(root: Path) -> list[dict[str, Any]]:
+    """The records of a root's training set."""
+    found = []
+    for path in (root / "datasets").rglob("*.tar"):
+        with tarfile.open(path) as tar:
+            found += [json.load(tar.extractfile(name)) for name in tar.getnames() if name.endswith(".json")]
+    return found
+
+
+def test_a_measurement_is_one_module(finished, tmp_path):
+    """Of another package, it is set, made, checked, queried, counted, calibrated, selected by, reported, documented and
+    in the training set as those of this project are: all follows from what the module declares."""
     root = finished.copy_to(tmp_path / "data")
     environment = package(tmp_path / "bright", "bright", BRIGHTNESS)
     (root.path / "curate.yaml").write_text("brightness: {gain: 2}\nengine: {kind: in_process}\n")
-    made = curate(root.path, environment, "materialize", "--select", "brightness")
+    made = curate(root.path, environment, "materialize", "--select", "brightness,training_dataset")
     assert made.returncode == 0, made.stderr
+    assert [0 < sample["brightness"]["luma"] <= 2 for sample in samples(root.path)] == [True] * 5
+    said = subprocess.run([sys.executable, "-c", SAID_OF_IT], env=environment, capture_output=True, text=True)
+    checks, documented = said.stdout.splitlines()
+    assert {"every_clip_has_a_row", "scores_in_range", "scores_steady"} <= set(checks.split()), said.stderr
+    assert documented == "True"
     sql = "select count(*) as clips, min(luma) > 0 as bright, max(luma) <= 2 from brightness where status = 'ok'"
     rows = curate(root.path, environment, "query", sql, "--csv")
     clips = finished.tables.read(VIDEO.tables["clips"])["status"].to_pylist().count("ok")
@@ -143,6 +172,7 @@ def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
     calibrated = curate(root.path, environment, "calibrate", "--score", "brightness", "--json")
     assert calibrated.returncode == 0, calibrated.stderr
     assert '"brightness_min"' in calibrated.stdout
+    assert "Brightness" in (root.path / "reports" / "calibration.html").read_text()
     (root.path / "curate.yaml").write_text(
         "brightness: {gain: 2}\nengine: {kind: in_process}\nclip_selection: {brightness_min: 1.9}\n"
     )
@@ -156,8 +186,35 @@ def test_an_asset_of_another_package_is_one_of_the_graph(finished, tmp_path):
     assert wrong.returncode != 0 and "brightness.gian: unknown key" in wrong.stderr and "gain" in wrong.stderr
 
 
+def test_what_clips_can_be_selected_by_is_named_as_a_measurement(tmp_path):
+    environment = package(tmp_path / "bright", "bright", BRIGHTNESS, group="curate.assets")
+    said = curate(tmp_path, environment, "materialize")
+    assert said.returncode != 0 and "name it in curate.measurements" in " ".join(said.stderr.split())
+
+
+def test_a_module_in_the_folder_of_assets_is_on_the_graph(tmp_path, monkeypatch):
+    things = tmp_path / "found_things"
+    (things / "more").mkdir(parents=True)
+    one = "from curate_assets.video.assets.clips import ASSET"
+    for path, text in {
+        "__init__": "",
+        "one": one,
+        "more/__init__": "",
+        "more/two": f"{one} as A\nASSETS = (A,)",
+    }.items():
+        (things / f"{path}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [asset.name for asset in assets_in(importlib.import_module("found_things"))] == ["clips", "clips"]
+    (things / "clips.py").write_text("")  # a part of that asset
+    (things / "forgotten.py").write_text("")
+    with pytest.raises(ValueError, match=r"found_things\.forgotten has no ASSET"):
+        assets_in(importlib.import_module("found_things"))
+
+
 def test_a_package_whose_asset_cannot_be_loaded_is_named(tmp_path):
     environment = package(tmp_path / "dim", "dim", "import nothing_of_that_name")
     said = curate(tmp_path, environment, "materialize")
     assert said.returncode != 0 and "Traceback" not in said.stderr
-    assert "dim: the entry point dim = dim:ASSET of curate.assets cannot be loaded" in " ".join(said.stderr.split())
+    assert "dim: the entry point dim = dim:ASSET of curate.measurements cannot be loaded" in " ".join(
+        said.stderr.split()
+    )

@@ -13,7 +13,7 @@ import pytest
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET
 from curate_resources.storage import object_stores

@@ -101,7 +101,7 @@ def _unit_length(shard: Shard) -> Problems:
 def _embeddings_changed(shard: Shard) -> Finding:
     """Cosine between the mean vector of the shard and that of the others."""
     measured, others = shard.measures(CLIP_EMBEDDINGS), measures_of_others(shard, CLIP_EMBEDDINGS, "clips")
-    if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, others):
+    if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, len(others)):
         return Finding([], note=note)
     own, usual = np.array(measured["centroid"]), np.mean([other["centroid"] for other in others], axis=0)
     similarity = float(own @ usual / max(1e-12, np.linalg.norm(own) * np.linalg.norm(usual)))

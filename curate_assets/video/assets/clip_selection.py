@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.graph.brought import BROUGHT
+from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.shard_checks import Check, Finding, Shard
-from curate_assets.video.assets import clips, motion_scores, source_videos
+from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_resources.declarations.stage import Stage, Work, Worker
@@ -60,7 +60,8 @@ CLIP_SELECTION = Table(
 )
 
 
-SCORED = tuple(asset for asset in (source_videos.ASSET, clips.ASSET, motion_scores.ASSET, *BROUGHT) if asset.scores)
+_BEFORE = (source_videos.ASSET, clips.ASSET, *assets_in(measurements), *brought_assets(MEASUREMENTS_GROUP))
+SCORED = tuple(asset for asset in _BEFORE if asset.scores)
 """The assets whose rows clips are selected by."""
 
 SCORES = tuple(score for asset in SCORED for score in asset.scores)
@@ -99,7 +100,7 @@ class Measurements:
             row: Row | None = clip
             if asset.table is not CLIPS:
                 row = self._rows[asset.name].get(tuple(clip[name] for name in asset.table.links))
-            found |= {score.name: score.value(row) if row is not None else None for score in asset.scores}
+            found |= {score.name: score.of(row) if row is not None else None for score in asset.scores}
         return found
 
 
@@ -146,7 +147,7 @@ def _rejected(shard: Shard) -> Finding:
 
 def _rejections_changed(shard: Shard) -> Finding:
     measured, others = shard.measures(CLIP_SELECTION), measures_of_others(shard, CLIP_SELECTION, "clips")
-    if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, others):
+    if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, len(others)):
         return Finding([], note=note)
     limit = shard.config.checks.max_rejection_change
     own, elsewhere = _by_reason(measured), [_by_reason(other) for other in others]

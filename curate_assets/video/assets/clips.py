@@ -156,7 +156,7 @@ def _spans_apart(shard: Shard) -> Problems:
 def _shots_changed(shard: Shard) -> Finding:
     """Wasserstein's distance between the distributions of the logarithms of lengths, told as a factor."""
     measured, others = shard.measures(CLIPS), measures_of_others(shard, CLIPS, "shots")
-    if note := too_few(shard, measured["shots"][0], "shots") or too_short_history(shard, others):
+    if note := too_few(shard, measured["shots"][0], "shots") or too_short_history(shard, len(others)):
         return Finding([], note=note)
     own, *elsewhere = [np.log(np.maximum(each["shot_seconds"], _SHORTEST)) for each in (measured, *others)]
     usual = np.mean(elsewhere, axis=0)  # of quantiles: Wasserstein's mean of the distributions
@@ -212,6 +212,7 @@ SCORES = (
         ("start_ns", "end_ns"),
         lambda row: (row["end_ns"] - row["start_ns"]) / SECOND,
         unit="s",
+        steady=False,  # shot_lengths_steady looks at the shots that they are cut from
         thresholds=(at_least("Least length of a clip."), at_most("Greatest length of a clip.", gt=0)),
     ),
 )

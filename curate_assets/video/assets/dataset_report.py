@@ -4,6 +4,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from curate_assets.graph.discovery import ASSETS_GROUP, brought_assets
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.whole_table import Gathered, Made, Markdown, StoredPath
@@ -58,31 +59,22 @@ def write_report(tables: Tables, config: PlatformConfig, reported: Sequence[Tabl
     return Report(tables.storage.uri(REPORT_PATH), contents, charts)
 
 
-def asset(reported: Sequence[Table]) -> Asset:
-    """The asset, of a graph with these tables."""
+def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
+    from curate_assets.video.graph import VIDEO  # this asset is on it
 
-    def made(tables: Tables, config: PlatformConfig, _: str) -> Made:
-        report = write_report(tables, config, reported)
-        steps = report.contents.funnel
-        charts = [f"**{title}**\n\n{_image(title, svg)}" for title, svg in report.charts.items()]
-        return Made(
-            metadata={
-                "report": StoredPath(report.uri),
-                "funnel": Markdown(funnel_markdown(steps)),
-                "distributions": Markdown("\n\n".join(charts)),
-                "kept_clips": Markdown(_kept_clips(tables)),
-                **{step.name.replace(" ", "_"): step.count for step in steps if step.count is not None},
-            }
-        )
-
-    gather = Gathered(
-        DATASET_REPORT,
-        made,
-        (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION, TRAINING_DATASET),
-        stored=False,
-        kinds=frozenset({"html"}),
+    graph = VIDEO.extended(brought_assets(ASSETS_GROUP))
+    report = write_report(tables, config, tuple(graph.tables.values()))
+    steps = report.contents.funnel
+    charts = [f"**{title}**\n\n{_image(title, svg)}" for title, svg in report.charts.items()]
+    return Made(
+        metadata={
+            "report": StoredPath(report.uri),
+            "funnel": Markdown(funnel_markdown(steps)),
+            "distributions": Markdown("\n\n".join(charts)),
+            "kept_clips": Markdown(_kept_clips(tables)),
+            **{step.name.replace(" ", "_"): step.count for step in steps if step.count is not None},
+        }
     )
-    return Asset(DATASET_REPORT, gather, "delivery", published=True)
 
 
 def _image(title: str, svg: str) -> str:
@@ -94,3 +86,14 @@ def _kept_clips(tables: Tables) -> str:
     shards = tables.shards(CLIP_FILES) if tables.exists(CLIP_FILES.name) else []
     sheets = [clip_files.preview(tables, shard) for shard in shards[:_SHOWN_SHARDS]]
     return "\n\n".join(sheet for sheet in sheets if sheet) or "no clip files yet"
+
+
+GATHER = Gathered(
+    DATASET_REPORT,
+    _made,
+    (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION, TRAINING_DATASET),
+    stored=False,
+    kinds=frozenset({"html"}),
+)
+
+ASSET = Asset(DATASET_REPORT, GATHER, "delivery", published=True)

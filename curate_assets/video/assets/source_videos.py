@@ -178,15 +178,16 @@ SCORES = (
         _short_side,
         unit="px",
         scale="values",
+        steady=False,  # what files there are is up to the sources
         thresholds=(at_least("Least short side of the video in pixels.", whole=True, ge=1),),
     ),
     Score(
         "frame_rate",
         "Frame rate",
         ("average_rate",),
-        lambda row: row["average_rate"],
         unit="fps",
         scale="values",
+        steady=False,  # what files there are is up to the sources
         thresholds=(at_least("Least average frame rate of the video.", gt=0),),
     ),
 )

@@ -13,7 +13,7 @@ from curate_assets.settings.edit import write_settings
 from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.calibration import calibrate
 from curate_assets.video.graph import VIDEO

@@ -5,9 +5,9 @@ import pytest
 from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.clip_files import CLIP_FILES, open_cutter
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.scan import SCAN
 from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
-from curate_assets.video.scan import SCAN
 from curate_resources.declarations.stage import Work
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.pipeline.plan import Plan

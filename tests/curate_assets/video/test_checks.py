@@ -19,6 +19,7 @@ from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
@@ -39,7 +40,7 @@ def tables(tmp_path: Path) -> Tables:
     """Four ordinary shards, with their history."""
     made = Tables(Storage(str(tmp_path)))
     for seed, shard in enumerate(ORDINARY):
-        materialized(made, shard, shots(seed), vectors(seed), rejected(seed, 0.2))
+        materialized(made, shard, shots(seed), vectors(seed), motion(seed), rejected(seed, 0.2))
     return made
 
 
@@ -73,6 +74,15 @@ def vectors(seed: int, direction: int = 0) -> tuple[Table, list[Row]]:
     return CLIP_EMBEDDINGS, [{**key(n), "vector": vector} for n, vector in enumerate(values.tolist())]
 
 
+def motion(seed: int, peak: float = 0.01) -> tuple[Table, list[Row]]:
+    """Motion scores, whose peaks are around one value."""
+    peaks = np.random.default_rng(seed).lognormal(np.log(peak), 0.5, CLIPS_PER_SHARD)
+    return MOTION_SCORES, [
+        {**key(n), "global_mean": value / 10, "per_patch_min_256": value / 100, "peak": value}
+        for n, value in enumerate(peaks.tolist())
+    ]
+
+
 def rejected(seed: int, share: float) -> tuple[Table, list[Row]]:
     against = np.random.default_rng(seed).random(CLIPS_PER_SHARD) < share
     return CLIP_SELECTION, [
@@ -88,7 +98,7 @@ def found(tables: Tables, shard: str) -> Mapping[str, Finding]:
 
 
 def test_an_ordinary_shard_passes_and_is_compared_with_the_others(tables: Tables) -> None:
-    materialized(tables, "new", shots(9), vectors(9), rejected(9, 0.2))
+    materialized(tables, "new", shots(9), vectors(9), motion(9), rejected(9, 0.2))
     for name, finding in found(tables, "new").items():
         assert finding.problems == [] and finding.note == "", name
         assert finding.numbers["shards_compared"] == len(ORDINARY)
@@ -100,13 +110,14 @@ def test_an_ordinary_shard_passes_and_is_compared_with_the_others(tables: Tables
         ("shot_lengths_steady", shots(9, scale=0.2)),
         ("shot_lengths_steady", shots(9, scale=5)),
         ("embeddings_steady", vectors(9, direction=3)),
+        ("scores_steady", motion(9, peak=0.1)),
         ("rejections_steady", rejected(9, 0.9)),
     ],
 )
 def test_a_strange_shard_fails_its_check_and_no_other(
     tables: Tables, check: str, strange: tuple[Table, list[Row]]
 ) -> None:
-    materialized(tables, "new", shots(9), vectors(9), rejected(9, 0.2))
+    materialized(tables, "new", shots(9), vectors(9), motion(9), rejected(9, 0.2))
     materialized(tables, "new", strange)
     assert [name for name, finding in found(tables, "new").items() if finding.problems] == [check]
     # Those before it are not thrown by it.
@@ -115,9 +126,9 @@ def test_a_strange_shard_fails_its_check_and_no_other(
 
 def test_a_shard_without_others_or_with_few_rows_is_not_judged(tables: Tables, tmp_path: Path) -> None:
     alone = Tables(Storage(str(tmp_path / "alone")))
-    materialized(alone, "new", shots(9), vectors(9), rejected(9, 0.2))
+    materialized(alone, "new", shots(9), vectors(9), motion(9), rejected(9, 0.2))
     assert all("checks.min_history" in finding.note for finding in found(alone, "new").values())
-    few = [(table, rows[:5]) for table, rows in (shots(9, 9), vectors(9, 3), rejected(9, 1.0))]
+    few = [(table, rows[:5]) for table, rows in (shots(9, 9), vectors(9, 3), motion(9, 1.0), rejected(9, 1.0))]
     materialized(tables, "few", *few)
     assert all("checks.min_rows" in finding.note and not finding.problems for finding in found(tables, "few").values())
 

@@ -19,7 +19,7 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
-from curate_assets.video.assets.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS

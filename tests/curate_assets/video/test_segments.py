@@ -8,9 +8,9 @@ import pytest
 
 from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets import source_videos, storyboards
+from curate_assets.video.assets.scan import SCAN
 from curate_assets.video.assets.source_videos import PROBE
 from curate_assets.video.graph import VIDEO
-from curate_assets.video.scan import SCAN
 from curate_resources.declarations.stage import Work
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.pipeline.plan import Plan

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from curate_assets.graph.graph import Asset, Record
 from curate_assets.graph.score import Score, at_least
-from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import VIDEO_ID
@@ -86,34 +85,13 @@ SCORE_MOTION = Stage(
 )
 
 
-def _scores(shard: Shard) -> Problems:
-    return [
-        f"{shard.named(MOTION_SCORES, row)}: {name} is {row[name]}"
-        for row in shard.good(MOTION_SCORES)
-        for name in ("global_mean", "per_patch_min_256", "peak")
-        if not (np.isfinite(row[name]) and 0 <= row[name] <= 1)
-    ]
-
-
-CHECKS = (
-    Check(
-        MOTION_SCORES,
-        "scores_in_range",
-        "Scores are finite and between 0 and 1.",
-        nothing_wrong(_scores),
-        "select clip_id, global_mean, per_patch_min_256, peak from motion_scores "
-        "where shard = $shard and status = 'ok' and not "
-        "(global_mean between 0 and 1 and per_patch_min_256 between 0 and 1 and peak between 0 and 1)",
-    ),
-)
-
 SCORES = (
     Score(
         "motion_peak",
         "Motion of the liveliest patch",
         ("peak",),
-        lambda row: row["peak"],
         scale="log",
+        within=(0, 1),
         thresholds=(
             at_least(
                 "Least motion that the liveliest 256-pixel patch reaches in a twentieth of the clip, and in two "
@@ -127,8 +105,8 @@ SCORES = (
         "motion_global_mean",
         "Motion",
         ("global_mean",),
-        lambda row: row["global_mean"],
         scale="log",
+        within=(0, 1),
         thresholds=(
             at_least(
                 "Least mean motion over the clip and the picture, in the same unit. It rejects small things that move "
@@ -140,8 +118,8 @@ SCORES = (
         "motion_per_patch",
         "Motion of the stillest patch",
         ("per_patch_min_256",),
-        lambda row: row["per_patch_min_256"],
         scale="log",
+        within=(0, 1),
         thresholds=(at_least("Least mean motion of the stillest 256-pixel patch."),),
     ),
 )
@@ -150,7 +128,6 @@ ASSET = Asset(
     MOTION_SCORES,
     SCORE_MOTION,
     "clips",
-    CHECKS,
     scores=SCORES,
     recorded=Record("motion", ("global_mean", "per_patch_min_256", "peak")),
     exported=True,
