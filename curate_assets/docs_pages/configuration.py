@@ -1,8 +1,9 @@
 """`docs/configuration.md`: every section and key of the configuration."""
 
+from itertools import groupby
 from textwrap import fill
 
-from curate_assets.settings.catalogue import Section, sections
+from curate_assets.settings.catalogue import Section, Setting, sections
 from curate_assets.settings.edit import as_yaml
 from curate_assets.settings.presets import OF_THE_DATASET
 from curate_assets.settings.resolve import CONFIG_FILE, PRESETS_FOLDER
@@ -38,20 +39,21 @@ def configuration_page() -> str:
 def _section(section: Section) -> str:
     users = ", ".join(f"`{asset}`" for asset in section.assets)
     enters = f"Its keys enter the fingerprints of {users}." if users else ""
-    lines = [
-        f"## `{section.name}`",
-        "",
-        f"{section.meaning} {enters}".strip(),
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
-    for each in section.settings:
-        without_effect = section.assets and not each.recomputes
-        meaning = each.meaning + (" *No effect on results.*" if without_effect else "")
-        default = _cell(as_yaml(each.default))
-        lines.append(f"| `{each.path}` | {_cell(each.type)} | `{default}` | {_cell(meaning)} |")
+    lines = [f"## `{section.name}`", "", f"{section.meaning} {enters}".strip(), ""]
+    for backends, settings in groupby(section.settings, key=lambda setting: setting.backends):
+        if backends:
+            chosen = " or ".join(f"`{section.name}.backend: {backend}`" for backend in backends)
+            lines += ["", f"With {chosen}:", ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(section, each) for each in settings]
     return "\n".join([*lines, ""])
+
+
+def _row(section: Section, setting: Setting) -> str:
+    without_effect = section.assets and not setting.recomputes
+    meaning = setting.meaning + (" *No effect on results.*" if without_effect else "")
+    default = "needed" if setting.required else f"`{_cell(as_yaml(setting.default))}`"
+    return f"| `{setting.path}` | {_cell(setting.type)} | {default} | {_cell(meaning)} |"
 
 
 def _cell(text: str) -> str:

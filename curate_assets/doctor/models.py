@@ -7,7 +7,10 @@ from itertools import product
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graphs import GRAPH
+from gpu_kernels.captioners.openai import ServedCaptionsConfig
+from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
 from gpu_kernels.captioners.types import CaptionsConfig
+from gpu_kernels.embedders.clip_siglip import ImageTowerConfig
 from gpu_kernels.embedders.types import ClipEmbeddingsConfig
 from gpu_kernels.errors import CurateError
 from gpu_kernels.models.files import is_hub_id
@@ -45,9 +48,9 @@ def weights(deployment: Deployment) -> Finding:
 
 def servers(deployment: Deployment) -> Finding:
     """The hub has the commits that are named, and the captioning server answers; asked only with --network."""
-    captions = [config.section("captions", CaptionsConfig) for config in deployment.configs]
+    sections = [config.section("captions", CaptionsConfig) for config in deployment.configs]
     asked = _of_hub(deployment.configs)
-    endpoints = {each.endpoint: each.api_key_env for each in captions if each.backend == "openai" and each.endpoint}
+    endpoints = {each.endpoint: each.api_key_env for each in sections if isinstance(each, ServedCaptionsConfig)}
     if not asked and not endpoints:
         return ok("no model comes from a hub or a server")
     if not deployment.network:
@@ -75,9 +78,9 @@ def _of_hub(configs: Sequence[PlatformConfig]) -> list[tuple[str, str]]:
     for config in configs:
         embeddings = config.section("clip_embeddings", ClipEmbeddingsConfig)
         captions = config.section("captions", CaptionsConfig)
-        local = (embeddings.backend != "efficientnet_lite0", captions.backend == "transformers")
-        for section, used in zip((embeddings, captions), local, strict=True):
-            if used and section.model and section.revision and is_hub_id(section.model):
+        for section in (embeddings, captions):
+            kept = isinstance(section, (ImageTowerConfig, QwenCaptionsConfig))
+            if kept and section.revision and is_hub_id(section.model):
                 found[section.model, section.revision] = None
     return list(found)
 

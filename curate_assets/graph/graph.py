@@ -17,6 +17,7 @@ from curate_resources.declarations.table import Table, UnitTable
 from curate_resources.pipeline.plan import Plan
 from curate_resources.sources.manifests import MANIFEST
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.backends import Backends
 from gpu_kernels.strict import StrictModel
 
 
@@ -39,7 +40,7 @@ class Asset:
         preview: Markdown with a picture of a shard's rows, for the page of a materialization; None: nothing to show.
         scores: what clips can be selected by of its rows.
         recorded: what of its rows goes into the records of samples.
-        section: its settings; the section of the configuration has the name of the asset.
+        section: its settings, or those of its backends; the section of the configuration has the name of the asset.
         agrees: sees that they go together with those of other assets.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
@@ -52,7 +53,7 @@ class Asset:
     preview: Callable[[Tables, str], str | None] | None = None
     scores: tuple[Score, ...] = ()
     recorded: Record | None = None
-    section: type[StrictModel] | None = None
+    section: type[StrictModel] | Backends[Any] | None = None
     agrees: Agreement | None = None
     exported: bool = False
     published: bool = False

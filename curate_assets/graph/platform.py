@@ -1,10 +1,11 @@
 """The settings that every graph has: limits, checks, prices, engine and cluster. Those of assets stand beside them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import Field, create_model, model_validator
 
+from gpu_kernels.backends import Backends
 from gpu_kernels.errors import UserError
 from gpu_kernels.sandbox import DecodingLimits
 from gpu_kernels.strict import StrictModel
@@ -174,14 +175,17 @@ class PlatformConfig(_Head):
 
 
 def config_model(
-    name: str, module: str, sections: dict[str, type[StrictModel]], agreements: Sequence[Agreement]
+    name: str, module: str, sections: Mapping[str, "type[StrictModel] | Backends[Any]"], agreements: Sequence[Agreement]
 ) -> type[PlatformConfig]:
     """The configuration of a graph whose assets have these sections, each named after its asset.
 
     Args:
         name, module: where the model will be found, so that it can be sent to workers.
     """
-    fields: dict[str, Any] = {key: (kind, kind()) for key, kind in sections.items()}
+    fields: dict[str, Any] = {
+        key: (kind.annotation, kind.default) if isinstance(kind, Backends) else (kind, kind())
+        for key, kind in sections.items()
+    }
     of_assets = create_model(f"{name}Sections", __base__=_Head, __module__=module, **fields)
     model = cast("type[PlatformConfig]", create_model(name, __base__=(PlatformConfig, of_assets), __module__=module))
     model.__doc__ = "Everything that can be set, by section; a section is named after the asset that it steers."

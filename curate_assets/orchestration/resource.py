@@ -15,6 +15,8 @@ from curate_assets.settings.presets import ShardSettings
 from curate_assets.settings.resolve import CurationConfig
 from curate_resources.storage.root import Storage, root_uri
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.backends import KEY as BACKEND
+from gpu_kernels.backends import Backends, backends_of
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,25 @@ def config_schema(model: type[BaseModel]) -> dict[str, dg.Field]:
 
 def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dg.Field:
     kind = field.annotation
+    if (backends := backends_of(field)) is not None:
+        return dg.Field(
+            _of_backends(backends, name), is_required=False, description=(backends.base.__doc__ or "").strip()
+        )
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return dg.Field(dg.Shape(config_schema(kind)), is_required=False, description=(kind.__doc__ or "").strip())
-    description = f"{field.description or ''} Default: {field.get_default(call_default_factory=True)!r}.".strip()
+    default = "" if field.is_required() else f" Default: {field.get_default(call_default_factory=True)!r}."
+    description = f"{field.description or ''}{default}".strip()
     return dg.Field(_type(kind, f"{model.__name__}_{name}"), is_required=False, description=description)
+
+
+def _of_backends(backends: Backends[Any], name: str) -> dg.Shape:
+    """The keys of all backends; pydantic then says which of them the chosen one does not have."""
+    fields: dict[str, dg.Field] = {}
+    for kind in backends.kinds.values():
+        fields = {**config_schema(kind), **fields}
+    choices = dg.Enum(f"{backends.base.__name__}_{BACKEND}", [dg.EnumValue(choice) for choice in backends.kinds])
+    fields[BACKEND] = dg.Field(choices, is_required=False, description=f"Which of them; {name} has settings for each.")
+    return dg.Shape(fields)
 
 
 def _type(kind: Any, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -14,6 +14,8 @@ from curate_assets.graphs import GRAPH
 from curate_assets.settings.edit import as_yaml
 from curate_assets.settings.resolve import CurationConfig
 from curate_resources.suggestions import did_you_mean, meant
+from gpu_kernels.backends import KEY as BACKEND
+from gpu_kernels.backends import Backends, backends_of
 from gpu_kernels.strict import StrictModel
 
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "pattern": "matching"}
@@ -25,7 +27,10 @@ class Setting:
 
     Attributes:
         type: what it takes, in words; choices and bounds are in backticks.
+        default: None also where a value has to be given; see `required`.
         recomputes: the assets whose rows depend on it.
+        backends: the backends of its section that have it; empty: all, or the section has none.
+        by_default: whether the section has it where no backend is chosen.
     """
 
     section: str
@@ -34,11 +39,18 @@ class Setting:
     default: Any
     meaning: str
     recomputes: tuple[str, ...]
+    required: bool = False
+    backends: tuple[str, ...] = ()
+    by_default: bool = True
 
     @property
     def path(self) -> str:
         """As errors and the documentation call it."""
         return f"{self.section}.{self.key}"
+
+    def of(self, section: StrictModel) -> bool:
+        """Whether a section has it, by its backend."""
+        return not self.backends or getattr(section, BACKEND) in self.backends
 
 
 @dataclass(frozen=True)
@@ -55,21 +67,46 @@ def sections(graph: Graph = GRAPH) -> list[Section]:
     """All sections, in the order of the configuration."""
     found: list[Section] = []
     for name, field in CurationConfig.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, StrictModel)):
-            continue  # `preset` stands above all sections
         assets = tuple(table.name for table in graph.tables.values() if name in table.sections)
-        settings = tuple(_settings(name, model, assets))
-        found.append(Section(name, " ".join((model.__doc__ or "").split()), assets, settings))
+        if (backends := backends_of(field)) is not None:
+            model, settings = backends.base, tuple(_settings_of_backends(name, backends, assets))
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, StrictModel):
+            model, settings = field.annotation, tuple(_settings(name, field.annotation, assets))
+        else:
+            continue  # `preset` stands above all sections
+        found.append(Section(name, _one_line(model.__doc__), assets, settings))
     return found
 
 
 def _settings(section: str, model: type[StrictModel], assets: tuple[str, ...]) -> Iterator[Setting]:
     for key, field in model.model_fields.items():
+        if key == BACKEND:
+            continue  # described for all of them
         assert field.description, f"{section}.{key} has no description"
-        meaning = " ".join(field.description.split())
         recomputes = () if key in model.without_effect else assets
-        yield Setting(section, key, _type(field), field.get_default(call_default_factory=True), meaning, recomputes)
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        meaning = _one_line(field.description)
+        yield Setting(section, key, _type(field), default, meaning, recomputes, field.is_required())
+
+
+def _settings_of_backends(section: str, backends: Backends[Any], assets: tuple[str, ...]) -> Iterator[Setting]:
+    """First the backend, then what all have, then what only some have."""
+    names = list(backends.kinds)
+    meaning = "; ".join(f"`{name}`: {_one_line(kind.__doc__).rstrip('.')}" for name, kind in backends.kinds.items())
+    yield Setting(section, BACKEND, ", ".join(f"`{name}`" for name in names), names[0], f"{meaning}.", assets)
+    having: dict[Setting, list[str]] = {}
+    for name, kind in backends.kinds.items():
+        for setting in _settings(section, kind, assets):
+            having.setdefault(setting, []).append(name)
+    common = {setting: those for setting, those in having.items() if those == names}
+    yield from common
+    for setting, those in having.items():
+        if setting not in common:
+            yield replace(setting, backends=tuple(those), by_default=names[0] in those)
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def found_settings(path: str | None) -> list[tuple[Section, tuple[Setting, ...]]]:
@@ -84,9 +121,8 @@ def found_settings(path: str | None) -> list[tuple[Section, tuple[Setting, ...]]
     for section in every:
         if path == section.name:
             return [(section, section.settings)]
-        for setting in section.settings:
-            if path == setting.path:
-                return [(section, (setting,))]
+        if those := tuple(setting for setting in section.settings if path == setting.path):
+            return [(section, those)]
     known = [*(section.name for section in every), *(each.path for section in every for each in section.settings)]
     same = [each for each in known if each.rpartition(".")[2] == path.rpartition(".")[2]]
     hint = meant(same) or did_you_mean(path, known) or f"; the sections are {', '.join(each.name for each in every)}"
@@ -101,7 +137,9 @@ def commented_file() -> str:
     for section in sections():
         lines += ["", *_comment(section.meaning, ""), f"# {section.name}:"]
         for setting in section.settings:
-            lines += [*_comment(setting.meaning, "    "), f"#   {setting.key}: {as_yaml(setting.default)}"]
+            own = f"With backend {' or '.join(setting.backends)}: " if setting.backends else ""
+            key = setting.key if setting.by_default else f"# {setting.key}"  # stays a comment where its section is used
+            lines += [*_comment(f"{own}{setting.meaning}", "    "), f"#   {key}: {as_yaml(setting.default)}"]
     return "\n".join([*lines, ""])
 
 

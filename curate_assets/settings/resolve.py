@@ -14,6 +14,8 @@ from curate_assets.graph.platform import ConfigError, PlatformConfig
 from curate_assets.graphs import CurationConfig
 from curate_resources.storage.root import Storage
 from curate_resources.suggestions import did_you_mean, wrong_settings
+from gpu_kernels.backends import KEY as BACKEND
+from gpu_kernels.backends import backends_of
 
 CONFIG_FILE = "curate.yaml"
 PRESETS_FOLDER = "presets"
@@ -120,9 +122,35 @@ def validated(values: Mapping[str, Any], name: str = "the configuration") -> Pla
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which those of `over` go before those of `base`, key by key."""
+    """Settings in which those of `over` go before those of `base`, key by key.
+
+    Where `over` names another backend of a section, the keys of `base` that only the former one has are left out.
+    """
+    both = dict(base)
+    for name, settings in over.items():
+        below = both.get(name)
+        if isinstance(below, dict) and isinstance(settings, dict):
+            both[name] = _merged(_without_other_backends(name, below, settings), settings)
+        else:
+            both[name] = settings
+    return both
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = dict(base)
     for key, value in over.items():
         below = both.get(key)
-        both[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        both[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return both
+
+
+def _without_other_backends(section: str, base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
+    field = CurationConfig.model_fields.get(section)
+    backends = backends_of(field) if field is not None else None
+    if backends is None or BACKEND not in over:
+        return base
+    former, chosen = (backends.kinds.get(each.get(BACKEND, next(iter(backends.kinds)))) for each in (base, over))
+    if former is None or chosen is None or former is chosen:
+        return base
+    own = former.model_fields.keys() - chosen.model_fields.keys()
+    return {key: value for key, value in base.items() if key not in own}

@@ -38,9 +38,10 @@ def show(
     holds, setters = _settings(existing_root(root), preset, given_settings(config))
     values: dict[str, dict[str, Any]] = {}
     for section, settings in chosen:
-        kept = [each for each in settings if each.path in setters or not changed]
+        own = getattr(holds, section.name)
+        kept = [each for each in settings if each.of(own) and (each.path in setters or not changed)]
         if kept:
-            values[section.name] = {each.key: getattr(getattr(holds, section.name), each.key) for each in kept}
+            values[section.name] = {each.key: getattr(own, each.key) for each in kept}
     if as_json:
         print_document({"settings": values, "set_by": setters})
         return OK
@@ -67,15 +68,17 @@ def explain(
 
     ((section, settings),) = found_settings(name)
     holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
-    values = {each.path: getattr(getattr(holds, section.name), each.key) for each in settings}
+    own = getattr(holds, section.name)
+    values = {each: getattr(own, each.key) if each.of(own) else each.default for each in settings}
     if as_json:
-        print_document([_explained(each, values[each.path], setters) for each in settings])
+        print_document([_explained(each, value, setters) for each, value in values.items()])
         return OK
     console = results()
     if len(settings) > 1:
         console.print(f"[bold]{section.name}[/bold]: {escaped(section.meaning)}\n")
-    for setting in settings:
-        _print_setting(setting, section, values[setting.path], setters.get(setting.path), console)
+    for setting, value in values.items():
+        setter = setters.get(setting.path) if setting.of(own) else None
+        _print_setting(setting, section, value, setter, console)
     return OK
 
 
@@ -122,6 +125,7 @@ def _explained(setting: "Setting", value: Any, setters: Mapping[str, str]) -> di
     return {
         "key": setting.path,
         "type": setting.type.replace("`", ""),
+        "backends": setting.backends,
         "default": setting.default,
         "value": value,
         "set_by": setters.get(setting.path, "default"),
@@ -134,9 +138,11 @@ def _print_setting(setting: "Setting", section: "Section", value: Any, setter: s
     from curate_assets.settings.edit import as_yaml
 
     now = f"   [dim]now[/dim] {escaped(as_yaml(value))} [dim]by {escaped(setter)}[/dim]" if setter else ""
-    console.print(f"[bold]{setting.path}[/bold]: {escaped(setting.meaning)}")
+    of_backends = f" [dim]with backend {' or '.join(setting.backends)}[/dim]" if setting.backends else ""
+    console.print(f"[bold]{setting.path}[/bold]{of_backends}: {escaped(setting.meaning)}")
     console.print(f"  [dim]type[/dim] {escaped(setting.type.replace('`', ''))}")
-    console.print(f"  [dim]default[/dim] {escaped(as_yaml(setting.default))}{now}")
+    default = "none: it is needed" if setting.required else as_yaml(setting.default)
+    console.print(f"  [dim]default[/dim] {escaped(default)}{now}")
     console.print(f"  [dim]a change recomputes[/dim] {_recomputed(setting, section)}")
 
 

@@ -5,12 +5,15 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from gpu_kernels.captioners.types import (
     FRAME_TIMES,
     NO_FRAMES,
     Caption,
+    Captioner,
     CaptionRequest,
     CaptionsConfig,
     failed_caption,
@@ -22,13 +25,43 @@ if TYPE_CHECKING:
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
+class ServedCaptionsConfig(CaptionsConfig):
+    """A server with the OpenAI chat API, such as vLLM's."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"endpoint", "api_key_env", "timeout_seconds", "attempts", "backoff_seconds", "concurrency"}
+    )
+
+    backend: Literal["openai"] = "openai"
+    model: str = Field(min_length=1)
+    """The model's name on the server."""
+    revision: str | None = None
+    """A label of your own for what the server runs, as its API does not tell."""
+    endpoint: str = Field(min_length=1)
+    """Base URL of the server, such as `http://127.0.0.1:8000/v1`."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable with the server's key; without it requests carry none."""
+    timeout_seconds: float = Field(default=300, gt=0)
+    """Longest wait for the server's answer, per attempt."""
+    attempts: int = Field(default=3, ge=1)
+    """Tries per window when the server is busy, failing or silent."""
+    backoff_seconds: float = Field(default=1, ge=0)
+    """Pause before the second try, doubled before each further one; a server's Retry-After counts if it is longer."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests to the server at a time."""
+
+    def identity(self) -> tuple[str, str]:
+        return self.model, self.revision or "endpoint"
+
+    def load(self) -> Captioner:
+        return OpenAICaptioner(self)
+
+
 class OpenAICaptioner:
     """Chat completions with the frames as JPEG data URIs, several requests at a time."""
 
-    def __init__(self, config: CaptionsConfig, model: str, revision: str) -> None:
-        assert config.endpoint is not None
-        self.model = model
-        self.revision = revision
+    def __init__(self, config: ServedCaptionsConfig) -> None:
+        self.model, self.revision = config.identity()
         self._config = config
         self._url = config.endpoint.rstrip("/") + "/chat/completions"
         key = os.environ.get(config.api_key_env)

@@ -4,24 +4,55 @@ import hashlib
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
     NO_FRAMES,
     Caption,
+    Captioner,
     CaptionRequest,
     CaptionsConfig,
     failed_caption,
     prompt_hash,
 )
 from gpu_kernels.errors import UserError
-from gpu_kernels.models.files import model_source, torch_device, whole_model
+from gpu_kernels.models.files import Device, check_hub_pin, model_source, pinned_model, torch_device, whole_model
 
 if TYPE_CHECKING:
     import torch
+
+
+class QwenCaptionsConfig(CaptionsConfig):
+    """A Qwen2.5-VL model loaded in the worker."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
+
+    backend: Literal["transformers"] = "transformers"
+    model: str = Field(min_length=1)
+    """A folder in the transformers format or a hub id `owner/name`."""
+    revision: str | None = None
+    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
+    device: Device = "auto"
+    """Where the model runs; `auto` is a GPU if torch sees one."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "QwenCaptionsConfig":
+        check_hub_pin(self.model, self.revision)
+        return self
+
+    @property
+    def runs_on(self) -> Device:
+        return self.device
+
+    def identity(self) -> tuple[str, str]:
+        return pinned_model(self.model, self.revision)
+
+    def load(self) -> Captioner:
+        return QwenCaptioner(self)
 
 
 class QwenCaptioner:
@@ -31,23 +62,21 @@ class QwenCaptioner:
     imported without torchvision.
     """
 
-    def __init__(self, config: CaptionsConfig, model: str, revision: str) -> None:
+    def __init__(self, config: QwenCaptionsConfig) -> None:
         import torch
         from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
-        assert config.model is not None
-        self.model = model
-        self.revision = revision
+        self.model, self.revision = config.identity()
         self._config = config
         self._device = torch_device(config.device)
-        source, where = model_source(config.model, revision)
+        source, where = model_source(config.model, self.revision)
         family = AutoConfig.from_pretrained(source, **where).model_type
         if family != "qwen2_5_vl":
-            raise UserError(f"model {model!r} is a {family} model; captions need a qwen2_5_vl one")
+            raise UserError(f"model {self.model!r} is a {family} model; captions need a qwen2_5_vl one")
         self._tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
         self._pixels: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
-        self._network = whole_model(Qwen2_5_VLForConditionalGeneration, source, model, dtype=dtype, **where)
+        self._network = whole_model(Qwen2_5_VLForConditionalGeneration, source, self.model, dtype=dtype, **where)
         self._network.to(self._device)
 
     def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:

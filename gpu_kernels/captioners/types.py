@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from gpu_kernels.models.files import check_hub_pin
+from gpu_kernels.models.files import Device
 from gpu_kernels.strict import StrictModel
 
 _PROMPT = (
@@ -21,66 +22,6 @@ FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times}
 
 MINIMUM_NEW_TOKENS = 16
 """An answer of the loaded model has at least so many, so that it is never empty."""
-
-
-class CaptionsConfig(StrictModel):
-    """Which vision-language model captions clips, and how it is asked."""
-
-    without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"endpoint", "api_key_env", "timeout_seconds", "attempts", "backoff_seconds", "concurrency", "device"}
-    )
-
-    backend: Literal["none", "openai", "transformers"] = "none"
-    """`none`: no captions. `openai`: a server with the OpenAI chat API, such as vLLM's. `transformers`: a Qwen2.5-VL
-    model loaded in the worker."""
-    model: str | None = None
-    """`openai`: the model's name on the server. `transformers`: a folder in the transformers format or a hub id
-    `owner/name`."""
-    revision: str | None = None
-    """`openai`: a label of your own for what the server runs, as its API does not tell. `transformers`: the commit of a
-    hub id (needed with one); with a folder it is optional and pins the folder's content."""
-    endpoint: str | None = None
-    """Base URL of the server, such as `http://127.0.0.1:8000/v1`."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable with the server's key; without it requests carry none."""
-    prompt: str = Field(default=_PROMPT, min_length=1)
-    """What the model is asked about each window."""
-    max_tokens: int = Field(default=1024, ge=MINIMUM_NEW_TOKENS, le=8192)
-    """Longest answer in tokens; a longer one is cut and marked `truncated`."""
-    temperature: float = Field(default=0.1, ge=0, le=2)
-    """Sampling temperature. With 0, or with `top_p` at most 0.01, the `transformers` backend is greedy."""
-    top_p: float = Field(default=0.001, gt=0, le=1)
-    """Sampling keeps the likeliest tokens up to this total probability."""
-    repetition_penalty: float = Field(default=1.05, gt=0, le=2)
-    """Above 1 discourages repetition. Many servers know it, OpenAI's own does not: it is not sent when it is 1."""
-    window_frames: int = Field(default=256, ge=4)
-    """Frames of a clip that one caption covers."""
-    remainder_frames: int = Field(default=128, ge=1)
-    """A clip's last frames get a caption of their own if there are at least so many."""
-    max_frames: int = Field(default=768, ge=4)
-    """Most storyboard frames shown per window."""
-    timeout_seconds: float = Field(default=300, gt=0)
-    """Longest wait for the server's answer, per attempt."""
-    attempts: int = Field(default=3, ge=1)
-    """Tries per window when the server is busy, failing or silent."""
-    backoff_seconds: float = Field(default=1, ge=0)
-    """Pause before the second try, doubled before each further one; a server's Retry-After counts if it is longer."""
-    concurrency: int = Field(default=8, ge=1)
-    """Requests to the server at a time."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where a `transformers` model runs; `auto` is a GPU if torch sees one."""
-
-    @model_validator(mode="after")
-    def _settings_fit(self) -> "CaptionsConfig":
-        if self.remainder_frames > self.window_frames:
-            raise ValueError("remainder_frames must not exceed window_frames")
-        if self.backend == "openai" and not (self.endpoint and self.model):
-            raise ValueError("backend openai needs `endpoint` (the server's base URL) and `model` (its name there)")
-        if self.backend == "transformers":
-            if not self.model:
-                raise ValueError("backend transformers needs `model`: a folder or a hub id `owner/name`")
-            check_hub_pin(self.model, self.revision)
-        return self
 
 
 @dataclass(frozen=True)
@@ -131,6 +72,59 @@ NO_FRAMES = Caption(None, "skipped", "the window has no frames")
 def failed_caption(failure: Exception) -> Caption:
     """Of a window that could not be captioned, with the error as the reason."""
     return Caption(None, "error", f"{type(failure).__name__}: {failure}"[:1000])
+
+
+class CaptionsConfig(StrictModel, ABC):
+    """Which vision-language model captions clips, and how it is asked."""
+
+    prompt: str = Field(default=_PROMPT, min_length=1)
+    """What the model is asked about each window."""
+    max_tokens: int = Field(default=1024, ge=MINIMUM_NEW_TOKENS, le=8192)
+    """Longest answer in tokens; a longer one is cut and marked `truncated`."""
+    temperature: float = Field(default=0.1, ge=0, le=2)
+    """Sampling temperature. With 0, or with `top_p` at most 0.01, the `transformers` backend is greedy."""
+    top_p: float = Field(default=0.001, gt=0, le=1)
+    """Sampling keeps the likeliest tokens up to this total probability."""
+    repetition_penalty: float = Field(default=1.05, gt=0, le=2)
+    """Above 1 discourages repetition. Many servers know it, OpenAI's own does not: it is not sent when it is 1."""
+    window_frames: int = Field(default=256, ge=4)
+    """Frames of a clip that one caption covers."""
+    remainder_frames: int = Field(default=128, ge=1)
+    """A clip's last frames get a caption of their own if there are at least so many."""
+    max_frames: int = Field(default=768, ge=4)
+    """Most storyboard frames shown per window."""
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> "CaptionsConfig":
+        if self.remainder_frames > self.window_frames:
+            raise ValueError("remainder_frames must not exceed window_frames")
+        return self
+
+    @property
+    def runs_on(self) -> Device:
+        """The device of this machine that the model runs on; that of a server is elsewhere."""
+        return "cpu"
+
+    def settings(self) -> dict[str, Any]:
+        """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
+        return {"model": None, "revision": None, **super().settings()}
+
+    @abstractmethod
+    def identity(self) -> tuple[str, str]:
+        """(model, revision) of the captioner that `load` gives, found without loading the model or asking a server;
+        ("none", "none") where there is none.
+
+        Raises:
+            FileNotFoundError, ValueError: a model is not there or not pinned as asked.
+        """
+
+    @abstractmethod
+    def load(self) -> Captioner | None:
+        """The captioner, with its weights loaded if it has any; None: nothing is captioned.
+
+        Raises:
+            FileNotFoundError, ValueError: as `identity`; or the model is not what the backend needs.
+        """
 
 
 def prompt_hash(config: CaptionsConfig) -> str:

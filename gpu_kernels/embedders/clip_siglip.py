@@ -1,27 +1,66 @@
 """The image towers of CLIP and SigLIP, from a folder or a hub."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
 
 from gpu_kernels.embedders.torch_embedder import TorchEmbedder
 from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder
 from gpu_kernels.errors import UserError
-from gpu_kernels.models.files import model_source, whole_model
+from gpu_kernels.models.files import check_hub_pin, model_source, pinned_model, torch_device, whole_model
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
 
-def image_tower(config: ClipEmbeddingsConfig, name: str, revision: str, device: "torch.device") -> Embedder:
+class ImageTowerConfig(ClipEmbeddingsConfig):
+    """A model with an image tower."""
+
+    model: str = Field(min_length=1)
+    """A folder in the transformers format (config, preprocessor, safetensors), or a hub id `owner/name`."""
+    revision: str | None = None
+    """Commit (40 hexadecimal digits) of a hub id, needed with one. With a folder it is optional and pins the folder's
+    content: the 16 digits that loading would report."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "ImageTowerConfig":
+        check_hub_pin(self.model, self.revision)
+        return self
+
+    def identity(self) -> tuple[str, str]:
+        return pinned_model(self.model, self.revision)
+
+
+class ClipConfig(ImageTowerConfig):
+    """The image tower of a CLIP, for meaning."""
+
+    backend: Literal["clip"] = "clip"
+
+    def load(self) -> Embedder:
+        return _image_tower(self, self.backend)
+
+
+class SiglipConfig(ImageTowerConfig):
+    """The image tower of a SigLIP, for meaning."""
+
+    backend: Literal["siglip"] = "siglip"
+
+    def load(self) -> Embedder:
+        return _image_tower(self, self.backend)
+
+
+def _image_tower(config: ImageTowerConfig, backend: str) -> Embedder:
     """The image side of CLIP (projected) or SigLIP (pooled), as transformers computes its image features."""
     import torch
     from transformers import AutoConfig, AutoImageProcessor, CLIPModel, SiglipModel
 
-    assert config.model is not None
+    name, revision = config.identity()
+    device = torch_device(config.device)
     source, where = model_source(config.model, revision)
     family = AutoConfig.from_pretrained(source, **where).model_type
-    if family != config.backend:
-        raise UserError(f"backend {config.backend} cannot use model {name!r}, which is a {family} model")
+    if family != backend:
+        raise UserError(f"backend {backend} cannot use model {name!r}, which is a {family} model")
     # The PIL backend: torchvision is not needed then, and installing it cannot change the numbers.
     processor: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
     network = whole_model(CLIPModel if family == "clip" else SiglipModel, source, name, dtype=torch.float32, **where)

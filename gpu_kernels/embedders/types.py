@@ -1,42 +1,13 @@
 """What every backend gives: one unit vector per frame; a clip's vector is the unit mean of its frames'."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import model_validator
 
-from gpu_kernels.models.files import check_hub_pin
+from gpu_kernels.models.files import Device
 from gpu_kernels.strict import StrictModel
-
-
-class ClipEmbeddingsConfig(StrictModel):
-    """Which network embeds the frames of a clip."""
-
-    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
-
-    backend: Literal["efficientnet_lite0", "clip", "siglip"] = "efficientnet_lite0"
-    """`efficientnet_lite0`: ImageNet features from weights that ship in a package, 1280 numbers, runs offline on a
-    CPU, good for near-duplicates. `clip` and `siglip`: the image tower of `model`, for meaning."""
-    model: str | None = None
-    """A folder in the transformers format (config, preprocessor, safetensors), or a hub id `owner/name`. Needed by
-    `clip` and `siglip` only."""
-    revision: str | None = None
-    """Commit (40 hexadecimal digits) of a hub id, needed with one. With a folder it is optional and pins the folder's
-    content: the 16 digits that loading would report."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the network runs; `auto` is a GPU if torch sees one."""
-
-    @model_validator(mode="after")
-    def _model_fits_backend(self) -> "ClipEmbeddingsConfig":
-        if self.backend == "efficientnet_lite0":
-            if self.model is not None or self.revision is not None:
-                raise ValueError("efficientnet_lite0 has packaged weights: leave `model` and `revision` out")
-        elif self.model is None:
-            raise ValueError(f"backend {self.backend} needs `model`: a folder or a hub id `owner/name`")
-        else:
-            check_hub_pin(self.model, self.revision)
-        return self
 
 
 class Embedder(Protocol):
@@ -66,6 +37,35 @@ class Embedder(Protocol):
             ValueError: a frame has another shape or dtype, or the network's output is zero or not finite.
         """
         ...
+
+
+class ClipEmbeddingsConfig(StrictModel, ABC):
+    """Which network embeds the frames of a clip."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
+
+    device: Device = "auto"
+    """Where the network runs; `auto` is a GPU if torch sees one."""
+
+    def settings(self) -> dict[str, Any]:
+        """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
+        return {"model": None, "revision": None, **super().settings()}
+
+    @abstractmethod
+    def identity(self) -> tuple[str, str]:
+        """(name, revision) of the embedder that `load` gives, found without torch.
+
+        Raises:
+            ImportError, FileNotFoundError, ValueError: the weights are not installed, not there, or not pinned.
+        """
+
+    @abstractmethod
+    def load(self) -> Embedder:
+        """The network, on its device. Weights are read as tensors only, never unpickled.
+
+        Raises:
+            ImportError, FileNotFoundError, ValueError: as `identity`; or the files do not hold the whole network.
+        """
 
 
 def clip_vector(frame_vectors: np.ndarray) -> np.ndarray:

@@ -11,6 +11,9 @@ from gpu_kernels.errors import NotThere, UserError
 if TYPE_CHECKING:
     import torch
 
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a model runs; `auto` is a GPU if there is one."""
+
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".txt", ".model"})
 
 
@@ -79,7 +82,7 @@ def _digest_of_version(path: Path, _mtime_ns: int, _size: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def torch_device(device: Literal["auto", "cpu", "cuda"]) -> "torch.device":
+def torch_device(device: Device) -> "torch.device":
     """The torch device that a configuration's `device` means on this machine.
 
     Raises:

@@ -70,6 +70,15 @@ def test_a_key_is_explained(config, tmp_path):
     assert config("explain", "checks").count("a change recomputes nothing") > 5
 
 
+def test_what_only_some_backends_have_is_explained_and_shown_with_them(config, tmp_path):
+    explained = json.loads(config("explain", "captions.model", "--json"))
+    assert [each["backends"] for each in explained] == [["openai"], ["transformers"]]
+    (tmp_path / "curate.yaml").write_text("captions: {max_tokens: 99}\n")
+    assert "endpoint" not in config("show", "captions") and "prompt" in config("show", "captions")
+    (tmp_path / "curate.yaml").write_text("captions: {backend: openai, model: seer, endpoint: http://h/v1}\n")
+    assert "endpoint: http://h/v1  # curate.yaml" in config("show", "captions", "--changed")
+
+
 @pytest.mark.parametrize(("name", "meant"), [("clip", "clips"), ("min_frames", "clips.min_frames")])
 def test_a_key_that_is_nearly_right_is_proposed(name, meant):
     result = CliRunner().invoke(app, ["config", "explain", name])
@@ -85,7 +94,7 @@ def test_a_file_of_all_keys_holds_the_defaults_and_is_never_written_over(config,
     values: dict[str, Any] = yaml.safe_load(without_marks)
     assert validated(values) == CurationConfig()
     assert {f"{section}.{key}" for section, keys in values.items() for key in keys} == {
-        each.path for section in sections() for each in section.settings
+        each.path for section in sections() for each in section.settings if each.by_default
     }
     assert CliRunner().invoke(app, ["config", "init"]).exit_code == 2
     assert file.read_text() == text

@@ -17,7 +17,7 @@ from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.captioners.captioner import load_captioner, model_identity
+from gpu_kernels.captioners.captioner import CAPTIONERS
 from gpu_kernels.captioners.types import CaptionRequest, CaptionsConfig, prompt_hash
 from gpu_kernels.captioners.windows import caption_windows, window_frames
 from gpu_kernels.shots.splitting import SECOND
@@ -27,7 +27,7 @@ CAPTIONS = Table(
     grain="window",
     keys=("video_id", "clip_id", "start_frame"),
     sections=("captions",),
-    model=lambda config: model_identity(config.captions),
+    model=lambda config: config.captions.identity(),
     columns=(
         VIDEO_ID,
         CLIP_ID,
@@ -56,9 +56,9 @@ CAPTIONS = Table(
 
 def open_captioner(config: Any, storage: Storage) -> Worker:
     """A worker that asks a vision-language model about windows."""
-    settings = config.captions
-    captioner = load_captioner(settings) if settings.backend != "none" else None
-    model, revision = model_identity(settings)
+    settings: CaptionsConfig = config.captions
+    captioner = settings.load()
+    model, revision = settings.identity()
 
     def caption(work: Work) -> Mapping[str, list[Row]]:
         rows: list[Row] = []
@@ -110,8 +110,7 @@ def open_captioner(config: Any, storage: Storage) -> Worker:
 
 def caption_needs(config: Any) -> Needs:
     """A model of billions of weights has a GPU for itself; a server has its own, wherever it is."""
-    settings = config.captions
-    return model_needs(settings.device if settings.backend == "transformers" else "cpu", 1.0)
+    return model_needs(config.captions.runs_on, 1.0)
 
 
 CAPTION = Stage(
@@ -148,4 +147,4 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CaptionsConfig, exported=True)
+ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, exported=True)

@@ -18,8 +18,8 @@ from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.embedders.embedder import load_embedder, model_identity
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig, clip_vector
+from gpu_kernels.embedders.embedder import EMBEDDERS
+from gpu_kernels.embedders.types import clip_vector
 from gpu_kernels.media.storyboards import decoded
 
 
@@ -39,7 +39,7 @@ CLIP_EMBEDDINGS = Table(
     version="2",
     sections=("clip_embeddings",),
     measures=_measures,
-    model=lambda config: model_identity(config.clip_embeddings),
+    model=lambda config: config.clip_embeddings.identity(),
     columns=(
         VIDEO_ID,
         CLIP_ID,
@@ -54,7 +54,7 @@ CLIP_EMBEDDINGS = Table(
 
 def open_embedder(config: Any, storage: Storage) -> Worker:
     """A worker that embeds clips."""
-    embedder = load_embedder(config.clip_embeddings)
+    embedder = config.clip_embeddings.load()
 
     def embed(work: Work) -> Mapping[str, list[Row]]:
         rows: list[Row] = []
@@ -133,4 +133,4 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CLIP_EMBEDDINGS, EMBED, "clips", CHECKS, section=ClipEmbeddingsConfig, exported=True)
+ASSET = Asset(CLIP_EMBEDDINGS, EMBED, "clips", CHECKS, section=EMBEDDERS, exported=True)

@@ -1,41 +1,44 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from gpu_kernels.captioners.captioner import load_captioner, model_identity
+from gpu_kernels.captioners.captioner import CAPTIONERS, NoCaptionsConfig
 from gpu_kernels.captioners.types import CaptionsConfig, prompt_hash
+
+configured: Any = TypeAdapter(CAPTIONERS.annotation).validate_python
 
 
 def served(endpoint: str, **settings: object) -> CaptionsConfig:
-    return CaptionsConfig.model_validate({"backend": "openai", "endpoint": endpoint, "model": "seer"} | settings)
-
-
-def loaded(folder: Path) -> CaptionsConfig:
-    return CaptionsConfig.model_validate({"backend": "transformers", "model": str(folder), "device": "cpu"})
+    return configured({"backend": "openai", "endpoint": endpoint, "model": "seer"} | settings)
 
 
 def test_configurations_that_cannot_work_are_rejected() -> None:
     for settings, reason in [
         ({"backend": "openai", "model": "m"}, "endpoint"),
         ({"backend": "openai", "endpoint": "http://127.0.0.1/v1"}, "model"),
+        ({"backend": "openai", "endpoint": "http://127.0.0.1/v1", "model": "m", "device": "cpu"}, "device"),
         ({"backend": "transformers"}, "model"),
         ({"backend": "transformers", "model": "owner/name"}, "commit"),
+        ({"endpoint": "http://127.0.0.1/v1"}, "endpoint"),
         ({"window_frames": 64}, "remainder_frames"),
         ({"max_tokens": 15}, "16"),
     ]:
         with pytest.raises(ValidationError, match=reason):
-            CaptionsConfig.model_validate(settings)
-    with pytest.raises(ValueError, match="none"):
-        load_captioner(CaptionsConfig())
+            configured(settings)
+    assert configured({"prompt": "What?"}) == NoCaptionsConfig(prompt="What?")
+    assert NoCaptionsConfig().load() is None
 
 
 def test_identity_and_prompt_hash_follow_what_shapes_a_caption(qwen_folder: Path) -> None:
     config = served("http://127.0.0.1:1/v1")
-    assert model_identity(config) == ("seer", "endpoint")
-    assert model_identity(served("http://127.0.0.1:1/v1", revision="r7")) == ("seer", "r7")
-    name, revision = model_identity(loaded(qwen_folder))
-    captioner = load_captioner(loaded(qwen_folder))
+    assert config.identity() == ("seer", "endpoint")
+    assert served("http://127.0.0.1:1/v1", revision="r7").identity() == ("seer", "r7")
+    local: CaptionsConfig = configured({"backend": "transformers", "model": str(qwen_folder), "device": "cpu"})
+    name, revision = local.identity()
+    captioner = local.load()
+    assert captioner is not None
     assert (captioner.model, captioner.revision) == (name, revision) == ("tiny-qwen", revision)
 
     assert prompt_hash(config) == prompt_hash(served("http://127.0.0.1:2/v1", concurrency=1, timeout_seconds=1))

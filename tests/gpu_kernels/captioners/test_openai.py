@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gpu_kernels.captioners.captioner import load_captioner
-from gpu_kernels.captioners.types import CaptionRequest, CaptionsConfig
+from gpu_kernels.captioners.openai import ServedCaptionsConfig
+from gpu_kernels.captioners.types import CaptionRequest
 
 
 class _Server(BaseHTTPRequestHandler):
@@ -81,17 +81,17 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     listening.server_close()
 
 
-def served(endpoint: str, **settings: Any) -> CaptionsConfig:
-    return CaptionsConfig.model_validate(
-        {"backend": "openai", "endpoint": endpoint, "model": "seer", "backoff_seconds": 0, "concurrency": 4} | settings
+def served(endpoint: str, **settings: Any) -> ServedCaptionsConfig:
+    return ServedCaptionsConfig.model_validate(
+        {"endpoint": endpoint, "model": "seer", "backoff_seconds": 0, "concurrency": 4} | settings
     )
 
 
 def test_every_window_gets_its_own_outcome_in_order(server: tuple[str, list[dict[str, Any]]], window: Any) -> None:
     endpoint, seen = server
     widths = [PLAIN, BUSY_ONCE, ALWAYS_FAILS, REJECTED, SILENT, LONG, FILTERED, REFUSED, EMPTY]
-    captions = load_captioner(served(endpoint)).caption(
-        [*(window(1, 2, 3, width=width) for width in widths), CaptionRequest([], [])]
+    captions = (
+        served(endpoint).load().caption([*(window(1, 2, 3, width=width) for width in widths), CaptionRequest([], [])])
     )
     assert [caption.status for caption in captions] == [
         *("success", "success", "error", "error", "error", "truncated", "blocked", "blocked", "error", "skipped")
@@ -113,7 +113,7 @@ def test_the_request_carries_frames_times_prompt_settings_and_key(
     monkeypatch.setenv("SEER_KEY", "open sesame")
     config = served(endpoint, prompt="What is this?", api_key_env="SEER_KEY", repetition_penalty=1, max_tokens=99)
     frames = window(1, 2)
-    load_captioner(config).caption([frames])
+    config.load().caption([frames])
     [entry] = seen
     body = entry["body"]
     *pictures, text = body["messages"][0]["content"]
@@ -128,5 +128,5 @@ def test_the_request_carries_frames_times_prompt_settings_and_key(
 def test_an_absent_server_is_an_error_per_window(window: Any) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as closed:
         port = closed.server_port
-    captions = load_captioner(served(f"http://127.0.0.1:{port}/v1")).caption([window(1), window(2)])
+    captions = served(f"http://127.0.0.1:{port}/v1").load().caption([window(1), window(2)])
     assert [caption.status for caption in captions] == ["error", "error"]

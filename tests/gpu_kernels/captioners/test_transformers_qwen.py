@@ -10,15 +10,12 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from gpu_kernels.captioners.captioner import load_captioner
-from gpu_kernels.captioners.transformers_qwen import fitted_size, video_patches
-from gpu_kernels.captioners.types import CaptionRequest, CaptionsConfig
+from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig, fitted_size, video_patches
+from gpu_kernels.captioners.types import CaptionRequest
 
 
-def loaded(folder: Path, **settings: Any) -> CaptionsConfig:
-    return CaptionsConfig.model_validate(
-        {"backend": "transformers", "model": str(folder), "max_tokens": 24, "device": "cpu"} | settings
-    )
+def loaded(folder: Path, **settings: Any) -> QwenCaptionsConfig:
+    return QwenCaptionsConfig.model_validate({"model": str(folder), "max_tokens": 24, "device": "cpu"} | settings)
 
 
 def test_patches_equal_the_image_processor_on_a_still() -> None:
@@ -59,7 +56,7 @@ def test_sizes_equal_the_published_resizing_within_the_budget(frames: int) -> No
 def test_the_same_frames_give_the_same_text_and_one_broken_frame_one_error(
     qwen_folder: Path, window: Any, jpeg: Any
 ) -> None:
-    captioner = load_captioner(loaded(qwen_folder))
+    captioner = loaded(qwen_folder).load()
     broken = CaptionRequest([jpeg(1), b"\xff\xd8 no picture"], [0, 0.5])
     mixed = CaptionRequest([jpeg(1), jpeg(2, width=80)], [0, 0.5])
     first = captioner.caption([window(1, 2), broken, window(3, 4), mixed, CaptionRequest([], [])])
@@ -78,24 +75,24 @@ def test_an_answer_that_ends_by_itself_is_a_success(tiny_models: ModuleType, tmp
     settings = json.loads((folder / "generation_config.json").read_text())
     settings["eos_token_id"] = list(range(100, 400))  # most tokens end the answer, so it ends once it may
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    [caption] = load_captioner(loaded(folder, max_tokens=60)).caption([window(1, 2)])
+    [caption] = loaded(folder, max_tokens=60).load().caption([window(1, 2)])
     assert caption.status == "success"
     assert 16 < (caption.output_tokens or 0) < 60
 
 
 def test_sampling_is_seeded_by_the_content(qwen_folder: Path, window: Any) -> None:
-    captioner = load_captioner(loaded(qwen_folder, temperature=1, top_p=1))
+    captioner = loaded(qwen_folder, temperature=1, top_p=1).load()
     state = torch.random.get_rng_state()
     first, other = captioner.caption([window(1, 2), window(3, 4)])
     assert torch.equal(state, torch.random.get_rng_state())
     assert captioner.caption([window(1, 2)]) == [first]
     assert first.text != other.text
-    [greedy] = load_captioner(loaded(qwen_folder)).caption([window(1, 2)])
+    [greedy] = loaded(qwen_folder).load().caption([window(1, 2)])
     assert greedy.text != first.text
 
 
 def test_inputs_count_tokens_and_times_as_the_model_does(qwen_folder: Path, window: Any) -> None:
-    captioner: Any = load_captioner(loaded(qwen_folder))
+    captioner: Any = loaded(qwen_folder).load()
     frames = window(1, 2, 3, 4, 5, 6)
     inputs = captioner.model_inputs(frames)
     video_id = Qwen2_5_VLConfig.from_pretrained(qwen_folder).video_token_id
@@ -110,7 +107,7 @@ def test_inputs_count_tokens_and_times_as_the_model_does(qwen_folder: Path, wind
 
 
 def test_pixels_and_times_reach_the_network(qwen_folder: Path, window: Any) -> None:
-    captioner: Any = load_captioner(loaded(qwen_folder))
+    captioner: Any = loaded(qwen_folder).load()
     network = Qwen2_5_VLForConditionalGeneration.from_pretrained(qwen_folder).eval()
 
     def logits(request: CaptionRequest) -> torch.Tensor:

@@ -12,8 +12,10 @@ from PIL import Image
 from pydantic import ValidationError
 from transformers import CLIPModel, SiglipModel
 
-from gpu_kernels.embedders.embedder import load_embedder, model_identity
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder, clip_vector
+from gpu_kernels.embedders.clip_siglip import ClipConfig, SiglipConfig
+from gpu_kernels.embedders.efficientnet import EfficientNetLite0Config
+from gpu_kernels.embedders.embedder import EMBEDDERS
+from gpu_kernels.embedders.types import Embedder, clip_vector
 from gpu_kernels.errors import UserError
 
 
@@ -27,7 +29,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def efficientnet() -> Embedder:
-    return load_embedder(ClipEmbeddingsConfig(device="cpu"))
+    return EfficientNetLite0Config(device="cpu").load()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_clip_equals_the_full_model_on_hand_made_pixels(
     tiny_models: ModuleType, tmp_path: Path, noise: list[np.ndarray]
 ) -> None:
     folder = tiny_models.tiny_clip(tmp_path / "clip")
-    embedder = load_embedder(ClipEmbeddingsConfig(backend="clip", model=str(folder), device="cpu"))
+    embedder = ClipConfig(model=str(folder), device="cpu").load()
     mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
     pixels = []
     for frame in noise:
@@ -96,7 +98,7 @@ def test_siglip_equals_the_full_model_on_hand_made_pixels(
     tiny_models: ModuleType, tmp_path: Path, noise: list[np.ndarray]
 ) -> None:
     folder = tiny_models.tiny_siglip(tmp_path / "siglip")
-    embedder = load_embedder(ClipEmbeddingsConfig(backend="siglip", model=str(folder), device="cpu"))
+    embedder = SiglipConfig(model=str(folder), device="cpu").load()
     images = [np.asarray(Image.fromarray(frame).resize((32, 32), Image.Resampling.BICUBIC)) for frame in noise]
     pixels = torch.tensor(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
     model = SiglipModel.from_pretrained(folder).eval()
@@ -111,8 +113,8 @@ def test_siglip_equals_the_full_model_on_hand_made_pixels(
 def test_a_vector_does_not_depend_on_its_neighbours(
     tiny_models: ModuleType, backend: str, tmp_path: Path, noise: list[np.ndarray]
 ) -> None:
-    model = None if backend == "efficientnet_lite0" else str(getattr(tiny_models, f"tiny_{backend}")(tmp_path / "m"))
-    embedder = load_embedder(ClipEmbeddingsConfig.model_validate({"backend": backend, "model": model, "device": "cpu"}))
+    model = {} if backend == "efficientnet_lite0" else {"model": str(getattr(tiny_models, f"tiny_{backend}")(tmp_path))}
+    embedder = EMBEDDERS.kinds[backend].model_validate({"device": "cpu"} | model).load()
     # 20 frames: a batch of that size does round differently in EfficientNet's convolutions.
     together = embedder.embed(noise * 5)
     alone = np.concatenate([embedder.embed([frame]) for frame in noise])
@@ -140,44 +142,40 @@ def test_clip_vector_is_the_unit_mean() -> None:
 
 def test_identity_follows_the_content_and_is_pinned(tiny_models: ModuleType, tmp_path: Path) -> None:
     folder = tiny_models.tiny_clip(tmp_path / "clip")
-    config = ClipEmbeddingsConfig(backend="clip", model=str(folder), device="cpu")
-    name, revision = model_identity(config)
-    embedder = load_embedder(config)
+    config = ClipConfig(model=str(folder), device="cpu")
+    name, revision = config.identity()
+    embedder = config.load()
     assert (embedder.name, embedder.revision) == (name, revision) == ("clip", revision)
 
     moved = folder.rename(tmp_path / "elsewhere")
-    assert model_identity(config.model_copy(update={"model": str(moved)}))[1] == revision
+    assert ClipConfig(model=str(moved)).identity()[1] == revision
     weights = moved / "model.safetensors"
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)
     with pytest.raises(UserError, match=f"pins revision {revision}"):
-        model_identity(ClipEmbeddingsConfig(backend="clip", model=str(moved), revision=revision))
+        ClipConfig(model=str(moved), revision=revision).identity()
 
 
 def test_packaged_weights_are_the_published_ones() -> None:
     # The file's own name carries the first 8 digits of its SHA-256: efficientnet-lite0-57934424.pth.
-    assert model_identity(ClipEmbeddingsConfig()) == ("efficientnet_lite0", "579344248a93e230")
+    assert EfficientNetLite0Config().identity() == ("efficientnet_lite0", "579344248a93e230")
 
 
 def test_a_hub_id_needs_a_commit() -> None:
     with pytest.raises(ValidationError, match="reproduced"):
-        ClipEmbeddingsConfig(backend="clip", model="owner/name", revision="main")
-    pinned = ClipEmbeddingsConfig(backend="clip", model="owner/name", revision="0" * 40)
-    assert model_identity(pinned) == ("owner/name", "0" * 40)
+        ClipConfig(model="owner/name", revision="main")
+    assert ClipConfig(model="owner/name", revision="0" * 40).identity() == ("owner/name", "0" * 40)
 
 
 def test_unusable_models_are_named(tiny_models: ModuleType, tmp_path: Path) -> None:
-    def load(backend: str, model: Path) -> Embedder:
-        return load_embedder(ClipEmbeddingsConfig.model_validate({"backend": backend, "model": str(model)}))
-
     with pytest.raises(FileNotFoundError, match="neither a folder"):
-        load("clip", tmp_path / "absent")
+        ClipConfig(model=str(tmp_path / "absent")).load()
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="safetensors"):
-        load("clip", tmp_path / "empty")
+        ClipConfig(model=str(tmp_path / "empty")).load()
     with pytest.raises(UserError, match="is a siglip model"):
-        load("clip", tiny_models.tiny_siglip(tmp_path / "siglip"))
+        ClipConfig(model=str(tiny_models.tiny_siglip(tmp_path / "siglip"))).load()
 
 
 def test_missing_weights_are_an_error_and_not_random(tiny_models: ModuleType, tmp_path: Path) -> None:
@@ -188,7 +186,7 @@ def test_missing_weights_are_an_error_and_not_random(tiny_models: ModuleType, tm
     del weights["visual_projection.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="visual_projection"):
-        load_embedder(ClipEmbeddingsConfig(backend="clip", model=str(folder)))
+        ClipConfig(model=str(folder)).load()
 
 
 def test_other_arrays_than_rgb_frames_are_errors(efficientnet: Embedder) -> None:
@@ -200,9 +198,8 @@ def test_other_arrays_than_rgb_frames_are_errors(efficientnet: Embedder) -> None
 def test_configuration_and_identity_stay_light() -> None:
     code = (
         "import sys, gpu_kernels.captioners.captioner;"
-        "from gpu_kernels.embedders.embedder import model_identity;"
-        "from gpu_kernels.embedders.types import ClipEmbeddingsConfig;"
-        "model_identity(ClipEmbeddingsConfig());"
+        "from gpu_kernels.embedders.embedder import EMBEDDERS;"
+        "EMBEDDERS.default.identity();"
         "print(sorted({'torch', 'transformers', 'PIL', 'requests'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[3]
