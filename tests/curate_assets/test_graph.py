@@ -157,7 +157,8 @@ def test_a_measurement_is_one_module(finished, tmp_path):
     (root.path / "curate.yaml").write_text("brightness: {gain: 2}\nengine: {kind: in_process}\n")
     made = curate(root.path, environment, "materialize", "--select", "brightness,training_dataset")
     assert made.returncode == 0, made.stderr
-    assert [0 < sample["brightness"]["luma"] <= 2 for sample in samples(root.path)] == [True] * 5
+    recorded = [sample["brightness"]["luma"] for sample in samples(root.path)]
+    assert len(recorded) > 1 and all(0 < luma <= 2 for luma in recorded)
     said = subprocess.run([sys.executable, "-c", SAID_OF_IT], env=environment, capture_output=True, text=True)
     checks, documented = said.stdout.splitlines()
     assert {"every_clip_has_a_row", "scores_in_range", "scores_steady"} <= set(checks.split()), said.stderr
