@@ -21,7 +21,7 @@ env: $(VENV)/.ready ## Create the environment
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[platform]' --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[kubernetes,platform]' --group dev
 	touch $@
 
 demo: env ## Make a small library of real footage and curate it
@@ -46,6 +46,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster

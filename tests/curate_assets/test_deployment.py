@@ -95,7 +95,7 @@ def bucket(s3_server, footage, encode, tmp_path_factory) -> str:
 
 
 def surroundings(s3_server: Any) -> dict[str, str]:
-    return {**s3_server.keys, "AWS_ENDPOINT_URL": s3_server.url}
+    return {**s3_server.keys, "AWS_ENDPOINT_URL": s3_server.url, "CURATE_LOGS_BUCKET": "soak-logs"}
 
 
 def new_library(root: str, bucket: str) -> list[str]:
@@ -214,6 +214,7 @@ def deployment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     home, root = tmp_path / "dagster", s3_server.bucket(f"soak-{seed}")
+    s3_server.bucket("soak-logs")
     home.mkdir()
     settings = PLATFORM.read_text()
     for shipped, hurried in HURRIED.items():
