@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from floors import write_figures
 
 from gpu_kernels.cutting.cut import cut_clip, read_back
 from gpu_kernels.cutting.encode import ClipFilesConfig
@@ -162,10 +163,11 @@ def least_psnr(path: Path, span: Span, clip: Path) -> float:
     return least
 
 
-def report(videos: dict[str, list[Path]], count: int) -> None:
+def report(videos: dict[str, list[Path]], count: int, results: Path | None) -> None:
     """Measure and print."""
     print("| footage, spans begin | spans | frames copied | copy, CPU-s | encode, CPU-s | ratio | slower | ", end="")
     print("least PSNR, dB | bytes |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    cpu, psnr = dict.fromkeys(WAYS, 0.0), float("inf")
     with Nursery(DecodingLimits()) as nursery, tempfile.TemporaryDirectory() as folder:
         for title, paths in videos.items():
             for kind in ("at random", "at keyframes"):
@@ -180,6 +182,9 @@ def report(videos: dict[str, list[Path]], count: int) -> None:
                     spans = spans_of(times, starts, count, chance)
                     cut(path, spans, totals, nursery, Path(folder))
                 print(totals.line(f"{title}, {kind}"), flush=True)
+                cpu = {way: cpu[way] + totals.cpu[way] for way in WAYS}
+                psnr = min(psnr, totals.psnr)
+    write_figures(results, __file__, {"encode_per_copy": cpu["encode"] / cpu["copy"], "least_psnr_db": psnr})
 
 
 def main() -> None:
@@ -188,13 +193,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--spans", type=int, default=10, help="of each kind and video")
     parser.add_argument("--footage", default="", help="only that with this in its title")
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     arguments = parser.parse_args()
     if arguments.folder:
         paths = sorted(path for path in arguments.folder.rglob("*") if path.suffix in (".mp4", ".mov", ".mkv", ".ts"))
-        report({path.stem: [path] for path in paths}, arguments.spans)
+        report({path.stem: [path] for path in paths}, arguments.spans, arguments.json)
         return
     with tempfile.TemporaryDirectory() as folder:
-        report(made(Path(folder), arguments.footage), arguments.spans)
+        report(made(Path(folder), arguments.footage), arguments.spans, arguments.json)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,11 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from floors import write_figures
 
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
@@ -119,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--per-shard", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     options = parser.parse_args()
     bucket = Bucket(options.keys)
     os.environ |= {"AWS_ENDPOINT_URL": serve(bucket), "AWS_REGION": "us-east-1"}
@@ -146,6 +150,7 @@ def main() -> None:
         held = Counter(entry.uri for shard in manifests.shards() for entry in manifests.load(shard).entries)
     doubled = sum(count > 1 for count in held.values())
     print(f"\n{bucket.keys} keys at the end, {bucket.keys - len(held)} missed, {doubled} in two shards.")
+    write_figures(options.json, __file__, {"keys_missed": bucket.keys - len(held), "keys_in_two_shards": doubled})
     if len(held) != bucket.keys or doubled:
         raise SystemExit(1)
 

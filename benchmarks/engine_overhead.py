@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
 import environments
+from floors import write_figures
 from meter import Measured, measure
 
 SIZES = ((5_000, 1_000_000), (20_000, 1_000))
@@ -221,12 +222,14 @@ def main() -> None:
     parser.add_argument("--envs", type=Path, default=Path("build/peers"), help="folder for the peers' environment")
     parser.add_argument("--only", choices=ENGINES, action="append")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     parser.add_argument("--drive", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.drive:
         engine, rows, size = arguments.drive
         drive(engine, int(rows), int(size))
         return
+    cpu: dict[tuple[str, int], float] = {}
     print(HEADER)
     for rows, size in SIZES:
         for engine in arguments.only or ENGINES:
@@ -236,6 +239,7 @@ def main() -> None:
                 print(f"| {engine} | {rows} | {size} | failed | | | |", flush=True)
                 continue
             rates = [rate for _, rate in good if rate is not None]
+            cpu[engine, size] = median(result.cpu_s for result, _ in good)
             cells = (
                 round(median(rates)) if rates else "all at once",
                 round(rows / median(result.wall_s for result, _ in good)),
@@ -243,6 +247,18 @@ def main() -> None:
                 round(median(result.peak_mib for result, _ in good)),
             )
             print(f"| {engine} | {rows} | {size} | {' | '.join(map(str, cells))} |", flush=True)
+    small = min(size for _, size in SIZES)
+    ratios = {
+        "ray_data_per_ours_fused": ("Ray Data", "ours on Ray, fused"),
+        "ray_data_per_ours_pooled": ("Ray Data", "ours on Ray, pooled"),
+        "xenna_per_ours_fused": ("Xenna", "ours on Ray, fused"),
+    }
+    figures = {
+        name: cpu[peer, small] / cpu[ours, small]
+        for name, (peer, ours) in ratios.items()
+        if {(peer, small), (ours, small)} <= cpu.keys()
+    }
+    write_figures(arguments.json, __file__, figures)
 
 
 if __name__ == "__main__":

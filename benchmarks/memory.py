@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from floors import write_figures
 from meter import measure
 
 OURS = Path(__file__).resolve().parent / "peers" / "ours.py"
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--engine", choices=("auto", "ray", "in_process"), default="auto")
     parser.add_argument("--timeout", type=float, default=10_800, help="seconds that one run may take")
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     results = options.folder / "memory.jsonl"
@@ -87,6 +89,7 @@ def main() -> None:
     cases = [(int(count), options.count_seconds) for count in options.counts.split(",") if count]
     cases += [(1, int(seconds)) for seconds in options.lengths.split(",") if seconds]
     print(f"| {options.height}p videos | of seconds | engine | peak MiB | CPU-s |\n|---:|---:|---|---:|---:|")
+    peaks: dict[tuple[int, int], float] = {}
     for count, seconds in cases:
         footage = videos(piece(options.source, options.folder, options.height), options.folder, count, seconds)
         case = {"footage": footage.name, "engine": options.engine}
@@ -96,8 +99,16 @@ def main() -> None:
             row = {**case, **measured(footage, options.engine, options.timeout)}
             with results.open("a") as file:
                 file.write(json.dumps(row) + "\n")
+        if row["exit_code"] == 0:
+            peaks[count, seconds] = row["peak_mib"]
         shown = row["peak_mib"] if row["exit_code"] == 0 else f"{row['peak_mib']} (not finished)"
         print(f"| {count} | {seconds} | {options.engine} | {shown} | {row['cpu_s']:.0f} |", flush=True)
+    figures: dict[str, float] = {"runs_not_finished": len(cases) - len(peaks)}
+    if by_count := sorted(case for case in peaks if case[1] == options.count_seconds):
+        figures["peak_of_most_videos_per_least"] = peaks[by_count[-1]] / peaks[by_count[0]]
+    if by_length := sorted((case for case in peaks if case[1] != options.count_seconds), key=lambda case: case[1]):
+        figures["peak_of_longest_per_shortest"] = peaks[by_length[-1]] / peaks[by_length[0]]
+    write_figures(options.json, __file__, figures)
 
 
 if __name__ == "__main__":

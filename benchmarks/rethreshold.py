@@ -10,10 +10,12 @@ import argparse
 import json
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from floors import write_figures
 
 from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
@@ -43,7 +45,7 @@ def made_up(root: str, videos: int) -> None:
         transitions[chance.integers(0, FRAMES, 8)] = 0.9
         return transitions
 
-    size = {"width": 640, "height": 360, "average_rate": 25.0}
+    size = {"width": 640, "height": 360, "average_rate": 25.0, "first_pts_ns": 0, "duration_ns": FRAMES * 40_000_000}
     put("source_videos", [{"uri": entry["uri"], **size} for entry in entries])
     pts = np.arange(FRAMES) * 40_000_000
     put("shot_signals", [{"frames": FRAMES, "pts_ns": pts, "transition": curve()} for _ in range(videos)])
@@ -56,9 +58,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=1000)
-    videos = parser.parse_args().videos
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
+    options = parser.parse_args()
+    measured: dict[float, tuple[int, int]] = {}
     with tempfile.TemporaryDirectory() as root:
-        made_up(root, videos)
+        made_up(root, options.videos)
         print("| threshold | clips | computed | CPU-s |\n|---|---:|---:|---:|")
         for threshold in (0.4, 0.5, 0.95):
             config = validated({"clips": {"transition_threshold": threshold}})
@@ -67,7 +71,11 @@ def main() -> None:
             done = {each.table: each for each in materialize(plan, [SHARD], InProcessEngine())}
             seconds = time.process_time() - started
             clips = done["clips"].statuses.get("ok", 0)
+            measured[threshold] = (clips, done["motion_scores"].computed)
             print(f"| {threshold} | {clips} | {done['motion_scores'].computed} | {seconds:.1f} |")
+    others, computed = measured[0.95]
+    figures = {"measured_where_clips_are_the_same": measured[0.5][1], "measured_per_other_clip": computed / others}
+    write_figures(options.json, __file__, figures)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from floors import write_figures
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CURATION = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_embeddings clip_selection"
@@ -206,7 +208,7 @@ def long_video(source: Path, folder: Path, seconds: int) -> None:
     subprocess.run([*ffmpeg, *copy], check=True)
 
 
-def report(folder: Path, lengths: list[int]) -> None:
+def report(folder: Path, lengths: list[int], results_file: Path | None) -> None:
     """Measure and print."""
     results = {name: measured(name, folder) for name in ("decode", "model", "scan")}
     frames = results["scan"]["frames"]
@@ -218,6 +220,7 @@ def report(folder: Path, lengths: list[int]) -> None:
     print(f"{len(videos_of(folder))} files, {frames} frames\n")
     print("| | CPU-s | frames/s and core | against decode + model |\n|---|---:|---:|---:|")
     floor = decode_cpu + model_cpu
+    write_figures(results_file, __file__, {"decode_and_model_per_scan": floor / scan_cpu})
     for title, cpu in (
         ("decode alone", decode_cpu),
         ("TransNetV2 by its own package", model_cpu),
@@ -245,13 +248,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lengths", default="", help="seconds, separated by commas")
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     parser.add_argument("--only", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
         result = MEASUREMENTS[arguments.only](arguments.folder)
         print(json.dumps({"cpu": cpu_seconds(), **result}))
         return
-    report(arguments.folder, [int(each) for each in arguments.lengths.split(",") if each])
+    report(arguments.folder, [int(each) for each in arguments.lengths.split(",") if each], arguments.json)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from floors import write_figures
 from many_shards import make_root, shard_name
 from meter import measure
 
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=3)
     parser.add_argument("--again", default="", help="steps to measure again, by a part of their names")
     parser.add_argument("--step", help="run one step in this process")
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     options = parser.parse_args()
     folder = options.folder.resolve()
     if options.step:
@@ -90,6 +92,11 @@ def main() -> None:
         each = known[name]
         failed = "" if each["exit_code"] == 0 else f" (exit code {each['exit_code']})"
         print(f"| {name}{failed} | {each['wall_s']} | {each['cpu_s']} | {each['peak_mib']} | {each['other_cpu_s']} |")
+    figures = {
+        "steps_failed": sum(known[name]["exit_code"] != 0 for name in STEPS),
+        "plan_per_status": known["`curate plan`"]["cpu_s"] / known["`curate status`"]["cpu_s"],
+    }
+    write_figures(options.json, __file__, figures)
 
 
 def _prepare(folder: Path, shards: int, videos: int) -> None:

