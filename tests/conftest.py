@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-_START_RAY = {"test_chaos", "test_cluster", "test_commands", "test_docs", "test_ray_engine", "test_same_rows"}
+_START_RAY = {
+    "test_captions",
+    "test_chaos",
+    "test_cluster",
+    "test_commands",
+    "test_docs",
+    "test_ray_engine",
+    "test_same_rows",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

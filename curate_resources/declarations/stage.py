@@ -4,6 +4,7 @@ Engines decide where a stage runs and in which batches; `pipeline.computation` g
 errors and fingerprints.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,39 @@ class Work:
     early: "Callable[[Mapping[str, list[Row]]], None] | None" = None
 
 
-Worker = Callable[[Work], Mapping[str, list[Row]]]
-"""Rows by table. A row has the keys and columns of its table and may set `status` to "empty"; an exception fails it."""
+Made = Mapping[str, list[Row]]
+"""Rows by table. A row has the keys and columns of its table and may set `status` to "empty"."""
+
+Worker = Callable[[Work], Made]
+"""The plain form of a worker: a function that does one work after another. An exception fails the work's items."""
+
+
+@dataclass(frozen=True)
+class ClosedWorker:
+    """A plain worker that holds something which has to be closed when its process is done with it, such as a child
+    process or a session."""
+
+    work: Worker
+    close: Callable[[], None]
+
+    def __call__(self, work: Work) -> Made:
+        return self.work(work)
+
+
+class LiveWorker(ABC):
+    """A worker with a life: opened once, fed with up to `Needs.at_once` works at a time, closed.
+
+    For what does many requests at the same time, such as a model server or an engine that batches by itself. The
+    requests of all works share one window, which the worker keeps; none waits for the last request of another work. All
+    coroutines run in one event loop, which has a thread of its own: they must not block it.
+    """
+
+    @abstractmethod
+    async def rows(self, work: Work) -> Made:
+        """Do a work while others are under way. An exception fails the work's items."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, with no work under way; nothing is asked of the worker afterwards."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,7 @@ class Needs:
         max_workers: there are never more; None: as many as there is room for.
         warm_workers: so many stay when they have nothing to do for a while, because they are dear to load.
         batch_mib: MiB of rows, and of the media that they point at, for one call; more is divided among calls.
+        at_once: works that one worker has at a time; more than one only of a `LiveWorker`.
     """
 
     cpus: float = 1.0
@@ -64,10 +97,11 @@ class Needs:
     max_workers: int | None = None
     warm_workers: int = 1
     batch_mib: float = 64.0
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         most = self.max_workers if self.max_workers is not None else self.min_workers
-        enough = self.cpus >= 0 <= self.gpus and self.memory_gib >= 0 and self.batch_mib > 0
+        enough = self.cpus >= 0 <= self.gpus and self.memory_gib >= 0 and self.batch_mib > 0 and self.at_once > 0
         if not (1 <= self.min_workers <= most and enough):
             raise ValueError(f"{self} can never be met")
         if self.gpus > 1 and not float(self.gpus).is_integer():
@@ -106,7 +140,8 @@ class Stage:
         reads: further tables that it reads and that its result depends on.
         gates: tables that only decide whether an item is worked on (`eligible`), not what comes out.
         writes: the tables that it fills.
-        open: makes the worker, once per process: loads models, opens what is dear to open.
+        open: makes the worker, once per process: loads models, opens what is dear to open. A plain function, or a
+            `LiveWorker`.
         heavy: whether pixels or models are involved; light stages never start a cluster.
         needs: what a worker occupies, whatever the configuration.
         needs_of: likewise, from the configuration, where that decides, as where a model runs does.
@@ -121,7 +156,7 @@ class Stage:
     item: str
     reads: tuple[str, ...]
     writes: tuple[Table, ...]
-    open: "Callable[[Any, Storage], Worker]"
+    open: "Callable[[Any, Storage], Worker | LiveWorker]"
     heavy: bool = False
     gates: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)

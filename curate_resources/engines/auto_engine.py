@@ -40,12 +40,15 @@ class AutoEngine:
         runner = StageRunner(plan, light_only=True, apart=frozenset(self.environments))
         rest: list[Unit] = []
         units.reverse()
-        while units:
-            unit = units.pop()
-            try:
-                yield runner(Unit(unit.shard, unit.source, dict(unit.rows), unit.kept))
-            except HeavyWork:
-                rest.append(unit)
+        try:
+            while units:
+                unit = units.pop()
+                try:
+                    yield runner(Unit(unit.shard, unit.source, dict(unit.rows), unit.kept))
+                except HeavyWork:
+                    rest.append(unit)
+        finally:
+            runner.close()
         few = len(rest) <= FEW and not self._apart(plan)
         yield from (InProcessEngine(self.environments) if few else self.cluster).run(plan, rest)
 

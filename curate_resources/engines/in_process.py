@@ -4,16 +4,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from curate_resources.declarations.stage import Work, Worker
-from curate_resources.declarations.table import Row
-from curate_resources.engines.node_setup import prepared
+from curate_resources.declarations.stage import Made, Work, Worker
+from curate_resources.engines.open_workers import OpenWorkers
 from curate_resources.engines.pools import Node, PlanDoesNotFit, placed_on
-from curate_resources.pipeline.computation import Computation, Rows, Treatment
+from curate_resources.engines.steps import Steps, finished, interleaved
+from curate_resources.pipeline.computation import Computation, Part, Rows, Treatment
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
 from gpu_kernels.devices import gpu_count
@@ -42,7 +43,7 @@ class StageRunner:
         self._plan = plan
         self._light_only, self._apart = light_only, apart
         self._treatments = [Treatment(stage, plan) for stage in plan.stages]
-        self._workers: dict[int, Worker] = {}
+        self._workers = OpenWorkers(plan)
 
     def __call__(self, unit: Unit, pass_on: PassOn | None = None) -> Unit:
         """Pass one unit through all stages; `pass_on` hears of the clips that are through before their video is.
@@ -50,8 +51,12 @@ class StageRunner:
         Raises:
             HeavyWork: of a runner for light stages only; the unit is left half done.
         """
+        return finished(self.passing(unit, pass_on))
+
+    def passing(self, unit: Unit, pass_on: PassOn | None = None) -> Steps[Unit]:
+        """The same, for who has something else to do while workers with a life are at it."""
         for stage in range(len(self._treatments)):
-            self.run(stage, unit, len(self._treatments), pass_on)
+            yield from self.running(stage, unit, len(self._treatments), pass_on)
         return unit
 
     def computation(self, stage: int, unit: Unit) -> Computation:
@@ -65,23 +70,56 @@ class StageRunner:
         to `pass_on`. Their rows are kept for when the whole video comes to those stages, and are used again there
         because their fingerprints hold.
         """
-        computation, worker = self.computation(stage, unit), self.worker(stage)
+        finished(self.running(stage, unit, until, pass_on))
+
+    def running(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None = None) -> Steps[None]:
+        """As `run`, in steps."""
+        computation = self.computation(stage, unit)
         early = self.early(stage, unit, until, pass_on)
-        computation.finish([(part, computation.compute(worker, part, early)) for part in computation.batches()], worker)
+        fresh: list[tuple[Part, Rows]] = []
+        for part in computation.batches():
+            fresh.append((part, (yield from self.computing(stage, computation, part, early))))
+        computation.finish(fresh, self.worker(stage))
+
+    def computing(
+        self, stage: int, computation: Computation, part: Part, early: Callable[[Rows], None] | None = None
+    ) -> Steps[Rows]:
+        """The new rows of a part, in steps."""
+        computing = computation.computing(part, early)
+        try:
+            work = next(computing)
+            while True:
+                try:
+                    made = self._begin(stage, work)
+                    if isinstance(made, Future):
+                        made = yield made
+                except Exception as error:
+                    work = computing.throw(error)
+                else:
+                    work = computing.send(made)
+        except StopIteration as end:
+            return end.value
+        finally:
+            computing.close()
 
     def worker(self, stage: int) -> Worker:
-        """The worker of a stage, which is opened at its first call."""
+        """The worker of a stage in its plain form, which is opened at its first call."""
 
-        def work(work: Work) -> Mapping[str, list[Row]]:
-            declared = self._plan.stages[stage]
-            if declared.name in self._apart or (self._light_only and (declared.heavy or declared.needs.gpus)):
-                raise HeavyWork(declared.name)
-            if stage not in self._workers:
-                prepared(declared, self._plan.config, self._plan.storage)
-                self._workers[stage] = declared.open(self._plan.config, self._plan.storage)
-            return self._workers[stage](work)
+        def work(work: Work) -> Made:
+            made = self._begin(stage, work)
+            return made.result() if isinstance(made, Future) else made
 
         return work
+
+    def close(self) -> None:
+        """Close the workers."""
+        self._workers.close()
+
+    def _begin(self, stage: int, work: Work) -> Made | Future[Made]:
+        declared = self._plan.stages[stage]
+        if declared.name in self._apart or (self._light_only and (declared.heavy or declared.needs.gpus)):
+            raise HeavyWork(declared.name)
+        return self._workers.begin(stage, work)
 
     def early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
         """What is to be called with the rows of a beginning while a stage computes; None when no stage settles them."""
@@ -135,7 +173,8 @@ class InProcessEngine:
         return True
 
     def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
-        """Units in the order given; the list is emptied meanwhile.
+        """Units as they finish, in the order given where no worker has several works at a time; the list is emptied
+        meanwhile.
 
         Raises:
             UserError: before anything runs: a stage needs an environment of its own.
@@ -148,8 +187,11 @@ class InProcessEngine:
             one_thread_per_process()
         runner = StageRunner(plan)
         units.reverse()
-        while units:
-            yield runner(units.pop(), lambda _beginning, clips: tell_settled(clips))
+        begun = (runner.passing(units.pop(), _tell_settled) for _ in range(len(units)))
+        try:
+            yield from interleaved(begun, max(stage.needs.at_once for stage in plan.stages))
+        finally:
+            runner.close()
 
     def _checked(self, plan: Plan) -> Plan:
         for stage in plan.stages:
@@ -172,6 +214,10 @@ class InProcessEngine:
 def tell_settled(clips: int) -> None:
     """Say that so many clips of a video are through, while the rest of it is still to come."""
     _progress.info("%d clips are through before their video is", clips, extra={"settled": clips})
+
+
+def _tell_settled(_beginning: Unit, clips: int) -> None:
+    tell_settled(clips)
 
 
 def one_thread_per_process() -> None:

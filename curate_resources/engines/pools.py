@@ -63,6 +63,11 @@ class Pool:
         return sum(stage.needs.memory_gib for stage in self.stages)
 
     @property
+    def at_once(self) -> int:
+        """Calls that one worker works on at a time."""
+        return max(stage.needs.at_once for stage in self.stages)
+
+    @property
     def least(self) -> int:
         """Workers that must have their place before the run starts."""
         return max(stage.needs.min_workers for stage in self.stages)
@@ -118,7 +123,8 @@ def pools(
 ) -> list[Pool]:
     """The pools of a plan: fused where CPUs are few, else one for every heavy stage with the light ones after it.
 
-    Stages of different environments are never in one pool, nor are models that do not fit on one GPU together. Stages
+    Stages of different environments are never in one pool, nor are models that do not fit on one GPU together. What
+    waits for many answers at a time is alone: workers of its pool are asked for more than they could compute. Stages
     that take a GPU only if there is one do without where no machine has any.
 
     Raises:
@@ -243,6 +249,7 @@ def _grouped(stages: Sequence[Stage], environment_of: Mapping[str, str], fused: 
     groups: list[list[Stage]] = []
     for stage in stages:
         same = bool(groups) and environment_of.get(groups[-1][0].name) == environment_of.get(stage.name)
+        same = same and stage.needs.at_once == groups[-1][-1].needs.at_once == 1
         if same and not fused:
             same = not (stage.heavy and any(other.heavy for other in groups[-1]))
         if not same or not _on_one_device([*groups[-1], stage]):

@@ -54,6 +54,10 @@ _NODE_DIED = "its node has died"
 """How Ray's error says that an actor went down with its machine."""
 _STILLBORN = 3
 """So many workers of a pool may die before they are there, until this is an error."""
+_NOTHING = 0.01
+"""CPUs that are reserved for workers that need none, so that they are on a machine that has any."""
+_CLOSE_SECONDS = 10.0
+"""A worker that is not needed any more may take this long to close what it holds."""
 
 Handle = tuple[Any, int]
 """A reference to a table of units, and a row of it."""
@@ -130,6 +134,7 @@ class _Run:
         ]
         self._group: Any = None
         self._strategies: list[Any] = []
+        self._leaving: dict[Any, tuple[Any, float]] = {}  # by what `close` answers: the actor, and until when
         self._others_wait = False
         self._start_wait: Wait | None = None
 
@@ -149,12 +154,19 @@ class _Run:
 
     def _clear_up(self) -> None:
         for crew in self._crews:
-            for worker in crew.workers:
-                self._ray.kill(worker.actor)
+            for worker in crew.idle:
+                self._dismiss(crew, worker)
+        if self._leaving:  # a call that is still under way is not waited for: that would be in the middle of a run
+            self._ray.wait([*self._leaving], num_returns=len(self._leaving), timeout=_CLOSE_SECONDS, fetch_local=False)
+        for actor in [*(actor for actor, _ in self._leaving.values()), *self._actors()]:
+            self._ray.kill(actor)
         if self._group is not None:
             from ray.util import remove_placement_group
 
             remove_placement_group(self._group)
+
+    def _actors(self) -> list[Any]:
+        return [worker.actor for crew in self._crews for worker in crew.workers]
 
     def finished_units(self) -> Iterator[Unit]:
         """Run until every unit is through."""
@@ -174,6 +186,8 @@ class _Run:
             "max_restarts": 0,  # a worker that dies is replaced here, where it is known what it was doing
             "max_task_retries": 0,
         }
+        if pool.at_once > 1:
+            options["max_concurrency"] = pool.at_once + 1  # and to hear whether it is there
         if pool.environment is not None:
             options["runtime_env"] = {"py_executable": pool.environment}
         return self._ray.remote(**options)(StageActor)
@@ -186,14 +200,15 @@ class _Run:
 
         reserved = places([crew.pool for crew in self._crews], self._nodes)
         assert reserved is not None, "pools that find no place are refused before"
-        bundles = [
-            {
-                "CPU": place.cpus,
-                **({"GPU": place.gpus} if place.gpus else {}),
-                **({"memory": int(place.memory_gib * GIB)} if place.memory_gib else {}),
-            }
-            for place in reserved
-        ]
+        bundles: list[dict[str, float]] = []
+        bundle_of: list[int] = []
+        for place in reserved:
+            amounts = {"CPU": place.cpus, "GPU": place.gpus, "memory": int(place.memory_gib * GIB)}
+            bundle = {name: amount for name, amount in amounts.items() if amount}
+            # What takes nothing goes where another worker is: on the machine of the head it might be alone.
+            bundle_of.append(len(bundles) if bundle else 0)
+            bundles += [bundle] if bundle else []
+        bundles = bundles or [{"CPU": _NOTHING}]
         name = f"{_RESERVATION}{uuid4().hex}"
         self._group = self._cluster.ask(lambda: placement_group(bundles, strategy="PACK", name=name))
         wants = "; ".join(crew.pool.needs for crew in self._crews)
@@ -208,8 +223,7 @@ class _Run:
                     f"(cluster.queue_minutes): {wants}; {detail}"
                 )
         self._strategies = [
-            PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
-            for index in range(len(bundles))
+            PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle) for bundle in bundle_of
         ]
         for index, place in enumerate(reserved):
             for number in place.pools:
@@ -225,13 +239,24 @@ class _Run:
             for worker in crew.idle:
                 bored = now - worker.idle_since > _LULL_SECONDS and len(crew.workers) > crew.pool.warm
                 if worker.placed is None and (self._others_wait or bored):
-                    self._ray.kill(worker.actor)
-                    crew.workers.remove(worker)
+                    self._dismiss(crew, worker)
+        for reference, (actor, until) in [*self._leaving.items()]:
+            if now > until:
+                self._gone(reference, actor)
         for crew in self._crews:
             wanted = self._flow.waiting(crew.number) - len(crew.idle) - crew.starting
             while wanted > 0 and not self._others_wait and self._room(crew, free):
                 crew.hire()
                 wanted -= 1
+
+    def _dismiss(self, crew: Crew, worker: Worker) -> None:
+        """Have a worker close what it holds, and then end."""
+        crew.workers.remove(worker)
+        self._leaving[worker.actor.close.remote()] = (worker.actor, time.monotonic() + _CLOSE_SECONDS)
+
+    def _gone(self, closed: Any, actor: Any) -> None:
+        del self._leaving[closed]
+        self._ray.kill(actor)
 
     def _room(self, crew: Crew, free: Mapping[str, float]) -> bool:
         pool = crew.pool
@@ -265,9 +290,12 @@ class _Run:
                 raise error
         elif not with_machine:
             _log.warning("a worker of %s died and is replaced", crew.pool.name)
+        # Of calls that are taken in turn the first one did it; of several at a time any of them may have.
+        several = crew.several and len(worker.calls) > 1
         for position, call in enumerate(worker.calls):
             for task in call.tasks:
-                self._flow.lost(task, guilty=position == 0 and not with_machine)
+                at_it = not with_machine and (several or position == 0)
+                self._flow.lost(task, guilty=at_it and not several, suspect=at_it and several)
         if worker.placed is not None:
             crew.hire(worker.placed, self._strategies[worker.placed])
 
@@ -297,8 +325,9 @@ class _Run:
                 self._flow.lost(task, guilty=False)
         worker.calls.clear()
 
-    def _inputs_gone(self, worker: Worker) -> None:
-        for task in worker.calls.popleft().tasks:
+    def _inputs_gone(self, worker: Worker, call: Call) -> None:
+        worker.calls.remove(call)
+        for task in call.tasks:
             self._flow.gone(task)
 
     def _tell(self) -> None:
@@ -333,11 +362,19 @@ class _Run:
             for worker in sorted(crew.workers, key=lambda worker: len(worker.calls)):
                 leaving = self._others_wait and worker.placed is None
                 while worker.starting is None and not leaving and len(worker.calls) < crew.depth():
+                    if self._keeps_apart(crew, worker):
+                        break
                     share = -(-self._flow.waiting(crew.number) // (2 * len(crew.workers)))
                     tasks = self._flow.take(crew.number, max(1, min(crew.per_call(), share)), room)
                     if not tasks:
                         break
                     self._send(worker, tasks)
+
+    def _keeps_apart(self, crew: Crew, worker: Worker) -> bool:
+        """Whether the next task or the one that the worker is at has to be alone, because it may end the worker."""
+        if not (crew.several and worker.calls):
+            return False
+        return self._flow.next_alone(crew.number) or any(task.alone for task in worker.calls[0].tasks)
 
     def _send(self, worker: Worker, tasks: list[Task]) -> None:
         references: dict[Any, int] = {}
@@ -347,41 +384,47 @@ class _Run:
 
         orders = [Order.of(task, place) for task in tasks]
         answers = worker.actor.call.options(num_returns="streaming").remote(orders, *references)
-        worker.calls.append(Call(tasks, answers, time.monotonic()))
+        worker.take(Call(tasks, answers))
 
     def _collect(self) -> Iterator[Unit]:
         """Wait for something to happen, and see to it."""
-        waits: dict[Any, tuple[Crew, Worker]] = {}
+        waits: dict[Any, tuple[Crew, Worker, Call | None]] = {}
         for crew in self._crews:
             for worker in crew.workers:
                 if worker.starting is not None:
-                    waits[worker.starting] = (crew, worker)
+                    waits[worker.starting] = (crew, worker, None)
+                elif crew.several:
+                    waits |= {call.answers: (crew, worker, call) for call in worker.calls}
                 elif worker.calls:
-                    waits[worker.calls[0].answers] = (crew, worker)
+                    waits[worker.calls[0].answers] = (crew, worker, worker.calls[0])
         if not waits:
             time.sleep(0.05)
             return
         self._await_starts()
-        ready, _ = self._ray.wait(list(waits), num_returns=1, timeout=1.0, fetch_local=False)
+        ready, _ = self._ray.wait([*waits, *self._leaving], num_returns=1, timeout=1.0, fetch_local=False)
         for reference in ready:
-            crew, worker = waits[reference]
+            if reference in self._leaving:
+                self._gone(reference, self._leaving[reference][0])
+                continue
+            crew, worker, call = waits[reference]
             try:
-                if worker.starting is not None:
+                if call is None:
                     self._ray.get(worker.starting)
                     self._is_there(worker)
                 else:
-                    yield from self._answered(crew, worker, worker.calls[0])
+                    yield from self._answered(crew, worker, call)
             except self._ray.exceptions.ActorDiedError as error:
                 self._died(crew, worker, error)
             except self._ray.exceptions.ActorUnavailableError:
                 # Its process or its machine is gone, or only a connection: asking again tells which.
                 worker.starting, worker.doubted = worker.actor.ready.remote(), True
             except self._ray.exceptions.ObjectLostError:
-                self._inputs_gone(worker)
+                assert call is not None
+                self._inputs_gone(worker, call)
             except self._ray.exceptions.RayTaskError as error:
-                if not isinstance(error.cause, self._ray.exceptions.ObjectLostError):
+                if call is None or not isinstance(error.cause, self._ray.exceptions.ObjectLostError):
                     raise
-                self._inputs_gone(worker)
+                self._inputs_gone(worker, call)
 
     def _answered(self, crew: Crew, worker: Worker, call: Call) -> Iterator[Unit]:
         try:
@@ -399,11 +442,7 @@ class _Run:
             tell_settled(told.clips)
             return
         assert isinstance(told, Done)
-        worker.calls.popleft()
-        worker.idle_since = time.monotonic()
-        if worker.calls:
-            worker.calls[0].started = worker.idle_since
-        crew.learn(call, told.size)
+        crew.answered(worker, call, told.size)
         for row, (task, (stage, parts)) in enumerate(zip(call.tasks, told.stands, strict=True)):
             if self._flow.ended(task, Ended((table, row), stage, parts, told.size // len(call.tasks))):
                 yield from self._fetched(task, table, row)

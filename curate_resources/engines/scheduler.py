@@ -40,6 +40,7 @@ class Task:
         beginning: the unit is only the beginning of a video.
         deaths: workers that it ended.
         round: how often the unit was begun again before.
+        suspect: it was one of several that a worker worked on when it died.
     """
 
     unit: int
@@ -53,11 +54,17 @@ class Task:
     beginning: bool = False
     deaths: int = 0
     round: int = 0
+    suspect: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether it may go into one call with others."""
-        return self.part is None and not (self.parts or self.early or self.careful or self.beginning)
+        return self.part is None and not (self.parts or self.early or self.careful or self.beginning or self.suspect)
+
+    @property
+    def alone(self) -> bool:
+        """Whether its worker is to work on nothing else meanwhile: if it dies, this was it."""
+        return self.suspect or self.deaths > 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,10 @@ class Flow:
     def waiting(self, pool: int) -> int:
         """Tasks that could be taken for a pool, units that were not begun among them."""
         return len(self._queues[pool]) + (self._count - self._begun if pool == 0 else 0)
+
+    def next_alone(self, pool: int) -> bool:
+        """Whether the task that comes next for a pool has to be alone in its worker."""
+        return bool(queue := self._queues[pool]) and queue[0].alone
 
     def take(self, pool: int, most: int, room: bool) -> list[Task]:
         """Tasks for one call of a worker: one, or up to `most` that are alike.
@@ -197,8 +208,13 @@ class Flow:
         self._progress[task.unit] = again
         self._add(Task(task.unit, 0, again.origin, careful=again.careful, deaths=again.deaths, round=again.round))
 
-    def lost(self, task: Task, guilty: bool) -> None:
-        """Note that a task's worker is gone; `guilty` if it was being computed and its machine is still there."""
+    def lost(self, task: Task, guilty: bool, suspect: bool = False) -> None:
+        """Note that a task's worker is gone.
+
+        Args:
+            guilty: it was being computed, and its machine is still there.
+            suspect: that is true of several tasks, one of which ended the worker.
+        """
         progress = self._of(task)
         if progress is None:
             return
@@ -207,7 +223,7 @@ class Flow:
             progress.running_early -= 1  # it will be computed with the rest of its video
             self._release(progress)
         elif not guilty:
-            self._add(task, first=True)
+            self._add(replace(task, suspect=suspect or task.suspect), first=True)
         elif task.part is None:
             if deaths > _DEATHS + 1:
                 self._forget(lambda each: each.unit == task.unit)

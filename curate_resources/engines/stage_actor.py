@@ -1,10 +1,15 @@
-"""What a worker process of the Ray engine does: one call after another, each some stages of some units."""
+"""What a worker process of the Ray engine does: calls, each some stages of some units.
+
+One thread does all the work of all calls; a call that waits for a worker with a life lets the next one go on. There is
+no coroutine in the actor's class, because Ray then runs even its plain methods one after another.
+"""
 
 import os
 import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +17,7 @@ import pyarrow as pa
 
 from curate_resources.engines.in_process import PassOn, StageRunner, one_thread_per_process
 from curate_resources.engines.scheduler import Handle, Task
+from curate_resources.engines.steps import Steps, resumed
 from curate_resources.pipeline.computation import Part
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit, joined
@@ -104,22 +110,8 @@ class StageActor:
         The table comes first, so that whoever has read what it is knows that it is there.
         """
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                results: list[pa.Table] = []
-                stands: list[tuple[int, tuple[Part, ...]]] = []
-                for number, order in enumerate(orders):
-                    unit, stage, parts = self._follow(number, order, units, events)
-                    results.append(unit.to_arrow())
-                    stands.append((stage, parts))
-                table = joined(results)
-                events.put((table, Done(tuple(stands), table.nbytes)))
-            except BaseException as error:
-                events.put(error)
-
         # In a thread, because what is settled is to be told in the middle of the work.
-        self._jobs.put(work)
+        self._jobs.put(lambda: self._go_on(self._working(orders, units, events), events))
         while True:
             event = events.get()
             if isinstance(event, BaseException):
@@ -130,9 +122,45 @@ class StageActor:
             if isinstance(told, Done):
                 return
 
+    def close(self) -> None:
+        """Close the workers, after what is under way in this process."""
+        closed = threading.Event()
+
+        def close() -> None:
+            try:
+                self._runner.close()
+            finally:
+                closed.set()
+
+        self._jobs.put(close)
+        closed.wait()
+
+    def _working(
+        self, orders: Sequence[Order], units: Sequence[pa.Table], events: "queue.SimpleQueue[Any]"
+    ) -> Steps[None]:
+        results: list[pa.Table] = []
+        stands: list[tuple[int, tuple[Part, ...]]] = []
+        for number, order in enumerate(orders):
+            unit, stage, parts = yield from self._follow(number, order, units, events)
+            results.append(unit.to_arrow())
+            stands.append((stage, parts))
+        table = joined(results)
+        events.put((table, Done(tuple(stands), table.nbytes)))
+
+    def _go_on(self, steps: Steps[None], events: "queue.SimpleQueue[Any]", answered: Future[Any] | None = None) -> None:
+        """Do a call's work until it waits for something, or ends."""
+        try:
+            waits_for = resumed(steps, answered)
+        except StopIteration:
+            return
+        except BaseException as error:
+            events.put(error)
+            return
+        waits_for.add_done_callback(lambda done: self._jobs.put(lambda: self._go_on(steps, events, done)))
+
     def _follow(
         self, number: int, order: Order, units: Sequence[pa.Table], events: "queue.SimpleQueue[Any]"
-    ) -> tuple[Unit, int, tuple[Part, ...]]:
+    ) -> Steps[tuple[Unit, int, tuple[Part, ...]]]:
         def at(place: Place) -> Unit:
             return Unit.from_arrow(units[place[0]], place[1], self._plan.tables)
 
@@ -143,7 +171,7 @@ class StageActor:
 
         unit, stage = at(order.base), order.stage
         if order.part is not None:
-            return self._part(unit, order, order.part, pass_on), stage, ()
+            return (yield from self._part(unit, order, order.part, pass_on)), stage, ()
         mine = self._plan.stages[stage : self._until]
         for place in order.early:
             tables = [table for each in mine for table in each.writes]
@@ -155,11 +183,11 @@ class StageActor:
             parts = self._runner.computation(stage, unit).parts(alone=order.careful)
             if parts and (order.careful or len(parts) > 1):
                 return unit, stage, tuple(parts)
-            self._runner.run(stage, unit, self._until, pass_on)
+            yield from self._runner.running(stage, unit, self._until, pass_on)
             stage += 1
         return unit, stage, ()
 
-    def _part(self, unit: Unit, order: Order, part: Part, pass_on: PassOn) -> Unit:
+    def _part(self, unit: Unit, order: Order, part: Part, pass_on: PassOn) -> Steps[Unit]:
         """The rows of a part; of a video's first segment also, as kept, those that this pool made early."""
         computation = self._runner.computation(order.stage, unit)
         unit.tallies, stored = [], dict(unit.kept)
@@ -170,7 +198,7 @@ class StageActor:
         else:
             first = part.segments > 1 and part.segment == 0
             early = self._runner.early(order.stage, unit, self._until, pass_on) if first else None
-            rows = computation.compute(self._runner.worker(order.stage), part, early)
+            rows = yield from self._runner.computing(order.stage, computation, part, early)
         made_early = {name: rows for name, rows in unit.kept.items() if rows is not stored.get(name)}
         return Unit(unit.shard, unit.source, dict(rows), made_early, unit.tallies)
 

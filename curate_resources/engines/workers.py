@@ -14,23 +14,27 @@ MOST_PER_CALL = 512
 """Units, however small."""
 _CALL_BYTES = 16 << 20
 """Large units go into one call up to about so many bytes, before and after."""
+_OUT_BYTES = 256 << 20
+"""Workers that have several calls at a time have up to about so many bytes of units out."""
 _PREFETCH_BELOW_SECONDS = 0.25
 """Workers whose calls are shorter get the next one before they are done with this one."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """What a worker was asked for and has not answered in full."""
 
     tasks: list[Task]
     answers: Any
-    started: float
     table: Any = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
-    """An actor, and what it is at; `placed` is its place in the group that was reserved."""
+    """An actor, and what it is at; `placed` is its place in the group that was reserved.
+
+    `busy_since` is when its first call began, or when the one before that ended.
+    """
 
     actor: Any
     placed: int | None
@@ -38,6 +42,13 @@ class Worker:
     doubted: bool = False
     calls: deque[Call] = field(default_factory=deque)
     idle_since: float = field(default_factory=time.monotonic)
+    busy_since: float = 0.0
+
+    def take(self, call: Call) -> None:
+        """It was sent one more call."""
+        if not self.calls:
+            self.busy_since = time.monotonic()
+        self.calls.append(call)
 
 
 class Crew:
@@ -60,24 +71,33 @@ class Crew:
         self.workers.append(Worker(actor, placed, actor.ready.remote()))
         self.most_workers = max(self.most_workers, len(self.workers))
 
+    @property
+    def several(self) -> bool:
+        """Whether a worker works on several calls at a time; else it takes them in turn."""
+        return self.pool.at_once > 1
+
     def depth(self) -> int:
         """Calls that a worker may have at a time."""
+        if self.several:
+            return min(self.pool.at_once, max(2, int(_OUT_BYTES / max(self._bytes_per_unit, 1))))
         seconds = self._seconds_per_unit
         return 2 if seconds is not None and seconds * self.per_call() < _PREFETCH_BELOW_SECONDS else 1
 
     def per_call(self) -> int:
-        """Most units of a call."""
-        if self._seconds_per_unit is None:
+        """Most units of a call. Those that are worked on at the same time have a call each, and are answered alone."""
+        if self._seconds_per_unit is None or self.several:
             return 1
         quick = int(_CALL_SECONDS / max(self._seconds_per_unit, 1e-6))
         small = int(_CALL_BYTES / max(self._bytes_per_unit, 1))
         return max(1, min(MOST_PER_CALL, quick, small))
 
-    def learn(self, call: Call, size: int) -> None:
-        """Note how long a call took, and the bytes that it gave."""
+    def answered(self, worker: Worker, call: Call, size: int) -> None:
+        """Take a call off its worker; note how long it took, and the bytes that it gave."""
         now = time.monotonic()
-        self.busy_seconds += now - call.started
-        measured = (now - call.started) / len(call.tasks)
+        seconds, worker.busy_since, worker.idle_since = now - worker.busy_since, now, now
+        worker.calls.remove(call)
+        self.busy_seconds += seconds
+        measured = seconds / len(call.tasks)
         before = self._seconds_per_unit
         self._seconds_per_unit = measured if before is None else (measured + before) / 2
         self._bytes_per_unit = size / len(call.tasks)

@@ -5,18 +5,18 @@ items are tried one by one, and only those that raise alone become failed rows.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
-from curate_resources.declarations.stage import SegmentsDisagree, Stage, Work, Worker
+from curate_resources.declarations.stage import Made, SegmentsDisagree, Stage, Work, Worker
 from curate_resources.declarations.table import Row
 from curate_resources.pipeline.fingerprints import Key, fingerprint, holding, joined_on, keys_of, made_by, made_from
 from curate_resources.pipeline.operating_errors import operating_error
 from curate_resources.pipeline.plan import Plan
-from curate_resources.pipeline.stopwatch import Stopwatch
+from curate_resources.pipeline.stopwatch import SharedClock, SharedStopwatch, Stopwatch
 from curate_resources.pipeline.unit import Unit
 
 _log = logging.getLogger("curate.stages")
@@ -24,6 +24,9 @@ _MESSAGE_LIMIT = 2000
 
 Rows = Mapping[str, pa.Table]
 """Rows by table."""
+
+Computing = Generator[Work, Made, dict[str, pa.Table]]
+"""Gives works that are to be done, is sent the rows of each (or its error is thrown), and ends with what came of it."""
 
 Doubt = Literal["missing", "failed", "inputs"] | int
 """Why stored rows do not hold: there are none, they failed and nothing changed since, they were made from other inputs,
@@ -60,10 +63,16 @@ class Treatment:
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
+        self._clock = SharedClock(children=stage.heavy)
 
     def of(self, unit: Unit) -> "Computation":
         """What the stage has to do for a unit."""
         return Computation(self, unit)
+
+    def watch(self) -> Stopwatch | SharedStopwatch:
+        """A watch for one computation of this process, running."""
+        several = self.stage.needs.at_once > 1
+        return SharedStopwatch(self._clock) if several else Stopwatch(children=self.stage.heavy)
 
 
 class Computation:
@@ -175,23 +184,42 @@ class Computation:
         Args:
             early: takes the rows of the beginning of a single item, each time more is known.
         """
-        watch = Stopwatch(children=self._stage.heavy)
+        computing = self.computing(part, early)
+        try:
+            work = next(computing)
+            while True:
+                try:
+                    made = worker(work)
+                except Exception as error:
+                    work = computing.throw(error)
+                else:
+                    work = computing.send(made)
+        except StopIteration as end:
+            return end.value
+
+    def computing(self, part: Part, early: Callable[[Rows], None] | None = None) -> Computing:
+        """As `compute`, for who does the works in between."""
+        watch = self._about.watch()
         early = watch.without(early) if early is not None else None
         made: dict[str, list[pa.Table]] = {name: [] for name in self._wanted}
         failed = 0
 
-        def run(some: Part) -> None:
-            for name, rows in self._made(worker, some, early).items():
+        def run(some: Part) -> Generator[Work, Made, None]:
+            items, work = self._work(some, early)
+            for name, rows in self._typed((yield work), items, work.fingerprints).items():
                 made[name].append(rows)
 
         try:
-            run(part)
-        except Exception as error:
-            failed = self._one_by_one(run, part, error, made)
-        if part.segments > 1:  # counted once, and what fails is computed whole
-            self._tally(0 if part.segment else 1, 0, watch)
-        else:
-            self._tally(part.stop - part.start, failed, watch)
+            try:
+                yield from run(part)
+            except Exception as error:
+                failed = yield from self._one_by_one(run, part, error, made)
+            if part.segments > 1:  # counted once, and what fails is computed whole
+                self._tally(0 if part.segment else 1, 0, watch)
+            else:
+                self._tally(part.stop - part.start, failed, watch)
+        finally:
+            watch.stop()
         return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
 
     def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
@@ -276,25 +304,27 @@ class Computation:
 
     # ---------------------------------------------------------------- computing
 
-    def _made(self, worker: Worker, part: Part, early: Callable[[Rows], None] | None = None) -> dict[str, pa.Table]:
+    def _work(self, part: Part, early: Callable[[Rows], None] | None = None) -> tuple[pa.Table, Work]:
+        """The items of a part, and what a worker is asked to do for them."""
         indices = self.pending[part.start : part.stop]
         items = self._items.take(indices)
+        prints = {name: [self._fingerprints[name][i] for i in indices] for name in self._wanted}
         work = Work(
             items=items,
             inputs=self._inputs,
             wanted=self._wanted,
-            fingerprints={name: [self._fingerprints[name][i] for i in indices] for name in self._wanted},
+            fingerprints=prints,
             segment=(part.segment, part.segments) if part.segments > 1 else None,
-            early=(lambda rows: early(self._typed(rows, items, indices))) if early and part.smallest else None,
+            early=(lambda rows: early(self._typed(rows, items, prints))) if early and part.smallest else None,
         )
-        return self._typed(worker(work), items, indices)
+        return items, work
 
-    def _typed(self, made: Mapping[str, list[Row]], items: pa.Table, indices: list[int]) -> dict[str, pa.Table]:
+    def _typed(self, made: Made, items: pa.Table, prints: Mapping[str, list[str]]) -> dict[str, pa.Table]:
         """A worker's rows with the columns that every row has."""
         typed: dict[str, pa.Table] = {}
         for name in self._wanted:
             links = self._about.links[name]
-            print_of = {key: self._fingerprints[name][i] for key, i in zip(keys_of(items, links), indices, strict=True)}
+            print_of = dict(zip(keys_of(items, links), prints[name], strict=True))
             rows = [
                 {
                     "status": "ok",
@@ -309,8 +339,12 @@ class Computation:
         return typed
 
     def _one_by_one(
-        self, run: Callable[[Part], None], part: Part, error: Exception, made: dict[str, list[pa.Table]]
-    ) -> int:
+        self,
+        run: Callable[[Part], Generator[Work, Made, None]],
+        part: Part,
+        error: Exception,
+        made: dict[str, list[pa.Table]],
+    ) -> Generator[Work, Made, int]:
         failed = 0
         for rows in made.values():
             rows.clear()
@@ -319,7 +353,7 @@ class Computation:
             return 1
         for single in part.singly():
             try:
-                run(single)
+                yield from run(single)
             except Exception as own:
                 self._fail(single, own, made)
                 failed += 1
@@ -352,7 +386,7 @@ class Computation:
     def _item_row(self, position: int) -> Row:
         return self._items.slice(self.pending[position], 1).to_pylist()[0]
 
-    def _tally(self, computed: int, failed: int, watch: Stopwatch | None = None) -> None:
+    def _tally(self, computed: int, failed: int, watch: Stopwatch | SharedStopwatch | None = None) -> None:
         seconds, cpu_seconds = watch.spent if watch is not None else (0.0, 0.0)
         self._unit.tallies.append(
             {

@@ -3,8 +3,6 @@
 import base64
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -48,7 +46,15 @@ class ServedCaptionsConfig(CaptionsConfig):
     backoff_seconds: float = Field(default=1, ge=0)
     """Pause before the second try, doubled before each further one; a server's Retry-After counts if it is longer."""
     concurrency: int = Field(default=8, ge=1)
-    """Requests to the server at a time."""
+    """Requests to the server at a time, from all clips and videos of a run."""
+
+    @property
+    def runs_on(self) -> None:
+        return None
+
+    @property
+    def at_once(self) -> int:
+        return self.concurrency
 
     def identity(self) -> tuple[str, str]:
         return self.model, self.revision or "endpoint"
@@ -67,15 +73,11 @@ class OpenAICaptioner:
         key = os.environ.get(config.api_key_env)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
-        with ThreadPoolExecutor(max_workers=self._config.concurrency) as pool:
-            return list(pool.map(self._caption_one, windows))
-
-    def _caption_one(self, window: CaptionRequest) -> Caption:
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
         if not window.frames:
             return NO_FRAMES
         try:
-            return _caption_of_answer(self._answer(self._body(window)))
+            return _caption_of_answer(self._answer(self._body(window), {"X-Request-Id": key} if key else {}))
         except Exception as failure:
             return failed_caption(failure)
 
@@ -98,14 +100,14 @@ class OpenAICaptioner:
             body["repetition_penalty"] = config.repetition_penalty
         return body
 
-    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
         import requests
 
         for attempt in range(1, self._config.attempts + 1):
             pause = self._config.backoff_seconds * 2 ** (attempt - 1)
             try:
                 response = requests.post(
-                    self._url, json=body, headers=self._headers, timeout=self._config.timeout_seconds
+                    self._url, json=body, headers=self._headers | headers, timeout=self._config.timeout_seconds
                 )
             except (requests.ConnectionError, requests.Timeout):
                 if attempt == self._config.attempts:

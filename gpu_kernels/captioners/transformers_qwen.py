@@ -79,14 +79,11 @@ class QwenCaptioner:
         self._network = whole_model(Qwen2_5_VLForConditionalGeneration, source, self.model, dtype=dtype, **where)
         self._network.to(self._device)
 
-    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
-        captions: list[Caption] = []
-        for window in windows:
-            try:
-                captions.append(self._caption_one(window) if window.frames else NO_FRAMES)
-            except Exception as failure:
-                captions.append(failed_caption(failure))
-        return captions
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
+        try:
+            return self._caption_one(window) if window.frames else NO_FRAMES
+        except Exception as failure:
+            return failed_caption(failure)
 
     def _caption_one(self, window: CaptionRequest) -> Caption:
         import torch

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -60,9 +59,13 @@ class Captioner(Protocol):
         """What pins the model: a content hash, a hub commit, or the label given for a server."""
         ...
 
-    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
-        """One caption per window, in order. A window that fails becomes a row with status `error` and stops no other;
-        one without frames is `skipped`."""
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
+        """The caption of a window; called by `CaptionsConfig.at_once` threads. A window that fails gets the status
+        `error`, one without frames `skipped`.
+
+        Args:
+            key: names the request to a server.
+        """
         ...
 
 
@@ -101,9 +104,14 @@ class CaptionsConfig(StrictModel, ABC):
         return self
 
     @property
-    def runs_on(self) -> Device:
-        """The device of this machine that the model runs on; that of a server is elsewhere."""
+    def runs_on(self) -> Device | None:
+        """The device of this machine that the model runs on; None: a server has its own."""
         return "cpu"
+
+    @property
+    def at_once(self) -> int:
+        """Requests that keep the model busy, from all clips and videos."""
+        return 1
 
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""

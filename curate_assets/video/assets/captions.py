@@ -1,6 +1,9 @@
 """`captions`: text for every window of the clips that are kept, from their storyboard frames."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +16,12 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.declarations.stage import Needs, Stage, Work, Worker
+from curate_assets.video.storyboard_frames import Storyboard, Storyboards
+from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.captioner import CAPTIONERS
-from gpu_kernels.captioners.types import CaptionRequest, CaptionsConfig, prompt_hash
+from gpu_kernels.captioners.types import Captioner, CaptionRequest, CaptionsConfig, prompt_hash
 from gpu_kernels.captioners.windows import caption_windows, window_frames
 from gpu_kernels.shots.splitting import SECOND
 
@@ -54,63 +57,107 @@ CAPTIONS = Table(
 )
 
 
-def open_captioner(config: Any, storage: Storage) -> Worker:
+def open_captioner(config: Any, storage: Storage) -> Worker | LiveWorker:
     """A worker that asks a vision-language model about windows."""
     settings: CaptionsConfig = config.captions
     captioner = settings.load()
-    model, revision = settings.identity()
+    windows_of = _windows(settings, storage)
+    if captioner is None:
+        return lambda work: {CAPTIONS.name: [row for row, _ in windows_of(work)]}
+    return Captions(captioner, settings.at_once, windows_of)
 
-    def caption(work: Work) -> Mapping[str, list[Row]]:
-        rows: list[Row] = []
-        requests: list[CaptionRequest] = []
+
+class Captions(LiveWorker):
+    """Asks about the windows of all works in the order of their coming, as many at a time as the model takes."""
+
+    def __init__(self, captioner: Captioner, at_once: int, windows_of: "_WindowsOf") -> None:
+        self._captioner, self._windows_of = captioner, windows_of
+        self._threads = ThreadPoolExecutor(at_once, "captions")
+
+    async def rows(self, work: Work) -> Made:
+        loop = asyncio.get_running_loop()
+        windows = await asyncio.to_thread(self._windows_of, work)
+        asked = [loop.run_in_executor(self._threads, self._answered, *window) for window in windows]
+        try:
+            return {CAPTIONS.name: await asyncio.gather(*asked)}
+        finally:
+            for each in asked:
+                each.cancel()
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answered(self, row: Row, shown: "_Shown") -> Row:
+        # The pictures are read here, so that only those of requests that are out take memory.
+        answer = self._captioner.caption(shown.request(), key=f"{row['clip_id']}-{row['start_frame']}")
+        row |= {
+            "text": answer.text,
+            "caption_status": answer.status,
+            "prompt_tokens": answer.prompt_tokens,
+            "output_tokens": answer.output_tokens,
+            "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
+        }
+        if answer.status == "error":
+            message = answer.failure or "no reason given"
+            row["error"] = {"stage": CAPTION.name, "type": "CaptionError", "message": message, "attempt": 1}
+        return row
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The pictures of a window, by their positions in the storyboard."""
+
+    board: Storyboard
+    positions: list[int]
+
+    def request(self) -> CaptionRequest:
+        pts_ns = [self.board.pts_ns[position] for position in self.positions]
+        return CaptionRequest(self.board.jpegs(self.positions), [(each - pts_ns[0]) / SECOND for each in pts_ns])
+
+
+_WindowsOf = Callable[[Work], list[tuple[Row, _Shown]]]
+
+
+def _windows(settings: CaptionsConfig, storage: Storage) -> _WindowsOf:
+    """What gives the windows of all clips, each with its row before anybody was asked, and what is shown of it."""
+    model, revision = settings.identity()
+    asked = prompt_hash(settings)
+
+    def windows_of(work: Work) -> list[tuple[Row, _Shown]]:
         boards = Storyboards(storage, work.inputs[STORYBOARDS.name])
-        for clip in work.items.to_pylist():
+        windows: list[tuple[Row, _Shown]] = []
+        for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
             board = boards.of(clip["video_id"])
             spans = caption_windows(
                 clip["start_frame"], clip["end_frame"], settings.window_frames, settings.remainder_frames
             )
             for index, (start, end) in enumerate(spans):
                 positions = window_frames(board.frames, start, end, settings.max_frames)
-                first = board.pts_ns[positions[0]]
-                if captioner is not None:
-                    times = [(board.pts_ns[position] - first) / SECOND for position in positions]
-                    requests.append(CaptionRequest(board.jpegs(positions), times))
-                rows.append(
-                    {
-                        "video_id": clip["video_id"],
-                        "clip_id": clip["clip_id"],
-                        "window": index,
-                        "start_frame": start,
-                        "end_frame": end,
-                        "caption_status": "skipped",
-                        "model": model,
-                        "model_revision": revision,
-                        "prompt_hash": prompt_hash(settings),
-                        "frames": len(positions),
-                        "status": "empty",
-                    }
-                )
-        if captioner is None:
-            return {CAPTIONS.name: rows}
-        for row, answer in zip(rows, captioner.caption(requests), strict=True):
-            row |= {
-                "text": answer.text,
-                "caption_status": answer.status,
-                "prompt_tokens": answer.prompt_tokens,
-                "output_tokens": answer.output_tokens,
-                "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
-            }
-            if answer.status == "error":
-                message = answer.failure or "no reason given"
-                row["error"] = {"stage": CAPTION.name, "type": "CaptionError", "message": message, "attempt": 1}
-        return {CAPTIONS.name: rows}
+                row = {
+                    "video_id": clip["video_id"],
+                    "clip_id": clip["clip_id"],
+                    "window": index,
+                    "start_frame": start,
+                    "end_frame": end,
+                    "caption_status": "skipped",
+                    "model": model,
+                    "model_revision": revision,
+                    "prompt_hash": asked,
+                    "frames": len(positions),
+                    "status": "empty",
+                }
+                windows.append((row, _Shown(board, positions)))
+        return windows
 
-    return caption
+    return windows_of
 
 
 def caption_needs(config: Any) -> Needs:
-    """A model of billions of weights has a GPU for itself; a server has its own, wherever it is."""
-    return model_needs(config.captions.runs_on, 1.0)
+    """A model of billions of weights has a GPU for itself. A server has its own, wherever it is: one worker keeps it
+    busy, and takes no CPU for waiting. There are so many videos under way that windows do not run out."""
+    settings: CaptionsConfig = config.captions
+    needs = Needs(cpus=0, max_workers=1) if settings.runs_on is None else model_needs(settings.runs_on, 1.0)
+    return replace(needs, at_once=2 * settings.at_once) if settings.at_once > 1 else needs
 
 
 CAPTION = Stage(

@@ -14,7 +14,7 @@ from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wro
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
-from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.stage import ClosedWorker, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -97,7 +97,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
             )
         return {CLIP_FILES.name: rows}
 
-    return cut
+    return ClosedWorker(cut, nursery.close)
 
 
 CUT = Stage(

@@ -13,7 +13,7 @@ from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotsOfVideo, 
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
 from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVideo, storyboard_folder
 from curate_assets.video.segments import segment_of, segments_of
-from curate_resources.declarations.stage import Needs, Segments, Stage, Work, Worker
+from curate_resources.declarations.stage import ClosedWorker, Needs, Segments, Stage, Work, Worker
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.media.segments import WHOLE
@@ -70,7 +70,7 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                     rows[gatherer.table.name] += gatherer.rows(None)
         return rows
 
-    return scan
+    return ClosedWorker(scan, nursery.close)
 
 
 class _Gatherer(Protocol):

@@ -9,7 +9,7 @@ import pyarrow as pa
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.score import Score, at_least
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
-from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.stage import ClosedWorker, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.sources.manifests import MANIFEST
 from curate_resources.storage.content import Content
@@ -135,7 +135,7 @@ def open_prober(config: Any, storage: Storage) -> Worker:
             rows.append({"uri": uri, **known, **facts.model_dump(exclude={"kind"})})
         return {SOURCE_VIDEOS.name: rows}
 
-    return probe
+    return ClosedWorker(probe, nursery.close)
 
 
 def opened(row: Row) -> AbstractContextManager[str]:

@@ -1,5 +1,6 @@
 """The engine on a real cluster: killed workers, machines that go away, environments, and room for all stages."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curate_resources.declarations.stage import Needs, Stage, Work
+from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.engines import ray_engine
 from curate_resources.engines.in_process import InProcessEngine
@@ -327,6 +328,50 @@ def test_workers_share_gpus_as_they_were_planned_and_see_no_others(engine, attac
         assert {row["made_with"].split(":")[1] for row in without} == {""}
     finally:
         attached.kill_node("gpus")
+
+
+class LiveScorer(LiveWorker):
+    """Has a child process, and keeps notes: who was under way when it died, and that it was closed."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.child = subprocess.Popen(["sleep", "600"])
+        Path(config.notes, f"child-{self.child.pid}").touch()
+        self.under_way = 0
+
+    async def rows(self, work: Work) -> Mapping[str, list[Row]]:
+        self.under_way += 1
+        clips = work.items.to_pylist()
+        await asyncio.sleep(0.2)
+        if clips[0]["uri"] == "v3" and any(clip["clip"] == POISON for clip in clips):
+            Path(self.config.notes, f"died-{time.time_ns()}-{self.under_way}").touch()
+            os.kill(self.child.pid, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.under_way -= 1
+        return {"scores": [{**clip_keys(clip), "score": clip["clip"] ** 2, "made_with": "1"} for clip in clips]}
+
+    async def close(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        Path(self.config.notes, f"closed-{self.child.pid}").touch()
+
+
+def open_live_scorer(config: Any, storage: Any) -> LiveWorker:
+    return LiveScorer(config)
+
+
+def test_a_worker_with_a_life_is_closed_and_its_death_is_charged_to_the_row_that_caused_it(engine, tmp_path):
+    (tmp_path / "notes").mkdir()
+    live = replace(SCORE, open=open_live_scorer, prepare=None, needs=Needs(at_once=8, cpus=0, max_workers=1))
+    rows = scores(list(replace(engine, layout="pooled").run(a_plan(tmp_path / "notes", SPLIT, live), videos(8))))
+    assert [row["clip"] for row in rows] == [*range(CLIPS_EACH)] * 8
+    failed = {(row["uri"], row["clip"]): row["error"]["type"] for row in rows if row["status"] == "failed"}
+    assert failed == {("v3", POISON): "WorkerDied"}
+    died = [int(path.name.split("-")[2]) for path in sorted((tmp_path / "notes").glob("died-*"))]
+    assert len(died) == 3 and died[0] > 1 and died[1:] == [1, 1]  # then the unit alone, and then its row
+    started = {path.name.split("-")[1] for path in (tmp_path / "notes").glob("child-*")}
+    assert len(started) == 4 and len([*(tmp_path / "notes").glob("closed-*")]) == 1
+    assert not any(Path(f"/proc/{child}").exists() for child in started)
 
 
 @pytest.mark.deep

@@ -339,3 +339,25 @@ def test_a_video_goes_on_when_the_worker_that_had_its_beginning_dies():
     flow.lost(beginning, guilty=True)
     (onward,) = flow.take(1, 1, True)
     assert (onward.base, onward.beginning, onward.early) == ("scanned", False, ())
+
+
+def test_of_several_tasks_that_a_worker_had_when_it_died_each_is_tried_alone_and_only_the_guilty_one_is_given_up():
+    flow = Flow((0,), iter("abc"), 3)
+    out = flow.take(0, 1, True) + flow.take(0, 1, True) + flow.take(0, 1, True)
+    assert not any(task.alone for task in out)
+    for task in out:
+        flow.lost(task, guilty=False, suspect=True)
+    done: list[int] = []
+    while not flow.finished:
+        assert flow.next_alone(0)
+        (task,) = flow.take(0, 4, True)
+        if task.unit == 1 and not task.given_up and not (task.careful and task.part is None and not task.parts):
+            flow.lost(task, guilty=True)  # the unit's only item ends its worker, whenever it is computed
+        elif task.unit == 1 and not task.given_up and not task.parts:
+            flow.ended(task, Ended("b", 0, (Part(0, 1),)))
+        elif flow.ended(task, Ended("rows", 0 if task.part else 1)):
+            flow.fetched(task)
+            done.append(task.unit)
+        if task.given_up:
+            break
+    assert set(done) == {0, 2} and task.unit == 1 and task.given_up

@@ -3,6 +3,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
-from gpu_kernels.captioners.types import CaptionRequest
+from gpu_kernels.captioners.types import Caption, CaptionRequest
 
 
 class _Server(BaseHTTPRequestHandler):
@@ -87,12 +88,16 @@ def served(endpoint: str, **settings: Any) -> ServedCaptionsConfig:
     )
 
 
+def captioned(config: ServedCaptionsConfig, windows: list[CaptionRequest]) -> list[Caption]:
+    with ThreadPoolExecutor(config.at_once) as threads:
+        return list(threads.map(config.load().caption, windows))
+
+
 def test_every_window_gets_its_own_outcome_in_order(server: tuple[str, list[dict[str, Any]]], window: Any) -> None:
     endpoint, seen = server
     widths = [PLAIN, BUSY_ONCE, ALWAYS_FAILS, REJECTED, SILENT, LONG, FILTERED, REFUSED, EMPTY]
-    captions = (
-        served(endpoint).load().caption([*(window(1, 2, 3, width=width) for width in widths), CaptionRequest([], [])])
-    )
+    windows = [*(window(1, 2, 3, width=width) for width in widths), CaptionRequest([], [])]
+    captions = captioned(served(endpoint), windows)
     assert [caption.status for caption in captions] == [
         *("success", "success", "error", "error", "error", "truncated", "blocked", "blocked", "error", "skipped")
     ]
@@ -113,7 +118,7 @@ def test_the_request_carries_frames_times_prompt_settings_and_key(
     monkeypatch.setenv("SEER_KEY", "open sesame")
     config = served(endpoint, prompt="What is this?", api_key_env="SEER_KEY", repetition_penalty=1, max_tokens=99)
     frames = window(1, 2)
-    config.load().caption([frames])
+    config.load().caption(frames)
     [entry] = seen
     body = entry["body"]
     *pictures, text = body["messages"][0]["content"]
@@ -128,5 +133,5 @@ def test_the_request_carries_frames_times_prompt_settings_and_key(
 def test_an_absent_server_is_an_error_per_window(window: Any) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as closed:
         port = closed.server_port
-    captions = served(f"http://127.0.0.1:{port}/v1").load().caption([window(1), window(2)])
+    captions = captioned(served(f"http://127.0.0.1:{port}/v1"), [window(1), window(2)])
     assert [caption.status for caption in captions] == ["error", "error"]

@@ -11,11 +11,15 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig, fitted_size, video_patches
-from gpu_kernels.captioners.types import CaptionRequest
+from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest
 
 
 def loaded(folder: Path, **settings: Any) -> QwenCaptionsConfig:
     return QwenCaptionsConfig.model_validate({"model": str(folder), "max_tokens": 24, "device": "cpu"} | settings)
+
+
+def captions(captioner: Captioner, windows: list[CaptionRequest]) -> list[Caption]:
+    return [captioner.caption(each) for each in windows]
 
 
 def test_patches_equal_the_image_processor_on_a_still() -> None:
@@ -59,12 +63,12 @@ def test_the_same_frames_give_the_same_text_and_one_broken_frame_one_error(
     captioner = loaded(qwen_folder).load()
     broken = CaptionRequest([jpeg(1), b"\xff\xd8 no picture"], [0, 0.5])
     mixed = CaptionRequest([jpeg(1), jpeg(2, width=80)], [0, 0.5])
-    first = captioner.caption([window(1, 2), broken, window(3, 4), mixed, CaptionRequest([], [])])
+    first = captions(captioner, [window(1, 2), broken, window(3, 4), mixed, CaptionRequest([], [])])
     assert [caption.status for caption in first] == ["truncated", "error", "truncated", "error", "skipped"]
     assert "UnidentifiedImageError" in str(first[1].failure)
     assert "differ in size" in str(first[3].failure)
     # Alone, in another order, and after other windows: the same.
-    again = captioner.caption([window(3, 4), window(1, 2)])
+    again = captions(captioner, [window(3, 4), window(1, 2)])
     assert again == [first[2], first[0]]
     assert first[0].text != first[2].text
     assert first[0].output_tokens == 24
@@ -75,7 +79,7 @@ def test_an_answer_that_ends_by_itself_is_a_success(tiny_models: ModuleType, tmp
     settings = json.loads((folder / "generation_config.json").read_text())
     settings["eos_token_id"] = list(range(100, 400))  # most tokens end the answer, so it ends once it may
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    [caption] = loaded(folder, max_tokens=60).load().caption([window(1, 2)])
+    caption = loaded(folder, max_tokens=60).load().caption(window(1, 2))
     assert caption.status == "success"
     assert 16 < (caption.output_tokens or 0) < 60
 
@@ -83,11 +87,11 @@ def test_an_answer_that_ends_by_itself_is_a_success(tiny_models: ModuleType, tmp
 def test_sampling_is_seeded_by_the_content(qwen_folder: Path, window: Any) -> None:
     captioner = loaded(qwen_folder, temperature=1, top_p=1).load()
     state = torch.random.get_rng_state()
-    first, other = captioner.caption([window(1, 2), window(3, 4)])
+    first, other = captions(captioner, [window(1, 2), window(3, 4)])
     assert torch.equal(state, torch.random.get_rng_state())
-    assert captioner.caption([window(1, 2)]) == [first]
+    assert captions(captioner, [window(1, 2)]) == [first]
     assert first.text != other.text
-    [greedy] = loaded(qwen_folder).load().caption([window(1, 2)])
+    greedy = loaded(qwen_folder).load().caption(window(1, 2))
     assert greedy.text != first.text
 
 
@@ -102,7 +106,7 @@ def test_inputs_count_tokens_and_times_as_the_model_does(qwen_folder: Path, wind
     assert (inputs["input_ids"] == video_id).sum() == video_tokens
     assert (inputs["mm_token_type_ids"] == 2).sum() == video_tokens
     assert inputs["second_per_grid_ts"].tolist() == [1.0]  # two frames, half a second apart
-    [caption] = captioner.caption([frames])
+    [caption] = captions(captioner, [frames])
     assert caption.prompt_tokens == inputs["input_ids"].shape[1]
 
 
