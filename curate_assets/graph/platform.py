@@ -23,17 +23,27 @@ class StageResources(StrictModel):
     """CPUs of one worker."""
     gpus: float | None = Field(default=None, ge=0)
     """GPUs of one worker: a fraction of one, which it shares with other workers, or whole ones."""
+    gpu_memory_gib: float | None = Field(default=None, gt=0)
+    """In place of `gpus`: GiB of one GPU that a worker takes; the fraction follows from the device."""
     memory_gib: float | None = Field(default=None, ge=0)
     """GiB of main memory of one worker, as Ray counts it: fewer workers are placed where it is scarce."""
+    workers: int | None = Field(default=None, ge=1)
+    """Workers of a run, neither fewer nor more."""
     min_workers: int | None = Field(default=None, ge=1)
     """Workers that must have their place before a run starts."""
     max_workers: int | None = Field(default=None, ge=1)
     """Most workers of a run."""
+    environment: str | None = None
+    """The Python that its workers run in: an interpreter's path, or `pixi:` and the name of an environment."""
 
     @model_validator(mode="after")
     def _whole_or_shared(self) -> "StageResources":
         if self.gpus is not None and self.gpus > 1 and not self.gpus.is_integer():
             raise ValueError(f"gpus is a fraction of one device or a number of whole ones, not {self.gpus:g}")
+        if self.gpus is not None and self.gpu_memory_gib is not None:
+            raise ValueError("give gpus or gpu_memory_gib, not both")
+        if self.workers is not None and (self.min_workers or self.max_workers):
+            raise ValueError("give workers, or min_workers and max_workers, not both")
         return self
 
 
@@ -52,13 +62,26 @@ class EngineConfig(StrictModel):
     cpus: int | None = Field(default=None, ge=1)
     """CPUs of the local Ray cluster; all of them where not said."""
     environments: dict[str, str] = Field(default_factory=dict)
-    """By stage, the Python that its workers run in: an interpreter's path, or `pixi:` and the name of an environment of
-    `pixi.toml`. It must have this project's dependencies; where not said, the run's own."""
+    """By stage, what `environment` in `stages` says."""
     stages: dict[str, StageResources] = Field(default_factory=dict)
-    """By stage (`probe`, `scan`, `split`, `score_motion`, `embed`, `select`, `caption`, `cut`), what its workers occupy
-    where that is not what the stage asks for, such as `scan: {gpus: 0.25}`: `cpus` and `memory_gib` of one worker; its
-    `gpus`, a fraction of one device or whole ones; `min_workers`, which must have their place before a run starts, and
-    `max_workers`."""
+    """By stage, what its workers occupy where that is not what the stage asks for: `cpus`; `gpus`, a fraction of one
+    device or whole ones, or else `gpu_memory_gib`, which chooses the fraction; `memory_gib`; how many `workers` there
+    are, or `min_workers`, which must have their place before a run starts, and `max_workers`; and `environment`, the
+    Python that they run in: an interpreter's path, or `pixi:` and the name of an environment of `pixi.toml`
+    ([resources of stages](operations.md#resources-of-stages))."""
+
+    @property
+    def environment_of(self) -> dict[str, str]:
+        """The environments of stages that have one of their own."""
+        own = {name: stage.environment for name, stage in self.stages.items() if stage.environment is not None}
+        return {**self.environments, **own}
+
+    @model_validator(mode="after")
+    def _one_environment_each(self) -> "EngineConfig":
+        for name, stage in self.stages.items():
+            if stage.environment is not None and name in self.environments:
+                raise ValueError(f"environments.{name} and stages.{name}.environment: give one of them")
+        return self
 
 
 class ClusterConfig(StrictModel):
@@ -81,6 +104,9 @@ class ClusterConfig(StrictModel):
     """CPUs that an autoscaling cluster can grow to on one machine; where not said, what there is now."""
     capacity_gpus: float = Field(default=0, ge=0)
     """Likewise, GPUs."""
+    gpu_memory_gib: float | None = Field(default=None, gt=0)
+    """GiB of one GPU of the cluster, for stages that ask for `gpu_memory_gib`; where not said, the machines are asked
+    (`nvidia-smi`)."""
     answer_seconds: float = Field(default=120, gt=0)
     """How long a cluster or job server that does not answer is waited for. The run then ends; where only the warm
     cluster does not answer, it starts one of its own."""

@@ -37,7 +37,13 @@ def with_resources(stages: Sequence[Stage], config: PlatformConfig, known: Colle
 def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
     declared = stage.needs_of(config) if stage.needs_of is not None else stage.needs
     given = config.engine.stages.get(stage.name)
-    settings = given.model_dump(exclude_none=True) if given is not None else {}
+    settings = given.model_dump(exclude_none=True, exclude={"environment"}) if given is not None else {}
+    if (workers := settings.pop("workers", None)) is not None:
+        settings |= {"min_workers": workers, "max_workers": workers}
+    if "gpus" in settings:
+        settings["gpu_memory_gib"] = None
+    elif "gpu_memory_gib" in settings:
+        settings["gpus"] = declared.gpus or 1.0  # until the device is known
     if settings.get("gpus") == 0 and declared.gpus and not declared.gpus_if_any:
         raise ConfigError(
             f"engine.stages.{stage.name}.gpus is 0, but its model is set to run on a GPU (device: cuda): "
@@ -47,5 +53,5 @@ def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
         needs = replace(declared, **settings)
     except ValueError as error:
         raise ConfigError(f"engine.stages.{stage.name}: {error}") from error
-    heavy = stage.heavy or needs.gpus > 0 or stage.name in config.engine.environments
+    heavy = stage.heavy or needs.gpus > 0 or stage.name in config.engine.environment_of
     return replace(stage, needs=needs, heavy=heavy)

@@ -22,14 +22,16 @@ def engine_of(config: PlatformConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
     engine, cluster = config.engine, config.cluster
     # What names the interpreter of this run asks for nothing.
-    environments = {stage: name for stage, name in engine.environments.items() if name != sys.executable}
+    environments = {stage: name for stage, name in engine.environment_of.items() if name != sys.executable}
     if engine.kind == "in_process":
         return InProcessEngine(environments)
     capacity = None
     if cluster.capacity_cpus is not None:
         capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
-    environments = {stage: interpreter(environment) for stage, environment in environments.items()}
-    ray_cluster = RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds)
+    environments = {stage: interpreter(stage, environment) for stage, environment in environments.items()}
+    ray_cluster = RayCluster(
+        engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds, cluster.gpu_memory_gib
+    )
     ray = RayEngine(ray_cluster, engine.layout, environments)
     return ray if engine.kind == "ray" else AutoEngine(ray, environments)
 

@@ -80,6 +80,7 @@ class Needs:
     Attributes:
         cpus: of one worker.
         gpus: devices of one worker: a fraction of one, which it shares with others, or whole ones.
+        gpu_memory_gib: GiB of one GPU. Where it is given, `gpus` is what that is of the device, once that is known.
         gpus_if_any: where there is no GPU at all, it runs without.
         memory_gib: GiB of main memory of one worker that are kept free for it; 0: it takes what there is.
         min_workers: so many must find their place before a run starts.
@@ -91,6 +92,7 @@ class Needs:
 
     cpus: float = 1.0
     gpus: float = 0.0
+    gpu_memory_gib: float | None = None
     gpus_if_any: bool = False
     memory_gib: float = 0.0
     min_workers: int = 1

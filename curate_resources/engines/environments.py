@@ -7,10 +7,11 @@ from gpu_kernels.errors import UserError
 _PIXI = "pixi:"
 
 
-def interpreter(environment: str, project: Path | None = None) -> str:
+def interpreter(stage: str, environment: str, project: Path | None = None) -> str:
     """The interpreter that `environment` names: a path, or `pixi:<name>`, which `pixi install` has made.
 
     Args:
+        stage: whose environment it is.
         project: the folder with `pixi.toml`; the current folder where not said.
 
     Raises:
@@ -22,5 +23,5 @@ def interpreter(environment: str, project: Path | None = None) -> str:
         path = (project or Path.cwd()) / ".pixi" / "envs" / name / "bin" / "python"
         remedy = f"run `pixi install --environment {name}`"
     if not path.is_file():
-        raise UserError(f"engine.environments: there is no interpreter {path}: {remedy}")
+        raise UserError(f"engine.stages.{stage}.environment: there is no interpreter {path}: {remedy}")
     return str(path)

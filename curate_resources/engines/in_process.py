@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 import pyarrow as pa
@@ -197,11 +198,11 @@ class InProcessEngine:
         for stage in plan.stages:
             if stage.name in self.environments:
                 raise UserError(
-                    f"stage {stage.name} has an environment of its own (engine.environments), which engine.kind: "
-                    "in_process cannot give it: use auto or ray, or remove the environment"
+                    f"stage {stage.name} has an environment of its own (engine.stages.{stage.name}.environment), which "
+                    "engine.kind: in_process cannot give it: use auto or ray, or remove the environment"
                 )
         gpus = gpu_count() if any(stage.needs.gpus for stage in plan.stages) else 0
-        stages = placed_on(plan.stages, [Node(0, gpus)])
+        stages = placed_on(plan.stages, [Node(0, gpus, gpu_memory_gib=inf)])  # its models share them in any case
         for stage in stages:
             if stage.needs.gpus > gpus:
                 raise PlanDoesNotFit(

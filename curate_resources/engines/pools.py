@@ -1,11 +1,11 @@
 """How a plan's stages become pools of actors, and whether a cluster has room for one worker of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import ceil, inf
 from typing import Literal
 
-from curate_resources.declarations.stage import Stage
+from curate_resources.declarations.stage import Needs, Stage
 from gpu_kernels.errors import OperatingError
 
 Layout = Literal["auto", "fused", "pooled"]
@@ -22,11 +22,13 @@ class PlanDoesNotFit(OperatingError):
 
 @dataclass(frozen=True)
 class Node:
-    """What a machine of the cluster offers in all: CPUs, GPU devices, and GiB of memory."""
+    """What a machine of the cluster offers in all: CPUs, GPU devices, and GiB of memory; and the GiB that each of its
+    GPUs has, where that is known."""
 
     cpus: float
     gpus: float = 0.0
     memory_gib: float = inf
+    gpu_memory_gib: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,39 @@ def pools(
             return choice
     wants = "; ".join(pool.needs for pool in choices[0])
     memory = any(pool.memory_gib for pool in choices[0])
-    raise PlanDoesNotFit(f"{wants}, all at the same time; {_offered(nodes, memory)}")
+    raise PlanDoesNotFit(
+        f"{wants}, all at the same time; {_offered(nodes, memory)}: use a larger cluster, give stages less "
+        "(engine.stages), or run one after the other (engine.mode: batch)"
+    )
 
 
-def placed_on(stages: Sequence[Stage], nodes: Iterable[Node]) -> tuple[Stage, ...]:
-    """The stages, with what they need on these machines."""
+def placed_on(stages: Sequence[Stage], nodes: Sequence[Node]) -> tuple[Stage, ...]:
+    """The stages, with what they need on these machines.
+
+    Raises:
+        PlanDoesNotFit: a stage asks for memory of a GPU, and no GPU has so much, or how much they have is not known.
+    """
     gpus = any(node.gpus for node in nodes)
-    return tuple(replace(stage, needs=stage.needs.where(gpus)) for stage in stages)
+    return tuple(replace(stage, needs=_of_devices(stage, nodes).where(gpus)) for stage in stages)
+
+
+def _of_devices(stage: Stage, nodes: Sequence[Node]) -> Needs:
+    """With the memory of a GPU that a stage asks for as a share of one: of the smallest, as Ray may choose any."""
+    wanted, sizes = stage.needs.gpu_memory_gib, [node.gpu_memory_gib for node in nodes if node.gpus]
+    if wanted is None or not sizes:
+        return stage.needs
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        raise PlanDoesNotFit(
+            f"stage {stage.name} asks for {wanted:g} GiB of a GPU, but no machine says how much memory its GPUs have: "
+            f"set cluster.gpu_memory_gib, or ask for a share of one (engine.stages.{stage.name}.gpus)"
+        )
+    if wanted > min(known):
+        raise PlanDoesNotFit(
+            f"stage {stage.name} asks for {wanted:g} GiB of a GPU, and the smallest of the cluster has {min(known):g}: "
+            f"ask for whole devices (engine.stages.{stage.name}.gpus), or use larger ones"
+        )
+    return replace(stage.needs, gpus=ceil(wanted / min(known) * _PARTS) / _PARTS)
 
 
 def check_stage(stage: Stage, nodes: Sequence[Node]) -> None:

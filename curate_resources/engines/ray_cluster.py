@@ -7,14 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from curate_resources.engines.patience import ClusterUnreachable, Wait, answered, saying
 from curate_resources.engines.pools import Node
 from curate_resources.engines.warm_cluster import WarmCluster, warm_cluster
 from curate_resources.storage.retries import with_retries
-from gpu_kernels.devices import gpu_count
+from gpu_kernels.devices import gpu_count, gpu_memory_gib
 
 _log = logging.getLogger("curate.progress")
 
@@ -37,12 +37,14 @@ class RayCluster:
         capacity: what an autoscaling cluster can grow to, as one machine; None: what it has now.
         answer_seconds: how long a cluster that does not answer is waited for.
         queue_seconds: how long a run waits for its place in a cluster that is full; None: for ever.
+        gpu_memory_gib: GiB of one of its GPUs; None: the machines are asked where it matters.
     """
 
     local_cpus: int | None = None
     capacity: Node | None = None
     answer_seconds: float = 120.0
     queue_seconds: float | None = None
+    gpu_memory_gib: float | None = None
 
     def connected(self) -> Any:
         """The `ray` module, connected: to the cluster that this process is part of, to the warm one, or else to one of
@@ -78,20 +80,42 @@ class RayCluster:
         """
         return _attentively("the head of the Ray cluster", call, self.answer_seconds, "what was committed is kept")
 
-    def nodes(self) -> list[Node]:
-        """The machines of the cluster. A cluster of its own is not started for the answer."""
+    def nodes(self, gpu_memory: bool = False) -> list[Node]:
+        """The machines of the cluster. A cluster of its own is not started for the answer.
+
+        Args:
+            gpu_memory: whether it matters how much memory their GPUs have.
+        """
         if self.capacity is not None:
-            return [self.capacity]
+            return [replace(self.capacity, gpu_memory_gib=self.gpu_memory_gib)]
         started = "ray" in sys.modules and sys.modules["ray"].is_initialized()
         if not started and warm_cluster() is None and os.environ.get("RAY_ADDRESS", "local") == "local":
-            return [Node(self.local_cpus or os.cpu_count() or 1, gpu_count())]
-        return self.present_nodes()
+            gpus = gpu_count()
+            size = self.gpu_memory_gib or (gpu_memory_gib() if gpus and gpu_memory else None)
+            return [Node(self.local_cpus or os.cpu_count() or 1, gpus, gpu_memory_gib=size)]
+        return self.present_nodes(gpu_memory)
 
-    def present_nodes(self) -> list[Node]:
+    def present_nodes(self, gpu_memory: bool = False) -> list[Node]:
         """The machines that the cluster has now."""
         ray = self.connected()
-        alive = [node["Resources"] for node in self.ask(ray.nodes) if node["Alive"]]
-        return [Node(each.get("CPU", 0.0), each.get("GPU", 0.0), each.get("memory", 0.0) / GIB) for each in alive]
+        alive = [node for node in self.ask(ray.nodes) if node["Alive"]]
+        sizes = self._asked_sizes(ray, alive) if gpu_memory and self.gpu_memory_gib is None else {}
+        found: list[Node] = []
+        for node in alive:
+            each, size = node["Resources"], sizes.get(node["NodeID"], self.gpu_memory_gib)
+            found.append(Node(each.get("CPU", 0.0), each.get("GPU", 0.0), each.get("memory", 0.0) / GIB, size))
+        return found
+
+    def _asked_sizes(self, ray: Any, alive: list[Any]) -> dict[str, float | None]:
+        """What each machine with GPUs says of their memory."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asked: dict[str, Any] = {}
+        for node in alive:
+            if node["Resources"].get("GPU"):
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                asked[node["NodeID"]] = ray.remote(num_cpus=0, scheduling_strategy=there)(gpu_memory_gib).remote()
+        return dict(zip(asked, self.ask(lambda: ray.get(list(asked.values()))), strict=True))
 
     def _answering_warm_cluster(self) -> WarmCluster | None:
         warm = warm_cluster()

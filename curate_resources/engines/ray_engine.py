@@ -81,7 +81,7 @@ class RayEngine:
         Raises:
             PlanDoesNotFit: there is a stage that it cannot even hold alone.
         """
-        nodes = self.cluster.nodes()
+        nodes = self._nodes(plan)
         for stage in plan.stages:
             check_stage(stage, nodes)
         try:
@@ -90,6 +90,9 @@ class RayEngine:
             _log.info("%s", error)
             return False
         return True
+
+    def _nodes(self, plan: Plan) -> list[Node]:
+        return self.cluster.nodes(gpu_memory=any(stage.needs.gpu_memory_gib for stage in plan.stages))
 
     def run(self, plan: Plan, units: list[Unit]) -> Iterator[Unit]:
         """Units as they finish; the list is emptied meanwhile.
@@ -100,7 +103,7 @@ class RayEngine:
         if not units:
             return
         ray = self.cluster.connected()
-        nodes = self.cluster.nodes()
+        nodes = self._nodes(plan)
         plan = replace(plan, stages=placed_on(plan.stages, nodes))
         compiled = pools(plan.stages, nodes, self.layout, self.environments)
         with _Run(ray, self.cluster, nodes, plan, compiled, units) as run:

@@ -16,6 +16,7 @@ from curate_resources.engines.auto_engine import AutoEngine
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.engines.pools import Node, pools
 from curate_resources.launchers.jobs import referenced_stage, stage_reference
+from gpu_kernels.errors import UserError
 
 WANTED = frozenset(table.name for stage in VIDEO.stages for table in stage.writes)
 QWEN = {"backend": "transformers", "model": "a/b", "revision": "0" * 40}
@@ -55,6 +56,9 @@ def test_the_configuration_goes_over_what_a_stage_asks_for():
     assert (asked["embed"].gpus, asked["embed"].cpus, asked["embed"].gpus_if_any) == (0.5, 2, False)
     assert (asked["cut"].memory_gib, asked["cut"].max_workers) == (3, 4)
     assert asked["scan"] == Needs(gpus=0.125, gpus_if_any=True)
+    by_memory = needs(engine={"stages": {"embed": {"gpu_memory_gib": 5}, "cut": {"workers": 2}}})
+    assert (by_memory["embed"].gpu_memory_gib, by_memory["embed"].gpus_if_any) == (5, True)
+    assert (by_memory["cut"].min_workers, by_memory["cut"].max_workers) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,12 @@ def test_the_configuration_goes_over_what_a_stage_asks_for():
         ({"engine": {"stages": {"embde": {"gpus": 1}}}}, r"engine\.stages\.embde: .* did you mean 'embed'\?"),
         ({"engine": {"environments": {"captoin": "/python"}}}, r"engine\.environments\.captoin: .*mean 'caption'\?"),
         ({"engine": {"stages": {"cut": {"min_workers": 3, "max_workers": 2}}}}, r"engine\.stages\.cut: .*never be met"),
+        ({"engine": {"stages": {"cut": {"gpus": 1, "gpu_memory_gib": 4}}}}, "give gpus or gpu_memory_gib, not both"),
+        ({"engine": {"stages": {"cut": {"workers": 1, "max_workers": 4}}}}, "give workers, or min_workers and max"),
+        (
+            {"engine": {"stages": {"cut": {"environment": "/a"}}, "environments": {"cut": "/b"}}},
+            r"environments\.cut and stages\.cut\.environment: give one",
+        ),
         (
             {"engine": {"stages": {"scan": {"gpus": 0}}}, "shot_signals": {"device": "cuda"}},
             r"engine\.stages\.scan\.gpus is 0, but its model is set to run on a GPU",
@@ -90,6 +100,17 @@ def test_a_stage_with_an_environment_is_heavy_and_travels_to_a_job(tmp_path):
     assert VIDEO.plan(frozenset({"clip_selection"}), sent, "/nowhere").stages == (select,)
 
 
+def test_an_environment_is_said_beside_the_other_resources_of_its_stage(tmp_path):
+    python = tmp_path / "python"
+    settings = {"engine": {"stages": {"select": {"environment": str(python)}}}}
+    with pytest.raises(UserError, match=r"engine\.stages\.select\.environment: there is no interpreter"):
+        engine_of(validated(settings))
+    python.touch()
+    engine = engine_of(validated(settings))
+    assert isinstance(engine, AutoEngine) and engine.environments == {"select": str(python)}
+    assert needs(**settings) and VIDEO.plan(frozenset({"clip_selection"}), validated(settings), "/nowhere").heavy
+
+
 def test_the_interpreter_of_the_run_itself_is_no_other_environment():
     for kind in ("auto", "in_process"):
         engine = engine_of(validated({"engine": {"kind": kind, "environments": {"embed": sys.executable}}}))
@@ -98,4 +119,6 @@ def test_the_interpreter_of_the_run_itself_is_no_other_environment():
 
 def test_dagsters_launchpad_knows_the_resources_of_stages():
     shape = config_schema(type(validated({})))["engine"].config_type.fields["stages"].config_type
-    assert set(shape.inner_type.fields) == {"cpus", "gpus", "memory_gib", "min_workers", "max_workers"}
+    assert set(shape.inner_type.fields) == {
+        *("cpus", "gpus", "gpu_memory_gib", "memory_gib", "workers", "min_workers", "max_workers", "environment")
+    }

@@ -80,7 +80,7 @@ def test_a_gpu_that_is_taken_if_there_is_one_counts_where_there_is_one(monkeypat
 
 
 def test_in_process_what_cannot_be_given_is_an_error_before_anything_runs():
-    with pytest.raises(UserError, match=r"stage measure .*engine\.environments.*in_process"):
+    with pytest.raises(UserError, match=r"stage measure .*engine\.stages\.measure\.environment.*in_process"):
         list(InProcessEngine({"measure": "/other/bin/python"}).run(a_plan(), units(1)))
     with pytest.raises(PlanDoesNotFit, match="measure needs 1 GPUs, and this process sees 0"):
         list(InProcessEngine().run(a_plan(gpus=1), units(1)))

@@ -127,6 +127,28 @@ def test_only_models_that_fit_on_one_gpu_are_fused(gpus, names):
     assert all(pool.gpus <= 1 or pool.gpus.is_integer() for pool in found), "Ray would refuse them"
 
 
+def test_memory_of_a_gpu_is_a_share_of_the_smallest_device():
+    model = stage("embed", True, gpus=1, gpu_memory_gib=30)
+
+    def share(*nodes: Node) -> float:
+        (pool,) = pools([model], nodes, "auto")
+        return pool.gpus
+
+    assert share(Node(8, 2, gpu_memory_gib=80)) == 0.375
+    assert share(Node(8, 2, gpu_memory_gib=80), Node(8, 1, gpu_memory_gib=40), Node(8)) == 0.75
+    assert share(Node(8, 1, gpu_memory_gib=90)) == 0.3334, "never less than it asks for"
+    with pytest.raises(
+        PlanDoesNotFit, match=r"embed asks for 30 GiB .* the smallest of the cluster has 24: ask for whole"
+    ):
+        share(Node(8, 2, gpu_memory_gib=80), Node(8, 1, gpu_memory_gib=24))
+    with pytest.raises(PlanDoesNotFit, match=r"no machine says .* set cluster\.gpu_memory_gib"):
+        share(Node(8, 2, gpu_memory_gib=80), Node(8, 1))
+    if_any = stage("embed", True, gpus=1, gpu_memory_gib=30, gpus_if_any=True)
+    assert pools([if_any], [Node(8)], "auto")[0].gpus == 0
+    with pytest.raises(PlanDoesNotFit, match="embed needs 1 CPUs and 1 GPUs; the cluster has 8 CPUs and 0 GPUs"):
+        check_stage(model, [Node(8)])
+
+
 def test_workers_on_one_gpu_are_reserved_as_one_place():
     nodes = [Node(4, 2), Node(4, 1), Node(8)]
     found = pools([*shares(0.8, 0.8, 0.4, 0.2, 0.2), stage("cut", True)], nodes, "pooled")

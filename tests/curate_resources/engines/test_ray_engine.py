@@ -330,6 +330,37 @@ def test_workers_share_gpus_as_they_were_planned_and_see_no_others(engine, attac
         attached.kill_node("gpus")
 
 
+@pytest.mark.deep
+def test_whole_gpus_are_on_one_machine_and_memory_chooses_a_share(engine, attached, tmp_path, monkeypatch):
+    """On machines of two and of one GPU, as Ray counts them, whose driver says that each has 40 GiB."""
+    driver = tmp_path / "driver" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh\necho 40960\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{driver.parent}:{os.environ['PATH']}")
+    (tmp_path / "notes").mkdir()
+    attached.add_node("two", 4, "--num-gpus=2")
+    attached.add_node("one", 4, "--num-gpus=1")
+    try:
+
+        def seen(**needs: Any) -> list[str]:
+            score = replace(SCORE, open=open_gpu_scorer, needs=Needs(**needs))
+            plan = a_plan(tmp_path / "notes", SPLIT, score, seconds=0.05)
+            rows = scores(list(replace(engine, layout="pooled").run(plan, videos(18))))
+            return sorted(worker.split(":")[1] for worker in {row["made_with"] for row in rows})
+
+        assert seen(gpus=2) == ["0,1"]
+        by_memory = {"gpus": 1, "gpu_memory_gib": 30}
+        assert seen(**by_memory, min_workers=3, max_workers=3) == ["0", "0", "1"]
+        with pytest.raises(PlanDoesNotFit, match=r"4 x 1 CPUs and 0.75 GPUs \(1 of its workers fit on one GPU\)"):
+            seen(**by_memory, min_workers=4)
+        with pytest.raises(PlanDoesNotFit, match="score needs 1 CPUs and 3 GPUs"):
+            seen(gpus=3)
+    finally:
+        attached.kill_node("two")
+        attached.kill_node("one")
+
+
 class LiveScorer(LiveWorker):
     """Has a child process, and keeps notes: who was under way when it died, and that it was closed."""
 
