@@ -18,6 +18,7 @@ from curate_cli.commands.docs import docs
 from curate_cli.commands.doctor import doctor
 from curate_cli.commands.export import export
 from curate_cli.commands.materialize import materialize, retry_failed
+from curate_cli.commands.models import models
 from curate_cli.commands.plan import plan
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
@@ -67,6 +68,7 @@ for command in (
 ):
     app.command()(told(command))
 app.add_typer(config, name="config")
+app.add_typer(models, name="models")
 
 
 _UsageError: Any = typer.BadParameter.__bases__[0]

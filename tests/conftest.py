@@ -39,6 +39,17 @@ def tiny_models() -> ModuleType:
     return _module(Path(__file__).with_name("tiny_models.py"))
 
 
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A model hub on loopback over `hub.folder`, and an empty store of models on this machine: `hub_server.py`."""
+    server = _module(Path(__file__).with_name("hub_server.py")).HubServer(tmp_path / "hub")
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setenv("CURATE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`media("closed_gop.mp4")` is the path of a small video: see `gpu_kernels/media.py`."""

@@ -7,20 +7,21 @@ from itertools import product
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, warning
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graphs import GRAPH
-from gpu_kernels.captioners.openai import ServedCaptionsConfig
-from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
-from gpu_kernels.captioners.types import CaptionsConfig
-from gpu_kernels.embedders.clip_siglip import ImageTowerConfig
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig
 from gpu_kernels.errors import CurateError
-from gpu_kernels.models.files import is_hub_id
+from gpu_kernels.models.files import digest_of, is_hub_id
+from gpu_kernels.models.hub import described
+from gpu_kernels.models.registry import packaged_file, registered
+from gpu_kernels.models.resolve import missing
+from gpu_kernels.models.section import ModelSection, Server, Wanted
+from gpu_kernels.models.store import ModelStore
 
 _REMEDY = "put the folder that is named where the configuration says, or change the setting: `curate docs models`"
-_HUB_SECONDS = 10
+_DOWNLOAD = "`curate models download` fetches them where there is a network or a mirror"
+_SERVER_SECONDS = 10
 
 
 def weights(deployment: Deployment) -> Finding:
-    """Every table's model is identified as a run would do it, by its files' content or its commit."""
+    """Every table's model is identified as a run would do it, and every file is what the registry or its store says."""
     found: dict[str, None] = {}
     wrong: dict[str, None] = {}
     for table, config in product(GRAPH.tables.values(), deployment.configs):
@@ -35,68 +36,74 @@ def weights(deployment: Deployment) -> Finding:
             found[f"{table.name} by {name} {revision[:16]}"] = None
     if wrong:
         return failed("; ".join(wrong), _REMEDY)
-    absent = [
-        f"{model} {revision[:12]}" for model, revision in _of_hub(deployment.configs) if not _fetched(model, revision)
-    ]
+    wanted = _wanted(deployment.configs)
+    if changed := [problem for each in wanted for problem in _changed(each)]:
+        return failed("; ".join(changed), "install the package again, or `curate models download NAME --again`")
+    absent = dict.fromkeys(key for each in wanted if (key := missing(each)) is not None)
     if absent:
-        return warning(
-            f"not on this machine yet: {', '.join(absent)}",
-            "fetch them where there is a network, or let the first run do it; `curate doctor --network` asks the hub",
-        )
+        said = f"not on this machine: {', '.join(f'{name} {revision[:12]}' for name, revision in absent)}"
+        config = deployment.config
+        if config.models.fetch:
+            return warning(said, f"the first run fetches them; {_DOWNLOAD}")
+        if config.cluster.mode != "local":
+            return warning(said, f"every machine of the cluster needs them: {_DOWNLOAD}, or set models.fetch to true")
+        return failed(said, f"{_DOWNLOAD}, or set models.fetch to true")
     return ok(", ".join(found) or "no models are named")
 
 
 def servers(deployment: Deployment) -> Finding:
-    """The hub has the commits that are named, and the captioning server answers; asked only with --network."""
-    sections = [config.section("captions", CaptionsConfig) for config in deployment.configs]
-    asked = _of_hub(deployment.configs)
-    endpoints = {each.endpoint: each.api_key_env for each in sections if isinstance(each, ServedCaptionsConfig)}
+    """The hub has the commits that are named, and model servers answer; asked only with --network."""
+    asked = [each for each in _wanted(deployment.configs) if is_hub_id(each.model)]
+    endpoints = _servers(deployment.configs)
     if not asked and not endpoints:
         return ok("no model comes from a hub or a server")
     if not deployment.network:
         return ok("not asked: `curate doctor --network` does")
-    for model, revision in asked:
-        from huggingface_hub import HfApi
-
-        HfApi().model_info(model, revision=revision, timeout=_HUB_SECONDS)
-    for endpoint, variable in endpoints.items():
+    for each in asked:
+        described(each.model, each.revision)
+    for server in endpoints:
         import requests
 
-        key = os.environ.get(variable)
+        key = os.environ.get(server.key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = requests.get(f"{endpoint.rstrip('/')}/models", headers=headers, timeout=_HUB_SECONDS)
+        answer = requests.get(f"{server.url.rstrip('/')}/models", headers=headers, timeout=_SERVER_SECONDS)
         if answer.status_code != 200:
             return failed(
-                f"{endpoint} answers {answer.status_code}",
-                f"check captions.endpoint, and the key in {variable}",
+                f"{server.url} answers {answer.status_code}", f"check the endpoint, and the key in {server.key_env}"
             )
-    return ok(", ".join([*(f"{model} {revision[:12]}" for model, revision in asked), *endpoints]))
+    names = (f"{each.model} {(each.revision or '')[:12]}" for each in asked)
+    return ok(", ".join([*names, *(server.url for server in endpoints)]))
 
 
-def _of_hub(configs: Sequence[PlatformConfig]) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
-    for config in configs:
-        embeddings = config.section("clip_embeddings", ClipEmbeddingsConfig)
-        captions = config.section("captions", CaptionsConfig)
-        for section in (embeddings, captions):
-            kept = isinstance(section, (ImageTowerConfig, QwenCaptionsConfig))
-            if kept and section.revision and is_hub_id(section.model):
-                found[section.model, section.revision] = None
-    return list(found)
+def _wanted(configs: Sequence[PlatformConfig]) -> list[Wanted]:
+    return list(dict.fromkeys(each for section in _sections(configs) for each in section.models()))
 
 
-def _fetched(model: str, revision: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
+def _servers(configs: Sequence[PlatformConfig]) -> list[Server]:
+    return list(dict.fromkeys(each for section in _sections(configs) for each in section.servers()))
 
-    return isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str)
+
+def _sections(configs: Sequence[PlatformConfig]) -> list[ModelSection]:
+    return [section for config in configs for _, section in config if isinstance(section, ModelSection)]
+
+
+def _changed(wanted: Wanted) -> list[str]:
+    """What of a model is not as it was registered or fetched."""
+    known = registered().get(wanted.model)
+    if known is not None and known.source == "package":
+        same = digest_of(packaged_file(known)) == known.files[0].sha256
+        return [] if same else [f"{known.package} ships other weights of {known.name} than the registered ones"]
+    if wanted.revision is None or (kept := ModelStore.here().find(wanted.model, wanted.revision)) is None:
+        return []
+    return [f"{kept.name}: {problem}" for problem in ModelStore.here().wrong(kept)]
 
 
 CHECKS = (
-    Check("models", weights, _REMEDY, needs=("configuration",), seconds=600),  # a folder's weights are hashed
+    Check("models", weights, _REMEDY, needs=("configuration",), seconds=600),  # weights are hashed
     Check(
         "model servers",
         servers,
-        "check the network, the hub's token, captions.endpoint, and the commit in the configuration",
+        "check the network, HF_TOKEN, the endpoints, and the commits in the configuration",
         needs=("configuration",),
     ),
 )

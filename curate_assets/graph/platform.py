@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import Field, create_model, model_validator
 
+from curate_resources.models.fetching import ModelsConfig
 from gpu_kernels.backends import Backends
 from gpu_kernels.errors import UserError
 from gpu_kernels.sandbox import DecodingLimits
@@ -182,6 +183,7 @@ class PlatformConfig(_Head):
 
     checks: ChecksConfig = ChecksConfig()
     prices: PricesConfig = PricesConfig()
+    models: ModelsConfig = ModelsConfig()
     engine: EngineConfig = EngineConfig()
     cluster: ClusterConfig = ClusterConfig()
 

@@ -28,6 +28,7 @@ OF_THE_DATASET: Mapping[str, str] = {
     "training_dataset": "it holds clips of all shards",
     "checks.max_duplicate_share": "it is about the clips of all shards",
     "prices": "estimates of all shards are compared",
+    "models": "one run makes shards of several sources",
     "engine": "one run makes shards of several sources",
     "cluster": "one run makes shards of several sources",
 }

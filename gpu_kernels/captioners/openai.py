@@ -16,6 +16,7 @@ from gpu_kernels.captioners.types import (
     CaptionsConfig,
     failed_caption,
 )
+from gpu_kernels.models.section import Server
 
 if TYPE_CHECKING:
     import requests
@@ -58,6 +59,9 @@ class ServedCaptionsConfig(CaptionsConfig):
 
     def identity(self) -> tuple[str, str]:
         return self.model, self.revision or "endpoint"
+
+    def servers(self) -> tuple[Server, ...]:
+        return (Server(self.endpoint, self.api_key_env),)
 
     def load(self) -> Captioner:
         return OpenAICaptioner(self)

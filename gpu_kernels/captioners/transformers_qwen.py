@@ -20,7 +20,9 @@ from gpu_kernels.captioners.types import (
     prompt_hash,
 )
 from gpu_kernels.errors import UserError
-from gpu_kernels.models.files import Device, check_hub_pin, model_source, pinned_model, torch_device, whole_model
+from gpu_kernels.models.files import Device, torch_device, whole_model
+from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
+from gpu_kernels.models.section import Wanted
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +35,8 @@ class QwenCaptionsConfig(CaptionsConfig):
 
     backend: Literal["transformers"] = "transformers"
     model: str = Field(min_length=1)
-    """A folder in the transformers format or a hub id `owner/name`."""
+    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
+    shows."""
     revision: str | None = None
     """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
     device: Device = "auto"
@@ -50,6 +53,9 @@ class QwenCaptionsConfig(CaptionsConfig):
 
     def identity(self) -> tuple[str, str]:
         return pinned_model(self.model, self.revision)
+
+    def models(self) -> tuple[Wanted, ...]:
+        return (Wanted(self.model, self.revision),)
 
     def load(self) -> Captioner:
         return QwenCaptioner(self)
@@ -69,14 +75,14 @@ class QwenCaptioner:
         self.model, self.revision = config.identity()
         self._config = config
         self._device = torch_device(config.device)
-        source, where = model_source(config.model, self.revision)
-        family = AutoConfig.from_pretrained(source, **where).model_type
+        folder = model_folder(config.model, self.revision)
+        family = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
         if family != "qwen2_5_vl":
             raise UserError(f"model {self.model!r} is a {family} model; captions need a qwen2_5_vl one")
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(source, **where)
-        self._pixels: Any = AutoImageProcessor.from_pretrained(source, backend="pil", **where)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._pixels: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
-        self._network = whole_model(Qwen2_5_VLForConditionalGeneration, source, self.model, dtype=dtype, **where)
+        self._network = whole_model(Qwen2_5_VLForConditionalGeneration, folder, self.model, dtype=dtype)
         self._network.to(self._device)
 
     def caption(self, window: CaptionRequest, key: str = "") -> Caption:

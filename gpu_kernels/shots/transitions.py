@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.models.registry import TRANSNETV2
+from gpu_kernels.models.section import ModelSection, Wanted
 
 _WINDOW = {"exact": 100, "fast": 300}
 CONTEXT_FRAMES = 25
@@ -16,7 +17,7 @@ _GPU_FRAMES = 2400
 """Frames that a GPU takes at once: some 2 GiB of activations."""
 
 
-class ShotSignalsConfig(StrictModel):
+class ShotSignalsConfig(ModelSection):
     """How the transition curve is computed."""
 
     network: Literal["transnetv2", "none"] = "transnetv2"
@@ -28,6 +29,9 @@ class ShotSignalsConfig(StrictModel):
     known cuts; the curve moves by up to 0.1 around fast motion, and the ends of a dissolve may move by a frame."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; `auto` takes a GPU if there is one. Number formats differ, and so do the last digits."""
+
+    def models(self) -> tuple[Wanted, ...]:
+        return () if self.network == "none" else (Wanted(TRANSNETV2.name),)
 
 
 class ShotNetwork(Protocol):

