@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from floors import write_figures
 
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
 from curate_resources.sources.discovery import Discovery
@@ -129,7 +130,7 @@ def main() -> None:
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     with tempfile.TemporaryDirectory(prefix="curate-discovery-") as root:
         source = Source(uri="s3://many/takes", videos_per_shard=options.per_shard, close_after_seconds=0)
-        discovery = Discovery(Storage(root), "many", source)
+        discovery = Discovery(Storage(root), "many", source, VIDEO_FILES)
         print("| step | s | videos so far | shards so far | peak MiB |\n|---|---:|---:|---:|---:|")
         bucket.growing = PAGE // 100
         files = shards = 0

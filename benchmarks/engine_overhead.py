@@ -55,6 +55,7 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
 
         from curate_resources.declarations.stage import Stage, Work, Worker
         from curate_resources.declarations.table import Column, Row, Table
+        from curate_resources.declarations.units import UnitFiles, UnitTable
         from curate_resources.engines.in_process import InProcessEngine
         from curate_resources.engines.ray_cluster import RayCluster
         from curate_resources.engines.ray_engine import RayEngine
@@ -65,6 +66,8 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
             return Table(name, "row", ("row",), (Column("row", pa.int64()), *columns), "Of a benchmark.")
 
         given, payloads = table("given"), table("payloads", Column("payload", pa.large_binary()))
+        files = Table("files", "file", ("uri",), (Column("uri", pa.string()),), "Of a benchmark.")
+        units_of = UnitTable(files, UnitFiles("file", frozenset({".bin"})), id="uri")
         counted = [table(f"counted_{index}") for index in range(4)]
 
         def opener(writes: Table) -> Any:
@@ -80,7 +83,7 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
         stages = [Stage("make", "given", (), (payloads,), opener(payloads), heavy=True)]
         stages += [Stage(each.name, "given", ("payloads",), (each,), opener(each), heavy=True) for each in counted]
         tables = {each.name: each for each in (given, payloads, *counted)}
-        plan = Plan(tuple(stages), frozenset(tables) - {"given"}, tables, None, "/nowhere")
+        plan = Plan(tuple(stages), frozenset(tables) - {"given"}, tables, None, "/nowhere", units_of)
 
         def unit(first: int, count: int) -> Unit:
             items = [{"row": first + index, "shard": "s", "status": "ok", "fingerprint": "0"} for index in range(count)]

@@ -164,13 +164,14 @@ def _tick_new(folder: Path, shards: int) -> None:
 
 
 def _audit(folder: Path, shards: int) -> None:
+    from curate_assets.video.video_files import VIDEO_FILES
     from curate_resources.sources.audit import audit
     from curate_resources.sources.declared import Source
     from curate_resources.sources.discovery import Discovery
     from curate_resources.storage.root import Storage
 
     source = Source(uri=str(folder / "watched"))
-    print(audit(Discovery(Storage(str(folder / "root")), "takes", source)))
+    print(audit(Discovery(Storage(str(folder / "root")), "takes", source, VIDEO_FILES)))
 
 
 def _upkeep(folder: Path, shards: int) -> None:

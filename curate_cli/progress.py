@@ -50,7 +50,7 @@ def _pace(plan: Task, failed: int) -> Text:
     parts: list[str] = []
     if plan.completed and plan.elapsed:
         parts.append(_rate(plan.completed / plan.elapsed))
-        if watched := plan.fields["video_seconds"]:
+        if watched := plan.fields["media_seconds"]:
             parts.append(f"{watched / plan.elapsed:.1f} h of video per hour")
         if not plan.finished:
             left = (plan.total or 0.0) - plan.completed
@@ -91,18 +91,18 @@ class _Bars(logging.Handler):
             return
         plan, key = about["plan"], (about["plan"], about["shard"])
         self._done[key] = (about["done"], about["total"])
-        self._show_plan(plan, about.get("failed", 0), about.get("video_seconds", 0.0))
+        self._show_plan(plan, about.get("failed", 0), about.get("media_seconds", 0.0))
         if about["done"] and key not in self._shards:
             self._shards[key] = self._progress.add_task(f"  {escaped(about['shard'])}", total=about["total"])
         if key in self._shards:
             going_on = about["done"] < about["total"]
             self._progress.update(self._shards[key], completed=about["done"], visible=going_on)
 
-    def _show_plan(self, plan: str, failed: int, video_seconds: float) -> None:
+    def _show_plan(self, plan: str, failed: int, media_seconds: float) -> None:
         if plan not in self._plans:
             stages = plan.split(" > ")
             description = f"[bold]{escaped(' to '.join(dict.fromkeys((stages[0], stages[-1]))))}[/bold]"
-            self._plans[plan] = self._progress.add_task(description, failed=0, video_seconds=0.0)
+            self._plans[plan] = self._progress.add_task(description, failed=0, media_seconds=0.0)
         task = next(each for each in self._progress.tasks if each.id == self._plans[plan])
         own = [counts for (name, _), counts in self._done.items() if name == plan]
         self._progress.update(
@@ -110,7 +110,7 @@ class _Bars(logging.Handler):
             completed=sum(done for done, _ in own),
             total=sum(total for _, total in own),
             failed=task.fields["failed"] + failed,
-            video_seconds=task.fields["video_seconds"] + video_seconds,
+            media_seconds=task.fields["media_seconds"] + media_seconds,
         )
 
 

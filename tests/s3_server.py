@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,6 +85,7 @@ class FaultyProxy:
         self.behave()
         self.share = share
         self._random, self._lock, self._target = random.Random(seed), threading.Lock(), port
+        self.conditional = threading.Lock()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -111,7 +113,9 @@ class FaultyProxy:
                     time.sleep(0.3)
                 if fault == "unconditional":
                     del self.headers["If-None-Match"]
-                status, headers, content = proxy.passed_on(self.command, self.path, self.headers, body)
+                # The server behind looks and then writes; S3 does both in one step.
+                with proxy.conditional if "If-None-Match" in self.headers else nullcontext():
+                    status, headers, content = proxy.passed_on(self.command, self.path, self.headers, body)
                 if fault == "reset_after":  # what was asked for is done, and nobody hears of it
                     return self.reset()
                 self.send(status, headers, content, torn=fault == "torn")

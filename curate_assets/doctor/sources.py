@@ -17,7 +17,8 @@ def reachable(deployment: Deployment) -> Finding:
     places: dict[str, str] = {}
     for shard in shards[:_MOST_SHARDS]:
         for entry in manifests.load(shard).entries:
-            places.setdefault(_place(entry.uri), entry.uri)
+            file = entry.files[0].uri if entry.files else entry.uri
+            places.setdefault(_place(file), file)
     gone: list[str] = []
     refused: list[str] = []
     for uri in islice(places.values(), _MOST_PLACES):

@@ -13,7 +13,8 @@ from curate_assets.graph.stage_resources import with_resources
 from curate_assets.graph.standard_checks import item_checks, row_checks
 from curate_assets.graph.whole_table import Gathered
 from curate_resources.declarations.stage import Stage
-from curate_resources.declarations.table import Table, UnitTable
+from curate_resources.declarations.table import Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.pipeline.plan import Plan
 from curate_resources.sources.manifests import MANIFEST
 from curate_resources.tables.lance_tables import Tables
@@ -270,4 +271,4 @@ class Graph:
         known = {stage.name for stage in (*self.stages, *stages)}
         own = {table.name: table for stage in stages for table in stage.writes}
         tables = {MANIFEST.name: MANIFEST, **self.tables, **own}
-        return Plan(with_resources(needed, config, known), wanted, tables, config, root, force, failed_only)
+        return Plan(with_resources(needed, config, known), wanted, tables, config, root, self.units, force, failed_only)

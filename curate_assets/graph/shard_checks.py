@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph.platform import PlatformConfig
-from curate_resources.declarations.table import Table, UnitTable
+from curate_resources.declarations.table import Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.tables.history import History, Record
 from curate_resources.tables.lance_tables import Tables, quoted
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_resources.declarations.stage import Stage
-from curate_resources.declarations.table import STATUSES, Table, UnitTable
+from curate_resources.declarations.table import STATUSES, Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.sources.manifests import MANIFEST, Manifests, place_of
 
 

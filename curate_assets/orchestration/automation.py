@@ -77,7 +77,10 @@ def sensors(graph: Graph, storage: Storage, declared: Sources) -> list[Any]:
     curated = [asset.name for asset in graph.phases[0].assets]
     running = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
     return [
-        *(source_sensor(storage, name, source, curated, on) for name, source in sorted(declared.sources.items())),
+        *(
+            source_sensor(graph.units, storage, name, source, curated, on)
+            for name, source in sorted(declared.sources.items())
+        ),
         dg.AutomationConditionSensorDefinition(
             "make_new_shards",
             target=dg.AssetSelection.assets(*(asset.name for asset in graph.assets if asset.partitioned)),
@@ -121,7 +124,7 @@ def audit_job(graph: Graph, declared: Sources) -> dg.JobDefinition:
         failed: list[str] = []
         for name, source in sorted(declared.sources.items()):
             try:
-                found = audit(Discovery(curation.storage, name, source))
+                found = audit(Discovery(curation.storage, name, source, graph.units.files))
             except OSError as error:  # of one source; the others are audited all the same
                 failed.append(f"{name}: {error}")
                 continue

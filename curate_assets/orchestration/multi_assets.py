@@ -98,7 +98,8 @@ def _by_settings(
         plan = graph.plan(wanted, config, curation.storage.root, curation.force, curation.failed_only, stages)
         if len(chosen) > SHARDS_AT_ONCE:
             manifests = Manifests(curation.storage).load_all(chosen)
-            announce(plan.name, {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)})
+            totals = {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)}
+            announce(plan.name, totals, graph.units.files.nouns)
         for start in range(0, len(chosen), SHARDS_AT_ONCE):
             try:
                 yield from materialized(plan, chosen[start : start + SHARDS_AT_ONCE])

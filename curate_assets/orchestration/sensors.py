@@ -1,4 +1,4 @@
-"""Sensors: one that watches each source for new video, and one that tells of runs that failed."""
+"""Sensors: one that watches each source, and one that tells of runs that failed."""
 
 import json
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import dagster as dg
 
 from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.settings.presets import preset_errors
+from curate_resources.declarations.units import UnitTable
 from curate_resources.sources.declared import Source
 from curate_resources.sources.discovery import Discovery
 from curate_resources.storage.root import Storage
@@ -20,16 +21,20 @@ _STARTED_AGAIN = "dagster/will_retry"
 """The tag that Dagster gives to failed runs, where its retries are on."""
 
 
-def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[str], on: bool) -> dg.SensorDefinition:
-    """A sensor that looks for new video at a source and makes partitions of the shards that it closed.
+def source_sensor(
+    units: UnitTable, storage: Storage, name: str, source: Source, target: Sequence[str], on: bool
+) -> dg.SensorDefinition:
+    """A sensor that looks for new units at a source and makes partitions of the shards that it closed.
 
     Its cursor is the number of shards that are registered, of each series. It is kept by Dagster after a look's
     manifests and place are written, so a tick that dies in between leaves shards that the next one registers.
     """
 
+    nouns = units.files.nouns
+
     @dg.sensor(
         name=f"watch_{name.replace('-', '_')}",
-        description=f"Looks for new video at {source.uri}, and makes shards of it: {name}-000000 and so on.",
+        description=f"Looks for new {nouns} at {source.uri}, and makes shards of it: {name}-000000 and so on.",
         minimum_interval_seconds=source.every_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
         target=dg.AssetSelection.assets(*target),
@@ -38,7 +43,7 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
         if source.preset is not None:
             for error in preset_errors(storage, [source.preset]):
                 raise error  # before there are shards that cannot be made
-        discovery = Discovery(storage, name, source)
+        discovery = Discovery(storage, name, source, units.files)
         look = discovery.look()
         for problem in look.problems:
             context.log.warning(problem)
@@ -58,7 +63,7 @@ def source_sensor(storage: Storage, name: str, source: Source, target: Sequence[
                 numbers = range(cursor[series], min(end, cursor[series] + _RUNS_PER_TICK - len(requests)))
                 requests += [_request(key_of(number), source.priority) for number in numbers]
                 cursor[series] = numbers.stop
-        rest = f"{look.waiting} videos wait for a full shard, {look.unsettled - look.waiting} may still be written"
+        rest = f"{look.waiting} {nouns} wait for a full shard, {look.unsettled - look.waiting} may still be written"
         events = f"{look.events[0]} objects written and {look.events[1]} removed; " if source.events else ""
         said = f"{events}{len(keys)} new shards; {rest}"
         context.log.info(said)

@@ -6,7 +6,6 @@ from curate_assets.graph.run_pools import DECODE, GPU
 from curate_assets.video import assets
 from curate_assets.video.assets import source_videos, training_dataset
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
-from curate_resources.declarations.table import UnitTable
 from curate_resources.tables.lance_tables import Tables
 
 
@@ -16,7 +15,7 @@ def _funnel(tables: Tables, shard: str | None) -> list[FunnelStep]:
 
 VIDEO = Graph(
     name="video",
-    units=UnitTable(source_videos.SOURCE_VIDEOS, noun="video", place="uri", id="video_id"),
+    units=source_videos.UNITS,
     listed=(*assets_in(assets), *brought_assets(MEASUREMENTS_GROUP)),
     phase_names=(
         Phase(

@@ -20,7 +20,10 @@ def add(
     name: Annotated[
         str | None, typer.Option(help="First part of the shards' names. Default: the folder's name.")
     ] = None,
-    videos_per_shard: Annotated[int, typer.Option(min=1, help="Most videos in a shard.")] = 100,
+    units_per_shard: Annotated[
+        int,
+        typer.Option("--videos-per-shard", "--units-per-shard", min=1, help="Most videos, or other units, in a shard."),
+    ] = 100,
     gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
     preset: Annotated[
         str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml, or cosmos.")
@@ -32,6 +35,7 @@ def add(
     as_json: Json = False,
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
+    from curate_assets.graphs import GRAPH
     from curate_assets.orchestration.runs import dagster_home, dagster_instance, register_shards
     from curate_assets.settings.presets import ShardSettings
     from curate_resources.sources.manifests import Manifests, given_shard_name, shard_name
@@ -43,14 +47,14 @@ def add(
         ShardSettings.read(storage).preset(preset)  # for its errors
     manifests = Manifests(storage)
     size, series = int(gib_per_shard * (1 << 30)), given_shard_name(name) if name else shard_name(source)
-    added = manifests.add(source, series, videos_per_shard, size, preset, forget_gone)
+    added = manifests.add(source, series, units_per_shard, size, GRAPH.units.files, preset, forget_gone)
     with dagster_instance(storage.root) as instance:
         register_shards(instance, manifests.shards())
-    _print_added(added, storage.root, forget_gone, as_json)
+    _print_added(added, GRAPH.units.files.nouns, storage.root, forget_gone, as_json)
     return OK
 
 
-def _print_added(result: "Added", root: str, forgotten: bool, as_json: bool) -> None:
+def _print_added(result: "Added", nouns: str, root: str, forgotten: bool, as_json: bool) -> None:
     """What `curate add` did."""
     if as_json:
         print_document({"root": root, **asdict(result)})
@@ -58,7 +62,7 @@ def _print_added(result: "Added", root: str, forgotten: bool, as_json: bool) -> 
     console = results()
     renewed = f" ({result.renewed_files} at a new address)" if result.renewed_files else ""
     console.print(
-        f"[bold]{result.new_files}[/bold] new videos in {len(result.new_shards)} new shards, "
+        f"[bold]{result.new_files}[/bold] new {nouns} in {len(result.new_shards)} new shards, "
         f"{result.changed_files} changed, {result.known_files} known before{renewed}"
     )
     for reason, count in result.left_out.items():

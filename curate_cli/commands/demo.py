@@ -17,6 +17,7 @@ from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
     from curate_assets.operations.status import Status
+    from curate_assets.video.video_files import VIDEO_FILES
     from curate_resources.storage.root import Storage
 
 
@@ -40,7 +41,7 @@ def demo(
     storage = Storage(str(folder / "curate-data"))
     manifests = Manifests(storage)
     for camera in ("camera_a", "camera_b"):
-        manifests.add(str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30)
+        manifests.add(str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30, VIDEO_FILES)
     shards = manifests.shards()
     console.print(f"Materializing the graph through Dagster, partitions {' and '.join(shards)}:")
     with dagster_instance(storage.root) as instance, live_progress(as_json):

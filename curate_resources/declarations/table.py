@@ -134,23 +134,3 @@ class Table:
     def joined(self, parts: Mapping[str, pa.Table]) -> pa.Table:
         """The rows of several shards, given by shard, as one table."""
         return pa.concat_tables([self.empty(), *(part for _, part in sorted(parts.items()))])
-
-
-@dataclass(frozen=True)
-class UnitTable:
-    """The table of what is curated: one row for each entry of a shard's manifest, which is a unit of work.
-
-    Attributes:
-        noun: what people call a unit, such as `video`.
-        place: the column that says where it is.
-        id: the column that identifies its content; rows of other tables belong to a unit by it.
-    """
-
-    table: Table
-    noun: str
-    place: str
-    id: str
-
-    def __post_init__(self) -> None:
-        if missing := [name for name in (self.place, self.id) if not self.table.has(name)]:
-            raise ValueError(f"table {self.table.name} has no column {missing[0]!r}")

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from curate_resources.declarations.stage import Stage
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.forecast.expected import Expected, Forecast
-from curate_resources.forecast.numbered_units import NumberedVideos
+from curate_resources.forecast.numbered_units import NumberedUnits
 from curate_resources.forecast.stale_rows import ItemKeys, Loose
 from curate_resources.forecast.tally import Tally
 from curate_resources.pipeline.computation import Computation, Doubt, Treatment
@@ -22,17 +22,17 @@ from curate_resources.tables.history import HistoryIndex, identity_digests
 from curate_resources.tables.lance_tables import Tables
 
 _COMPUTED_AT_ONCE = 16
-"""Of these videos, one that fails makes the items of all of them be tried one by one."""
+"""Of these units, one that fails makes the items of all of them be tried one by one."""
 
 
 class Batch:
     """Shards that pass a plan together, as one unit.
 
     Attributes:
-        apart: shards that have a video in common with one before them, and so cannot pass together with it.
+        apart: shards that have a unit in common with one before them, and so cannot pass together with it.
         blocked: shards that lack what the plan reads.
         computing: shards of which light stages have to compute something, and that pass without the columns for it.
-        frames: how many frames the videos of a shard have together, as far as they are probed.
+        lengths: by shard, how long the curves of its units are together, as far as that is known.
     """
 
     def __init__(
@@ -45,18 +45,21 @@ class Batch:
         self.blocked: dict[str, MissingInput] = {}
         self.computing: set[str] = set()
         shards = [manifest.shard for manifest in manifests]
-        sources = self._stored("source_videos", shards, ["shard", "uri", "video_id", "status", "frames"])
-        self.frames = Counter[str]()
-        for shard, frames in zip(sources["shard"].to_pylist(), sources["frames"].to_pylist(), strict=True):
-            self.frames[shard] += frames or 0
-        self._videos = NumberedVideos(manifests, sources)
-        self.apart = self._videos.apart
+        curated = plan.curated
+        columns = ["shard", curated.place, curated.id, "status", *filter(None, [curated.length])]
+        stored = self._stored(curated.table.name, shards, columns)
+        self.lengths = Counter[str]()
+        if curated.length is not None:
+            for shard, length in zip(stored["shard"].to_pylist(), stored[curated.length].to_pylist(), strict=True):
+                self.lengths[shard] += length or 0
+        self._units = NumberedUnits(manifests, curated, stored)
+        self.apart = self._units.apart
         self._left: dict[str, Counter[str]] = {}
-        """By table and shard, how many stored rows belong to no video that is in a shard."""
-        self._unit, self._shards = self._read(manifests, sources)
+        """By table and shard, how many stored rows belong to no unit that is in a shard."""
+        self._unit, self._shards = self._read(manifests, stored)
         self._tally = Tally(plan, history, self._shards, self._names)
         self._loose: dict[int, dict[str, Loose]] = {}
-        """By video and table, rows that will be recomputed."""
+        """By unit and table, rows that will be recomputed."""
         self._altered: dict[str, set[str]] = {name: set() for name in self._names}
         """By table, shards whose rows would not be the stored ones."""
         self._digests: dict[str, Mapping[str, str]] = {}
@@ -79,7 +82,7 @@ class Batch:
     # ---------------------------------------------------------------- reading
 
     def _read(self, manifests: Sequence[Manifest], sources: pa.Table) -> tuple[Unit, list[str]]:
-        """All videos as one unit, and the shards that they are of."""
+        """All units as one unit, and the shards that they are of."""
         shards = [manifest.shard for manifest in manifests]
         names = sorted({*self._plan.reads, *self._plan.keeps})
         stored = {name: self._stored(name, shards, self._columns(name)) for name in names}
@@ -93,7 +96,7 @@ class Batch:
             except MissingInput as error:
                 self.blocked[shard] = error
         out = {*self.apart, *self.blocked}
-        rows = {name: self._videos.owned(readdressed(some, self._videos.uris), out) for name, some in stored.items()}
+        rows = {name: self._units.owned(readdressed(some, self._units.uris), out) for name, some in stored.items()}
         self._left = {
             name: Counter(stored[name]["shard"].to_pylist()) - Counter(rows[name]["shard"].to_pylist())
             for name in self._names
@@ -118,13 +121,13 @@ class Batch:
         needed = {*table.keys, *table.links, *table.identity}
         return [each.name for each in table.rows_schema if each.name in needed or not _for_computing_only(each.type)]
 
-    def _part(self, treatment: Treatment, videos: Collection[int]) -> Unit:
-        """Some of the videos, as far as a stage needs them."""
-        rows = {name: self._videos.only(self._originals(name), videos) for name in treatment.stage.inputs}
-        return Unit("", "", rows, {name: self._videos.only(self._unit.kept[name], videos) for name in treatment.writes})
+    def _part(self, treatment: Treatment, uids: Collection[int]) -> Unit:
+        """Some of the units, as far as a stage needs them."""
+        rows = {name: self._units.only(self._originals(name), uids) for name in treatment.stage.inputs}
+        return Unit("", "", rows, {name: self._units.only(self._unit.kept[name], uids) for name in treatment.writes})
 
     def _originals(self, name: str) -> pa.Table:
-        """Rows of a table without those of exact copies: these have the keys of other videos."""
+        """Rows of a table without those of exact copies: these have the keys of other units."""
         rows = self._unit.rows[name]
         return rows.filter(pc.field("status") != "empty") if self._plan.tables[name].distinct else rows
 
@@ -133,8 +136,8 @@ class Batch:
     def _pass(self, number: int) -> None:
         treatment = self._treatments[number]
         causes = self._causes(treatment.stage)
-        gated = {video for video, names in causes.items() if any(name in names for name in treatment.stage.gates)}
-        rest = set(self._videos.all) - gated
+        gated = {uid for uid, names in causes.items() if any(name in names for name in treatment.stage.gates)}
+        rest = set(self._units.all) - gated
         rows = {name: self._originals(name) for name in treatment.stage.inputs}
         everything = Unit("", "", rows, self._unit.kept)
         made: list[Mapping[str, pa.Table]] = []
@@ -149,25 +152,25 @@ class Batch:
             self._unit.rows[name] = pa.concat_tables([rows[name] for rows in made])
 
     def _causes(self, stage: Stage) -> dict[int, list[str]]:
-        """By video, the tables that the stage reads and that will or may be others."""
-        videos = self._videos.all if self._changing.intersection(stage.inputs) else list(self._loose)
+        """By unit, the tables that the stage reads and that will or may be others."""
+        uids = self._units.all if self._changing.intersection(stage.inputs) else list(self._loose)
         found: dict[int, list[str]] = {}
-        for video in videos:
-            loose = self._loose.get(video, {})
+        for uid in uids:
+            loose = self._loose.get(uid, {})
             if names := [name for name in stage.inputs if name in loose or name in self._changing]:
-                found[video] = names
+                found[uid] = names
         return found
 
     def _pass_some(
-        self, number: int, treatment: Treatment, unit: Unit, videos: Collection[int], causes: Mapping[int, list[str]]
+        self, number: int, treatment: Treatment, unit: Unit, uids: Collection[int], causes: Mapping[int, list[str]]
     ) -> Mapping[str, pa.Table]:
-        """The rows of some videos after a stage, by table."""
+        """The rows of some units after a stage, by table."""
         computation = treatment.of(unit)
-        owners: list[int] = self._videos.of(computation.items)
-        shards = [self._videos.shard_of[owner] for owner in owners]
+        owners: list[int] = self._units.of(computation.items)
+        shards = [self._units.shard_of[owner] for owner in owners]
         doubts = {name: self._tally.doubts(computation, name, shards) for name in treatment.writes}
         rows = self._settled(number, treatment, computation, unit, owners, doubts, causes)
-        unsettled = {video: names for video, names in causes.items() if video in videos}
+        unsettled = {uid: names for uid, names in causes.items() if uid in uids}
         if unsettled:
             self._unsettled(treatment, computation.items, owners, doubts, unsettled)
         return rows
@@ -182,28 +185,28 @@ class Batch:
         doubts: Mapping[str, Mapping[int, Doubt]],
         causes: Collection[int],
     ) -> Mapping[str, pa.Table]:
-        """Of videos of which everything that the stage reads is known: count, and have a light stage compute."""
-        counts = Counter(self._videos.shard_of[owner] for owner in owners if owner not in causes)
+        """Of units of which everything that the stage reads is known: count, and have a light stage compute."""
+        counts = Counter(self._units.shard_of[owner] for owner in owners if owner not in causes)
         pending = {owners[index] for index in computation.pending} - set(causes)
         unmade = pending if treatment.stage.heavy else set[int]()
         keys = ItemKeys(computation.items)
         rows: dict[str, pa.Table] = {}
         for name in treatment.writes:
-            found = _by_video({i: doubt for i, doubt in doubts[name].items() if owners[i] not in causes}, owners)
+            found = _by_unit({i: doubt for i, doubt in doubts[name].items() if owners[i] not in causes}, owners)
             for shard, count in counts.items():
                 self._tally.entry(shard, name).reuse += count
-            for video, own in found.items():
-                self._tally.count(self._videos.shard_of[video], name, own)
-                self._entry(video, name).reuse -= len(own)
-                if video in unmade:
+            for uid, own in found.items():
+                self._tally.count(self._units.shard_of[uid], name, own)
+                self._entry(uid, name).reuse -= len(own)
+                if uid in unmade:
                     again = all(doubt == "failed" for doubt in own.values()) and not self._plan.force
-                    self._loosen(video, name, treatment, keys.of(treatment.links[name], own), again)
+                    self._loosen(uid, name, treatment, keys.of(treatment.links[name], own), again)
             rows[name] = self._claimed(name, computation, unit.kept[name], causes, unmade)
         if pending and not treatment.stage.heavy:
             if self._whole:
                 self._compute(number, treatment, sorted(pending), rows)
             else:
-                self.computing.update(self._videos.shard_of[video] for video in pending)
+                self.computing.update(self._units.shard_of[uid] for uid in pending)
         return rows
 
     def _claimed(
@@ -212,11 +215,11 @@ class Batch:
         """Stored rows without those whose item no longer exists."""
         gone: set[int] = set()
         if unclaimed := computation.unclaimed(name):
-            owners = self._videos.of(kept)
+            owners = self._units.of(kept)
             for place in unclaimed:
                 if owners[place] in causes:
                     continue
-                shard = self._videos.shard_of[owners[place]]
+                shard = self._units.shard_of[owners[place]]
                 self._tally.entry(shard, name).dropped += 1
                 self._tally.entry(shard, name).stale = True
                 if owners[place] not in unmade:
@@ -225,7 +228,7 @@ class Batch:
         return kept.filter(pa.array([place not in gone for place in range(kept.num_rows)])) if gone else kept
 
     def _drop_left(self) -> None:
-        """Count the rows of videos that are in no shard any more."""
+        """Count the rows of units that are in no shard any more."""
         for name, left in self._left.items():
             for shard in left.keys() & set(self._shards):
                 expected = self._tally.entry(shard, name)
@@ -233,13 +236,13 @@ class Batch:
                 expected.stale = True
                 self._tally.change(shard, name)
 
-    def _compute(self, number: int, treatment: Treatment, videos: Sequence[int], rows: dict[str, pa.Table]) -> None:
-        """Put what a light stage makes of some videos into `rows`."""
+    def _compute(self, number: int, treatment: Treatment, uids: Sequence[int], rows: dict[str, pa.Table]) -> None:
+        """Put what a light stage makes of some units into `rows`."""
         worker = self._runner.worker(number)
         made: dict[str, list[pa.Table]] = {name: [] for name in treatment.writes}
-        some = [videos[first : first + _COMPUTED_AT_ONCE] for first in range(0, len(videos), _COMPUTED_AT_ONCE)]
-        inputs = {name: self._videos.parted(self._originals(name), some) for name in treatment.stage.inputs}
-        kept = {name: self._videos.parted(self._unit.kept[name], some) for name in treatment.writes}
+        some = [uids[first : first + _COMPUTED_AT_ONCE] for first in range(0, len(uids), _COMPUTED_AT_ONCE)]
+        inputs = {name: self._units.parted(self._originals(name), some) for name in treatment.stage.inputs}
+        kept = {name: self._units.parted(self._unit.kept[name], some) for name in treatment.writes}
         for part in range(len(some)):
             own, before = ({name: parts[part] for name, parts in tables.items()} for tables in (inputs, kept))
             unit = Unit("", "", own, before)
@@ -247,10 +250,10 @@ class Batch:
             computation.finish([(each, computation.compute(worker, each)) for each in computation.batches()], worker)
             for name, parts in made.items():
                 parts.append(unit.rows[name])
-        others = set(self._videos.all) - set(videos)
+        others = set(self._units.all) - set(uids)
         for name, parts in made.items():
-            rows[name] = pa.concat_tables([self._videos.only(rows[name], others), *parts])
-            self._altered[name].update(self._videos.shard_of[video] for video in videos)
+            rows[name] = pa.concat_tables([self._units.only(rows[name], others), *parts])
+            self._altered[name].update(self._units.shard_of[uid] for uid in uids)
 
     def _unsettled(
         self,
@@ -260,63 +263,63 @@ class Batch:
         doubts: Mapping[str, Mapping[int, Doubt]],
         causes: Mapping[int, Sequence[str]],
     ) -> None:
-        """Of videos of which something that the stage reads will or may be other: what is certain, and what is not."""
-        own: dict[int, list[int]] = {video: [] for video in causes}
+        """Of units of which something that the stage reads will or may be other: what is certain, and what is not."""
+        own: dict[int, list[int]] = {uid: [] for uid in causes}
         for index, owner in enumerate(owners):
             if owner in own:
                 own[owner].append(index)
-        by_video = {name: _by_video(found, owners) for name, found in doubts.items()}
+        by_unit = {name: _by_unit(found, owners) for name, found in doubts.items()}
         keys = ItemKeys(items)
-        for video, names in causes.items():
-            loose = dict(self._loose.get(video, {}))
+        for uid, names in causes.items():
+            loose = dict(self._loose.get(uid, {}))
             again = all(name in loose and loose[name].again for name in names)
             for name in treatment.writes:
-                self._entry(video, name).depends_on.update(names)
+                self._entry(uid, name).depends_on.update(names)
                 if not again:
-                    self._tally.change(self._videos.shard_of[video], name)
-            if treatment.stage.item in names and not own[video]:
-                self._unknown(treatment, video, again)
+                    self._tally.change(self._units.shard_of[uid], name)
+            if treatment.stage.item in names and not own[uid]:
+                self._unknown(treatment, uid, again)
                 continue
             gates = treatment.stage.gates
-            touched_by = {name: set(keys.touched(own[video], loose.get(name))) for name in names}
+            touched_by = {name: set(keys.touched(own[uid], loose.get(name))) for name in names}
             touched = set[int]().union(*touched_by.values())
             remade = set[int]().union(*(found for name, found in touched_by.items() if name not in gates))
             leaving = set[int]().union(
                 *(found for name, found in touched_by.items() if name == treatment.stage.item or name in gates)
             )
             for name in treatment.writes:
-                found = by_video[name].get(video, {})
+                found = by_unit[name].get(uid, {})
                 certain: dict[int, Doubt] = {
                     i: doubt
                     for i, doubt in found.items()
                     if i not in touched or (doubt == "missing" and i not in leaving)
                 }
-                self._tally.count(self._videos.shard_of[video], name, certain)
+                self._tally.count(self._units.shard_of[uid], name, certain)
                 maybe = len((remade | found.keys()) - certain.keys())
-                expected = self._entry(video, name)
+                expected = self._entry(uid, name)
                 expected.maybe += maybe
                 expected.stale = expected.stale or not again
-                expected.reuse += len(own[video]) - len(certain) - maybe
+                expected.reuse += len(own[uid]) - len(certain) - maybe
                 links = treatment.links[name]
-                self._loosen(video, name, treatment, keys.of(links, {*certain, *touched}), again and not certain)
+                self._loosen(uid, name, treatment, keys.of(links, {*certain, *touched}), again and not certain)
 
-    def _unknown(self, treatment: Treatment, video: int, again: bool) -> None:
-        """There are no items yet; where each video is one, it is known how many there can be."""
-        single = treatment.item.grain == "file"
+    def _unknown(self, treatment: Treatment, uid: int, again: bool) -> None:
+        """There are no items yet; where each unit is one, it is known how many there can be."""
+        single = treatment.item.grain == MANIFEST.grain
         for name in treatment.writes:
-            expected = self._entry(video, name)
+            expected = self._entry(uid, name)
             expected.maybe += single
             expected.uncounted += not single
             expected.absent = expected.absent or not again
-            self._loose.setdefault(video, {})[name] = Loose((), None, again)
+            self._loose.setdefault(uid, {})[name] = Loose((), None, again)
 
-    def _loosen(self, video: int, name: str, treatment: Treatment, keys: frozenset[Key], again: bool) -> None:
-        self._loose.setdefault(video, {})[name] = Loose(tuple(treatment.links[name]), keys, again)
+    def _loosen(self, uid: int, name: str, treatment: Treatment, keys: frozenset[Key], again: bool) -> None:
+        self._loose.setdefault(uid, {})[name] = Loose(tuple(treatment.links[name]), keys, again)
         if not again:
-            self._tally.change(self._videos.shard_of[video], name)
+            self._tally.change(self._units.shard_of[uid], name)
 
-    def _entry(self, video: int, name: str) -> Expected:
-        return self._tally.entry(self._videos.shard_of[video], name)
+    def _entry(self, uid: int, name: str) -> Expected:
+        return self._tally.entry(self._units.shard_of[uid], name)
 
     # ---------------------------------------------------------------- comparing
 
@@ -338,11 +341,11 @@ class Batch:
 
     def _digested(self, name: str, rows: pa.Table) -> Mapping[str, str]:
         """By shard, a digest of what of its rows matters to others."""
-        of = [self._videos.shard_of[number] for number in self._videos.of(rows)]
-        return identity_digests(self._plan.tables[name], rows, sorted(set(self._videos.shard_of)), of)
+        of = [self._units.shard_of[number] for number in self._units.of(rows)]
+        return identity_digests(self._plan.tables[name], rows, sorted(set(self._units.shard_of)), of)
 
 
-def _by_video(found: Mapping[int, Doubt], owners: Sequence[int]) -> dict[int, dict[int, Doubt]]:
+def _by_unit(found: Mapping[int, Doubt], owners: Sequence[int]) -> dict[int, dict[int, Doubt]]:
     grouped: dict[int, dict[int, Doubt]] = {}
     for index, doubt in found.items():
         grouped.setdefault(owners[index], {})[index] = doubt

@@ -17,7 +17,7 @@ class Expected:
         compute: will be computed; `missing` (no rows so far) and `failed` (they failed) are among them.
         reuse: keep their rows.
         maybe: are or are not computed, depending on what comes of `depends_on`.
-        uncounted: videos whose items are not known before `depends_on` are made.
+        uncounted: units whose items are not known before `depends_on` are made.
         dropped: stored rows whose item no longer exists.
         reasons: why, with how many of `compute`.
         depends_on: tables that will be recomputed, and can make a difference.

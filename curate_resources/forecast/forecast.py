@@ -4,7 +4,7 @@ Videos pass the plan's stages with the fingerprints of the run itself. Light sta
 heavy one does not, so of the rows that it would make only the items are known. What depends on such rows may or may not
 be computed.
 
-The videos of many shards pass together, because most of what that costs is the same for one as for thousands. First
+The units of many shards pass together, because most of what that costs is the same for one as for thousands. First
 they do so without the columns that only computing needs; the shards of which light stages have to compute something
 pass once more with all columns, fewer at a time.
 """
@@ -17,9 +17,9 @@ from curate_resources.pipeline.plan import Plan
 from curate_resources.sources.manifests import Manifest, ManifestError, Manifests
 from curate_resources.tables.history import HistoryIndex
 
-_VIDEOS_AT_ONCE = 8192
-_FRAMES_AT_ONCE = 4_000_000
-"""Of videos that pass with all columns: curves over the frames of a video are among them, some 20 bytes for each."""
+_UNITS_AT_ONCE = 8192
+_LENGTH_AT_ONCE = 4_000_000
+"""Of units that pass with all columns: curves are among them, some 20 bytes for each value."""
 
 
 def forecast(
@@ -49,16 +49,16 @@ class _Forecaster:
         """Forecasts of all of them."""
         found = zip(shards, Manifests(self._plan.storage).load_all(shards), strict=True)
         batch: list[Manifest] = []
-        videos = 0
+        units = 0
         for shard, manifest in found:
             if isinstance(manifest, ManifestError):
                 yield self._blocked(shard, manifest)
                 continue
             batch.append(manifest)
-            videos += max(1, len(manifest.entries))
-            if videos >= _VIDEOS_AT_ONCE:
+            units += max(1, len(manifest.entries))
+            if units >= _UNITS_AT_ONCE:
                 yield from self._together(batch, whole=False)
-                batch, videos = [], 0
+                batch, units = [], 0
         yield from self._together(batch, whole=False)
 
     def _together(self, manifests: Sequence[Manifest], whole: bool) -> Iterator[Forecast]:
@@ -80,7 +80,7 @@ class _Forecaster:
         yield from (self._blocked(shard, error) for shard, error in batch.blocked.items())
         by_name = {manifest.shard: manifest for manifest in manifests}
         yield from self._together([by_name[shard] for shard in batch.apart], whole)
-        for some in _bounded(sorted(batch.computing), batch.frames):
+        for some in _bounded(sorted(batch.computing), batch.lengths):
             yield from self._together([by_name[shard] for shard in some], whole=True)
 
     def _blocked(self, shard: str, error: Exception) -> Forecast:
@@ -89,15 +89,15 @@ class _Forecaster:
         )
 
 
-def _bounded(shards: Iterable[str], frames: Mapping[str, int]) -> Iterator[list[str]]:
-    """Shards whose videos have so many frames together that their curves can be held; a longer one comes alone."""
+def _bounded(shards: Iterable[str], lengths: Mapping[str, int]) -> Iterator[list[str]]:
+    """Shards whose curves are so short together that they can be held; a longer one comes alone."""
     some: list[str] = []
     held = 0
     for shard in shards:
-        if some and held + frames[shard] > _FRAMES_AT_ONCE:
+        if some and held + lengths[shard] > _LENGTH_AT_ONCE:
             yield some
             some, held = [], 0
         some.append(shard)
-        held += frames[shard]
+        held += lengths[shard]
     if some:
         yield some

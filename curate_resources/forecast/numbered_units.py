@@ -1,4 +1,4 @@
-"""The videos of many shards by number, and which rows are theirs."""
+"""The units of many shards by number, and which rows are theirs."""
 
 from collections.abc import Collection, Sequence
 from itertools import accumulate, chain
@@ -6,33 +6,35 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate_resources.declarations.units import UnitTable
 from curate_resources.sources.manifests import Manifest, place_of
 
 
-class NumberedVideos:
-    """The videos that manifests list, numbered from 0, each in one shard.
+class NumberedUnits:
+    """The units that manifests list, numbered from 0, each in one shard.
 
     Attributes:
         shard_of: by number.
-        apart: shards that have a file or video in common with one before them: rows are told apart by these. None of
-            their videos has a number.
+        apart: shards that have a file or content in common with one before them: rows are told apart by these. None of
+            their units has a number.
         uris: by place, as the manifests have them now.
     """
 
-    def __init__(self, manifests: Sequence[Manifest], sources: pa.Table) -> None:
+    def __init__(self, manifests: Sequence[Manifest], curated: UnitTable, stored: pa.Table) -> None:
         """Args:
-        sources: what is stored of the shards: shard, uri, video_id, status.
+        stored: what is stored of the units: shard, place, id, status.
         """
+        self._curated = curated
         self.shard_of: list[str] = []
         self.apart: list[str] = []
         self.uris: dict[str, str] = {}
         self._number_of: dict[str, int] = {}
         """By URI, by place and by id."""
         ids: dict[str, dict[str, str]] = {}
-        for row in sources.to_pylist():
+        for row in stored.to_pylist():
             # An exact copy has the id of another file, but that file's rows are not its own.
-            if row["status"] != "empty" and row["video_id"] is not None:
-                ids.setdefault(row["shard"], {})[place_of(row["uri"])] = row["video_id"]
+            if row["status"] != "empty" and row[curated.id] is not None:
+                ids.setdefault(row["shard"], {})[place_of(row[curated.place])] = row[curated.id]
         for manifest in manifests:
             self._add(manifest, ids.get(manifest.shard, {}))
 
@@ -52,15 +54,15 @@ class NumberedVideos:
         return range(len(self.shard_of))
 
     def of(self, rows: pa.Table) -> list[Any]:
-        """The numbers of the videos that rows belong to; None where there is none."""
-        return list(map(self._number_of.get, rows["uri" if "uri" in rows.column_names else "video_id"].to_pylist()))
+        """The numbers of the units that rows belong to; None where there is none."""
+        return list(map(self._number_of.get, rows[self._curated.column_of(rows.column_names)].to_pylist()))
 
-    def only(self, rows: pa.Table, videos: Collection[int]) -> pa.Table:
-        """The rows of some videos."""
-        return rows.filter(pa.array([number in videos for number in self.of(rows)], pa.bool_()))
+    def only(self, rows: pa.Table, units: Collection[int]) -> pa.Table:
+        """The rows of some units."""
+        return rows.filter(pa.array([number in units for number in self.of(rows)], pa.bool_()))
 
     def parted(self, rows: pa.Table, parts: Sequence[Collection[int]]) -> list[pa.Table]:
-        """`only` each of several parts of the videos, which have none in common; all of them in one pass."""
+        """`only` each of several parts of the units, which have none in common; all of them in one pass."""
         part_of = {number: index for index, part in enumerate(parts) for number in part}
         places: list[list[int]] = [[] for _ in parts]
         for place, number in enumerate(self.of(rows)):
@@ -71,7 +73,7 @@ class NumberedVideos:
         return [taken.slice(end - len(own), len(own)) for own, end in zip(places, ends, strict=True)]
 
     def owned(self, rows: pa.Table, without: Collection[str]) -> pa.Table:
-        """Rows that belong to videos of their own shards, but for some shards; others are left from files that
+        """Rows that belong to units of their own shards, but for some shards; others are left from files that
         changed."""
         owned = [
             number is not None and self.shard_of[number] == shard and shard not in without

@@ -13,7 +13,7 @@ _EVERY: frozenset[Key] = frozenset({()})
 
 @dataclass(frozen=True)
 class Loose:
-    """Rows of a video that will be recomputed: those of some items; `keys` None: any of them.
+    """Rows of a unit that will be recomputed: those of some items; `keys` None: any of them.
 
     `again`: only because they failed before.
     """

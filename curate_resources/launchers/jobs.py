@@ -31,7 +31,7 @@ _log = logging.getLogger("curate.engine")
 
 _Answer = TypeVar("_Answer")
 
-FORWARDED = ("plan", "shard", "done", "total", "source", "settled", "failed", "video_seconds")
+FORWARDED = ("plan", "shard", "done", "total", "source", "settled", "failed", "media_seconds")
 """What a log line of the driver may carry besides its text, for those who show progress."""
 
 

@@ -143,7 +143,7 @@ def remember(
 def in_order(table: Table, parts: Sequence[pa.Table]) -> pa.Table:
     """The rows of a shard as they are stored: ordered by key, and each key once.
 
-    Two files of a shard with the same content have the same video id, and so the same rows: the later ones go.
+    Two files of a shard with the same content have the same id, and so the same rows: the later ones go.
     """
     rows = pa.concat_tables([part.select(table.rows_schema.names) for part in parts] or [table.empty()])
     keys = list(zip(*(rows[name].to_pylist() for name in table.keys), strict=True))

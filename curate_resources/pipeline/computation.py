@@ -268,7 +268,7 @@ class Computation:
             for key, size in zip(keys_of(rows, links), media, strict=True):
                 by_item[key] = by_item.get(key, 0) + each + (size or 0)
             keys = keys_of(self._items, links)
-            shared = max(1, len(keys) // max(1, len(set(keys))))  # rows of a video belong to all its clips alike
+            shared = max(1, len(keys) // max(1, len(set(keys))))  # rows of a unit belong to all its items alike
             for position, index in enumerate(self.pending):
                 sizes[position] += by_item.get(keys[index], 0) / shared
         return sizes

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.pipeline.unit import Unit
 from curate_resources.sources.manifests import MANIFEST, Manifests, place_of, rows_of
 from curate_resources.storage.root import Storage
@@ -29,6 +30,7 @@ class Plan:
         tables: every table of the graph by name.
         config: the whole configuration; a stage reads the sections that it names.
         root: the root's URI.
+        curated: what a unit is.
         force: compute every row, whatever its fingerprint says.
         failed_only: compute only rows that failed or that are not there; the others stay, whatever their fingerprint.
     """
@@ -38,6 +40,7 @@ class Plan:
     tables: Mapping[str, Table]
     config: Any
     root: str
+    curated: UnitTable
     force: bool = False
     failed_only: bool = False
 
@@ -71,7 +74,7 @@ class Plan:
         return frozenset() if self.force else self.wanted
 
     def units(self, shard: str, unready: Collection[str] = ()) -> list[Unit]:
-        """The source videos of a shard, with the stored rows that the stages read or may use again.
+        """The units of a shard, with the stored rows that the stages read or may use again.
 
         Args:
             unready: tables that need not be there, because they will be made before the plan runs.
@@ -87,22 +90,23 @@ class Plan:
             name: readdressed(store.read(self.tables[name], shard).drop_columns(["slot"]), uris)
             for name in {*read, *kept}
         }
-        sources = stored.get("source_videos")
+        table, place, identifier = self.curated.table, self.curated.place, self.curated.id
+        sources = stored.get(table.name)
         if sources is None:
-            sources = readdressed(store.read(self.tables["source_videos"], shard), uris)
+            sources = readdressed(store.read(table, shard), uris)
         absent = {name for name in read - set(unready) if stored[name].num_rows == 0}
         if manifest.num_rows:  # else all its files were forgotten
             self.require(shard, absent, sources["status"].to_pylist())
         # An exact copy has the id of another file, but that file's rows are not its own.
-        video_of = {
-            row["uri"]: row["video_id"]
-            for row in sources.select(["uri", "video_id", "status"]).to_pylist()
+        id_of = {
+            row[place]: row[identifier]
+            for row in sources.select([place, identifier, "status"]).to_pylist()
             if row["status"] != "empty"
         }
-        parts = {name: _split(rows) for name, rows in stored.items()}
+        parts = {name: self._split(rows) for name, rows in stored.items()}
         units: list[Unit] = []
         for index, uri in enumerate(manifest["uri"].to_pylist()):
-            own = {uri, video_of.get(uri)} - {None}
+            own = {uri, id_of.get(uri)} - {None}
 
             def part(name: str, own: set[Any] = own) -> pa.Table:
                 found = [parts[name][key] for key in own if key in parts[name]]
@@ -117,19 +121,27 @@ class Plan:
                     stage.eligible(unit.rows[stage.item], unit.rows)
         return units
 
+    def _split(self, rows: pa.Table) -> dict[Any, pa.Table]:
+        """Rows by unit: by URI where the table has one, else by id."""
+        places: dict[Any, list[int]] = {}
+        for index, key in enumerate(rows[self.curated.column_of(rows.column_names)].to_pylist()):
+            places.setdefault(key, []).append(index)
+        return {key: rows.take(pa.array(indices, pa.int64())) for key, indices in places.items()}
+
     def require(self, shard: str, absent: Collection[str], sources: Collection[str]) -> None:
         """See that a shard has what the stages read.
 
         Args:
             absent: tables that are read and have no rows of it.
-            sources: the statuses of its videos, as far as these were looked at.
+            sources: the statuses of its units, as far as these were looked at.
 
         Raises:
             MissingInput: something is missing.
         """
-        new = "source_videos" in self.wanted and not sources  # of which any may turn out to be usable
+        first = self.curated.table.name
+        new = first in self.wanted and not sources  # of which any may turn out to be usable
         for name in sorted(absent):
-            if new or "ok" in sources or name == "source_videos":
+            if new or "ok" in sources or name == first:
                 gate_only = all(name not in (stage.item, *stage.reads) for stage in self.stages)
                 if gate_only and Tables(self.storage).exists(name):
                     continue
@@ -149,12 +161,3 @@ def readdressed(rows: pa.Table, uris: Mapping[str, str]) -> pa.Table:
     if now == before:
         return rows
     return rows.set_column(rows.column_names.index("uri"), "uri", pa.array(now, pa.string()))
-
-
-def _split(rows: pa.Table) -> dict[Any, pa.Table]:
-    """Rows by source: by URI where the table has one, else by video id."""
-    column = "uri" if "uri" in rows.column_names else "video_id"
-    places: dict[Any, list[int]] = {}
-    for index, key in enumerate(rows[column].to_pylist()):
-        places.setdefault(key, []).append(index)
-    return {key: rows.take(pa.array(indices, pa.int64())) for key, indices in places.items()}

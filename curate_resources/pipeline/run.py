@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = "auto") -> Iterator[Materialized]:
-    """Run a plan on shards; every table of a shard is committed as soon as the shard's last video is through.
+    """Run a plan on shards; every table of a shard is committed as soon as the shard's last unit is through.
 
     Args:
         mode: `streaming` passes units from stage to stage, `batch` runs one stage after the other, through the tables;
@@ -40,7 +40,7 @@ def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = 
 
     Raises:
         MissingInput: before anything runs.
-        LostUnits: the engine lost videos; shards that were complete are committed.
+        LostUnits: the engine lost units; shards that were complete are committed.
     """
     if mode == "batch" or (mode == "auto" and len(plan.stages) > 1 and not engine.holds(plan)):
         if mode == "auto":
@@ -56,7 +56,7 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
     totals = {shard: len(units[shard]) for shard in shards}
     waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
     done: dict[str, list[Unit]] = {shard: [] for shard in shards}
-    announce(plan.name, totals)
+    announce(plan.name, totals, plan.curated.files.nouns)
     for shard in shards:
         if not waiting[shard]:
             yield from commit(plan, shard, [])
@@ -66,46 +66,53 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
         waiting[unit.shard].discard(unit.source)
         total = totals[unit.shard]
         _progress.info(
-            "%s: %d of %d videos",
+            "%s: %d of %d %s",
             unit.shard,
             total - len(waiting[unit.shard]),
             total,
+            plan.curated.files.nouns,
             extra={
                 "plan": plan.name,
                 "shard": unit.shard,
                 "done": total - len(waiting[unit.shard]),
                 "total": total,
                 "source": unit.source,
-                "settled": _clips(plan, unit),
+                "settled": _parts(plan, unit),
                 "failed": sum(
                     unit.rows[name]["status"].to_pylist().count("failed") for name in plan.wanted & unit.rows.keys()
                 ),
-                "video_seconds": _video_seconds(unit),
+                "media_seconds": _seconds(plan, unit),
             },
         )
         if not waiting[unit.shard]:
             yield from commit(plan, unit.shard, done.pop(unit.shard))
     lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
     if lost:
-        raise LostUnits(f"{len(lost)} videos never came back from the workers, run again: {', '.join(lost[:5])}")
+        raise LostUnits(
+            f"{len(lost)} {plan.curated.files.nouns} never came back from the workers, run again: {', '.join(lost[:5])}"
+        )
 
 
-def announce(plan: str, totals: Mapping[str, int]) -> None:
-    """Tell those who show progress how many videos of each shard there are to come."""
+def announce(plan: str, totals: Mapping[str, int], nouns: str) -> None:
+    """Tell those who show progress how many units of each shard there are to come."""
     for shard, total in totals.items():
-        _progress.info("%s: %d videos", shard, total, extra={"plan": plan, "shard": shard, "done": 0, "total": total})
+        _progress.info(
+            "%s: %d %s", shard, total, nouns, extra={"plan": plan, "shard": shard, "done": 0, "total": total}
+        )
 
 
-def _video_seconds(unit: Unit) -> float:
-    """How long the video is, as far as that is known."""
-    sources = unit.rows.get("source_videos")
-    if sources is None or "duration_ns" not in sources.column_names:
+def _seconds(plan: Plan, unit: Unit) -> float:
+    """How long a unit lasts, as far as that is known."""
+    column, rows = plan.curated.duration, unit.rows.get(plan.curated.table.name)
+    if column is None or rows is None:
         return 0.0
-    return sum(filter(None, sources["duration_ns"].to_pylist())) / 1e9
+    return sum(filter(None, rows[column].to_pylist())) / 1e9
 
 
-def _clips(plan: Plan, unit: Unit) -> int:
+def _parts(plan: Plan, unit: Unit) -> int:
     counts = [
-        rows["status"].to_pylist().count("ok") for name, rows in unit.rows.items() if plan.tables[name].grain == "clip"
+        rows["status"].to_pylist().count("ok")
+        for name, rows in unit.rows.items()
+        if plan.tables[name].grain == plan.curated.parts
     ]
     return max(counts, default=0)

@@ -1,7 +1,7 @@
-"""The unit of flow: one source video and all rows that are known of it.
+"""The unit of flow: one entry of a manifest and all rows that are known of it.
 
 Between processes a unit is one row of an Arrow table: a column per asset, each cell the list of the asset's rows for
-this video. Keys travel in the same row as the data, and no pixels travel at all.
+this unit. Keys travel in the same row as the data, and no media travel at all.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ TALLY = pa.struct(
 
 @dataclass
 class Unit:
-    """One source video on its way through the stages.
+    """One unit of work on its way through the stages.
 
     Attributes:
         shard, source: where it comes from; `source` is the URI in the shard's manifest.

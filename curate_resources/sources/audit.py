@@ -8,23 +8,35 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from curate_resources.sources.discovery import Discovery
-from curate_resources.sources.listing import UNREADABLE, LeftOut, below, comes_after, folders, listed_in, uri_of
-from curate_resources.sources.manifests import Entry, ManifestError, Manifests, bounded
+from curate_resources.sources.listing import UNREADABLE, LeftOut, comes_after, folders, listed_in, uri_of
+from curate_resources.sources.manifests import Entry, ManifestError, Manifests, Member, bounded, entry_of
+from curate_resources.sources.unit_listing import units
 from curate_resources.storage.own_files import check_source
 from curate_resources.storage.stored_object import StorageRefuses
 
 if TYPE_CHECKING:
     import duckdb
 
-_THERE = pa.schema([("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string()), ("wanted", pa.bool_())])
+_THERE = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("bytes", pa.int64()),
+        ("version", pa.string()),
+        ("files", pa.string()),
+        ("wanted", pa.bool_()),
+    ]
+)
 _KNOWN = pa.schema([("uri", pa.string()), ("version", pa.string()), ("shard", pa.string())])
+_FILES = TypeAdapter(tuple[Member, ...])
 _AT_ONCE = 10_000
 _SHOWN = 20
 
@@ -69,11 +81,11 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
         _insert(database, "known", _KNOWN, _known(manifests, shards))
         late = _late(discovery, manifests, shards, database)
         changed = database.execute(
-            "SELECT k.shard, t.uri, t.bytes, t.version FROM there t JOIN known k USING (uri) "
+            "SELECT k.shard, t.uri, t.bytes, t.version, t.files FROM there t JOIN known k USING (uri) "
             "WHERE t.version <> k.version ORDER BY k.shard"
         ).fetchall()
         for shard, rows in groupby(changed, key=itemgetter(0)):
-            fresh = {row[1]: Entry(uri=row[1], bytes=row[2], version=row[3]) for row in rows}
+            fresh = {row[1]: _entry(*row[1:]) for row in rows}
             manifest = manifests.load(shard)
             entries = tuple(fresh.get(entry.uri, entry) for entry in manifest.entries)
             manifests.write(manifest.model_copy(update={"entries": entries}))
@@ -91,7 +103,7 @@ def audit(discovery: Discovery, now: float | None = None) -> Audit:
         )
 
 
-def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str, bool]]:
+def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str, str, bool]]:
     """The files up to the places that looks have come to: what is behind these is theirs."""
     places = discovery.progress().places
     for folder in folders(discovery.source.uri):
@@ -100,16 +112,19 @@ def _there(discovery: Discovery, settled: float) -> Iterator[tuple[str, int, str
             continue
         check_source(folder, discovery.storage.root)
         waiting = set(place.unsettled)
-        for found in listed_in(folder):
-            if isinstance(found, LeftOut):
-                if found.reason == UNREADABLE:  # what is in it would count as gone
-                    raise StorageRefuses(f"{found.path} cannot be read: let this user list it, or move it away")
+        uri = partial(uri_of, folder)
+        for unit in units(discovery.files, listed_in(folder), discovery.takes_in(folder)):
+            if isinstance(unit, LeftOut):
+                if unit.reason == UNREADABLE:  # what is in it would count as gone
+                    raise StorageRefuses(f"{unit.path} cannot be read: let this user list it, or move it away")
                 continue
-            if comes_after(folder, found.path, place.after):
+            first = min((each.path for _, each in unit.members), default=unit.path)
+            if comes_after(folder, first, place.after):
                 break
-            wanted = found.modified <= settled and found.path not in waiting and found.bytes > 0
-            wanted = wanted and discovery.source.takes(below(folder, found.path))
-            yield uri_of(folder, found.path), found.bytes, found.version, wanted
+            wanted = unit.left_out is None and unit.found.bytes > 0
+            wanted = wanted and unit.found.modified <= settled and unit.path not in waiting
+            entry = entry_of(unit, uri)
+            yield entry.uri, entry.bytes, entry.version, _FILES.dump_json(entry.files).decode(), wanted
 
 
 def _known(manifests: Manifests, shards: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -141,11 +156,15 @@ def _late(
 ) -> dict[str, int]:
     """Put files that no shard holds into new shards, of a series of their own; counts by shard."""
     found, source = database.cursor(), discovery.source
-    found.execute("SELECT uri, bytes, version FROM there ANTI JOIN known USING (uri) WHERE wanted ORDER BY uri")
-    entries = (Entry(uri=uri, bytes=size, version=version) for uri, size, version in iter(found.fetchone, None))
-    runs = bounded(entries, source.videos_per_shard, source.bytes_per_shard)
+    found.execute("SELECT uri, bytes, version, files FROM there ANTI JOIN known USING (uri) WHERE wanted ORDER BY uri")
+    entries = (_entry(*row) for row in iter(found.fetchone, None))
+    runs = bounded(entries, source.units_per_shard, source.bytes_per_shard)
     series = discovery.late_series
     return manifests.close(series, manifests.next_ordinal(series, shards), runs, source.preset)
+
+
+def _entry(uri: str, size: int, version: str, files: str) -> Entry:
+    return Entry(uri=uri, bytes=size, version=version, files=_FILES.validate_json(files))
 
 
 def _count(database: "duckdb.DuckDBPyConnection", sql: str) -> int:

@@ -1,4 +1,4 @@
-"""Where new video comes from: buckets and prefixes that are watched, declared in one strict YAML file.
+"""Where new units come from: buckets and prefixes that are watched, declared in one strict YAML file.
 
     sources:
       studio:
@@ -12,11 +12,13 @@ The file is `<root>/sources.yaml`, or what `CURATE_SOURCES` names.
 import os
 import re
 from functools import cache
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from curate_resources.sources.video_names import is_leftover, like_video
+from curate_resources.declarations.units import UnitFiles
+from curate_resources.sources.leftovers import is_leftover
 from curate_resources.storage.root import Storage
 from curate_resources.suggestions import wrong_settings
 from gpu_kernels.errors import UserError
@@ -40,21 +42,22 @@ class Events(StrictModel):
 
 
 class Source(StrictModel):
-    """Buckets or folders that are watched for new video."""
+    """Buckets or folders that are watched."""
 
     uri: str
     """Where to look: a bucket and a folder in it, or a folder of a disk. `*` and `?` in a bucket's or folder's name
     stand for many: new ones that match are found by themselves."""
     include: list[str] = Field(default_factory=list)
-    """Patterns of paths below the URI, `**` for any folders; where none is said, all files with a video's suffix."""
+    """Patterns of paths below the URI, `**` for any folders; where none is said, all files that are
+    units by their names, or parts of units."""
     exclude: list[str] = Field(default_factory=list)
     """Likewise, of paths that are left out."""
-    videos_per_shard: int = Field(default=100, ge=1)
-    """Most videos in a shard."""
+    units_per_shard: int = Field(default=100, ge=1)
+    """Most units in a shard: videos, of the video graph. Its older name, `videos_per_shard`, may be used as well."""
     gib_per_shard: float = Field(default=50.0, gt=0)
     """Most GiB in a shard; a single larger file is a shard of its own."""
     settle_seconds: float = Field(default=120.0, ge=0)
-    """Files that changed within so long may still be written, and wait."""
+    """What changed within so long may still be written, and waits."""
     close_after_seconds: float = Field(default=3600.0, ge=0)
     """A shard that is not full is closed when its oldest file has waited so long; until then it may still grow."""
     events: Events | None = None
@@ -70,6 +73,15 @@ class Source(StrictModel):
     """Whether each new shard gets a run at once; else its partition waits for the automation or for a backfill."""
     priority: int = 0
     """Of those runs in the queue, higher first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "videos_per_shard" not in given:
+            return given
+        if "units_per_shard" in given:
+            raise ValueError("units_per_shard and videos_per_shard are the same: keep one")
+        return {("units_per_shard" if key == "videos_per_shard" else key): each for key, each in given.items()}
 
     @field_validator("uri")
     @classmethod
@@ -91,13 +103,14 @@ class Source(StrictModel):
 
     @property
     def unsettled_seconds(self) -> float:
-        """Files that changed within so long may still be written; not objects of which S3 tells, which are whole."""
+        """Files that changed within so long may still be written; not objects of which S3 tells, which are whole. Of a
+        unit that is a folder, other objects may follow."""
         return self.settle_seconds if self.events is None else 0.0
 
-    def takes(self, path: str) -> bool:
-        """Whether a file is one of its videos, by its path below the folder that was found. What other programs leave
-        there is none, whatever is included."""
-        wanted = _matches(path, self.include) if self.include else like_video(path)
+    def takes(self, path: str, files: UnitFiles) -> bool:
+        """Whether a file is wanted, by its path below the folder that was found. Leftovers of other programs are not,
+        whatever is included."""
+        wanted = _matches(path, self.include) if self.include else files.takes(path)
         return wanted and not is_leftover(path) and not _matches(path, self.exclude)
 
 

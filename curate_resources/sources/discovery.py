@@ -1,4 +1,4 @@
-"""Finding new video at a source, a bounded piece at a time: from listings to shard manifests.
+"""Finding new units at a source, a bounded piece at a time: from listings to shard manifests.
 
 A *look* resumes listing where the previous one stopped, and closes shards in the order of the listing. Its place is
 kept in `<root>/sources/<name>.json`, written after the manifests of the shards that it closed. A look that dies in
@@ -12,20 +12,22 @@ finds them (curate_resources.sources.audit).
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from curate_resources.declarations.units import UnitFiles
 from curate_resources.sources.declared import Source
 from curate_resources.sources.event_intake import Intake, take_in
 from curate_resources.sources.event_queue import EventQueue
 from curate_resources.sources.known_files import KnownFiles
-from curate_resources.sources.listing import UNREADABLE, LeftOut, below, folder_of, folders, listed_in, stat_in, uri_of
-from curate_resources.sources.manifests import Entry, Manifest, Manifests, bounded
+from curate_resources.sources.listing import OTHER, UNREADABLE, LeftOut, below, folder_of, folders, listed_in, uri_of
+from curate_resources.sources.manifests import Entry, Manifest, Manifests, bounded, entry_of
 from curate_resources.sources.progress import Place, Progress
-from curate_resources.storage.object_stores import stat
+from curate_resources.sources.unit_listing import FoundUnit, unit_at, units
 from curate_resources.storage.own_files import below_root, check_source
 from curate_resources.storage.root import Storage
-from curate_resources.storage.stored_object import StorageUnavailable, StoredObject
+from curate_resources.storage.stored_object import StorageUnavailable
 from gpu_kernels.errors import UserError
 
 _MOST_UNSETTLED = 1000
@@ -39,10 +41,10 @@ class Look:
     Attributes:
         shards: keys of the shards that were closed.
         next_shard, next_late: the numbers of the next ones, of the series of listings and of files behind their places.
-        files: videos in them.
-        waiting: videos that are settled, but in no full shard yet.
+        files: units in them.
+        waiting: units that are settled, but in no full shard yet.
         events: objects that were told of, written and removed.
-        unsettled: videos that may still be written.
+        unsettled: units that may still be written.
         done: whether it came to the end of every folder.
         problems: what could not be listed or looked at, and why; everything else was.
     """
@@ -60,11 +62,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Discovery:
-    """One source under one root."""
+    """One source under one root; `files` says which files make a unit."""
 
     storage: Storage
     name: str
     source: Source
+    files: UnitFiles
 
     @property
     def _path(self) -> str:
@@ -108,7 +111,7 @@ class Discovery:
         if queue is None:
             looking.run()
         else:
-            intake = take_in(queue, self.source, progress, now, lambda: looking.half_through)
+            intake = take_in(queue, self.source, self.files, progress, now, lambda: looking.half_through)
             looking.follow(intake.answered)
         self.storage.write(self._path, json.dumps(progress.model_dump(), indent=1).encode())
         problems = [*intake.problems, *looking.problems]
@@ -129,6 +132,10 @@ class Discovery:
             tuple(problems),
         )
 
+    def takes_in(self, folder: str) -> Callable[[str], bool]:
+        """Whether a file of a folder of the source is wanted, by the path that it was listed with."""
+        return lambda path: self.source.takes(below(folder, path), self.files)
+
     @property
     def queue(self) -> EventQueue | None:
         """Where events of it are told, if it says so."""
@@ -148,6 +155,7 @@ class _Looking:
 
     def __init__(self, discovery: Discovery, progress: Progress, now: float) -> None:
         self._discovery, self._source, self._progress, self._now = discovery, discovery.source, progress, now
+        self._files = discovery.files
         self._deadline = time.monotonic() + discovery.source.tick_seconds
         self._manifests = Manifests(discovery.storage)
         self.shards: list[str] = []
@@ -196,21 +204,24 @@ class _Looking:
         for uri in sorted(named):
             if self.late:
                 break
+            folder = folder_of(source.uri, uri) or "/".join(uri.split("/", 3)[:3])
             try:
-                found = stat(uri)
+                unit = unit_at(self._files, folder, uri.split("/", 3)[3], self._discovery.takes_in(folder))
             except FileNotFoundError:  # removed again
                 del named[uri]
             except OSError as error:  # it stays named
                 refused.append(error)
             else:
-                if found.bytes and not below_root(uri, folder_of(source.uri, uri) or uri):
-                    entries.append(Entry(uri=uri, bytes=found.bytes, version=found.version))
+                if unit.left_out == self._files.incomplete and not self._waited([named[uri]]):
+                    continue  # the rest of it may follow
+                if unit.found.bytes and unit.left_out is None and not below_root(uri, folder):
+                    entries.append(entry_of(unit, partial(uri_of, folder)))
                 else:
                     del named[uri]
         if refused:
             self.problems.append(f"{len(refused)} files that events named cannot be looked at: {refused[0]}")
-        runs = list(bounded(entries, source.videos_per_shard, source.bytes_per_shard))
-        if runs and len(runs[-1]) < source.videos_per_shard and not self._waited(named.values()):
+        runs = list(bounded(entries, source.units_per_shard, source.bytes_per_shard))
+        if runs and len(runs[-1]) < source.units_per_shard and not self._waited(named.values()):
             runs.pop()
         series = self._discovery.late_series
         made = manifests.close(series, manifests.next_ordinal(series, shards), runs, source.preset)
@@ -221,7 +232,7 @@ class _Looking:
                 del named[entry.uri]
 
     def _named_enough(self, named: Mapping[str, float]) -> bool:
-        return len(named) >= self._source.videos_per_shard or self._waited(named.values())
+        return len(named) >= self._source.units_per_shard or self._waited(named.values())
 
     def _waited(self, since: Iterable[float]) -> bool:
         return min(since, default=float("inf")) <= self._now - self._source.close_after_seconds
@@ -248,13 +259,14 @@ class _Looking:
             self.problems.append(str(error))
             return
         again, shard = dict.fromkeys(place.unsettled), _OpenShard(self._source)
+        takes, uri = self._discovery.takes_in(folder), partial(uri_of, folder)
         gone: list[str] = []
         refused: list[OSError] = []
         for path in place.unsettled:
             if self.late:
                 break
             try:
-                self._meet(folder, stat_in(folder, path), again, shard)
+                self._meet(unit_at(self._files, folder, path, takes), uri, again, shard)
             except FileNotFoundError:  # it had a temporary name, or all of the folder is away
                 gone.append(path)
             except OSError as error:  # it stays unsettled, and is looked at by the next look
@@ -262,17 +274,20 @@ class _Looking:
         if refused:
             self.problems.append(f"{len(refused)} files that wait in {folder} cannot be looked at: {refused[0]}")
         there = ended = False
+        at_place = True  # nothing was met beyond it
         try:
-            for found in listed_in(folder, place.after) if not self.late else ():
+            listing = listed_in(folder, place.after) if not self.late else ()
+            for found in units(self._files, listing, takes, place.after):
                 there = True
-                if self.late or len(again) >= _MOST_UNSETTLED:
+                if at_place and (self.late or len(again) >= _MOST_UNSETTLED):
                     break
                 if isinstance(found, LeftOut):
                     if found.reason == UNREADABLE:
                         self.problems.append(f"{found.path} cannot be read: let this user list it, or exclude it")
                     continue
-                place.after = found.path
-                self._meet(folder, found, again, shard)
+                at_place = found.last is not None
+                place.after = found.last or place.after
+                self._meet(found, uri, again, shard)
             else:
                 there = ended = not self.late
         except OSError as error:
@@ -282,26 +297,27 @@ class _Looking:
                 again.pop(path, None)
         if ended and folder in self._progress.due:
             self._progress.due.remove(folder)
-        if shard.is_full or (ended and self._waited(found.modified for _, found in shard.found)):
+        if shard.is_full or (ended and self._waited(unit.found.modified for unit, _ in shard.found)):
             self._close(shard)
         # What is in no shard yet is met again by the next look.
         self.waiting += len(shard.found)
-        place.unsettled = sorted({*again, *(found.path for _, found in shard.found)})
+        place.unsettled = sorted({*again, *(unit.path for unit, _ in shard.found)})
 
-    def _meet(self, folder: str, found: StoredObject, again: dict[str, None], shard: "_OpenShard") -> None:
-        """Put a file into the shard, or have it met `again` if it may still be written."""
-        again.pop(found.path, None)
-        uri = uri_of(folder, found.path)
-        if uri in self._taken or not self._source.takes(below(folder, found.path)):
+    def _meet(self, unit: FoundUnit, uri: Callable[[str], str], again: dict[str, None], shard: "_OpenShard") -> None:
+        """Put a unit into the shard, or have it met `again` if it may still be written."""
+        again.pop(unit.path, None)
+        entry_uri = uri(unit.path)
+        if entry_uri in self._taken or unit.left_out == OTHER:
             return
-        if found.modified > self._now - self._source.unsettled_seconds:
-            again[found.path] = None
+        wait = self._source.settle_seconds if unit.members else self._source.unsettled_seconds
+        if unit.found.modified > self._now - wait:
+            again[unit.path] = None
             return
-        if not found.bytes:  # if it ever has content, an event or the audit finds it
+        if not unit.found.bytes or unit.left_out is not None:  # what is added later, an event or the audit finds
             return
-        if not shard.has_room(found.bytes):
+        if not shard.has_room(unit.found.bytes):
             self._close(shard)
-        shard.add(uri, found)
+        shard.add(unit, entry_of(unit, uri))
 
     @property
     def half_through(self) -> bool:
@@ -316,10 +332,7 @@ class _Looking:
     def _close(self, shard: "_OpenShard") -> None:
         if not shard.found:
             return
-        entries = sorted(
-            (Entry(uri=uri, bytes=found.bytes, version=found.version) for uri, found in shard.found),
-            key=lambda entry: entry.uri,
-        )
+        entries = sorted((entry for _, entry in shard.found), key=lambda entry: entry.uri)
         progress = self._progress
         made = self._manifests.close(self._discovery.name, progress.next_shard, [entries], self._source.preset)
         for key, files in made.items():
@@ -330,16 +343,16 @@ class _Looking:
 
 
 class _OpenShard:
-    """The files of a shard that is not closed yet."""
+    """The units of a shard that is not closed yet."""
 
     def __init__(self, source: Source) -> None:
-        self._most_files, self._most_bytes = source.videos_per_shard, source.bytes_per_shard
-        self.found: list[tuple[str, StoredObject]] = []
+        self._most_files, self._most_bytes = source.units_per_shard, source.bytes_per_shard
+        self.found: list[tuple[FoundUnit, Entry]] = []
         self._bytes = 0
 
-    def add(self, uri: str, found: StoredObject) -> None:
-        self.found.append((uri, found))
-        self._bytes += found.bytes
+    def add(self, unit: FoundUnit, entry: Entry) -> None:
+        self.found.append((unit, entry))
+        self._bytes += entry.bytes
 
     def has_room(self, size: int) -> bool:
         return not self.found or (not self.is_full and self._bytes + size <= self._most_bytes)

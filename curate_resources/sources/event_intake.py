@@ -7,11 +7,13 @@ would not be listed again, and is put down by its name.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from curate_resources.declarations.units import UnitFiles
 from curate_resources.sources.declared import Source
 from curate_resources.sources.event_queue import EventQueue
-from curate_resources.sources.listing import below, comes_after, folder_of, usable
+from curate_resources.sources.listing import below, comes_after, folder_of, uri_of, usable
 from curate_resources.sources.object_events import UnreadableEvent, object_events
 from curate_resources.sources.progress import Progress
+from curate_resources.sources.unit_listing import inside
 from curate_resources.storage.stored_object import StorageUnavailable
 
 _MOST_NAMED = 10_000
@@ -36,7 +38,9 @@ class Intake:
     answered: bool = True
 
 
-def take_in(queue: EventQueue, source: Source, progress: Progress, now: float, late: Callable[[], bool]) -> Intake:
+def take_in(
+    queue: EventQueue, source: Source, files: UnitFiles, progress: Progress, now: float, late: Callable[[], bool]
+) -> Intake:
     """Read messages while there is time, and put into `progress` what they tell."""
     intake, due = Intake(), set(progress.due)
     try:
@@ -52,17 +56,18 @@ def take_in(queue: EventQueue, source: Source, progress: Progress, now: float, l
                     if folder is None:
                         continue
                     path = event.uri.split("/", 3)[3]
-                    if not source.takes(below(folder, path)) or not usable(event.uri, path):
+                    if not source.takes(below(folder, path), files) or not usable(event.uri, path):
                         continue
                     intake.created += not event.removed
                     intake.removed += event.removed
                     place = progress.places.get(folder)
                     if event.removed:
                         continue
-                    if place is None or comes_after(folder, path, place.after):
+                    unit = files.unit_of(path)
+                    if place is None or (comes_after(folder, path, place.after) and not inside(place.after, unit)):
                         due.add(folder)
-                    elif path not in place.unsettled:  # else the look has it in mind
-                        progress.named.setdefault(event.uri, now)
+                    elif unit not in place.unsettled:  # else the look has it in mind
+                        progress.named.setdefault(uri_of(folder, unit), now)
                 intake.receipts.append(message.receipt)
             if late() or len(progress.named) >= _MOST_NAMED:
                 break

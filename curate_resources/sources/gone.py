@@ -42,7 +42,8 @@ def gone_sources(manifests: Manifests, shards: Sequence[str]) -> Gone:
     for manifest in manifests.load_all(islice(shards, _MOST_SHARDS)):
         if not isinstance(manifest, ManifestError):
             for entry in manifest.entries:
-                (local if is_local(entry.uri) else remote).append(entry.uri)
+                for uri in [file.uri for file in entry.files] or [entry.uri]:
+                    (local if is_local(uri) else remote).append(uri)
     gone = [uri for uri in local[:_MOST_LOCAL] if not os.path.isfile(local_path(uri))]
     complete = len(shards) <= _MOST_SHARDS and len(local) <= _MOST_LOCAL and len(remote) <= _MOST_REMOTE
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -2,13 +2,13 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from curate_resources.sources.video_names import is_leftover, is_leftover_folder, like_video
+from curate_resources.sources.leftovers import is_leftover, is_leftover_folder
 from curate_resources.storage import object_stores
 from curate_resources.storage.content import on_disk
 from curate_resources.storage.own_files import marks_root, root_of
@@ -195,8 +195,11 @@ def folder_of(uri: str, file: str) -> str | None:
     return "/".join(parts[: len(pattern)]) if inside else None
 
 
-def found_at(source: str) -> Iterator[StoredObject | LeftOut]:
+def found_at(source: str, takes: Callable[[str], bool]) -> Iterator[StoredObject | LeftOut]:
     """What is at a source, which is one file or a folder. Paths are URIs.
+
+    Args:
+        takes: whether a path could be of a file that is wanted.
 
     Raises:
         NotThere: there is nothing.
@@ -217,16 +220,16 @@ def found_at(source: str) -> Iterator[StoredObject | LeftOut]:
         else:
             raise _nothing_at(source)
     else:
-        yield from _found_in_bucket(source)
+        yield from _found_in_bucket(source, takes)
 
 
-def _found_in_bucket(source: str) -> Iterator[StoredObject | LeftOut]:
+def _found_in_bucket(source: str, takes: Callable[[str], bool]) -> Iterator[StoredObject | LeftOut]:
     """A folder, an object, or both: in a bucket `a.mp4` and `a.mp4/b.mp4` may lie side by side."""
     folder, empty = source.rstrip("/"), True
     for found in listed_in(folder):
         empty = False
         yield replace(found, path=uri_of(folder, found.path))
-    if not object_stores.parted(folder)[1] or not (empty or like_video(folder)):
+    if not object_stores.parted(folder)[1] or not (empty or takes(folder)):
         return
     try:
         yield replace(object_stores.stat(folder), path=folder)

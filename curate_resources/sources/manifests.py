@@ -1,4 +1,4 @@
-"""Shard manifests: which source videos a partition holds. Written before the partition's key is registered.
+"""Shard manifests: which units a partition holds. Written before the partition's key is registered.
 
 A shard is closed when it is written: later files go to new shards. Only the entry of a file that changed in place is
 replaced, in its own shard, so that keys never change and nothing else is recomputed.
@@ -7,7 +7,7 @@ replaced, in its own shard, so that keys never change and nothing else is recomp
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,12 +18,14 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate_resources.declarations.table import Column, Table
+from curate_resources.declarations.units import UnitFiles
 from curate_resources.sources.listing import EMPTY, OTHER, LeftOut, found_at
-from curate_resources.sources.video_names import VIDEO_SUFFIXES, like_video
+from curate_resources.sources.unit_listing import FoundUnit, units
 from curate_resources.sources.zip_archives import FOLDER, is_zip, unpack
 from curate_resources.storage import web_files
 from curate_resources.storage.own_files import check_source, mark
 from curate_resources.storage.root import Storage, is_local, local_path
+from curate_resources.storage.stored_object import StoredObject
 from curate_resources.suggestions import did_you_mean
 from gpu_kernels.errors import NotThere, UserError
 
@@ -32,6 +34,8 @@ _AT_ONCE = 32
 _SHOWN = 5
 _LONGEST_NAME = 100
 _UNPACKED = re.compile(rf"(?<=/){FOLDER}/[0-9a-f]{{32}}/.+$", re.DOTALL)
+
+_FILE = pa.struct([("role", pa.string()), ("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string())])
 
 MANIFEST = Table(
     name="manifest",
@@ -42,24 +46,37 @@ MANIFEST = Table(
         Column("place", pa.string()),
         Column("bytes", pa.int64()),
         Column("version", pa.string()),
+        Column("files", pa.list_(_FILE)),
     ),
     identity=("place", "bytes", "version"),
-    description="The files of a shard.",
+    description="The units of a shard.",
 )
 """Not a stored table: the rows that a shard's manifest file stands for."""
 
 
+class Member(BaseModel):
+    """A file of a unit that is a folder, in a role; `version` changes when the file does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    role: str
+    uri: str
+    bytes: int = Field(ge=0)
+    version: str
+
+
 class Entry(BaseModel):
-    """One file: `version` changes when the file does; it is its times of change, or an object's ETag."""
+    """One unit: a file, or a folder with `files`. `version` changes when it does; a file's is its times of change, or
+    its ETag in a bucket."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     uri: str
     bytes: int = Field(ge=0)
     version: str
+    files: tuple[Member, ...] = ()
 
     @property
     def place(self) -> str:
-        """What tells it from other files."""
+        """What tells it from other units."""
         return place_of(self.uri)
 
     def same_file(self, other: "Entry") -> bool:
@@ -76,7 +93,7 @@ def place_of(uri: str) -> str:
 
 
 class Manifest(BaseModel):
-    """The files of one shard, sorted by URI; `preset` names the settings that its rows are made with, if not all
+    """The units of one shard, sorted by URI; `preset` names the settings that its rows are made with, if not all
     those of the root."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,8 +102,8 @@ class Manifest(BaseModel):
     entries: tuple[Entry, ...]
 
 
-class NoVideos(UserError):
-    """There is something at a source, and no video."""
+class NoUnits(UserError):
+    """There is something at a source, and nothing that is curated."""
 
 
 class ManifestError(UserError):
@@ -206,27 +223,29 @@ class Manifests:
         self,
         source: str,
         name: str,
-        videos_per_shard: int,
+        units_per_shard: int,
         bytes_per_shard: int,
+        files: UnitFiles,
         preset: str | None = None,
         forget_gone: bool = False,
     ) -> Added:
-        """Put the videos under a folder or URI, or in a ZIP, into shards; only new and changed files make a difference.
+        """Put the units under a folder or URI, or in a ZIP, into shards; only new and changed ones make a difference.
 
         Args:
+            files: which files make a unit.
             preset: of the new shards; those that are there keep their own.
             forget_gone: take files that are gone out of their shards; else they stay. The source itself may be gone.
 
         Raises:
             NotThere: there is nothing at `source`.
-            NoVideos: there is no video.
+            NoUnits: there is no unit.
             UserError: it is a root of Curate Graph, or what was written below one.
             ZipRefused: it is a ZIP that is damaged or hostile.
         """
         check_source(source, self.storage.root)
         missing: NotThere | None = None
         try:
-            found, left_out = self._zipped_videos(source) if is_zip(source) else _videos(source)
+            found, left_out = self._zipped(source, files) if is_zip(source) else _listed(source, files)
         except NotThere as error:
             if not forget_gone:
                 raise
@@ -253,11 +272,11 @@ class Manifests:
             if entries != manifest.entries:
                 self.write(manifest.model_copy(update={"entries": entries}))
         new = [entry for entry in found if entry.place not in known]
-        runs = bounded(new, videos_per_shard, bytes_per_shard)
+        runs = bounded(new, units_per_shard, bytes_per_shard)
         made = self.close(name, self.next_ordinal(name), runs, preset)
         new_files = sum(made.values())
         if not found and not (forget_gone and gone):
-            raise missing or NoVideos(_no_videos(source, left_out, gone))
+            raise missing or NoUnits(_no_units(source, files, left_out, gone))
         counts, first = _counted(left_out)
         return Added(
             tuple(made),
@@ -273,13 +292,14 @@ class Manifests:
             tuple(gone[:_SHOWN]),
         )
 
-    def _zipped_videos(self, source: str) -> tuple[list[Entry], list[LeftOut]]:
-        unpacked = unpack(self.storage, source)
-        entries = [
-            Entry(uri=self.storage.uri(video.path), bytes=video.bytes, version=f"crc32 {video.crc:08x}")
-            for video in unpacked.videos
+    def _zipped(self, source: str, files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
+        unpacked = unpack(self.storage, source, files)
+        objects = [
+            StoredObject(self.storage.uri(member.path), member.bytes, 0.0, f"crc32 {member.crc:08x}")
+            for member in unpacked.members
         ]
-        return entries, list(unpacked.left_out)
+        entries, left_out = _entries(sorted(objects, key=lambda each: each.path), files)
+        return entries, [*unpacked.left_out, *left_out]
 
     def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
         """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
@@ -318,7 +338,7 @@ class Manifests:
 
 
 def _text(manifest: Manifest) -> bytes:
-    return json.dumps(manifest.model_dump(exclude_none=True), indent=1, ensure_ascii=False).encode()
+    return json.dumps(manifest.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False).encode()
 
 
 def _some(shards: Sequence[str]) -> str:
@@ -329,7 +349,7 @@ def _some(shards: Sequence[str]) -> str:
 def shard_name(source: str) -> str:
     """A shard name from the last part of a folder's path: lower-case letters of ASCII, digits and dashes."""
     path = local_path(source) if is_local(source) else place_of(source).rstrip("/").split("://")[-1]
-    return slug(PurePosixPath(path).name.removesuffix(".zip"))[:_LONGEST_NAME].strip("-") or "videos"
+    return slug(PurePosixPath(path).name.removesuffix(".zip"))[:_LONGEST_NAME].strip("-") or "shard"
 
 
 def given_shard_name(name: str) -> str:
@@ -353,19 +373,32 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
-def _videos(source: str) -> tuple[list[Entry], list[LeftOut]]:
+def _listed(source: str, files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
+    return _entries(found_at(source, files.takes), files)
+
+
+def _entries(listing: Iterable[StoredObject | LeftOut], files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
+    """What paths that are URIs are of."""
     entries: list[Entry] = []
     left_out: list[LeftOut] = []
-    for found in found_at(source):
-        if isinstance(found, LeftOut):
-            left_out.append(found)
-        elif not like_video(place_of(found.path)):
-            left_out.append(LeftOut(found.path, OTHER))
-        elif not found.bytes:
-            left_out.append(LeftOut(found.path, EMPTY))
+    for each in units(files, listing, lambda path: files.takes(place_of(path))):
+        if isinstance(each, LeftOut):
+            left_out.append(each)
+        elif each.left_out is not None:
+            left_out.append(LeftOut(each.path, each.left_out))
+        elif not each.found.bytes:
+            left_out.append(LeftOut(each.path, EMPTY))
         else:
-            entries.append(Entry(uri=found.path, bytes=found.bytes, version=found.version))
+            entries.append(entry_of(each, str))
     return sorted(entries, key=lambda entry: entry.uri), left_out
+
+
+def entry_of(unit: FoundUnit, uri: Callable[[str], str]) -> Entry:
+    """The entry of a unit; `uri` makes URIs of the paths that it was listed with."""
+    files = tuple(
+        Member(role=role, uri=uri(each.path), bytes=each.bytes, version=each.version) for role, each in unit.members
+    )
+    return Entry(uri=uri(unit.path), bytes=unit.found.bytes, version=unit.found.version, files=files)
 
 
 @dataclass(frozen=True)
@@ -400,16 +433,15 @@ def _counted(left_out: Iterable[LeftOut]) -> tuple[dict[str, int], dict[str, tup
     return counts, first
 
 
-def _no_videos(source: str, left_out: Sequence[LeftOut], gone: Sequence[str]) -> str:
+def _no_units(source: str, files: UnitFiles, left_out: Sequence[LeftOut], gone: Sequence[str]) -> str:
     counts, _ = _counted(left_out)
     met = f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
     lost = f"; {len(gone)} files of earlier shards are gone" if gone else ""
-    kinds = " ".join(sorted(VIDEO_SUFFIXES))
-    return f"there are no videos in {web_files.shown(source)}{met}{lost}; videos end in {kinds}"
+    return f"there are no {files.nouns} in {web_files.shown(source)}{met}{lost}; {files.described}"
 
 
 def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:
-    """Runs of entries of at most `count` files and `size` bytes; a single larger file is a run of its own."""
+    """Runs of at most `count` entries and `size` bytes; a single larger one is a run of its own."""
     run: list[Entry] = []
     for entry in entries:
         if run and (len(run) == count or sum(e.bytes for e in run) + entry.bytes > size):

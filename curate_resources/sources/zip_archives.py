@@ -1,6 +1,6 @@
-"""A ZIP of videos as a source: each video in it is unpacked once, to `<root>/unpacked/<id of the ZIP>/<its name>`.
+"""A ZIP as a source: each file in it that is wanted is unpacked once, to `<root>/unpacked/<id of the ZIP>/<its name>`.
 
-The id is the digest of its videos' names, sizes and checksums, which the ZIP's directory has: the same ZIP under
+The id is the digest of its files' names, sizes and checksums, which the ZIP's directory has: the same ZIP under
 another name or signature is the same, and adding it again reads no more than that directory. A ZIP is a stranger's:
 all that its directory claims is checked before the first byte is unpacked, and nothing is believed while unpacking.
 """
@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from curate_resources.declarations.units import UnitFiles
+from curate_resources.sources.leftovers import is_leftover
 from curate_resources.sources.listing import EMPTY, LEFTOVER, OTHER, UNNAMEABLE, LeftOut
-from curate_resources.sources.video_names import is_leftover, like_video
 from curate_resources.storage.own_files import mark
 from curate_resources.storage.range_file import range_file
 from curate_resources.storage.root import LONGEST_NAME, Storage, is_local, local_path
@@ -37,7 +38,7 @@ _MOST_DIRECTORY = 16 << 20
 _MOST_END = 1 << 17
 """What is read first is the end of the file, with a comment of up to 64 KiB."""
 _MOST_RATIO = 200
-"""Videos hardly shrink in a ZIP; what expands more than so many times is made to fill a disk."""
+"""Media hardly shrink in a ZIP; what expands more than so many times is made to fill a disk."""
 _FREE_BYTES = 1 << 20
 """So many may come out of anything."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -52,8 +53,8 @@ class ZipRefused(UserError):
 
 
 @dataclass(frozen=True)
-class ZippedVideo:
-    """A video of a ZIP: its path below the root, its size, and its checksum as the ZIP has it."""
+class ZippedFile:
+    """A file of a ZIP: its path below the root, its size, and its checksum as the ZIP has it."""
 
     path: str
     bytes: int
@@ -62,9 +63,9 @@ class ZippedVideo:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a ZIP holds: its videos by name, and what else."""
+    """What a ZIP holds: its files by name, and what else."""
 
-    videos: tuple[ZippedVideo, ...]
+    members: tuple[ZippedFile, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -74,8 +75,8 @@ def is_zip(source: str) -> bool:
     return path.lower().endswith(".zip") and not (is_local(source) and Path(local_path(source)).is_dir())
 
 
-def unpack(storage: Storage, source: str) -> Unpacked:
-    """Unpack the videos of a ZIP, except those that are there already.
+def unpack(storage: Storage, source: str, files: UnitFiles) -> Unpacked:
+    """Unpack the files of a ZIP that are units, or of units, except those that are there already.
 
     Raises:
         ZipRefused: it is no ZIP, or a member is encrypted, leads out of it, is there twice, or expands too much.
@@ -84,25 +85,25 @@ def unpack(storage: Storage, source: str) -> Unpacked:
     shown = source.partition("?")[0] if is_web(source) else source
     with range_file(source) as file, _refusing(shown), zipfile.ZipFile(_Bounded(file)) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
-        left_out = {member.filename: why for member in members if (why := _why_left_out(member)) is not None}
-        videos = _videos(members, left_out)
+        left_out = {member.filename: why for member in members if (why := _why_left_out(member, files)) is not None}
+        wanted = _wanted(members, left_out)
         _check_extents(members, archive.start_dir)
-        folder = f"{FOLDER}/{_identity(videos)}"
-        paths = {f"{folder}/{name}": member for name, member in sorted(videos.items())}
+        folder = f"{FOLDER}/{_identity(wanted)}"
+        paths = {f"{folder}/{name}": member for name, member in sorted(wanted.items())}
         wanting = {path: member for path, member in paths.items() if storage.size(path) != member.file_size}
         _check_room(storage, sum(member.file_size for member in wanting.values()))
         for path, member in wanting.items():
             with archive.open(member) as content, storage.writer(path) as target:
                 shutil.copyfileobj(content, target, _BLOCK)
             mark(storage)
-    found = tuple(ZippedVideo(path, member.file_size, member.CRC) for path, member in paths.items())
+    found = tuple(ZippedFile(path, member.file_size, member.CRC) for path, member in paths.items())
     return Unpacked(found, tuple(LeftOut(f"{shown}/{name}", why) for name, why in left_out.items()))
 
 
-def _why_left_out(member: zipfile.ZipInfo) -> str | None:
+def _why_left_out(member: zipfile.ZipInfo, files: UnitFiles) -> str | None:
     if is_leftover(member.filename):
         return LEFTOVER
-    if not like_video(member.filename):
+    if not files.takes(member.filename):
         return OTHER
     if has_control(member.filename) or any(
         len(os.fsencode(name)) > LONGEST_NAME for name in member.filename.split("/")
@@ -111,18 +112,18 @@ def _why_left_out(member: zipfile.ZipInfo) -> str | None:
     return EMPTY if not member.file_size else None
 
 
-def _videos(members: Sequence[zipfile.ZipInfo], left_out: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
-    """The videos by their names, each of which leads to a place of its own below a folder."""
+def _wanted(members: Sequence[zipfile.ZipInfo], left_out: Mapping[str, str]) -> dict[str, zipfile.ZipInfo]:
+    """The wanted files by their names, each of which leads to a place of its own below a folder."""
     if len(members) > _MOST_MEMBERS:
         raise ZipRefused(f"it has more than {_MOST_MEMBERS} members")
-    videos: dict[str, zipfile.ZipInfo] = {}
+    wanted: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         if member.filename in left_out:
             continue
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or _DRIVE.match(member.filename):
             raise ZipRefused(f"member {member.filename!r} leads out of it")
-        if str(path) in videos:
+        if str(path) in wanted:
             raise ZipRefused(f"member {member.filename!r} is there twice")
         if member.flag_bits & _ENCRYPTED:
             raise ZipRefused(f"member {member.filename!r} is encrypted")
@@ -132,11 +133,11 @@ def _videos(members: Sequence[zipfile.ZipInfo], left_out: Mapping[str, str]) -> 
             raise ZipRefused(f"member {member.filename!r} is neither stored nor deflated")
         if member.file_size > max(_FREE_BYTES, _MOST_RATIO * member.compress_size):
             raise ZipRefused(f"member {member.filename!r} claims to expand more than {_MOST_RATIO} times")
-        videos[str(path)] = member
-    for name in videos:
-        if any(str(parent) in videos for parent in PurePosixPath(name).parents):
+        wanted[str(path)] = member
+    for name in wanted:
+        if any(str(parent) in wanted for parent in PurePosixPath(name).parents):
             raise ZipRefused(f"member {name!r} lies in a member that is a file")
-    return videos
+    return wanted
 
 
 def _check_extents(members: Sequence[zipfile.ZipInfo], end: int) -> None:
@@ -153,11 +154,11 @@ def _check_room(storage: Storage, needed: int) -> None:
     root = Path(local_path(storage.root))
     free = shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
     if needed > free:
-        raise ZipRefused(f"its videos take {needed / 1e9:.1f} GB, and the disk of {root} has {free / 1e9:.1f}")
+        raise ZipRefused(f"its files take {needed / 1e9:.1f} GB, and the disk of {root} has {free / 1e9:.1f}")
 
 
-def _identity(videos: Mapping[str, zipfile.ZipInfo]) -> str:
-    listed = [[name, member.file_size, member.CRC] for name, member in sorted(videos.items())]
+def _identity(wanted: Mapping[str, zipfile.ZipInfo]) -> str:
+    listed = [[name, member.file_size, member.CRC] for name, member in sorted(wanted.items())]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:32]
 
 

@@ -102,17 +102,28 @@ def write(uri: str, content: IO[bytes]) -> None:
 
 
 def create(uri: str, content: bytes) -> bool:
-    """Store `content` unless there is an object already, as one atomic step; whether it
-    was stored."""
+    """Store `content` unless there is an object already, as one atomic step; whether it was stored.
+
+    Where the connection breaks nobody knows whether it was: the next attempt then finds its own content there.
+    """
     import obstore
 
     store, path = opened(uri)
-    with told(uri):
-        try:
-            obstore.put(store, path, content, mode="create")
-        except obstore.exceptions.AlreadyExistsError:
-            return False
-    return True
+    broken = False
+
+    def attempt() -> bool:
+        nonlocal broken
+        with told(uri):
+            try:
+                obstore.put(store, path, content, mode="create")
+            except obstore.exceptions.AlreadyExistsError:
+                return broken and bytes(obstore.get(store, path).bytes()) == content
+            except Exception:
+                broken = True
+                raise
+        return True
+
+    return repeated(attempt)
 
 
 def delete(uri: str) -> None:

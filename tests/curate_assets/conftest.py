@@ -16,11 +16,12 @@ from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, Mode, materialize
-from curate_resources.sources.manifests import MANIFEST, Manifests, NoVideos
+from curate_resources.sources.manifests import MANIFEST, Manifests, NoUnits
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.media.ffmpeg import ffmpeg_executable
@@ -93,8 +94,8 @@ class Root:
 
     def add(self) -> None:
         for folder in sorted(path for path in self.library.iterdir() if path.is_dir()) or [self.library]:
-            with suppress(NoVideos):
-                Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40)
+            with suppress(NoUnits):
+                Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40, VIDEO_FILES)
 
     def plan(self, wanted: frozenset[str] = CURATION, settings: dict[str, Any] | None = None, **rest) -> Plan:
         return VIDEO.plan(wanted, config(settings), self.storage.root, **rest)

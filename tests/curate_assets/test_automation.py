@@ -28,6 +28,7 @@ from curate_assets.orchestration.resource import curation
 from curate_assets.orchestration.sensors import failure_alert, source_sensor
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.declared import Source, Sources
 from curate_resources.sources.discovery import Discovery, Progress
 from curate_resources.sources.manifests import Manifests
@@ -79,7 +80,7 @@ def test_a_sensor_registers_every_shard_once_whatever_is_lost(storage, instance,
     assert not again.run_requests and again.skip_reason
     # The manifests of two more shards are written, and then Dagster hears nothing of it.
     put(tmp_path / "in", "6.mp4", "7.mp4", "8.mp4")
-    Discovery(storage, "in", source).look()
+    Discovery(storage, "in", source, VIDEO_FILES).look()
     late = tick(sensor, instance, again.cursor)
     assert registered(instance) == [f"in-{number:06d}" for number in range(5)]
     assert [request.partition_key for request in late.run_requests or ()] == ["in-000003", "in-000004"]
@@ -107,7 +108,7 @@ def test_a_tick_launches_so_many_runs_and_the_next_goes_on(storage, instance, tm
 def test_the_audit_finds_what_came_late_changed_or_is_gone(storage, instance, tmp_path):
     put(tmp_path / "in", "b.mp4", "d.mp4", "e.mp4", "f.txt")
     source = Source(uri=str(tmp_path / "in"), videos_per_shard=2)
-    Discovery(storage, "in", source).look()
+    Discovery(storage, "in", source, VIDEO_FILES).look()
     put(tmp_path / "in", "a.mp4", "c.mp4", "g.mp4")  # g is the looks', the others are behind them
     put(tmp_path / "in", "d.mp4", modified=1.1e9)
     (tmp_path / "in" / "e.mp4").unlink()
@@ -127,7 +128,7 @@ def test_the_audit_finds_what_came_late_changed_or_is_gone(storage, instance, tm
     entries = {entry.uri[-5:]: entry for shard in manifests.shards() for entry in manifests.load(shard).entries}
     assert sorted(entries) == ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"]
     assert entries["d.mp4"].version.startswith(f"{int(1.1e9 * 1e9)} ")
-    Discovery(storage, "in", source).look()
+    Discovery(storage, "in", source, VIDEO_FILES).look()
     assert [Path(entry.uri).name for entry in manifests.load("in-000002").entries] == ["g.mp4"]
 
 

@@ -24,6 +24,7 @@ from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.orchestration.runs import register_shards
 from curate_assets.settings.resolve import resolve_config
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.run import materialize
@@ -101,7 +102,7 @@ def surroundings(s3_server: Any) -> dict[str, str]:
 def new_library(root: str, bucket: str) -> list[str]:
     """Add the bucket's videos to a root, one for each shard."""
     Storage(root).write("curate.yaml", SETTINGS.encode())
-    Manifests(Storage(root)).add(f"{bucket}/takes", "take", 1, 1 << 30)
+    Manifests(Storage(root)).add(f"{bucket}/takes", "take", 1, 1 << 30, VIDEO_FILES)
     return Manifests(Storage(root)).shards()
 
 

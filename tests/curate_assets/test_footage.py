@@ -14,6 +14,7 @@ import torch
 
 from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.run import materialize
 from curate_resources.sources.manifests import Manifests
@@ -134,7 +135,7 @@ def restored_torch():
 def test_every_file_ends_in_a_terminal_status(tmp_path, folder):
     storage = Storage(str(tmp_path))
     manifests = Manifests(storage)
-    manifests.add(str(MEDIA / folder), folder, 100, 1 << 40)
+    manifests.add(str(MEDIA / folder), folder, 100, 1 << 40, VIDEO_FILES)
     (shard,) = manifests.shards()
     settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride", "min_seconds": 0.0}}
     tables = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_selection".split()

@@ -18,7 +18,8 @@ from curate_assets.graph.graph import Asset, Graph, Phase
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import Stage
-from curate_resources.declarations.table import Column, Table, UnitTable
+from curate_resources.declarations.table import Column, Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.sources.manifests import MANIFEST
 
 BRIGHTNESS = '''

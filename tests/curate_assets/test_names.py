@@ -11,6 +11,7 @@ import pytest
 
 from curate_assets.operations.query import run_query
 from curate_assets.orchestration.runs import dagster_home, dagster_instance, register_shards
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.table import Column, Table
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.local_copies import hashed_copy
@@ -37,8 +38,8 @@ def used(root: str, source: str, output: str) -> None:
     """Add a source, commit, query and write a file."""
     storage = Storage(root_uri(root))
     manifests, tables = Manifests(storage), Tables(storage)
-    assert manifests.add(source, "v", 10, 1 << 30).new_files == 1
-    assert manifests.add(source, "v", 10, 1 << 30).known_files == 1
+    assert manifests.add(source, "v", 10, 1 << 30, VIDEO_FILES).new_files == 1
+    assert manifests.add(source, "v", 10, 1 << 30, VIDEO_FILES).known_files == 1
     with hashed_copy(manifests.load("v-000000").entries[0].uri) as (path, _):
         assert Path(path).read_bytes() == b"video"
     for count in (1, 2):

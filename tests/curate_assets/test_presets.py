@@ -15,6 +15,7 @@ from curate_assets.orchestration.sensors import source_sensor
 from curate_assets.settings.presets import ShardSettings
 from curate_assets.settings.resolve import CurationConfig, resolve_config
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_cli.app import app
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
@@ -45,7 +46,7 @@ def storage(tmp_path) -> Storage:
         command = [ffmpeg_executable(), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=128x96:r=25", "-t", "6"]
         subprocess.run([*command, "-metadata", f"title={name}", str(folder / f"{name}.mp4")], check=True)
         source = Source(uri=str(folder), preset=preset, settle_seconds=0, close_after_seconds=0)
-        assert Discovery(storage, name, source).look(now=4e9).files == 1
+        assert Discovery(storage, name, source, VIDEO_FILES).look(now=4e9).files == 1
     return storage
 
 
@@ -123,14 +124,14 @@ def test_what_a_preset_cannot_have_is_named_with_its_file(tmp_path, text, says):
 def test_late_files_get_the_preset_and_a_sensor_makes_no_shards_for_a_bad_one(storage, instance, tmp_path):
     source = Source(uri=str(tmp_path / "films"), preset="long", settle_seconds=0)
     (tmp_path / "films" / "a.mp4").write_bytes(b"x")
-    (late,) = audit(Discovery(storage, "films", source), now=4e9).late_shards
+    (late,) = audit(Discovery(storage, "films", source, VIDEO_FILES), now=4e9).late_shards
     assert ShardSettings.read(storage).of(late).clips.stride_seconds == 2.0
     (tmp_path / "films" / "z.mp4").write_bytes(b"x")
     storage.write("presets/long.yaml", b"prices: {cpu_hour: 1.0}\n")
     sensor = source_sensor(storage, "films", source, ["clips"], on=False)
     with pytest.raises(ConfigError, match=r"presets/long\.yaml cannot set"):
         sensor(dg.build_sensor_context(instance))
-    assert Discovery(storage, "films", source).progress().next_shard == 1
+    assert Discovery(storage, "films", source, VIDEO_FILES).progress().next_shard == 1
 
 
 def test_added_videos_have_a_preset(storage, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ class Terminal:
 
 
 def through(shard: str, done: int, total: int, failed: int) -> None:
-    about = {"plan": PLAN, "shard": shard, "done": done, "total": total, "failed": failed, "video_seconds": 90.0}
+    about = {"plan": PLAN, "shard": shard, "done": done, "total": total, "failed": failed, "media_seconds": 90.0}
     logging.getLogger("curate.progress").info("%s", shard, extra=about)
 
 

@@ -9,8 +9,10 @@ import pyarrow as pa
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.score import Score, at_least
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.stage import ClosedWorker, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.units import UnitTable
 from curate_resources.sources.manifests import MANIFEST
 from curate_resources.storage.content import Content
 from curate_resources.storage.local_copies import hashed_copy, local_copy
@@ -118,6 +120,8 @@ SOURCE_VIDEOS = Table(
         "Files that are no videos are failed rows; a file with the content of an earlier one is an empty row."
     ),
 )
+
+UNITS = UnitTable(SOURCE_VIDEOS, VIDEO_FILES, id=VIDEO_ID.name, parts="clip", duration="duration_ns", length="frames")
 
 _PROBE = "gpu_kernels.media.containers:probe"
 

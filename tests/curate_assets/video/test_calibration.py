@@ -18,6 +18,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.calibration import calibrate
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import render_calibration
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_cli.app import app
 from curate_resources.declarations.table import Row, Table
 from curate_resources.engines.in_process import InProcessEngine
@@ -54,7 +55,7 @@ def root(tmp_path: Path) -> Tables:
         file = tmp_path / name / "film.mp4"
         file.parent.mkdir()
         file.write_text(name)
-        Manifests(tables.storage).add(str(file.parent), name, 10, 1 << 30)
+        Manifests(tables.storage).add(str(file.parent), name, 10, 1 << 30, VIDEO_FILES)
         shard, video = f"{name}-000000", f"video-{name}"
         facts = {"width": 1280, "height": 720 if name == "a" else 360, "average_rate": 25.0}
         swap(tables, SOURCE_VIDEOS, shard, [{"uri": str(file), "video_id": video, "bytes": 1, **facts}])

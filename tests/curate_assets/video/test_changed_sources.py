@@ -6,8 +6,9 @@ from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.clip_files import CLIP_FILES, open_cutter
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.scan import SCAN
-from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS
+from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS, UNITS
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.stage import Work
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.pipeline.plan import Plan
@@ -24,10 +25,12 @@ def replaced(media, tmp_path):
     """The rows of a video after probing, its file having been replaced then; and what ran the probe."""
     storage = Storage(str(tmp_path / "root"))
     path = media.made(tmp_path / "v.mp4", _MADE)
-    Manifests(storage).add(str(path), "v", 1, 1 << 30)
+    Manifests(storage).add(str(path), "v", 1, 1 << 30, VIDEO_FILES)
     wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
     config = validated({"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}})
-    runner = StageRunner(Plan((PROBE, SCAN), wanted, {MANIFEST.name: MANIFEST, **VIDEO.tables}, config, storage.root))
+    runner = StageRunner(
+        Plan((PROBE, SCAN), wanted, {MANIFEST.name: MANIFEST, **VIDEO.tables}, config, storage.root, UNITS)
+    )
 
     def probed() -> Unit:
         unit = Unit("v-000000", str(path), {MANIFEST.name: rows_of(Manifests(storage).all())})
@@ -47,7 +50,7 @@ def test_the_scan_fails_until_the_file_is_added_again(replaced):
         (row,) = unit.rows[table.name].to_pylist()
         assert (row["status"], row["error"]["type"]) == ("failed", "SourceChanged")
         assert "v.mp4 changed since it was probed: `curate add` it again" in row["error"]["message"]
-    assert manifests.add(unit.source, "v", 1, 1 << 30).changed_files == 1
+    assert manifests.add(unit.source, "v", 1, 1 << 30, VIDEO_FILES).changed_files == 1
     again = probed()
     runner.run(1, again, 2)
     (shots,) = again.rows["shot_signals"].to_pylist()

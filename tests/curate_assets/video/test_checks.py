@@ -23,6 +23,7 @@ from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.commit import committed, remember
 from curate_resources.sources.manifests import Manifests
@@ -155,7 +156,7 @@ def broken(root: Path, shards: Mapping[str, int]) -> list[str]:
         folder.mkdir()
         for number in range(files):
             (folder / f"broken{number}.mp4").write_text(f"no video {number}")
-        Manifests(Storage(str(root))).add(str(folder), name, 100, 1 << 30)
+        Manifests(Storage(str(root))).add(str(folder), name, 100, 1 << 30, VIDEO_FILES)
     return Manifests(Storage(str(root))).shards()
 
 

@@ -46,7 +46,7 @@ class Scans:
     def __init__(self, path: Path, root: Path, config: CurationConfig) -> None:
         tables = {MANIFEST.name: MANIFEST, **VIDEO.tables}
         wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
-        self.plan = Plan((PROBE, SCAN), wanted, tables, config, str(root))
+        self.plan = Plan((PROBE, SCAN), wanted, tables, config, str(root), source_videos.UNITS)
         self.runner = StageRunner(self.plan)
         row = {"uri": str(path), "bytes": path.stat().st_size, "version": "1", "status": "ok", "fingerprint": ""}
         self.rows = {MANIFEST.name: MANIFEST.rows_schema.empty_table().from_pylist([row], schema=MANIFEST.rows_schema)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate_resources.sources.video_names import VIDEO_SUFFIXES, like_video
+from curate_assets.video.video_files import SUFFIXES
 from gpu_kernels.media.segments import SEGMENT_FRAMES
 from gpu_kernels.sandbox.messages import raw
 
@@ -32,7 +32,7 @@ _ENCODED = {
 }
 
 
-@pytest.mark.parametrize("suffix", sorted(VIDEO_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_is_read(suffix, media, nursery, tmp_path):
     path = media.made(
         tmp_path / f"v{suffix}", f"-f lavfi -i testsrc2=s=176x144:r=25:d=0.4 -pix_fmt yuv420p {_ENCODED[suffix]}"

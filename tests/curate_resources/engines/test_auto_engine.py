@@ -9,6 +9,7 @@ import pytest
 
 from curate_resources.declarations.stage import Needs, Stage
 from curate_resources.declarations.table import Column, Table
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.engines import auto_engine
 from curate_resources.engines.auto_engine import AutoEngine
 from curate_resources.engines.in_process import InProcessEngine
@@ -20,6 +21,7 @@ from gpu_kernels.errors import UserError
 
 COLUMNS = (Column("uri", pa.string()), Column("pid", pa.int64()))
 SIZES = Table("sizes", "file", ("uri",), COLUMNS, "")
+UNITS = UnitTable(SIZES, UnitFiles("file", frozenset({".txt"})), id="uri")
 
 
 def open_here(config: Any, storage: Any):
@@ -28,7 +30,7 @@ def open_here(config: Any, storage: Any):
 
 def a_plan(heavy: bool = True, **needs: Any) -> Plan:
     stage = Stage("measure", MANIFEST.name, (), (SIZES,), open_here, heavy=heavy, needs=Needs(**needs))
-    return Plan((stage,), frozenset({"sizes"}), {"sizes": SIZES, MANIFEST.name: MANIFEST}, None, "/nowhere")
+    return Plan((stage,), frozenset({"sizes"}), {"sizes": SIZES, MANIFEST.name: MANIFEST}, None, "/nowhere", UNITS)
 
 
 def units(count: int) -> list[Unit]:

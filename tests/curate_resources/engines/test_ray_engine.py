@@ -17,8 +17,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.engines import ray_engine
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.engines.pools import Node, PlanDoesNotFit
@@ -33,7 +35,7 @@ from curate_resources.sources.manifests import MANIFEST, Manifests
 from curate_resources.storage.root import Storage
 
 CLIPS = Table(
-    "source_videos",
+    "cut",
     "clip",
     ("uri", "clip"),
     (Column("uri", pa.string()), Column("video_id", pa.string()), Column("clip", pa.int64())),
@@ -51,6 +53,7 @@ SCORES = Table(
     ),
     "",
 )
+UNITS = UnitTable(CLIPS, UnitFiles("video", frozenset({".mp4"})), id="video_id", parts="clip")
 TABLES = {table.name: table for table in (MANIFEST, CLIPS, SCORES)}
 CLIPS_EACH = 6
 POISON = 4
@@ -68,9 +71,7 @@ class Config:
 def open_splitter(config: Any, storage: Any):
     def split(work: Work) -> Mapping[str, list[Row]]:
         uris = work.items["uri"].to_pylist()
-        return {
-            "source_videos": [{"uri": uri, "video_id": uri, "clip": clip} for uri in uris for clip in range(CLIPS_EACH)]
-        }
+        return {"cut": [{"uri": uri, "video_id": uri, "clip": clip} for uri in uris for clip in range(CLIPS_EACH)]}
 
     return split
 
@@ -80,7 +81,7 @@ def open_large_splitter(config: Any, storage: Any):
 
     def split_large(work: Work) -> Mapping[str, list[Row]]:
         (clips,) = split(work).values()
-        return {"source_videos": [{**clip, "video_id": "v" * 1_000_000} for clip in clips]}
+        return {"cut": [{**clip, "video_id": "v" * 1_000_000} for clip in clips]}
 
     return split_large
 
@@ -116,10 +117,11 @@ SCORE = Stage("score", CLIPS.name, (), (SCORES,), open_scorer, heavy=True, prepa
 def a_plan(folder: Path, *stages: Stage, **config: Any) -> Plan:
     return Plan(
         stages or (SPLIT, SCORE),
-        frozenset({"source_videos", "scores"}),
+        frozenset({"cut", "scores"}),
         TABLES,
         Config(str(folder), **config),
         str(folder / "root"),
+        UNITS,
     )
 
 
@@ -264,12 +266,12 @@ def test_stage_after_stage_where_a_gpu_cannot_hold_all_models(engine, attached, 
         (tmp_path / "videos").mkdir()
         for number in range(3):
             (tmp_path / "videos" / f"{number}.mp4").write_bytes(b"x")
-        (shard,) = Manifests(root).add(str(tmp_path / "videos"), "s", 10, 1 << 30).new_shards
+        (shard,) = Manifests(root).add(str(tmp_path / "videos"), "s", 10, 1 << 30, VIDEO_FILES).new_shards
         plan = a_plan(tmp_path, split, score)
         assert not engine.holds(plan)
         with caplog.at_level(logging.INFO, "curate"):
             done = [each.table for each in materialize(plan, [shard], engine)]
-        assert done == ["source_videos", "scores"]
+        assert done == ["cut", "scores"]
         assert "stage after stage, because there is no room for all of split > score" in caplog.text
         greedy = replace(score, needs=Needs(gpus=2))
         with pytest.raises(PlanDoesNotFit, match="stage score needs 1 CPUs and 2 GPUs; the cluster has"):

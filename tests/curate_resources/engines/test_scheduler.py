@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from curate_resources.declarations.stage import Needs, Segments, SegmentsDisagree, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.engines.scheduler import Ended, Flow, Task
 from curate_resources.engines.stage_actor import Done, Order, Settled, StageActor
@@ -56,6 +57,7 @@ VERDICTS = Table(
     (Column("uri", pa.string()), Column("clip", pa.int64()), Column("ok", pa.bool_())),
     "what is kept",
 )
+UNITS = UnitTable(SIGNALS, UnitFiles("video", frozenset({".mp4"})), id="uri", parts="clip")
 TABLES = {table.name: table for table in (MANIFEST, SIGNALS, CLIPS, SCORES, VERDICTS)}
 
 
@@ -162,7 +164,7 @@ FUSED, POOLED, APART = (0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 2, 3)
 
 
 def a_plan(deadly: bool = False) -> Plan:
-    return Plan(STAGES, frozenset(TABLES) - {MANIFEST.name}, TABLES, Config(deadly), "/nowhere")
+    return Plan(STAGES, frozenset(TABLES) - {MANIFEST.name}, TABLES, Config(deadly), "/nowhere", UNITS)
 
 
 def videos(lengths: list[int], torn: bool = False) -> list[Unit]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from curate_resources.declarations.stage import Needs, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.pipeline.computation import Part, Treatment
 from curate_resources.pipeline.plan import Plan
@@ -15,6 +16,8 @@ from gpu_kernels.sandbox import MediaError
 
 ITEMS = Table("items", "item", ("name",), (Column("name", pa.string()),), "Things to measure.")
 SIZES = Table("sizes", "item", ("name",), (Column("name", pa.string()), Column("size", pa.int64())), "Their sizes.")
+FILES = Table("files", "file", ("uri",), (Column("uri", pa.string()),), "What things are in.")
+UNITS = UnitTable(FILES, UnitFiles("file", frozenset({".txt"})), id="uri")
 
 
 def test_a_result_that_no_column_holds_fails_its_item_alone(tmp_path):
@@ -32,7 +35,9 @@ def test_a_result_that_no_column_holds_fails_its_item_alone(tmp_path):
     )
     rows = [{"name": name, "status": "ok", "fingerprint": name} for name in sizes]
     unit = Unit("shard", "source", {"items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema)})
-    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path)))(unit)
+    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path), UNITS))(
+        unit
+    )
     made = {row["name"]: row for row in unit.rows["sizes"].to_pylist()}
     assert {name: (row["status"], row["size"]) for name, row in made.items()} == {
         "a": ("ok", 1),
@@ -52,7 +57,9 @@ def test_a_row_says_what_the_system_refused_and_what_to_do(tmp_path):
     stage = Stage("fail", item="items", reads=(), writes=(SIZES,), open=lambda config, storage: fail)
     rows = [{"name": name, "status": "ok", "fingerprint": name} for name in ("full", "stalled")]
     unit = Unit("shard", "source", {"items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema)})
-    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path)))(unit)
+    StageRunner(Plan((stage,), frozenset({"sizes"}), {"items": ITEMS, "sizes": SIZES}, None, str(tmp_path), UNITS))(
+        unit
+    )
     said = {row["name"]: row["error"]["message"] for row in unit.rows["sizes"].to_pylist()}
     assert said["full"].startswith("/scratch/copy: the disk is full; free space")
     assert said["stalled"] == "no progress"

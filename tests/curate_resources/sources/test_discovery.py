@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from curate_resources.sources import discovery
+from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources import discovery, unit_listing
 from curate_resources.sources.declared import Source, SourcesError, declared_sources
 from curate_resources.sources.discovery import Discovery
 from curate_resources.sources.listing import stat_in
@@ -30,7 +31,7 @@ class Watched:
         self.folder.mkdir()
         source = {"uri": str(self.folder), "videos_per_shard": 3, "settle_seconds": 60, "close_after_seconds": 600}
         self.storage = Storage(str(folder / "root"))
-        self.discovery = Discovery(self.storage, "w", Source.model_validate(source | settings))
+        self.discovery = Discovery(self.storage, "w", Source.model_validate(source | settings), VIDEO_FILES)
 
     def put(self, name: str, modified: float = LONG_AGO, size: int = 1) -> None:
         path = self.folder / name
@@ -143,7 +144,7 @@ def test_what_waits_and_cannot_be_looked_at_is_told_and_stays_and_the_rest_goes_
             raise PermissionError(f"{path} is refused")
         return stat_in(folder, path)
 
-    monkeypatch.setattr(discovery, "stat_in", refused)
+    monkeypatch.setattr(unit_listing, "stat_in", refused)
     look = watched.discovery.look(now=LONG_AGO + 1100)
     (problem,) = look.problems
     assert "1 files" in problem and "a.mp4 is refused" in problem
@@ -182,7 +183,7 @@ def test_what_cannot_be_listed_does_not_stop_the_rest(tmp_path):
     (tmp_path / "two" / "raw" / "a.mp4").unlink()
     (tmp_path / "two" / "raw").rmdir()
     source = Source(uri=f"{tmp_path}/*/raw", settle_seconds=0, close_after_seconds=0)
-    look = Discovery(storage, "w", source).look(now=2e10)
+    look = Discovery(storage, "w", source, VIDEO_FILES).look(now=2e10)
     assert look.files == 2 and not look.done
     (problem,) = look.problems
     assert "two/raw" in problem
@@ -195,7 +196,7 @@ def test_buckets_and_prefixes_that_match_are_found_as_they_come(s3, tmp_path):
     s3.bucket("crew-a"), s3.bucket("crew-b"), s3.bucket("other")
     put("crew-a", "takes/day1/raw/1.mp4"), put("crew-a", "takes/day1/proxies/1.mp4"), put("other", "takes/x/raw/1.mp4")
     source = Source(uri="s3://crew-*/takes/*/raw", exclude=["skip*/**"], settle_seconds=0, close_after_seconds=0)
-    crew = Discovery(Storage(str(tmp_path / "root")), "crew", source)
+    crew = Discovery(Storage(str(tmp_path / "root")), "crew", source, VIDEO_FILES)
     found = [crew.look(now=4e9).files]
     put("crew-b", "takes/day1/raw/2.mp4"), put("crew-b", "takes/day1/raw/skipped/2.mp4")
     s3.proxy.share = 0.2
@@ -249,4 +250,5 @@ def test_sources_are_read_from_the_root_or_from_where_the_variable_says(tmp_path
     (tmp_path / "own.yaml").write_text("sources: {b: {uri: /elsewhere, include: ['**/*.bin']}}")
     monkeypatch.setenv("CURATE_SOURCES", str(tmp_path / "own.yaml"))
     (source,) = declared_sources(storage).sources.values()
-    assert source.takes("deep/er/x.bin") and source.takes("x.bin") and not source.takes("x.mp4")
+    assert source.takes("deep/er/x.bin", VIDEO_FILES) and source.takes("x.bin", VIDEO_FILES)
+    assert not source.takes("x.mp4", VIDEO_FILES)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
 from curate_resources.sources.discovery import Discovery
@@ -21,7 +23,7 @@ from curate_resources.sources.event_intake import take_in
 from curate_resources.sources.event_queue import Message
 from curate_resources.sources.gone import gone_sources
 from curate_resources.sources.listing import LeftOut, folder_of, listed_in
-from curate_resources.sources.manifests import Added, Manifests, NoVideos, given_shard_name, shard_name
+from curate_resources.sources.manifests import Added, Manifests, NoUnits, given_shard_name, shard_name
 from curate_resources.sources.progress import Progress
 from curate_resources.storage import object_stores
 from curate_resources.storage.own_files import MARKER
@@ -32,7 +34,7 @@ LATER = 10_000_000_000.0
 
 
 def add(root: str, source: str, **rest) -> Added:
-    return Manifests(Storage(root)).add(source, "v", 100, 1 << 30, **rest)
+    return Manifests(Storage(root)).add(source, "v", 100, 1 << 30, VIDEO_FILES, **rest)
 
 
 def taken(root: str) -> list[str]:
@@ -41,7 +43,7 @@ def taken(root: str) -> list[str]:
 
 def looked(root: str, source: str) -> list[str]:
     """What a look, and then an audit of a source that starts behind everything, take."""
-    found = Discovery(Storage(root), "w", Source(uri=source, close_after_seconds=0))
+    found = Discovery(Storage(root), "w", Source(uri=source, close_after_seconds=0), VIDEO_FILES)
     assert found.look(LATER).problems == ()
     by_look = taken(root)
     assert audit(found, LATER).late == 0
@@ -117,9 +119,10 @@ DENIED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteu
 
 ADD = """
 import json, sys
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
-added = Manifests(Storage(sys.argv[1])).add(sys.argv[2], "v", 100, 1 << 30)
+added = Manifests(Storage(sys.argv[1])).add(sys.argv[2], "v", 100, 1 << 30, VIDEO_FILES)
 print(json.dumps([added.new_files, added.left_out["folders that cannot be read"]]))
 """
 
@@ -135,7 +138,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_the_others_go_on(folder, tmp_
 def test_a_source_without_videos_is_an_error_that_says_what_is_there(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "notes.txt").write_bytes(b"x")
-    with pytest.raises(NoVideos, match=r"no videos in .*videos: 1 files of other kinds; videos end in .*\.mp4"):
+    with pytest.raises(NoUnits, match=r"no videos in .*videos: 1 files of other kinds; videos end in .*\.mp4"):
         add(str(tmp_path / "root"), str(tmp_path / "videos"))
     assert not (tmp_path / "root").exists()
 
@@ -146,7 +149,7 @@ def test_what_a_root_holds_is_never_a_source(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
     (other / "history/materializations.lance").mkdir(parents=True)  # made before roots were marked
-    Manifests(Storage(str(root))).add(str(videos / "a.mp4"), "v", 1, 1)
+    Manifests(Storage(str(root))).add(str(videos / "a.mp4"), "v", 1, 1, VIDEO_FILES)
     assert (root / MARKER).is_file()
     again = add(str(root), str(videos))
     assert (again.new_files, again.known_files, again.left_out["folders of Curate Graph"]) == (0, 1, 2)
@@ -215,13 +218,14 @@ def test_keys_that_cannot_be_used_are_named_and_left_out_and_the_others_go_on(s3
     assert looked(str(tmp_path / "watching"), f"{bucket}/*") == wanted
     assert Storage(bucket).folders("in") == ["a", "b", "z"] and Storage(bucket).files("in") == ["a.mp4"]
     progress = Progress()
-    take_in(Queue("in/late.mp4", *odd), Source(uri=f"{bucket}/in"), progress, 0.0, lambda: True)  # pyright: ignore[reportArgumentType]
+    queue: Any = Queue("in/late.mp4", *odd)
+    take_in(queue, Source(uri=f"{bucket}/in"), VIDEO_FILES, progress, 0.0, lambda: True)
     assert progress.due == [f"{bucket}/in"]
 
 
 def test_an_object_whose_key_is_also_a_folder_is_taken_and_an_empty_bucket_is_said_to_be_empty(s3, client, tmp_path):
     bucket = s3.bucket("prefixes.ts")
-    with pytest.raises(NoVideos, match=f"no videos in {bucket}; videos end in"):
+    with pytest.raises(NoUnits, match=f"no videos in {bucket}; videos end in"):
         add(str(tmp_path / "root"), bucket)
     for key in ("v.mp4", "v.mp4/thumb.jpg", "v.mp4/deeper.mp4"):
         client.put_object(Bucket="prefixes.ts", Key=key, Body=b"x")
@@ -294,7 +298,7 @@ def test_files_that_are_gone_are_told_of_and_forgotten_when_asked(s3, tmp_path, 
     storage.delete("in/b.mp4")
     (tmp_path / "videos" / "in").mkdir(parents=True, exist_ok=True)
     if where == "disk":
-        with pytest.raises(NoVideos, match="2 files of earlier shards are gone"):
+        with pytest.raises(NoUnits, match="2 files of earlier shards are gone"):
             add(root, storage.uri("in"))
     else:  # a folder of a bucket is gone with its last object
         with pytest.raises(NotThere, match="does not exist"):
@@ -319,7 +323,7 @@ def test_names_of_shards_come_out_sensible_or_are_refused(tmp_path, monkeypatch)
         "bucket-1",
         "takes",
     ]
-    assert [shard_name(source) for source in ("/", "日本", "x" * 300)] == ["videos", "videos", "x" * 100]
+    assert [shard_name(source) for source in ("/", "日本", "x" * 300)] == ["shard", "shard", "x" * 100]
     assert given_shard_name("a b/c:é") == "a-b-c-e"
     for name in ("日本", "a-日本", "--", "x" * 101):
         with pytest.raises(UserError, match="--name"):

@@ -15,6 +15,8 @@ import pytest
 from curate_assets.orchestration.asset_graph import defs
 from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.orchestration.sensors import source_sensor
+from curate_assets.video.assets.source_videos import UNITS
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources import event_queue
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source, Sources
@@ -76,7 +78,7 @@ class Notified:
         )
         events = {"queue": self.url, "list_every_seconds": 10**9}
         source = {"uri": f"{self.bucket}/takes/*", "videos_per_shard": 3, "close_after_seconds": 600, "events": events}
-        self.discovery = Discovery(Storage(root), "w", Source.model_validate(source | settings))
+        self.discovery = Discovery(Storage(root), "w", Source.model_validate(source | settings), VIDEO_FILES)
 
     def put(self, path: str) -> None:
         object_stores.write(f"{self.bucket}/takes/{path}", io.BytesIO(b"x"))
@@ -197,7 +199,7 @@ def test_late_files_of_an_audit_and_of_events_meet_in_one_series(s3, tmp_path, m
     assert met == ["w-late-000000", "w-late-000000"] and look.shards == ()
     assert notified.files() == Counter({"a/1.mp4": 1, "a/9.mp4": 1})
     found = notified.discovery
-    sensor = source_sensor(found.storage, found.name, found.source, ["source_videos"], on=False)
+    sensor = source_sensor(UNITS, found.storage, found.name, found.source, ["source_videos"], on=False)
     with dg.DagsterInstance.ephemeral() as instance:  # registers it, whoever made it
         sensor(dg.build_sensor_context(instance, definitions=defs))
         assert set(instance.get_dynamic_partitions(SHARDS.name or "")) == {"w-000000", "w-late-000000"}

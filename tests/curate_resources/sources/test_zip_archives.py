@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.manifests import Manifests, shard_name
 from curate_resources.sources.zip_archives import ZipRefused, unpack
 from curate_resources.storage import object_stores
@@ -33,7 +34,7 @@ def manifests(tmp_path) -> Manifests:
 
 
 def added(manifests: Manifests, source: str) -> tuple[int, int, int]:
-    done = manifests.add(source, shard_name(source), 100, 1 << 40)
+    done = manifests.add(source, shard_name(source), 100, 1 << 40, VIDEO_FILES)
     return done.new_files, done.changed_files, done.known_files
 
 
@@ -148,7 +149,7 @@ def test_a_hostile_zip_adds_nothing_and_is_named(manifests, tmp_path, case):
 def test_what_is_no_video_may_be_odd(manifests, tmp_path):
     path = tmp_path / "odd.zip"
     path.write_bytes(zipped({"a.mp4": b"a", "../evil.txt": b"b", "notes.txt": bytes(50 << 20)}, zipfile.ZIP_DEFLATED))
-    assert [video.bytes for video in unpack(manifests.storage, str(path)).videos] == [1]
+    assert [video.bytes for video in unpack(manifests.storage, str(path), VIDEO_FILES).members] == [1]
     assert not (tmp_path / "root" / "evil.txt").exists()
 
 

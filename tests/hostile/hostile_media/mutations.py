@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from curate_resources.sources.video_names import VIDEO_SUFFIXES
+
 from hostile_media.bombs import bomb
 from hostile_media.boxes import bodies, box
 from hostile_media.references import BINARY, playlist, playlist_appended

@@ -12,6 +12,7 @@ from typing import Any
 from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.commit import EXACT_COPY
 from curate_resources.pipeline.plan import Plan
@@ -110,7 +111,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
             path.write_bytes(file.data)
             outcomes[str(path.resolve())] = Outcome(file)
         storage, config = Storage(str(folder / "root")), validated(CONFIG)
-        added = Manifests(storage).add(str(library), "hostile", 100, 1 << 40)
+        added = Manifests(storage).add(str(library), "hostile", 100, 1 << 40, VIDEO_FILES)
         wanted = sum(bool(outcome.file.data) for outcome in outcomes.values())  # empty ones are left out
         violations = [] if added.new_files == wanted else [f"{added.new_files} of {wanted} files were added"]
         _curate(storage, config, _Observed(outcomes, meter))

@@ -1,12 +1,4 @@
-"""Which files are taken for videos, by their names."""
-
-from pathlib import PurePosixPath
-
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .ts .mts .m2ts .m2v .flv .f4v .wmv .asf .ogv .ogg .mxf .3gp .3g2 "
-    ".h264 .264 .h265 .265 .hevc .ivf .y4m .nut .dv .rm .rmvb .vob .wtv .gif".split()
-)
-"""What the demuxers of gpu_kernels.media.containers read."""
+"""What other programs leave in folders, unfinished or for themselves, by its name."""
 
 _LEFTOVER_PREFIXES = ("._", ".~", "~$", ".fuse_hidden", ".nfs", ".goutputstream-")
 """AppleDouble files of macOS, locks of office programs, files that were removed while they were open."""
@@ -19,11 +11,6 @@ _LEFTOVER_FOLDERS = frozenset(
     "$recycle.bin recycler __macosx .appledouble .spotlight-v100 .fseventsd .temporaryitems .documentrevisions-v100 "
     ".thumbnails .ipynb_checkpoints .git .svn .stversions .stfolder .~tmp~ .rsync-partial .dropbox.cache".split()
 )
-
-
-def like_video(path: str) -> bool:
-    """Whether a path ends as videos do."""
-    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_leftover(path: str) -> bool:
