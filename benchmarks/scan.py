@@ -32,9 +32,9 @@ CURATION = "source_videos shot_signals motion_signals storyboards clips motion_s
 
 def videos_of(folder: Path) -> list[Path]:
     """The readable videos directly in a folder or below it."""
-    from curate_resources.sources.video_names import VIDEO_SUFFIXES
+    from curate_assets.video.video_files import SUFFIXES
 
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def decode(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,29 @@
-"""The graph that this installation runs: the video graph, with the assets that other packages bring."""
+"""The graph that this process runs: the video graph with the assets that other packages bring, or a graph of theirs."""
 
-from curate_assets.graph.discovery import ASSETS_GROUP, brought_assets
+import os
+
+from curate_assets.graph.discovery import ASSETS_GROUP, brought_assets, brought_graph, brought_graphs
+from curate_assets.graph.graph import Graph
+from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE, graph_of
 from curate_assets.video.graph import VIDEO
+from curate_resources.suggestions import did_you_mean
+from gpu_kernels.errors import UserError
 
-GRAPH = VIDEO.extended(brought_assets(ASSETS_GROUP))
+
+def _chosen(name: str) -> Graph:
+    if name == VIDEO.name:
+        return VIDEO.extended(brought_assets(ASSETS_GROUP))
+    graph = brought_graph(name)
+    if graph is None:
+        known = [VIDEO.name, *brought_graphs()]
+        hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
+        raise UserError(
+            f"there is no graph {name!r} here{hint}; `graph` in <root>/{CONFIG_FILE}, or {VARIABLE}, names one, "
+            "and a package brings it by an entry point"
+        )
+    return graph
+
+
+GRAPH = _chosen(os.environ.get(VARIABLE) or graph_of() or VIDEO.name)
 
 CurationConfig = GRAPH.config_model("CurationConfig", __name__)

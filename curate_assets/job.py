@@ -3,9 +3,7 @@
 import logging
 import sys
 
-from curate_assets.graphs import GRAPH
-from curate_assets.orchestration.engines import engine_of
-from curate_assets.settings.resolve import validated
+from curate_assets.graph.root_graph import choose_graph
 from curate_resources.launchers.jobs import Ledger, LogLines, referenced_stage
 from curate_resources.launchers.transient_errors import passes
 from curate_resources.pipeline.run import materialize
@@ -25,6 +23,11 @@ def main(root: str, job: str) -> int:
     logger.propagate = False
     ledger = Ledger(Storage(root), job)
     try:
+        choose_graph(root)
+        from curate_assets.graphs import GRAPH
+        from curate_assets.orchestration.engines import engine_of
+        from curate_assets.settings.resolve import validated
+
         spec = ledger.spec()
         config = validated(spec.config)
         stages = [referenced_stage(reference) for reference in spec.stages]

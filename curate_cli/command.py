@@ -56,6 +56,7 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
             path, terminal = log or (None, sys.stderr)
             with messages_to(terminal), own_logs():
                 try:
+                    _choose_graph(options.get("root"))
                     code = command(*arguments, **options)
                 except KeyboardInterrupt as interrupt:
                     interruption.notice()
@@ -73,6 +74,12 @@ def told(command: Callable[..., int]) -> Callable[..., None]:
     vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), parameter])
     run.__annotations__ = {**command.__annotations__, "debug": _Debug}
     return run
+
+
+def _choose_graph(root: str | None) -> None:
+    from curate_assets.graph.root_graph import choose_graph
+
+    choose_graph(root)
 
 
 def _note(error: BaseException) -> None:
@@ -117,6 +124,19 @@ def given_settings(config: Path | None) -> dict[str, Any]:
         return parse_config(config.read_bytes(), str(config))
     except OSError as error:
         raise ConfigError(f"--config {config} cannot be read: {error.strerror}") from error
+
+
+def of_video_graph(command: str) -> None:
+    """See that the root is one of videos.
+
+    Raises:
+        UserError: it is curated by another graph.
+    """
+    from curate_assets.graphs import GRAPH
+    from curate_assets.video.graph import VIDEO
+
+    if GRAPH.name != VIDEO.name:
+        raise UserError(f"`curate {command}` is for roots of the graph {VIDEO.name}, and this one's is {GRAPH.name}")
 
 
 def existing_root(root: str | None) -> "Storage":

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def print_funnel(steps: Sequence["FunnelStep"], console: Console) -> None:
-    """The funnel as a table."""
+    """The funnel as a table; nothing where the graph has none."""
+    if not steps:
+        return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("step")
     table.add_column("count", justify="right")

@@ -4,25 +4,33 @@ import logging
 import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from curate_cli.printing import duration, escaped, messages
+
+if TYPE_CHECKING:
+    from curate_resources.declarations.units import UnitFiles
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Generator[None, None, None]:
     """Show the shards of running plans as bars, fed by the `curate.progress` log."""
+    from curate_assets.graphs import GRAPH
+
+    units = GRAPH.units
     progress = _PacedProgress(
+        units.files,
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} videos"),
+        TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {units.files.nouns}"),
         TimeElapsedColumn(),
         console=messages(quiet),
     )
-    handler = _Bars(progress)
+    handler = _Bars(progress, units.parts)
     logger = logging.getLogger("curate.progress")
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -37,53 +45,57 @@ def live_progress(quiet: bool) -> Generator[None, None, None]:
 class _PacedProgress(Progress):
     """With a line below the bars: how fast it goes, the time left, and what has failed so far."""
 
+    def __init__(self, units: "UnitFiles", *columns: ProgressColumn, console: Console) -> None:
+        super().__init__(*columns, console=console)
+        self._units = units
+
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bars and the line."""
         yield from super().get_renderables()
         plans = [task for task in self.tasks if "failed" in task.fields]
         if plans:
-            yield _pace(plans[-1], sum(task.fields["failed"] for task in plans))
+            yield _pace(self._units, plans[-1], sum(task.fields["failed"] for task in plans))
 
 
-def _pace(plan: Task, failed: int) -> Text:
+def _pace(units: "UnitFiles", plan: Task, failed: int) -> Text:
     """Of the plan that is under way, without what is not known yet."""
     parts: list[str] = []
     if plan.completed and plan.elapsed:
-        parts.append(_rate(plan.completed / plan.elapsed))
+        parts.append(_rate(plan.completed / plan.elapsed, units.nouns))
         if watched := plan.fields["media_seconds"]:
-            parts.append(f"{watched / plan.elapsed:.1f} h of video per hour")
+            parts.append(f"{watched / plan.elapsed:.1f} h of {units.noun} per hour")
         if not plan.finished:
             left = (plan.total or 0.0) - plan.completed
             parts.append(f"{duration(plan.elapsed / plan.completed * left)} left")
     elif not plan.finished:
-        parts.append("the first video is under way")
+        parts.append(f"the first {units.noun} is under way")
     parts.append(f"{failed} failed")
     return Text(", ".join(parts), style="yellow" if failed else "")
 
 
-def _rate(per_second: float) -> str:
+def _rate(per_second: float, nouns: str) -> str:
     for factor, unit in ((1, "s"), (60, "min")):
         if per_second * factor >= 1:
-            return f"{per_second * factor:.1f} videos/{unit}"
-    return f"{per_second * 3600:.1f} videos/h"
+            return f"{per_second * factor:.1f} {nouns}/{unit}"
+    return f"{per_second * 3600:.1f} {nouns}/h"
 
 
 class _Bars(logging.Handler):
     """A bar for each plan, and below it one for each of its shards that is under way."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, part: str) -> None:
         super().__init__()
-        self._progress = progress
+        self._progress, self._part = progress, part
         self._plans: dict[str, TaskID] = {}
         self._shards: dict[tuple[str, str], TaskID] = {}
         self._done: dict[tuple[str, str], tuple[int, int]] = {}
-        self._first_clip = False
+        self._first_part = False
 
     def emit(self, record: logging.LogRecord) -> None:
         about = record.__dict__
-        if about.get("settled") and not self._first_clip:
-            self._first_clip = True
-            self._progress.console.print(f"first clip after {_process_seconds():.1f} s", highlight=False)
+        if about.get("settled") and not self._first_part:
+            self._first_part = True
+            self._progress.console.print(f"first {self._part} after {_process_seconds():.1f} s", highlight=False)
         if "settled" in about and "shard" not in about:
             return
         if "shard" not in about:

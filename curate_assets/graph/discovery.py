@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
-from curate_assets.graph.graph import Asset
+from curate_assets.graph.graph import Asset, Graph
 from gpu_kernels.errors import UserError
 
 ASSETS_GROUP = "curate.assets"
@@ -15,6 +15,9 @@ ASSETS_GROUP = "curate.assets"
 
 MEASUREMENTS_GROUP = "curate.measurements"
 """Likewise, of assets whose scores clips are selected by: they are loaded before the selection is declared."""
+
+GRAPHS_GROUP = "curate.graphs"
+"""Entry points of this group name a `Graph`, by its own name."""
 
 
 def assets_in(package: ModuleType) -> tuple[Asset, ...]:
@@ -65,6 +68,26 @@ def _brought(group: str) -> Iterator[Asset]:
                     "so that clips can be selected by them"
                 )
             yield asset
+
+
+def brought_graphs() -> list[str]:
+    """The names of the graphs that other packages bring."""
+    return sorted(entry.name for entry in entry_points(group=GRAPHS_GROUP))
+
+
+def brought_graph(name: str) -> Graph | None:
+    """A graph that another package brings; None if there is none of that name. Only its own package is loaded.
+
+    Raises:
+        UserError: it cannot be loaded, or is something else; the message names its package.
+    """
+    for entry in entry_points(group=GRAPHS_GROUP, name=name):
+        graph = _loaded(entry)
+        if not isinstance(graph, Graph) or graph.name != name:
+            said = f"the graph {graph.name}" if isinstance(graph, Graph) else type(graph).__name__
+            raise UserError(f"{_named(entry)} names {said}, not a Graph called {name}")
+        return graph
+    return None
 
 
 def _loaded(entry: EntryPoint) -> Any:

@@ -144,13 +144,15 @@ class Graph:
         phase_names: for each phase of streaming, its name, description and pool. A phase ends where an asset of all
             shards has to be there before stages go on.
         funnel: counts the way from files to what comes out, of all shards or of one.
+        remark: what people should know of it when they add files.
     """
 
     name: str
     units: UnitTable
     listed: tuple[Asset, ...]
-    phase_names: tuple[Phase, ...]
+    phase_names: tuple[Phase, ...] = ()
     funnel: Callable[[Tables, str | None], list[FunnelStep]] | None = None
+    remark: str = ""
     jobs: tuple[Job, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
 

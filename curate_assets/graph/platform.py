@@ -173,6 +173,9 @@ class PricesConfig(StrictModel):
 class _Head(StrictModel):
     """What stands above the sections of assets."""
 
+    graph: str | None = None
+    """The graph that the root is curated by: `video`, or one that another package brings. It is chosen once, with the
+    first file that is added."""
     preset: str | None = None
     """A preset whose settings hold where nothing else is said: `cosmos`, or a file of `<root>/presets`."""
     limits: DecodingLimits = DecodingLimits()

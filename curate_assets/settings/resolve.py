@@ -11,13 +11,13 @@ import yaml
 from pydantic import ValidationError
 
 from curate_assets.graph.platform import ConfigError, PlatformConfig
-from curate_assets.graphs import CurationConfig
+from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE
+from curate_assets.graphs import GRAPH, CurationConfig
 from curate_resources.storage.root import Storage
 from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import backends_of
 
-CONFIG_FILE = "curate.yaml"
 PRESETS_FOLDER = "presets"
 SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
 """Presets that every root has; a file of that name under the root goes before it."""
@@ -114,6 +114,11 @@ def validated(values: Mapping[str, Any], name: str = "the configuration") -> Pla
     Raises:
         ConfigError: with one line per key that is wrong.
     """
+    if values.get("graph") not in (None, GRAPH.name):
+        raise ConfigError(
+            f"{name} is for the graph {values['graph']!r}, and this process runs {GRAPH.name!r}: unset {VARIABLE}, "
+            "or give it the same name"
+        )
     try:
         return CurationConfig.model_validate(values)
     except ValidationError as error:

@@ -26,6 +26,7 @@ VIDEO = Graph(
         Phase("deliver_clips", "Captions and files of the clips that are selected and no duplicates.", GPU),
     ),
     funnel=_funnel,
+    remark="In what is made of them, HDR becomes SDR and 10 bits become 8; interlaced video is not deinterlaced.",
     jobs=(
         Job(
             "group_duplicates",

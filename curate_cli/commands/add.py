@@ -50,11 +50,11 @@ def add(
     added = manifests.add(source, series, units_per_shard, size, GRAPH.units.files, preset, forget_gone)
     with dagster_instance(storage.root) as instance:
         register_shards(instance, manifests.shards())
-    _print_added(added, GRAPH.units.files.nouns, storage.root, forget_gone, as_json)
+    _print_added(added, GRAPH.units.files.nouns, GRAPH.remark, storage.root, forget_gone, as_json)
     return OK
 
 
-def _print_added(result: "Added", nouns: str, root: str, forgotten: bool, as_json: bool) -> None:
+def _print_added(result: "Added", nouns: str, remark: str, root: str, forgotten: bool, as_json: bool) -> None:
     """What `curate add` did."""
     if as_json:
         print_document({"root": root, **asdict(result)})
@@ -80,10 +80,7 @@ def _print_added(result: "Added", nouns: str, root: str, forgotten: bool, as_jso
     for shard in result.changed_shards:
         console.print(f"  [yellow]~[/yellow] {shard}")
     if result.new_files or result.changed_files:
-        console.print(
-            "Source files stay as they are. In what is made of them, HDR becomes SDR and 10 bits become 8; "
-            "interlaced video is not deinterlaced."
-        )
+        console.print(f"Source files stay as they are. {remark}".rstrip())
     if result.new_shards or result.changed_shards:
         console.print("Next: [bold]curate materialize[/bold], or backfill in the Dagster UI.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
 from curate_cli.printing import escaped, open_page, print_document, results
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def calibrate(
     from curate_assets.video.report.calibration_page import write_calibration
     from curate_resources.tables.lance_tables import Tables
 
+    of_video_graph("calibrate")
     storage = existing_root(root)
     tables = Tables(storage)
     config = ShardSettings.read(storage).preset(preset)

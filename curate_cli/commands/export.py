@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate_cli.command import OK, Json, Root, Shards, chosen_shards, existing_root
+from curate_cli.command import OK, Json, Root, Shards, chosen_shards, existing_root, of_video_graph
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def export(
     from curate_resources.sources.manifests import Manifests
     from curate_resources.tables.lance_tables import Tables
 
+    of_video_graph("export")
     storage = existing_root(root)
     shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
     version = resolve_config(storage).section(TRAINING_DATASET.name, TrainingDatasetConfig).version

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from curate_cli.command import OK, Json, Root, existing_root
+from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
 from curate_cli.printing import escaped, open_page, print_document, results
 
 
@@ -19,6 +19,7 @@ def report(
     from curate_assets.video.assets.dataset_report import write_report
     from curate_resources.tables.lance_tables import Tables
 
+    of_video_graph("report")
     storage = existing_root(root)
     written = write_report(Tables(storage), resolve_config(storage), tuple(GRAPH.tables.values()))
     _print_report(written.uri, show and not as_json, as_json)

@@ -27,6 +27,7 @@ from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.orchestration.resource import curation
 from curate_assets.orchestration.sensors import failure_alert, source_sensor
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.source_videos import UNITS
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.sources.declared import Source, Sources
@@ -68,7 +69,7 @@ def registered(instance: dg.DagsterInstance) -> list[str]:
 def test_a_sensor_registers_every_shard_once_whatever_is_lost(storage, instance, tmp_path):
     put(tmp_path / "in", *(f"{number}.mp4" for number in range(5)))
     source = Source(uri=str(tmp_path / "in"), videos_per_shard=2, launch=True, priority=7)
-    sensor = source_sensor(storage, "in", source, ["source_videos", "clips"], on=False)
+    sensor = source_sensor(UNITS, storage, "in", source, ["source_videos", "clips"], on=False)
     assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
     first = tick(sensor, instance, None)
     assert registered(instance) == ["in-000000", "in-000001", "in-000002"]
@@ -94,7 +95,7 @@ def test_a_tick_launches_so_many_runs_and_the_next_goes_on(storage, instance, tm
     put(tmp_path / "in", *(f"{number}.mp4" for number in range(3)))
     source = Source(uri=str(tmp_path / "in"), videos_per_shard=1, launch=True)
     storage.write("sources/in.json", Progress(next_late=2).model_dump_json().encode())
-    sensor = source_sensor(storage, "in", source, ["source_videos"], on=False)
+    sensor = source_sensor(UNITS, storage, "in", source, ["source_videos"], on=False)
     cursor, launched = None, list[list[str | None]]()
     for _ in range(4):
         result = tick(sensor, instance, cursor)

@@ -19,7 +19,7 @@ from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Column, Table
-from curate_resources.declarations.units import UnitTable
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.sources.manifests import MANIFEST
 
 BRIGHTNESS = '''
@@ -87,7 +87,12 @@ def thing(name: str, *reads: str, item: str = MANIFEST.name) -> Asset:
 
 
 def graph(*assets: Asset) -> Graph:
-    return Graph("things", UnitTable(assets[0].table, "thing", "uri", "id"), assets, (Phase("first", ""),))
+    return Graph(
+        "things",
+        UnitTable(assets[0].table, UnitFiles("thing", frozenset({".thing"})), "id"),
+        assets,
+        (Phase("first", ""),),
+    )
 
 
 def test_assets_are_made_in_the_order_of_what_they_read():

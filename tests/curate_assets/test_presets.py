@@ -15,6 +15,7 @@ from curate_assets.orchestration.sensors import source_sensor
 from curate_assets.settings.presets import ShardSettings
 from curate_assets.settings.resolve import CurationConfig, resolve_config
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.source_videos import UNITS
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_cli.app import app
 from curate_resources.sources.audit import audit
@@ -128,7 +129,7 @@ def test_late_files_get_the_preset_and_a_sensor_makes_no_shards_for_a_bad_one(st
     assert ShardSettings.read(storage).of(late).clips.stride_seconds == 2.0
     (tmp_path / "films" / "z.mp4").write_bytes(b"x")
     storage.write("presets/long.yaml", b"prices: {cpu_hour: 1.0}\n")
-    sensor = source_sensor(storage, "films", source, ["clips"], on=False)
+    sensor = source_sensor(UNITS, storage, "films", source, ["clips"], on=False)
     with pytest.raises(ConfigError, match=r"presets/long\.yaml cannot set"):
         sensor(dg.build_sensor_context(instance))
     assert Discovery(storage, "films", source, VIDEO_FILES).progress().next_shard == 1

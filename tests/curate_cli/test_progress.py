@@ -36,7 +36,7 @@ def test_throughput_failures_and_the_time_left_are_shown_of_the_whole_plan(monke
     monkeypatch.setenv("COLUMNS", "80")
     terminal = Terminal()
     with messages_to(terminal), live_progress(quiet=False):
-        announce(PLAN, {"a-000000": 2, "b-000000": 8})
+        announce(PLAN, {"a-000000": 2, "b-000000": 8}, "videos")
         time.sleep(0.2)
         assert "0/10 videos" in terminal.text and "the first video is under way, 0 failed" in terminal.text
         through("a-000000", 1, 2, failed=0)

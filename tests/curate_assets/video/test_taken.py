@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate_assets.video.video_files import SUFFIXES
+from curate_assets.video.video_files import SUFFIXES, VIDEO_FILES
 from gpu_kernels.media.segments import SEGMENT_FRAMES
 from gpu_kernels.sandbox.messages import raw
 
@@ -43,4 +43,4 @@ def test_every_suffix_is_read(suffix, media, nursery, tmp_path):
 
 
 def test_what_is_not_read_is_not_taken():
-    assert not any(map(like_video, ("a.mjpeg", "a.MJPG", "a.webp", "a.apng", "a.m3u8", "mp4", ".mp4")))
+    assert not any(map(VIDEO_FILES.takes, ("a.mjpeg", "a.MJPG", "a.webp", "a.apng", "a.m3u8", "mp4", ".mp4")))

@@ -83,5 +83,5 @@ def test_a_call_gets_no_more_than_its_budget_of_rows_and_media(tmp_path):
         },
     )
     tables = {"items": ITEMS, "files": files, "sizes": SIZES}
-    plan = Plan((stage,), frozenset({"sizes"}), tables, None, str(tmp_path))
+    plan = Plan((stage,), frozenset({"sizes"}), tables, None, str(tmp_path), UNITS)
     assert Treatment(stage, plan).of(unit).batches() == [Part(0, 2), Part(2, 3), Part(3, 4), Part(4, 5)]

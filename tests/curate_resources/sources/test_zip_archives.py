@@ -173,7 +173,7 @@ def test_a_zip_that_the_disk_has_no_room_for_adds_nothing(manifests, tmp_path, m
     needed = sum(map(len, CONTENTS.values()))
     disk = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=needed - 1))
-    with pytest.raises(ZipRefused, match=rf"takes\.zip: its videos take .* and the disk of {tmp_path / 'root'} has"):
+    with pytest.raises(ZipRefused, match=rf"takes\.zip: its files take .* and the disk of {tmp_path / 'root'} has"):
         added(manifests, str(path))
     assert manifests.shards() == [] and not (tmp_path / "root" / "unpacked").exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: disk._replace(free=needed))

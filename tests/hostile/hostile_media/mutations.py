@@ -5,14 +5,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from curate_resources.sources.video_names import VIDEO_SUFFIXES
-
+from curate_assets.video.video_files import SUFFIXES
 from hostile_media.bombs import bomb
 from hostile_media.boxes import bodies, box
 from hostile_media.references import BINARY, playlist, playlist_appended
 from hostile_media.traps import Traps
 
-_SUFFIXES = sorted(VIDEO_SUFFIXES)
+_SUFFIXES = sorted(SUFFIXES)
 
 
 @dataclass(frozen=True)
