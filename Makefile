@@ -10,10 +10,10 @@ ROUNDS ?= 3
 SHARDS ?= 40
 SEED ?= 0
 
-.PHONY: help demo test test-deep hostile chaos soak dev lint env clean
+.PHONY: help demo test test-deep hostile chaos soak dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[A-Za-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 env: $(VENV)/.ready ## Create the environment
 
@@ -22,6 +22,21 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[kubernetes,platform]' --group dev
+	touch $@
+
+# For the workers of a stage: what they need of this project, and what pyproject.toml lists for NAME. Ray is that of
+# .venv, because a cluster has one version.
+ENVIRONMENTS := core vllm
+$(ENVIRONMENTS:%=env-%): env-%: .venvs/%/.ready
+
+env-NAME: ## Create .venvs/NAME (core, vllm) for workers of a stage: docs/operations.md
+	@echo "make $(ENVIRONMENTS:%=env-%)"
+
+.venvs/%/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venvs/$*/bin/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --group $* $$(grep '^ray==' constraints.txt)
+	.venvs/$*/bin/uv pip install --quiet --python .venvs/$*/bin/python --no-deps --editable .
 	touch $@
 
 demo: env ## Make a small library of real footage and curate it
@@ -53,4 +68,4 @@ dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster
 	$(BIN)/curate ui --warm --root $(CURATE_ROOT)
 
 clean: ## Remove the environment and the demo
-	rm -rf $(VENV) demo-data
+	rm -rf $(VENV) .venvs demo-data

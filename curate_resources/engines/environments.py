@@ -8,7 +8,7 @@ _PIXI = "pixi:"
 
 
 def interpreter(stage: str, environment: str, project: Path | None = None) -> str:
-    """The interpreter that `environment` names: a path, or `pixi:<name>`, which `pixi install` has made.
+    """The interpreter that `environment` names: a path, or `pixi:<name>`.
 
     Args:
         stage: whose environment it is.
@@ -21,7 +21,7 @@ def interpreter(stage: str, environment: str, project: Path | None = None) -> st
     if environment.startswith(_PIXI):
         name = environment.removeprefix(_PIXI)
         path = (project or Path.cwd()) / ".pixi" / "envs" / name / "bin" / "python"
-        remedy = f"run `pixi install --environment {name}`"
+        remedy = f"run `pixi run --environment {name} project`"
     if not path.is_file():
         raise UserError(f"engine.stages.{stage}.environment: there is no interpreter {path}: {remedy}")
     return str(path)

@@ -160,7 +160,7 @@ def test_documented_sql_runs(finished):
         assert run_query(finished.storage, sql).column_names, f"{page}: {sql}"
 
 
-def test_pixi_mirrors_pyproject():
+def test_pixi_and_make_mirror_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pixi = tomllib.loads((ROOT / "pixi.toml").read_text())
 
@@ -174,6 +174,14 @@ def test_pixi_mirrors_pyproject():
 
     assert versions(pixi["pypi-dependencies"]) == names(project["project"]["dependencies"])
     assert versions(pixi["feature"]["dev"]["pypi-dependencies"]) == names(project["dependency-groups"]["dev"])
+    groups = project["dependency-groups"]
+    (makes,) = re.findall(r"^ENVIRONMENTS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(makes.split()) == {*pixi["environments"]} - {"default"} == {*groups} - {"dev"}
+    for name in makes.split():
+        own = [each for each in groups[name] if isinstance(each, str)]
+        assert versions(pixi["feature"][name]["pypi-dependencies"]) == names(own)
+        assert pixi["environments"][name] == {"features": [*dict.fromkeys(["core", name])], "no-default-feature": True}
+        assert name == "core" or {"include-group": "core"} in groups[name]
     extras = project["project"]["optional-dependencies"]
     for extra, requirements in extras.items():
         assert versions(pixi["feature"][extra]["pypi-dependencies"]) == names(requirements)

@@ -14,10 +14,7 @@ from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, samples_in
-from curate_assets.video.report.charts import histogram, standalone
 from curate_assets.video.report.contents import ReportContents, gather
-from curate_assets.video.report.funnel_markdown import funnel_markdown
-from curate_assets.video.report.page import render
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
 
@@ -53,6 +50,9 @@ def write_report(tables: Tables, config: PlatformConfig, reported: Sequence[Tabl
     Args:
         reported: the tables whose failures are listed.
     """
+    from curate_assets.video.report.charts import histogram, standalone  # not in workers, which know the whole graph
+    from curate_assets.video.report.page import render
+
     contents = gather(tables, config, samples_in(tables), reported)
     tables.storage.write(REPORT_PATH, render(contents).encode())
     charts = {each.title: standalone(histogram(each), 420) for each in contents.distributions if each.bars}
@@ -61,6 +61,7 @@ def write_report(tables: Tables, config: PlatformConfig, reported: Sequence[Tabl
 
 def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
     from curate_assets.video.graph import VIDEO  # this asset is on it
+    from curate_assets.video.report.funnel_markdown import funnel_markdown
 
     graph = VIDEO.extended(brought_assets(ASSETS_GROUP))
     report = write_report(tables, config, tuple(graph.tables.values()))

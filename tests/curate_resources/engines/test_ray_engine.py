@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from packaging.requirements import Requirement
 
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
@@ -56,6 +58,7 @@ SCORES = Table(
 UNITS = UnitTable(CLIPS, UnitFiles("video", frozenset({".mp4"})), id="video_id", parts="clip")
 TABLES = {table.name: table for table in (MANIFEST, CLIPS, SCORES)}
 CLIPS_EACH = 6
+REPOSITORY = Path(__file__).resolve().parents[3]
 POISON = 4
 
 
@@ -236,15 +239,29 @@ def test_a_quick_stage_does_not_fill_the_store_ahead_of_a_slow_one(engine, tmp_p
     assert most < max(sizes) < most + 4 * (16 << 20)
 
 
-def test_a_stage_runs_in_its_own_environment_with_another_version_of_a_package(engine, tmp_path):
+def link_core(site: Path) -> None:
+    """Have an environment hold the packages of the core, as pyproject.toml lists them, with what these need."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    waiting, linked = [Requirement(each).name for each in project["dependency-groups"]["core"]], set[str]()
+    while waiting:
+        if (name := waiting.pop()) not in linked:
+            linked.add(name)
+            package = distribution(name)
+            needs = [Requirement(each) for each in package.requires or []]
+            waiting += [each.name for each in needs if each.marker is None or each.marker.evaluate({"extra": ""})]
+            for top in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
+                (site / top).symlink_to(str(package.locate_file(top)))
+
+
+def test_a_stage_runs_in_an_environment_with_the_core_and_another_version_of_a_package(engine, tmp_path):
     python = tmp_path / "other" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "other")], check=True)
     site = next((tmp_path / "other" / "lib").glob("python*/site-packages"))
+    link_core(site)
     version_package(site / "own", "2")
-    # Its own packages first, then those of this environment.
-    ours = sysconfig.get_paths()["purelib"]
-    repository = Path(__file__).resolve().parents[3]
-    (site / "paths.pth").write_text(f"import sys; sys.path[:0] = [{str(site / 'own')!r}]\n{ours}\n{repository}\n")
+    (site / "paths.pth").write_text(f"import sys; sys.path[:0] = [{str(site / 'own')!r}]\n{REPOSITORY}\n")
+    absent = subprocess.run([python, "-c", "import lance"], capture_output=True, text=True)
+    assert "No module named 'lance'" in absent.stderr
     mixed = replace(engine, environments={"score": str(python)})
     assert {row["made_with"] for row in scores(list(mixed.run(a_plan(tmp_path), videos(2))))} == {"2"}
     assert {row["made_with"] for row in scores(list(engine.run(a_plan(tmp_path), videos(2))))} == {"1"}
