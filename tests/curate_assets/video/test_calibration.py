@@ -178,6 +178,22 @@ def test_settings_are_written_into_any_ordinary_file(tmp_path: Path, text: str) 
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nclips:\n      min_seconds:   3   # odd spaces\nclip_selection: {seconds_min: 2, # in braces\n  }\n",
+        "clips: {min_seconds: 3}\r\nclip_selection:\r\n  seconds_min: 2\r\n",
+        "clip_selection:\n  seconds_min: 2\ncaptions:\n  prompt: a text that goes on\n    in the next line\n",
+    ],
+)
+def test_all_but_the_setting_stays_byte_for_byte(tmp_path: Path, text: str) -> None:
+    """Which libraries that write YAML do not do: they indent, wrap and end lines in their own way."""
+    storage = Storage(str(tmp_path))
+    storage.write(CONFIG_FILE, text.encode())
+    write_settings(storage, "clip_selection", {"seconds_min": 1.5})
+    assert storage.read(CONFIG_FILE).decode() == text.replace("seconds_min: 2", "seconds_min: 1.5")
+
+
 @pytest.mark.parametrize("text", ["clips: {min_second: 3}", "clips: &same {min_seconds: 3}\nclip_selection: *same\n"])
 def test_a_file_that_cannot_be_changed_stays_as_it_is(tmp_path: Path, text: str) -> None:
     storage = Storage(str(tmp_path))
