@@ -6,7 +6,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("shared-machine", deadline=None)  # its timings say nothing of the code
+hypothesis.settings.load_profile("shared-machine")
 
 _START_RAY = {
     "test_captions",
