@@ -17,10 +17,9 @@ import typer
 from curate_cli.log_file import bug_report, noise_to_log, own_logs
 from curate_cli.printing import escaped, messages, messages_to, print_document
 from curate_resources.engines import interruption
-from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.errors import UserError
 
 if TYPE_CHECKING:
-    from curate_resources.sources.manifests import Manifests
     from curate_resources.storage.root import Storage
 
 OK, FAILED, USAGE, BUG, CANCELED = 0, 1, 2, 70, 130
@@ -145,25 +144,6 @@ def existing_root(root: str | None) -> "Storage":
     Raises:
         NotThere: nothing was ever added there.
     """
-    from curate_resources.storage.root import Storage, is_root, root_uri
+    from curate_resources.storage import root as roots
 
-    storage = Storage(root_uri(root))
-    if not is_root(storage):
-        raise NotThere(
-            f"there is no root at {storage.root}: `curate add <folder>` makes one; --root or CURATE_ROOT name another"
-        )
-    return storage
-
-
-def chosen_shards(manifests: "Manifests", chosen: list[str] | None) -> list[str]:
-    """The shards that were named, else all.
-
-    Raises:
-        ManifestError: there are none, or none of a name.
-    """
-    from curate_resources.sources.manifests import ManifestError
-
-    known = manifests.shards()
-    if not known:
-        raise ManifestError(f"there are no shards under {manifests.storage.root}: `curate add <folder>` makes them")
-    return manifests.matching(chosen) if chosen else known
+    return roots.existing_root(root)

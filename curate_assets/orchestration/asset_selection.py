@@ -1,6 +1,7 @@
 """Selections of assets: Dagster's selection syntax, in which `key:` can be left out and every name must exist."""
 
 import re
+import warnings
 
 import dagster as dg
 
@@ -54,7 +55,9 @@ def _qualified(token: re.Match[str]) -> str:
 
 def _resolved(expression: str, selection: str) -> frozenset[str]:
     try:
-        keys = dg.AssetSelection.from_string(expression).resolve(defs.resolve_asset_graph())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # of what Dagster's own `*` is made of
+            keys = dg.AssetSelection.from_string(expression).resolve(defs.resolve_asset_graph())
     except Exception as error:
         raise UnknownAsset(f"{selection!r} is not a selection such as clips, 'clips+' or 'clips,captions'") from error
     return frozenset(key.to_user_string() for key in keys)

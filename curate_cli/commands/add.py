@@ -36,21 +36,11 @@ def add(
 ) -> int:
     """Put videos into shards and register these as partitions. Again: adds only what is new or changed."""
     from curate_assets.graphs import GRAPH
-    from curate_assets.orchestration.runs import dagster_home, dagster_instance, register_shards
-    from curate_assets.settings.presets import ShardSettings
-    from curate_resources.sources.manifests import Manifests, given_shard_name, shard_name
-    from curate_resources.storage.root import Storage, root_uri
+    from curate_assets.library import Library
 
-    storage = Storage(root_uri(root))
-    dagster_home(storage.root)  # for its errors, before anything is written
-    if preset is not None:
-        ShardSettings.read(storage).preset(preset)  # for its errors
-    manifests = Manifests(storage)
-    size, series = int(gib_per_shard * (1 << 30)), given_shard_name(name) if name else shard_name(source)
-    added = manifests.add(source, series, units_per_shard, size, GRAPH.units.files, preset, forget_gone)
-    with dagster_instance(storage.root) as instance:
-        register_shards(instance, manifests.shards())
-    _print_added(added, GRAPH.units.files.nouns, GRAPH.remark, storage.root, forget_gone, as_json)
+    library = Library(root)
+    added = library.add(source, name, units_per_shard, gib_per_shard, preset, forget_gone)
+    _print_added(added, GRAPH.units.files.nouns, GRAPH.remark, library.storage.root, forget_gone, as_json)
     return OK
 
 

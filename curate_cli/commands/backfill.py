@@ -15,7 +15,6 @@ from curate_cli.command import (
     Root,
     Select,
     Shards,
-    chosen_shards,
     existing_root,
     given_settings,
 )
@@ -62,7 +61,7 @@ def backfill(
             return _watched(instance, known, as_json) if watch else _shown(progress_of(instance, known), as_json)
     given = given_settings(config)
     settings = ShardSettings.read(storage, given)
-    shards = chosen_shards(Manifests(storage), shard)
+    shards = Manifests(storage).chosen(shard)
     ahead = outlook(settings, selected(select), shards)
     targets = ahead.targets(
         missing=missing or not (failed or stale), stale=stale or not (failed or missing), failed=failed

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate_cli.command import OK, Json, Root, Shards, chosen_shards, existing_root, of_video_graph
+from curate_cli.command import OK, Json, Root, Shards, existing_root, of_video_graph
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def export(
 
     of_video_graph("export")
     storage = existing_root(root)
-    shards = frozenset(chosen_shards(Manifests(storage), shard)) if shard else None
+    shards = frozenset(Manifests(storage).chosen(shard)) if shard else None
     version = resolve_config(storage).section(TRAINING_DATASET.name, TrainingDatasetConfig).version
     _print_exported(export_dataset(GRAPH, Tables(storage), version, to, shards), as_json)
     return OK

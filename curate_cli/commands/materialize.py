@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, chosen_shards, existing_root, given_settings
+from curate_cli.command import OK, ConfigFile, Json, Root, Select, Shards, existing_root, given_settings
 from curate_cli.outcomes import exit_code, print_outcomes
 from curate_cli.printing import print_nothing
 from curate_cli.progress import live_progress
@@ -36,7 +36,7 @@ def materialize(
     if mode is not None:
         given["engine"] = {**given.get("engine", {}), "mode": mode}
     resolve_config(storage, given)  # for its errors, before anything starts
-    shards = chosen_shards(Manifests(storage), shard)
+    shards = Manifests(storage).chosen(shard)
     return _run(storage, selected(select), shards, {"force": force, **given}, as_json)
 
 
@@ -54,7 +54,7 @@ def retry_failed(
 
     storage = existing_root(root)
     resolve_config(storage, {})
-    shards = chosen_shards(Manifests(storage), shard)
+    shards = Manifests(storage).chosen(shard)
     wanted = selected(select)
     affected = [each for each in failed_shards(storage, wanted) if each in shards]
     if not affected:

@@ -15,8 +15,6 @@ from curate_cli.command import (
     Root,
     Select,
     Shards,
-    chosen_shards,
-    existing_root,
     given_settings,
 )
 from curate_cli.printing import escaped, print_document, results
@@ -36,17 +34,13 @@ def plan(
     as_json: Json = False,
 ) -> int:
     """Show what would be computed, why, and about how long it would take. Nothing is written, and nothing starts."""
-    from curate_assets.operations.outlook import outlook
-    from curate_assets.orchestration.asset_selection import selected
-    from curate_assets.settings.presets import ShardSettings
+    from curate_assets.library import Library
     from curate_resources.sources.gone import gone_sources
     from curate_resources.sources.manifests import Manifests
 
-    storage = existing_root(root)
-    settings = ShardSettings.read(storage, given_settings(config))
-    shards = chosen_shards(Manifests(storage), shard)
-    ahead = outlook(settings, selected(select), shards, force)
-    gone = gone_sources(Manifests(storage), shards)
+    library = Library(root, given_settings(config))
+    ahead = library.plan(select, shard, force)
+    gone = gone_sources(Manifests(library.storage), ahead.shards)
     _print_ahead(ahead, gone, show_all, as_json)
     return FAILED if any(asset.blocked for asset in ahead.assets) else OK
 

@@ -173,6 +173,17 @@ class Manifests:
             found |= named
         return sorted(found)
 
+    def chosen(self, chosen: Sequence[str] | None) -> list[str]:
+        """The shards that some choices name, as `matching`; all where there is no choice.
+
+        Raises:
+            ManifestError: there are none, or none of a name.
+        """
+        known = self.shards()
+        if not known:
+            raise ManifestError(f"there are no shards under {self.storage.root}: `curate add <folder>` makes them")
+        return self.matching(chosen) if chosen else known
+
     def load(self, shard: str) -> Manifest:
         """One shard's manifest.
 

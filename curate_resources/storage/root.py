@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from curate_resources.storage import object_stores, web_files
 from curate_resources.storage.profiles import store_options
 from curate_resources.storage.stored_object import has_control, utf8
-from gpu_kernels.errors import UserError
+from gpu_kernels.errors import NotThere, UserError
 
 DEFAULT_ROOT = "./curate-data"
 
@@ -289,6 +289,20 @@ def file_writer(uri: str) -> Generator[IO[bytes], None, None]:
 
 _ROOT_FOLDERS = ("manifests", "tables")
 _ROOT_FILES = ("curate.yaml", "sources.yaml")
+
+
+def existing_root(root: str | None = None) -> Storage:
+    """The root of that URI, or of `root_uri`, if there is anything.
+
+    Raises:
+        NotThere: nothing was ever added there.
+    """
+    storage = Storage(root_uri(root))
+    if not is_root(storage):
+        raise NotThere(
+            f"there is no root at {storage.root}: `curate add <folder>` makes one; --root or CURATE_ROOT name another"
+        )
+    return storage
 
 
 def is_root(storage: Storage) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 import pytest
 from dagster import DagsterInstance
 
@@ -16,6 +15,7 @@ from curate_assets.operations.query import run_query
 from curate_assets.orchestration.asset_selection import selected
 from curate_assets.orchestration.runs import register_shards, run_assets
 from curate_assets.settings.resolve import CurationConfig
+from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
@@ -25,7 +25,6 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.table import Row, Table
-from curate_resources.pipeline.commit import committed, remember
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -47,10 +46,7 @@ def tables(tmp_path: Path) -> Tables:
 
 def materialized(tables: Tables, shard: str, *parts: tuple[Table, list[Row]]) -> None:
     for table, rows in parts:
-        filled = [{"shard": shard, "status": "ok", "fingerprint": f"{shard}{row}", **row} for row in rows]
-        stored = pa.Table.from_pylist(filled, schema=table.rows_schema)
-        version = tables.swap(table, shard, stored)
-        remember(tables.storage, table, CONFIG, committed(table, shard, version, stored), stored, {})
+        TemporaryRoot(Path(tables.storage.root)).store(table, shard, rows, CONFIG)
 
 
 def key(number: int) -> Row:

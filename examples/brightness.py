@@ -1,6 +1,11 @@
-"""`brightness_scores`: how bright every clip is. A new asset on the video graph, in one file; it decodes nothing.
+"""`brightness_scores`: how bright every clip is. A measurement that clips can be selected by; it decodes nothing.
 
-dagster asset materialize -f examples/brightness/definitions.py --select brightness_scores --partition <shard>
+In the package that brings it:
+
+    [project.entry-points."curate.measurements"]
+    brightness_scores = "brightness:ASSET"
+
+`clip_selection: {brightness_min: 0.1}` then rejects dark clips.
 """
 
 from collections.abc import Mapping
@@ -8,33 +13,37 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
-from curate_assets.graph.graph import Asset
-from curate_assets.orchestration.asset_graph import definitions
-from curate_assets.video.assets.clips import CLIP_ID, CLIPS
-from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
-from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_assets.video.graph import VIDEO
-from curate_resources.declarations.stage import Stage, Work, Worker
-from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.storage.root import Storage
+from curate_assets import Asset, Column, Record, Row, Score, Stage, Storage, StrictModel, Table, Work, Worker, at_least
+from curate_assets.video import CLIP_ID, CLIPS, MOTION_SIGNALS, VIDEO_ID
+
+
+class BrightnessConfig(StrictModel):
+    """How bright clips are."""
+
+    dark_quantile: float = Field(default=0.0, ge=0, le=1)
+    """The share of a clip's frames that may be darker than its `luma_dark`."""
+
 
 BRIGHTNESS_SCORES = Table(
     name="brightness_scores",
     grain="clip",
     keys=("video_id", "clip_id"),
+    sections=("brightness_scores",),
     columns=(
         VIDEO_ID,
         CLIP_ID,
         Column("luma_mean", pa.float32(), "mean luma of its frames, 0 to 1"),
-        Column("luma_min", pa.float32(), "luma of its darkest frame"),
+        Column("luma_dark", pa.float32(), "luma that no more than `dark_quantile` of its frames are below"),
     ),
-    description="Luma of every clip, 0 to 1: the mean over its frames, and that of its darkest frame.",
+    description="Luma of every clip, 0 to 1: the mean over its frames, and that of its darkest ones.",
 )
 
 
 def open_brightness_scorer(config: Any, storage: Storage) -> Worker:
     """A worker that averages luma over spans."""
+    quantile = config.brightness_scores.dark_quantile
 
     def score(work: Work) -> Mapping[str, list[Row]]:
         luma = {
@@ -52,7 +61,7 @@ def open_brightness_scorer(config: Any, storage: Storage) -> Worker:
                     "video_id": clip["video_id"],
                     "clip_id": clip["clip_id"],
                     "luma_mean": span.mean(),
-                    "luma_min": span.min(),
+                    "luma_dark": np.quantile(span, quantile),
                 }
             )
         return {BRIGHTNESS_SCORES.name: rows}
@@ -68,8 +77,22 @@ SCORE_BRIGHTNESS = Stage(
     open=open_brightness_scorer,
 )
 
-ASSET = Asset(BRIGHTNESS_SCORES, SCORE_BRIGHTNESS, group="clips")
+SCORES = (
+    Score(
+        "brightness",
+        "Brightness",
+        ("luma_mean",),
+        within=(0, 1),
+        thresholds=(at_least("Least mean luma of a clip, 0 to 1."),),
+    ),
+)
 
-GRAPH = VIDEO.extended([ASSET])
-
-defs = definitions(GRAPH)
+ASSET = Asset(
+    BRIGHTNESS_SCORES,
+    SCORE_BRIGHTNESS,
+    group="clips",
+    scores=SCORES,
+    recorded=Record("brightness", ("luma_mean", "luma_dark")),
+    section=BrightnessConfig,
+    exported=True,
+)
