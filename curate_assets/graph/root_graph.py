@@ -5,8 +5,6 @@ A process runs one graph. The environment names it, or the root does; else it is
 
 import os
 
-import yaml
-
 from curate_resources.storage.root import Storage, root_uri
 
 CONFIG_FILE = "curate.yaml"
@@ -17,6 +15,8 @@ def graph_of(root: str | None = None) -> str | None:
     """The graph that `<root>/curate.yaml` names; None where it names none, or cannot be read: whoever reads it for its
     settings says what is wrong."""
     try:
+        import yaml  # not in the core that workers have: they are sent their stages
+
         storage = Storage(root_uri(root))
         named = yaml.safe_load(storage.read(CONFIG_FILE)).get("graph")
     except Exception:
