@@ -31,11 +31,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, with what its values mean: readers see it in the UI and the documentation."""
+    """A column of a table, with what its values mean: readers see it in the UI and the documentation.
+
+    Attributes:
+        vectors: its lists have one length, as long as one model makes them. They are then stored as fixed-size lists,
+            which can be searched and indexed.
+        derived: of a column that was added later, its values in rows that are stored already, from their other
+            columns. Without it they are null there, until a new `version` of the table computes all rows again.
+    """
 
     name: str
     type: pa.DataType
     meaning: str = ""
+    vectors: bool = False
+    derived: Callable[[pa.Table], "pa.Array | pa.ChunkedArray"] | None = None
 
 
 COMMON_COLUMNS = (

@@ -14,14 +14,11 @@ import pyarrow as pa
 from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage, is_local
 from curate_resources.tables.commits import committed
-from gpu_kernels.errors import NotThere, UserError
+from curate_resources.tables.evolution import as_declared, as_stored, created_schema, evolved
+from gpu_kernels.errors import NotThere
 
 if TYPE_CHECKING:
     import lance
-
-
-class TableSchemaChanged(UserError):
-    """A stored table has other columns than the code writes."""
 
 
 def quoted(text: str) -> str:
@@ -75,12 +72,9 @@ class Tables:
         columns: Sequence[str] | None = None,
         where: str | None = None,
     ) -> pa.Table:
-        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot.
-
-        Raises:
-            TableSchemaChanged: the stored table lacks a column.
-        """
-        dataset = self._with(table, columns)
+        """Rows of a table (no rows if it was never written), of one shard, several or all, ordered by slot. They have
+        the columns and types of the code, whatever version of it stored them."""
+        dataset = self._open(table.name)
         if dataset is None:
             empty = table.schema.empty_table()
             return empty.select(list(columns)) if columns else empty
@@ -89,15 +83,18 @@ class Tables:
             named = [shard] if isinstance(shard, str) else sorted(shard)
             conditions.append(f"shard IN ({', '.join(map(quoted, named))})" if named else "false")
         conditions += [f"({where})"] if where else []
-        wanted = [*columns, *(["slot"] if "slot" not in columns else [])] if columns else None
+        wanted = self._stored(dataset, table, [*columns, "slot"] if columns else table.schema.names)
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
-        return rows.select(list(columns)) if columns else rows.select(table.schema.names)
+        return as_declared(rows, [table.schema.field(name) for name in columns or table.schema.names], table)
 
     def batches(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """All rows of a table, some at a time, in no order; as `read`."""
-        dataset = self._with(table, columns)
-        if dataset is not None:
-            yield from dataset.to_batches(columns=list(columns))
+        dataset = self._open(table.name)
+        if dataset is None:
+            return
+        fields = [table.schema.field(name) for name in columns]
+        for batch in dataset.to_batches(columns=self._stored(dataset, table, columns)):
+            yield from as_declared(pa.table(batch), fields, table).to_batches()
 
     def shards(self, table: Table) -> list[str]:
         """The shards that have rows in a table, sorted."""
@@ -112,7 +109,7 @@ class Tables:
         when they equal what is there.
 
         Raises:
-            TableSchemaChanged: the stored table has other columns.
+            TableSchemaChanged: the stored table has columns that this version does not know.
         """
         return self._merge(table, self._numbered(table, shard, rows), shard)
 
@@ -126,9 +123,8 @@ class Tables:
         return committed(lambda: self._merged(table, rows, shard), is_local(self.storage.root))
 
     def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
-        dataset = self._open(table.name) or self._create(table)
-        if dataset.schema.names != table.schema.names:
-            raise self._changed(table, dataset)
+        dataset = self._open(table.name) or self._create(table, rows)
+        evolved(dataset, table, rows)
         if self.read(table, shard).equals(rows):
             return dataset.version
         merge = (
@@ -137,7 +133,7 @@ class Tables:
             .when_not_matched_insert_all()
             .when_not_matched_by_source_delete(f"shard = {quoted(shard)}" if shard is not None else None)
         )
-        merge.execute(rows)
+        merge.execute(as_stored(rows, dataset))
         return dataset.version
 
     def _numbered(self, table: Table, shard: str, rows: pa.Table) -> pa.Table:
@@ -155,20 +151,20 @@ class Tables:
                 return None
             raise
 
-    def _with(self, table: Table, columns: Sequence[str] | None) -> "lance.LanceDataset | None":
-        """A stored table that has these columns, or all that this version writes."""
-        dataset = self._open(table.name)
-        if dataset is not None and not set(columns or table.schema.names) <= set(dataset.schema.names):
-            raise self._changed(table, dataset)
-        return dataset
+    def evolve(self, table: Table) -> None:
+        """Bring a stored table to the columns that the code has now, thoroughly; see `tables.evolution`."""
+        rows = table.schema.empty_table()
+        committed(lambda: evolved(self.dataset(table.name), table, rows, thorough=True), is_local(self.storage.root))
 
-    def _changed(self, table: Table, dataset: "lance.LanceDataset") -> "TableSchemaChanged":
-        return TableSchemaChanged(
-            f"table {table.name} at {self.uri(table.name)} has the columns {dataset.schema.names}, "
-            f"this version writes {table.schema.names}: move the table away and materialize {table.name} again"
-        )
+    def _stored(self, dataset: "lance.LanceDataset", table: Table, columns: Sequence[str]) -> list[str]:
+        """The stored columns that are read for some columns of the code; all, where one of these is made from them."""
+        names = dataset.schema.names
+        derived = {column.name for column in table.columns if column.derived is not None}
+        if any(name not in names and name in derived for name in columns):
+            return [name for name in table.schema.names if name in names]
+        return list(dict.fromkeys(name for name in columns if name in names))
 
-    def _create(self, table: Table) -> "lance.LanceDataset":
+    def _create(self, table: Table, rows: pa.Table) -> "lance.LanceDataset":
         import lance
 
         if is_local(self.storage.root):
@@ -177,7 +173,7 @@ class Tables:
             Path(self.uri(table.name)).parent.mkdir(parents=True, exist_ok=True)
         try:
             return lance.write_dataset(
-                table.schema.empty_table(),
+                created_schema(table, rows).empty_table(),
                 self.storage.lance_uri(_path(table.name)),
                 mode="create",
                 storage_options=self.storage.lance_options,

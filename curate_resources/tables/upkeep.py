@@ -1,5 +1,5 @@
-"""What tables need from time to time: few large fragments instead of many small ones, an index of the shards where they
-are large, and no old versions."""
+"""What tables need from time to time: the columns that the code has now, few large fragments instead of many small
+ones, an index of the shards where they are large, and no old versions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +50,7 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
     busy: list[str] = []
     for name in names:
         try:
+            store.evolve(tables[name])
             if store.dataset(name).optimize.compact_files().fragments_removed:
                 compacted.append(name)
             if _index(store.dataset(name)):

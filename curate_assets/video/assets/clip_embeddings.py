@@ -44,7 +44,7 @@ CLIP_EMBEDDINGS = Table(
     columns=(
         VIDEO_ID,
         CLIP_ID,
-        Column("vector", pa.list_(pa.float32()), "the mean of the frames' vectors, at unit length"),
+        Column("vector", pa.list_(pa.float32()), "the mean of the frames' vectors, at unit length", vectors=True),
         Column("frames", pa.int32(), "storyboard frames that went into it"),
         Column("model", pa.string(), "the model that made it"),
         Column("model_revision", pa.string(), "what pins the model: see [models](models.md#what-pins-a-model)"),

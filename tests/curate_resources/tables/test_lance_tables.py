@@ -13,7 +13,7 @@ import pytest
 
 from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage, is_local
-from curate_resources.tables.lance_tables import Tables, TableSchemaChanged
+from curate_resources.tables.lance_tables import Tables
 
 THING = Table(
     name="things",
@@ -58,18 +58,6 @@ def test_replace_swaps_all_shards_at_once(tables):
     after = tables.replace(THING, {"a": things("a", ["two"]), "b": things("b", ["three"])})
     assert after == before + 1
     assert tables.read(THING)["name"].to_pylist() == ["two", "three"]
-
-
-def test_a_table_with_other_columns_is_refused(tables):
-    tables.swap(THING, "a", things("a", ["one"]))
-    other = Table("things", "thing", ("name",), (Column("name", pa.string()),), "Things.")
-    rows = pa.Table.from_pylist([{"shard": "a", "name": "one", "status": "ok"}], schema=other.rows_schema)
-    with pytest.raises(TableSchemaChanged, match="move the table away"):
-        tables.swap(other, "a", rows)
-    newer = Table("things", "thing", ("name",), (*THING.columns, Column("size", pa.int64())), "Things.")
-    for read in (lambda: tables.read(newer, "a"), lambda: list(tables.batches(newer, ["size"]))):
-        with pytest.raises(TableSchemaChanged, match="move the table away"):
-            read()
 
 
 def test_lancedb_opens_a_table(tables, tmp_path):
