@@ -1,12 +1,11 @@
 """A graph of its own: folders of pictures in, sizes, brightness and thumbnails out. A unit is one file.
 
-A package brings it by an entry point, and a root says that it is curated by it:
+A package brings it by an entry point, and a root says in its curate.yaml that it is curated by it:
 
     [project.entry-points."curate.graphs"]
     pictures = "pictures:PICTURES"
 
-    curate config set graph pictures
-    curate add ~/Pictures && curate materialize
+    graph: pictures
 """
 
 import io
