@@ -19,7 +19,7 @@ Generated from the table declarations and the asset graph by `python -m curate_a
 
 Blue: by shard of videos. Green: over all shards.
 
-Each asset but `dataset_report` is a Lance table, `<root>/tables/<asset>.lance`. Times are in nanoseconds and count from
+Each asset but {pages} is a Lance table, `<root>/tables/<asset>.lance`. Times are in nanoseconds and count from
 zero of the file's clock; spans are half open, `[start, end)`. *Made from* is what an asset depends on in Dagster.
 """
 
@@ -39,7 +39,8 @@ def assets_page(graph: "AssetGraph") -> str:
         grain = tables[name].grain if name in tables else "dataset"
         overview.append(f"| [`{name}`](#{name}) | {grain} | {made_from} | {partitioned} |")
         parts.append(_asset(name, node.description or "", tables.get(name), made_from))
-    return "\n".join([_HEAD.format(diagram=graph_diagram(graph)), *overview, "", _common(), *parts])
+    pages = " and ".join(f"`{asset.name}`" for asset in GRAPH.assets if asset.name not in tables)
+    return "\n".join([_HEAD.format(diagram=graph_diagram(graph), pages=pages), *overview, "", _common(), *parts])
 
 
 def _common() -> str:

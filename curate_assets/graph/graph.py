@@ -43,6 +43,7 @@ class Asset:
         recorded: what of its rows goes into the records of samples.
         section: its settings, or those of its backends; the section of the configuration has the name of the asset.
         agrees: sees that they go together with those of other assets.
+        same_for_all: why its settings are the same for all shards, and in no preset; empty: they need not be.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
     """
@@ -56,6 +57,7 @@ class Asset:
     recorded: Record | None = None
     section: type[StrictModel] | Backends[Any] | None = None
     agrees: Agreement | None = None
+    same_for_all: str = ""
     exported: bool = False
     published: bool = False
 

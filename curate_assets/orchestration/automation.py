@@ -85,7 +85,7 @@ def sensors(graph: Graph, storage: Storage, declared: Sources) -> list[Any]:
             "make_new_shards",
             target=dg.AssetSelection.assets(*(asset.name for asset in graph.assets if asset.partitioned)),
             default_status=running,
-            description="Makes new shards up to duplicate_pairs; files and captions once duplicates are grouped.",
+            description="Makes new shards, each asset once what it is made from is there.",
         ),
         failure_alert(declared.automation.webhook, on),
     ]

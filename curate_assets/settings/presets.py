@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate_assets.graph.platform import ConfigError, PlatformConfig
+from curate_assets.graphs import GRAPH
 from curate_assets.settings.resolve import (
     CONFIG_FILE,
     SHIPPED_PRESETS,
@@ -22,10 +23,7 @@ from curate_resources.sources.manifests import ManifestError, Manifests
 from curate_resources.storage.root import Storage
 
 OF_THE_DATASET: Mapping[str, str] = {
-    "clip_embeddings": "vectors of all shards are compared",
-    "duplicate_pairs": "clips of all shards are compared",
-    "duplicate_groups": "clips of all shards are grouped",
-    "training_dataset": "it holds clips of all shards",
+    **{asset.name: asset.same_for_all for asset in GRAPH.assets if asset.same_for_all},
     "checks.max_duplicate_share": "it is about the clips of all shards",
     "prices": "estimates of all shards are compared",
     "models": "one run makes shards of several sources",

@@ -60,7 +60,7 @@ def check_source(source: str, own_root: str) -> None:
         if (not inside or inside[0] in _WRITTEN) and (folder == own_root or _is_there(folder)):
             what = "a root" if not inside else f"what was written below the root {folder}"
             raise UserError(
-                f"{source} is {what} of Curate Graph, and never a source: name the folder with your own videos, or "
+                f"{source} is {what} of Curate Graph, and never a source: name the folder with your own files, or "
                 "move them out of there"
             )
 

@@ -140,4 +140,12 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CLIP_EMBEDDINGS, EMBED, "clips", CHECKS, section=EMBEDDERS, exported=True)
+ASSET = Asset(
+    CLIP_EMBEDDINGS,
+    EMBED,
+    "clips",
+    CHECKS,
+    section=EMBEDDERS,
+    exported=True,
+    same_for_all="vectors of all shards are compared",
+)

@@ -224,5 +224,6 @@ ASSET = Asset(
     CHECKS,
     section=DuplicateGroupsConfig,
     agrees=_above_the_floor,
+    same_for_all="clips of all shards are grouped",
     exported=True,
 )

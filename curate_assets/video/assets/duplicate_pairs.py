@@ -138,4 +138,11 @@ def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
 # Times, spans and sharpness change with the vectors, which are made from them.
 GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SIGNALS), per_shard=True)
 
-ASSET = Asset(DUPLICATE_PAIRS, GATHER, "duplicates", CHECKS, section=DuplicatePairsConfig)
+ASSET = Asset(
+    DUPLICATE_PAIRS,
+    GATHER,
+    "duplicates",
+    CHECKS,
+    section=DuplicatePairsConfig,
+    same_for_all="clips of all shards are compared",
+)

@@ -454,5 +454,12 @@ GATHER = Gathered(
 )
 
 ASSET = Asset(
-    TRAINING_DATASET, GATHER, "delivery", CHECKS, section=TrainingDatasetConfig, exported=True, published=True
+    TRAINING_DATASET,
+    GATHER,
+    "delivery",
+    CHECKS,
+    section=TrainingDatasetConfig,
+    same_for_all="it holds clips of all shards",
+    exported=True,
+    published=True,
 )
