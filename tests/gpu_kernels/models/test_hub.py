@@ -93,8 +93,9 @@ def test_a_file_that_changed_in_the_store_is_seen(hub: Any, clip: Path) -> None:
 
 def test_a_damaged_cache_of_the_hubs_client_is_not_believed(hub: Any, clip: Path) -> None:
     store = ModelStore.here()
-    folder = store.folder(NAME, fetch_from_hub(NAME, None, store).revision)
+    model = fetch_from_hub(NAME, None, store)
+    folder = store.folder(NAME, model.revision)
     with (folder / "model.safetensors").open("r+b") as linked:  # the client's cache has the same file
         linked.seek(-1, 2)
         linked.write(b"x")
-    assert store.wrong(fetch_from_hub(NAME, None, store)) == []
+    assert fetch_from_hub(NAME, None, store) == model and store.wrong(model) == []
