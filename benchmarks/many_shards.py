@@ -40,7 +40,7 @@ _FRAMES, _PICTURES, _NUMBERS = 40, 4, 64
 _PTS = np.arange(_FRAMES) * 100_000_000
 _CURVE = np.where(np.arange(_FRAMES) == 20, 0.9, 0.05).astype(np.float32)
 _PART = 50
-"""So many shards pass the stages together. One item that fails makes the others of its part be tried one by one."""
+"""How many shards pass the stages together. One item that fails makes the others of its part be tried one by one."""
 _ROWS_AT_ONCE = 250_000
 
 

@@ -112,7 +112,7 @@ def given_settings(config: Path | None) -> dict[str, Any]:
     """The settings of the file that was named, if one was.
 
     Raises:
-        ConfigError: it cannot be read, or is no mapping of sections.
+        ConfigError: it cannot be read, or is not a mapping of sections.
     """
     from curate_assets.graph.platform import ConfigError
     from curate_assets.settings.resolve import parse_config

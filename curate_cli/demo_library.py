@@ -126,7 +126,7 @@ class DemoVideo:
             start = end - after
 
     def _kept(self, frames: int) -> int:
-        """How many of the first so many frames are left after dropping."""
+        """How many of the first `frames` frames are left after dropping."""
         return frames - frames // self.drop_every if self.drop_every else frames
 
 

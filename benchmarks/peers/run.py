@@ -131,7 +131,7 @@ def main() -> None:
     if options.make:
         options.footage = made_footage.make(options.footage, options.make, options.sources)
     if not options.footage.is_dir():
-        parser.error(f"{options.footage} is no folder; --make short makes one")
+        parser.error(f"{options.footage} is not a folder; --make short makes one")
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.touch()
     tools = environments.tools(options.envs)

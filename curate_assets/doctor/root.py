@@ -26,7 +26,7 @@ def reading(deployment: Deployment) -> Finding:
         if not path.exists():
             return warning(f"{storage.root} is not there yet", "`curate add` makes it; or name another with --root")
         if not path.is_dir():
-            return failed(f"{storage.root} is no folder", "name a folder with --root or CURATE_ROOT")
+            return failed(f"{storage.root} is not a folder", "name a folder with --root or CURATE_ROOT")
     shards = Manifests(storage).shards()
     for shard in shards[:1]:
         storage.read(f"manifests/{shard}.json")

@@ -15,7 +15,7 @@ def scratch(_: Deployment) -> Finding:
     scratch = Scratch.of_this_machine()
     folder = next(each for each in (scratch.folder, *scratch.folder.absolute().parents) if each.exists())
     if not folder.is_dir():
-        return failed(f"{folder} is no folder", _CHOOSE)
+        return failed(f"{folder} is not a folder", _CHOOSE)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"curate doctor")

@@ -26,13 +26,13 @@ from curate_resources.tables.history import ALL_SHARDS, History, Record
 from curate_resources.tables.lance_tables import Tables
 
 _SHARDS_AT_ONCE = 4096
-"""So many shards' rows are held at the same time, of assets that are made at once."""
+"""How many shards' rows are held at the same time, of assets that are made at once."""
 
 _RAY_START_SECONDS = 10.0
 """A rough allowance for the start of a run's own Ray cluster: 10 to 20 s on two cores."""
 
 _PAST = 50
-"""So many of the last records of a table are looked at for how long it takes."""
+"""How many of the last records of a table are looked at for how long it takes."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ OWNERS = ["team:curation"]
 SHARDS_PER_RUN = 32
 """Of a backfill. A run costs some seconds of CPU, and more if it starts Ray."""
 SHARDS_AT_ONCE = 8
-"""So many of a run go through a plan together."""
+"""How many of a run go through a plan together."""
 
 _NEVER = "NULL"
 """Dagster's word for an input that was never materialized."""

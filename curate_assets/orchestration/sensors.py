@@ -103,7 +103,7 @@ def failure_alert(webhook: str | None, on: bool) -> dg.SensorDefinition:
 
 
 def alert_of(context: dg.RunFailureSensorContext) -> dict[str, Any]:
-    """What is told of a failed run."""
+    """What is reported about a failed run."""
     run = context.dagster_run
     shards = [
         value

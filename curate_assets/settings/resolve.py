@@ -36,7 +36,7 @@ def stored_config(storage: Storage) -> dict[str, Any]:
     """What `<root>/curate.yaml` says, on the preset that it names; nothing where there is none.
 
     Raises:
-        ConfigError: it is no mapping of sections, or there is no such preset.
+        ConfigError: it is not a mapping of sections, or there is no such preset.
     """
     return on_preset(storage, own_config(storage))
 
@@ -45,7 +45,7 @@ def own_config(storage: Storage) -> dict[str, Any]:
     """What `<root>/curate.yaml` says itself; nothing where there is none.
 
     Raises:
-        ConfigError: it is no mapping of sections.
+        ConfigError: it is not a mapping of sections.
     """
     if not storage.exists(CONFIG_FILE):
         return {}
@@ -56,7 +56,7 @@ def on_preset(storage: Storage, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings, with those of the preset that they name where they say nothing.
 
     Raises:
-        ConfigError: there is no such preset, or it is no mapping of sections.
+        ConfigError: there is no such preset, or it is not a mapping of sections.
     """
     name = settings.get("preset")
     return merged(preset_settings(storage, str(name)) if name is not None else {}, settings)
@@ -66,7 +66,7 @@ def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
     """What a preset says: `<root>/presets/<name>.yaml`, else the one of that name that comes with the platform.
 
     Raises:
-        ConfigError: there is none, or it is no mapping of sections, or it names another preset.
+        ConfigError: there is none, or it is not a mapping of sections, or it names another preset.
     """
     path = preset_file(name)
     uri = storage.uri(path)
@@ -102,7 +102,7 @@ def parse_config(text: str | bytes, name: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is no YAML: {error}") from error
+        raise ConfigError(f"{name} is not valid YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{name} must be a mapping of sections such as `clips:`")
     return value

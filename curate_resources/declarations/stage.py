@@ -83,9 +83,9 @@ class Needs:
         gpu_memory_gib: GiB of one GPU. Where it is given, `gpus` is what that is of the device, once that is known.
         gpus_if_any: where there is no GPU at all, it runs without.
         memory_gib: GiB of main memory of one worker that are kept free for it; 0: it takes what there is.
-        min_workers: so many must find their place before a run starts.
+        min_workers: this many must find their place before a run starts.
         max_workers: there are never more; None: as many as there is room for.
-        warm_workers: so many stay when they have nothing to do for a while, because they are dear to load.
+        warm_workers: this many stay when they have nothing to do for a while, because they are dear to load.
         batch_mib: MiB of rows, and of the media that they point at, for one call; more is divided among calls.
         at_once: works that one worker has at a time; more than one only of a `LiveWorker`.
     """

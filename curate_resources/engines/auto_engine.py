@@ -14,7 +14,7 @@ from curate_resources.pipeline.unit import Unit
 from gpu_kernels.devices import gpu_count
 
 FEW = 2
-"""So many videos are done here sooner than a cluster has started."""
+"""How many videos are done here sooner than a cluster has started."""
 
 
 @dataclass(frozen=True)

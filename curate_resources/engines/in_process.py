@@ -213,7 +213,7 @@ class InProcessEngine:
 
 
 def tell_settled(clips: int) -> None:
-    """Say that so many clips of a video are through, while the rest of it is still to come."""
+    """Say that this many clips of a video are through, while the rest of it is still to come."""
     _progress.info("%d clips are through before their video is", clips, extra={"settled": clips})
 
 

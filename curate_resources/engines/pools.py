@@ -11,7 +11,7 @@ from gpu_kernels.errors import OperatingError
 Layout = Literal["auto", "fused", "pooled"]
 
 _FEW_CPUS = 4
-"""A process costs seconds and hundreds of megabytes before it does anything: up to so many CPUs, few are best."""
+"""A process costs seconds and hundreds of megabytes before it does anything: up to this many CPUs, few are best."""
 _PARTS = 10_000
 """Ray counts CPUs, devices and memory in such parts of one."""
 

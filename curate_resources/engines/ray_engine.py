@@ -53,7 +53,7 @@ _RESERVATION = "curate-run-"
 _NODE_DIED = "its node has died"
 """How Ray's error says that an actor went down with its machine."""
 _STILLBORN = 3
-"""So many workers of a pool may die before they are there, until this is an error."""
+"""How many workers of a pool may die before they are there, until this is an error."""
 _NOTHING = 0.01
 """CPUs that are reserved for workers that need none, so that they are on a machine that has any."""
 _CLOSE_SECONDS = 10.0

@@ -18,7 +18,7 @@ Handle = Any
 """Where an engine keeps a unit; opaque here."""
 
 _DEATHS = 2
-"""An item that was being computed in so many deaths of workers is given up."""
+"""An item that was being computed in this many deaths of workers is given up."""
 
 _INNOCENT_LOSSES = 20
 """So often a unit is begun again that went down with a machine, before it is given up."""

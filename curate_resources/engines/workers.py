@@ -13,9 +13,9 @@ _CALL_SECONDS = 0.1
 MOST_PER_CALL = 512
 """Units, however small."""
 _CALL_BYTES = 16 << 20
-"""Large units go into one call up to about so many bytes, before and after."""
+"""Large units go into one call up to about this many bytes, before and after."""
 _OUT_BYTES = 256 << 20
-"""Workers that have several calls at a time have up to about so many bytes of units out."""
+"""Workers that have several calls at a time have up to about this many bytes of units out."""
 _PREFETCH_BELOW_SECONDS = 0.25
 """Workers whose calls are shorter get the next one before they are done with this one."""
 

@@ -12,7 +12,7 @@ from curate_resources.sources.manifests import MANIFEST
 from curate_resources.tables.history import HistoryIndex, Record
 
 _RECORDS = 3
-"""So many of the last records of a shard are looked at for what its rows were made with."""
+"""How many of the last records of a shard are looked at for what its rows were made with."""
 
 
 class Tally:

@@ -39,7 +39,7 @@ def cluster_spec(path: str) -> dict[str, Any]:
         raise ClusterTemplateError(f"cluster.kuberay_template: {path} cannot be read: {error}") from error
     spec = found.get("spec", found) if isinstance(found, dict) else None
     if not isinstance(spec, dict) or "headGroupSpec" not in spec:
-        raise ClusterTemplateError(f"cluster.kuberay_template: {path} has no headGroupSpec, so it is no RayCluster")
+        raise ClusterTemplateError(f"cluster.kuberay_template: {path} has no headGroupSpec, so it is not a RayCluster")
     return spec
 
 

@@ -30,7 +30,7 @@ def fetched(name: str, revision: str | None, source: str | None, store: ModelSto
         source: URI of a mirror, or of the plain files of the model; None: the hub.
 
     Raises:
-        UserError: it is not there, comes in a package, is no hub id and there is no `source`, or has pickled weights.
+        UserError: it is not there, comes in a package, has pickled weights, or is not a hub id and has no `source`.
         OperatingError: the source does not answer, or a file is not what it should be.
     """
     known = registered().get(name)
@@ -40,7 +40,7 @@ def fetched(name: str, revision: str | None, source: str | None, store: ModelSto
         revision = known.revision
     if source is None:
         if not is_hub_id(name):
-            raise UserError(f"model {name!r} is no hub id `owner/name`: say where it is, by --from or models.mirror")
+            raise UserError(f"model {name!r} is not a hub id `owner/name`: say where it is, by --from or models.mirror")
         return fetch_from_hub(
             name, revision, store, known if known is not None and known.revision == revision else None
         )

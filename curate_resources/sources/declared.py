@@ -121,7 +121,7 @@ class Automation(StrictModel):
     enabled: bool = False
     """The one switch."""
     deliver: str = "0 * * * *"
-    """When duplicates are grouped, and the training set and its report made anew, as a cron expression in UTC."""
+    """When duplicates are grouped, and the training set and its report made again, as a cron expression in UTC."""
     audit: str = "0 3 * * *"
     """When sources are listed whole, for what looks do not see: files that came late, changed or are gone."""
     upkeep: str = "0 4 * * *"
@@ -132,7 +132,7 @@ class Automation(StrictModel):
     """The training set and its report should never be older: the UI shows when they are, and warns at three quarters.
     Where not said, they may be of any age."""
     webhook: str | None = None
-    """URL that is told of every run that failed, by a POST of JSON."""
+    """URL that every failed run is reported to, by a POST of JSON."""
 
 
 class Sources(StrictModel):
@@ -183,7 +183,7 @@ def declared_sources(storage: Storage) -> Sources:
     try:
         return Sources.model_validate(yaml.safe_load(storage.read(path)) or {})
     except yaml.YAMLError as error:
-        raise SourcesError(f"{name} is no YAML: {error}") from error
+        raise SourcesError(f"{name} is not valid YAML: {error}") from error
     except ValidationError as error:
         lines = "\n  ".join(wrong_settings(error, Sources))
         raise SourcesError(f"{name} is not valid:\n  {lines}") from error

@@ -31,7 +31,7 @@ from curate_resources.storage.stored_object import StorageUnavailable
 from gpu_kernels.errors import UserError
 
 _MOST_UNSETTLED = 1000
-"""So many files that may still be written are kept in mind for each folder; with more, the look waits for the first."""
+"""How many files that may still be written are kept in mind for each folder; with more, a look waits for the first."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from curate_resources.sources.unit_listing import inside
 from curate_resources.storage.stored_object import StorageUnavailable
 
 _MOST_NAMED = 10_000
-"""With so many files that wait, the rest stays in the queue."""
+"""With this many files that wait, the rest stays in the queue."""
 
 
 @dataclass
@@ -49,7 +49,9 @@ def take_in(
                 try:
                     events = object_events(message.body)
                 except UnreadableEvent as error:
-                    intake.problems.append(f"message {message.id} of {queue.url} is no event of S3 and stays: {error}")
+                    intake.problems.append(
+                        f"message {message.id} of {queue.url} is not an event of S3 and stays: {error}"
+                    )
                     continue
                 for event in events:
                     folder = folder_of(source.uri, event.uri)

@@ -10,7 +10,7 @@ from curate_resources.storage.profiles import aws_client
 from curate_resources.storage.stored_object import StorageUnavailable
 
 _AT_ONCE = 10
-"""So many messages SQS gives, or forgets, at a time."""
+"""How many messages SQS gives, or forgets, at a time."""
 
 _HIDDEN_SECONDS = 300
 """For so long a message that was received is not given to anybody again; a look is through by then."""

@@ -120,7 +120,7 @@ def _unnamed(folder: str, keys: list[str]) -> Iterator[LeftOut]:
 
 
 def usable(uri: str, key: str) -> bool:
-    """Whether anything can be done with a key of a bucket; else it is told of."""
+    """Whether anything can be done with a key of a bucket; else it is reported."""
     if why := object_stores.unnameable(key):
         _tell(uri, why)
     return why is None

@@ -30,7 +30,7 @@ from curate_resources.suggestions import did_you_mean
 from gpu_kernels.errors import NotThere, UserError
 
 _AT_ONCE = 32
-"""So many manifests are fetched from a bucket at the same time."""
+"""How many manifests are fetched from a bucket at the same time."""
 _SHOWN = 5
 _LONGEST_NAME = 100
 _UNPACKED = re.compile(rf"(?<=/){FOLDER}/[0-9a-f]{{32}}/.+$", re.DOTALL)
@@ -199,7 +199,7 @@ class Manifests:
                 "--root or CURATE_ROOT name another root"
             ) from error
         except ValidationError as error:
-            raise ManifestError(f"{self.storage.uri(path)} is no manifest: {error}") from error
+            raise ManifestError(f"{self.storage.uri(path)} is not a manifest: {error}") from error
 
     def load_all(self, shards: Iterable[str]) -> Iterator[Manifest | ManifestError]:
         """The manifests of many shards, in order; from a bucket many at a time. One that is missing or damaged comes as

@@ -38,9 +38,9 @@ _MOST_DIRECTORY = 16 << 20
 _MOST_END = 1 << 17
 """What is read first is the end of the file, with a comment of up to 64 KiB."""
 _MOST_RATIO = 200
-"""Media hardly shrink in a ZIP; what expands more than so many times is made to fill a disk."""
+"""Media hardly shrink in a ZIP; what expands more than this many times is made to fill a disk."""
 _FREE_BYTES = 1 << 20
-"""So many may come out of anything."""
+"""How many may come out of anything."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The others take as much memory as the archive says."""
 _ENCRYPTED = 0x1
@@ -79,7 +79,7 @@ def unpack(storage: Storage, source: str, files: UnitFiles) -> Unpacked:
     """Unpack the files of a ZIP that are units, or of units, except those that are there already.
 
     Raises:
-        ZipRefused: it is no ZIP, or a member is encrypted, leads out of it, is there twice, or expands too much.
+        ZipRefused: it is not a ZIP, or a member is encrypted, leads out of it, is there twice, or expands too much.
         FileNotFoundError, StorageUnavailable: it cannot be read.
     """
     shown = source.partition("?")[0] if is_web(source) else source

@@ -196,7 +196,7 @@ def _held_names() -> Generator[None, None, None]:
     except exceptions.InvalidPathError as error:
         raise _Unnameable(cause(error)) from error
     except exceptions.BaseError as error:
-        if "invalid list response" in str(error):  # a control character is no XML
+        if "invalid list response" in str(error):  # a control character is not valid XML
             raise _Unnameable(cause(error)) from error
         raise
 
@@ -281,7 +281,7 @@ def parted(uri: str) -> tuple[str, str]:
     """The URI of a bucket, and the path in it. `#`, `?` and `%` are characters of names.
 
     Raises:
-        UserError: it is no URI of a bucket, or nothing can have such a path.
+        UserError: it is not a URI of a bucket, or nothing can have such a path.
     """
     scheme, _, rest = uri.partition("://")
     if scheme not in SCHEMES:

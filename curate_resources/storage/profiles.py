@@ -72,7 +72,7 @@ class ScratchSettings(StrictModel):
     """A folder on a fast local disk, in which they get one of their own; by default one of this user in the system's
     folder for temporary files."""
     gib: float = Field(default=50.0, gt=0)
-    """So many GiB of them at a time, for all processes of a machine together."""
+    """How many GiB of them at a time, for all processes of a machine together."""
 
 
 class StorageSettings(StrictModel):
@@ -108,7 +108,7 @@ def _read(path: str, modified: int) -> StorageSettings:
     try:
         return StorageSettings.model_validate(_expanded(yaml.safe_load(Path(path).read_bytes()) or {}, path))
     except yaml.YAMLError as error:
-        raise StorageSettingsError(f"{path} is no YAML: {error}") from error
+        raise StorageSettingsError(f"{path} is not valid YAML: {error}") from error
     except ValidationError as error:
         lines = "\n  ".join(wrong_settings(error, StorageSettings, with_values=False))
         raise StorageSettingsError(f"{path} is not valid:\n  {lines}") from error
@@ -142,7 +142,7 @@ def store_options(uri: str) -> dict[str, str]:
 
 
 def aws_client(service: str, account: str, endpoint: str | None, signed: bool = True) -> Any:
-    """A client of AWS's own library, for what is no object.
+    """A client of AWS's own library, for what is not an object.
 
     Args:
         account: a URI whose credentials are used, or the name of a profile.

@@ -140,7 +140,7 @@ def write(url: str, content: IO[bytes]) -> None:
 
 def _no_answer(url: str, error: "requests.RequestException") -> Exception:
     if isinstance(error, ValueError):
-        return UserError(f"{shown(url)} is no URL that can be opened ({type(error).__name__}): correct it")
+        return UserError(f"{shown(url)} is not a URL that can be opened ({type(error).__name__}): correct it")
     return StorageUnavailable(
         f"{shown(url)}: the server does not answer ({type(error).__name__}); check the address and the network"
     )

@@ -20,7 +20,7 @@ FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times}
 """Goes before the prompt that a server is sent."""
 
 MINIMUM_NEW_TOKENS = 16
-"""An answer of the loaded model has at least so many, so that it is never empty."""
+"""An answer of the loaded model has at least this many, so that it is never empty."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class CaptionsConfig(ModelSection, ABC):
     window_frames: int = Field(default=256, ge=4)
     """Frames of a clip that one caption covers."""
     remainder_frames: int = Field(default=128, ge=1)
-    """A clip's last frames get a caption of their own if there are at least so many."""
+    """A clip's last frames get a caption of their own if there are at least this many."""
     max_frames: int = Field(default=768, ge=4)
     """Most storyboard frames shown per window."""
 

@@ -21,13 +21,13 @@ def decoded(jpeg: bytes) -> np.ndarray:
     """A stored picture, uint8 [height, width, 3], RGB.
 
     Raises:
-        ValueError: it is no JPEG.
+        ValueError: it is not a JPEG.
     """
     import cv2
 
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
     if picture is None:
-        raise ValueError("a stored picture is no JPEG: materialize its table again with force")
+        raise ValueError("a stored picture is not a JPEG: materialize its table again with force")
     return picture
 
 

@@ -24,7 +24,7 @@ _AHEAD = Fraction(10)
 """Seconds by which they go ahead where something was cut out, in formats that allow such jumps. FFmpeg's own figure."""
 
 _AHEAD_FRAMES = 3
-"""And so many times as long as a frame is shown: a time lapse is no series of cuts."""
+"""And this many times as long as a frame is shown: a time lapse is not a series of cuts."""
 
 _NEAR = Fraction(1)
 """Seconds by which a part's sound may begin before, or end after, its pictures."""

@@ -29,7 +29,7 @@ DEEP = "gbrp16le"
 """The pixels in which colours are looked up."""
 
 _STEPS, _SIDE = 64, 512
-"""A table of so many steps for red, green and blue is a square picture with this side."""
+"""A table of this many steps for red, green and blue is a square picture with this side."""
 
 _WHITE_NITS, _PEAK_NITS = 203, 1000
 _LINEAR_TO = 0.3

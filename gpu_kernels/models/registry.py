@@ -90,7 +90,7 @@ def registered() -> Mapping[str, Model]:
     """The models that are known without a look at any store, by name.
 
     Raises:
-        UserError: what a package brings is no model, or has the name of another.
+        UserError: what a package brings is not a model, or has the name of another.
     """
     found = {model.name: model for model in (TRANSNETV2, EFFICIENTNET_LITE0)}
     for entry in sorted(entry_points(group="curate.models"), key=lambda entry: entry.name):

@@ -64,7 +64,7 @@ def missing(wanted: Wanted) -> tuple[str, str] | None:
 
 
 def kept_in_a_store(model: str, revision: str | None) -> tuple[str, str] | None:
-    """(name, revision) of what is no folder here and no package."""
+    """(name, revision) of what is neither a folder here nor a package."""
     check_hub_pin(model, revision)
     known = registered().get(model)
     if known is not None and known.source == "package":

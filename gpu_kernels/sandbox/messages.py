@@ -97,7 +97,7 @@ def messages(descriptor: int, limits: DecodingLimits) -> Iterator[Message]:
     """Messages until the pipe's other end is closed; a message cut short ends the stream.
 
     Raises:
-        MediaError: what comes is no message, or too much, or nothing for too long, or it never ends.
+        MediaError: what comes is not a message, or too much, or nothing for too long, or it never ends.
     """
     received, waited = 0, 0.0
 
@@ -173,4 +173,4 @@ def reason(header: Header) -> str:
 
 
 def _no_message(why: str) -> str:
-    return f"the decoding process sent what is no message: {why}"[:_LONGEST_REASON].encode(errors="replace").decode()
+    return f"the decoding process sent what is not a message: {why}"[:_LONGEST_REASON].encode(errors="replace").decode()

@@ -47,7 +47,7 @@ class ClipsConfig(StrictModel):
 class Span:
     """A piece of a shot, half open: [start_frame, end_frame) and [start_ns, end_ns).
 
-    `dropped` says why it is no clip: `too_short` in time, or else `too_few_frames`; None for a clip.
+    `dropped` says why it is not a clip: `too_short` in time, or else `too_few_frames`; None for a clip.
     """
 
     shot: int

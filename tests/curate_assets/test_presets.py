@@ -112,7 +112,7 @@ def test_a_preset_that_is_no_good_costs_its_own_shards_only(storage, instance):
         ("checks: {max_duplicate_share: 0.9}", r"checks\.max_duplicate_share"),
         ("engine: {kind: ray}", "engine: one run"),
         ("shot_signals: {network: none}\nclips: {splitter: shots}", "short.yaml is not valid"),
-        ("clips: [", "short.yaml is no YAML"),
+        ("clips: [", "short.yaml is not valid YAML"),
     ],
 )
 def test_what_a_preset_cannot_have_is_named_with_its_file(tmp_path, text, says):

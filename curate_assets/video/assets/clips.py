@@ -50,7 +50,7 @@ CLIPS = Table(
     measures=_measures,
     columns=(
         VIDEO_ID,
-        replace(CLIP_ID, meaning=CLIP_ID.meaning + "; null for a span that is no clip"),
+        replace(CLIP_ID, meaning=CLIP_ID.meaning + "; null for a span that is not a clip"),
         Column(
             "shot",
             pa.int32(),
@@ -60,7 +60,9 @@ CLIPS = Table(
         Column("end_frame", pa.int64(), "the frame after the last one"),
         Column("start_ns", pa.int64(), "presentation time of the first frame"),
         Column("end_ns", pa.int64(), "where the last frame ends"),
-        Column("dropped", pa.string(), "why the span is no clip: `too_short` (in seconds), or else `too_few_frames`"),
+        Column(
+            "dropped", pa.string(), "why the span is not a clip: `too_short` (in seconds), or else `too_few_frames`"
+        ),
     ),
     description=(
         "Spans of every video, half open, in frames and nanoseconds. `clip_id` is the video's id and the span in "

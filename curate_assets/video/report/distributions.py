@@ -9,7 +9,7 @@ import numpy as np
 from curate_assets.graph.score import Scale
 
 _FEW = 12
-"""Up to so many different values (frame rates, picture sizes) get a bar each."""
+"""Up to this many different values (frame rates, picture sizes) get a bar each."""
 _BARS = 12, 50
 """Fewest and most bars on a linear scale; between them twice the cube root of the number of values (Rice's rule)."""
 _PER_DECADE = 6

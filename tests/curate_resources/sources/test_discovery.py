@@ -232,7 +232,7 @@ def test_a_look_stops_in_time_and_the_next_goes_on(tmp_path, monkeypatch):
         ("sources: {a: {uri: x, videos_per_shards: 3}}", r"sources\.a\.videos_per_shards: unknown key"),
         ("sources: {A_b: {uri: x}}", "lower-case letters"),
         ("sources: {a: {uri: 's3://b/**/x'}}", r"belongs into include"),
-        ("sources: [", "is no YAML"),
+        ("sources: [", "is not valid YAML"),
     ],
 )
 def test_bad_sources_are_named(tmp_path, text, says):

@@ -114,7 +114,7 @@ def test_events_say_what_to_list_and_what_to_look_at(s3, tmp_path):
     notified.post("no event")
     found = look(now=now + 1)
     assert (found.shards, found.events, found.waiting) == ((), (4, 0), 3)  # b/1, and a/1 and a/3; a/2 is known
-    assert "is no event of S3 and stays" in found.problems[0] and notified.waiting() == 1
+    assert "is not an event of S3 and stays" in found.problems[0] and notified.waiting() == 1
     object_stores.delete(f"{notified.bucket}/takes/a/3.mp4")
     notified.put("a/0.mp4")
     found = look(now=now + 2)

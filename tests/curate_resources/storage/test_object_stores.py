@@ -184,7 +184,7 @@ def test_input_and_output_in_different_accounts(s3, settings, monkeypatch):
         ("profiles: {a: {uris: [], endpont: x}}", r"profiles\.a\.endpont: unknown key"),
         ("profiles: {a: {uris: ['s3://b'], access_key_id: x}}", "go together"),
         ("profiles: {a: {uris: ['s3://b'], secret_access_key: '${NOT_SET_ANYWHERE}'}}", "NOT_SET_ANYWHERE"),
-        ("profiles: [", "is no YAML"),
+        ("profiles: [", "is not valid YAML"),
         ("scratch: {gib: 0}", "greater than 0"),
     ],
 )
