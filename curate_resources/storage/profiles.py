@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from curate_resources.suggestions import did_you_mean, wrong_settings
@@ -103,8 +104,6 @@ def storage_settings() -> StorageSettings:
 
 @lru_cache(maxsize=8)
 def _read(path: str, modified: int) -> StorageSettings:
-    import yaml  # not in every worker: only where there is such a file
-
     try:
         return StorageSettings.model_validate(_expanded(yaml.safe_load(Path(path).read_bytes()) or {}, path))
     except yaml.YAMLError as error:

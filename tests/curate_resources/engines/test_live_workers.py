@@ -13,6 +13,7 @@ import pytest
 
 from curate_resources.declarations.stage import ClosedWorker, LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
@@ -20,6 +21,8 @@ from curate_resources.pipeline.unit import Unit
 ITEMS = Table("items", "item", ("item",), (Column("item", pa.int64()),), "")
 ANSWERS = Table("answers", "item", ("item",), (Column("item", pa.int64()), Column("answer", pa.int64())), "")
 TABLES = {"items": ITEMS, "answers": ANSWERS}
+FILES = Table("files", "file", ("uri",), (Column("uri", pa.string()),), "")
+CURATED = UnitTable(FILES, UnitFiles("file", frozenset({".txt"})), id="uri")
 WINDOW, UNITS, EACH = 4, 9, 2
 FAILS = 5
 
@@ -85,7 +88,7 @@ ASK = Stage("ask", "items", (), (ANSWERS,), open_batching, heavy=True, needs=Nee
 
 
 def a_plan(stage: Stage) -> Plan:
-    return Plan((stage,), frozenset({"answers"}), TABLES, None, "/nowhere")
+    return Plan((stage,), frozenset({"answers"}), TABLES, None, "/nowhere", CURATED)
 
 
 def units(count: int) -> list[Unit]:

@@ -4,15 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ray
-
+_DRIVER = """
+import sys
+from ray import cloudpickle
 from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
+
+with open(sys.argv[1], "wb") as file:
+    cloudpickle.dump(VIDEO.plan({"captions"}, validated({}), "/nowhere"), file)
+"""
 
 _CHILD = """
 import builtins, sys
 
-CORE = {"numpy", "pyarrow", "pydantic", "pydantic_core", "annotated_types", "typing_extensions"}
+CORE = {"numpy", "pyarrow", "pydantic", "pydantic_core", "annotated_types", "typing_extensions", "yaml"}
 OURS = ("curate_assets", "curate_resources", "gpu_kernels")
 plain_import = builtins.__import__
 
@@ -58,9 +63,8 @@ actor.close()
 
 def test_a_worker_needs_only_the_core(tmp_path: Path):
     """As one on Ray: it is sent the plan, and opens what there is to do."""
-    plan = VIDEO.plan({"captions"}, validated({}), str(tmp_path))
-    (tmp_path / "plan").write_bytes(ray.cloudpickle.dumps(plan))
     repository = Path(__file__).resolve().parents[3]
-    child = [sys.executable, "-c", _CHILD, str(tmp_path / "plan")]
-    done = subprocess.run(child, cwd=repository, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    for script in (_DRIVER, _CHILD):  # processes of their own: Ray reads its settings once, when it is imported
+        command = [sys.executable, "-c", script, str(tmp_path / "plan")]
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
