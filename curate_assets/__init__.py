@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from curate_assets.library import RunFailed as RunFailed
     from curate_assets.library import StoredTable as StoredTable
     from curate_assets.orchestration.asset_graph import definitions as definitions
+    from curate_resources.declarations.stage import LiveWorker as LiveWorker
     from curate_resources.declarations.stage import Needs as Needs
     from curate_resources.declarations.stage import Segments as Segments
     from curate_resources.declarations.stage import Stage as Stage
@@ -59,7 +60,7 @@ _EXPORTED = {
     "curate_assets.graph.whole_table": ("Gathered", "Made", "Markdown", "StoredPath"),
     "curate_assets.library": ("Library", "RunFailed", "StoredTable"),
     "curate_assets.orchestration.asset_graph": ("definitions",),
-    "curate_resources.declarations.stage": ("Needs", "Segments", "Stage", "Work", "Worker"),
+    "curate_resources.declarations.stage": ("LiveWorker", "Needs", "Segments", "Stage", "Work", "Worker"),
     "curate_resources.declarations.table": ("Column", "Row", "Table"),
     "curate_resources.declarations.units": ("Role", "UnitFiles", "UnitTable"),
     "curate_resources.sources.manifests": ("MANIFEST",),

@@ -9,7 +9,6 @@ In the package that brings it:
 """
 
 import colorsys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,10 +42,7 @@ class ColourCaptioner:
     revision: str
     least_saturation: float
 
-    def caption(self, windows: Sequence[CaptionRequest]) -> list[Caption]:
-        return [self._caption(window) for window in windows]
-
-    def _caption(self, window: CaptionRequest) -> Caption:
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
         if not window.frames:
             return Caption(None, "skipped", "the window has no frames")
         red, green, blue = np.mean([decoded(jpeg).mean(axis=(0, 1)) / 255 for jpeg in window.frames], axis=0)

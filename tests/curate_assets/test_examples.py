@@ -83,10 +83,8 @@ def test_colours_are_embedded_and_named() -> None:
     assert vectors.shape == (3, embedder.dimension)
     assert (vectors @ vectors.T).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     captioner = example("colour_captioner").ColourCaptionsConfig().load()
-    windows = [
-        CaptionRequest([cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()], [0.0]) for picture in (red, blue)
-    ]
-    assert [caption.text for caption in captioner.caption(windows)] == [
+    jpegs = [cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes() for picture in (red, blue)]
+    assert [captioner.caption(CaptionRequest([jpeg], [0.0])).text for jpeg in jpegs] == [
         "A bright clip, mostly red.",
         "A dark clip, mostly blue.",
     ]
