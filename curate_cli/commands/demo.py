@@ -17,7 +17,6 @@ from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
     from curate_assets.operations.status import Status
-    from curate_assets.video.video_files import VIDEO_FILES
     from curate_resources.storage.root import Storage
 
 
@@ -29,6 +28,7 @@ def demo(
     from curate_assets.operations.status import status_of
     from curate_assets.orchestration.asset_selection import selected
     from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+    from curate_assets.video.video_files import VIDEO_FILES
     from curate_cli.demo_library import DEMO_VIDEOS, make_library
     from curate_resources.sources.manifests import Manifests
     from curate_resources.storage.root import Storage
