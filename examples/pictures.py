@@ -17,15 +17,23 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from curate_assets.graph.graph import Asset, Graph
-from curate_resources.declarations.stage import Stage, Work, Worker
-from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.declarations.units import UnitFiles, UnitTable
-from curate_resources.sources.manifests import MANIFEST
+from curate_assets import (
+    MANIFEST,
+    Asset,
+    Column,
+    Graph,
+    Row,
+    Stage,
+    Storage,
+    StrictModel,
+    Table,
+    UnitFiles,
+    UnitTable,
+    Work,
+    Worker,
+)
 from curate_resources.storage.content import Content
 from curate_resources.storage.local_copies import hashed_copy, local_copy
-from curate_resources.storage.root import Storage
-from gpu_kernels.strict import StrictModel
 
 PICTURE_ID = Column("picture_id", pa.string(), "id of the picture: the start of the SHA-256 of its content")
 

@@ -16,13 +16,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.graph.graph import Asset, Graph
-from curate_resources.declarations.stage import Stage, Work, Worker
-from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.declarations.units import Role, UnitFiles, UnitTable
-from curate_resources.sources.manifests import MANIFEST
+from curate_assets import (
+    MANIFEST,
+    Asset,
+    Column,
+    Graph,
+    Role,
+    Row,
+    Stage,
+    Storage,
+    Table,
+    UnitFiles,
+    UnitTable,
+    Work,
+    Worker,
+)
 from curate_resources.storage.local_copies import hashed_copy
-from curate_resources.storage.root import Storage
 
 RIG_ID = Column("rig_id", pa.string(), "id of the recording: a digest of the contents of all its files")
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage is asked to do for one source video.
+    """What a stage is asked to do for one unit.
 
     Attributes:
         items: the rows to compute, of the stage's item table.
-        inputs: the other rows that it reads, by table, of the same source video.
+        inputs: the other rows that it reads, by table, of the same unit.
         wanted: names of the tables to fill.
         fingerprints: for every wanted table, the fingerprint of each item, in order.
         segment: (index, count) when only one segment of the one item is asked for.
@@ -116,7 +116,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Segments:
-    """How one item, such as a video of hours, is computed by several workers.
+    """How one item, such as a recording of hours, is computed by several workers.
 
     Attributes:
         count: into how many segments an item is divided, from its row alone; 1: not at all.
@@ -150,7 +150,7 @@ class Stage:
         eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
         prepare: what has to be done once per machine before any worker is opened there, such as fetching a model.
         segments: how a single item is divided among workers; None: never.
-        settled: of the rows made from the beginning of a video, those that its rest cannot change. The stages after
+        settled: of the rows made from the beginning of a unit, those that its rest cannot change. The stages after
             this one then work on them while the rest is still to come. It fills one table.
     """
 

@@ -1,6 +1,6 @@
 """The engine that is chosen by the work there is: what is cheap is done here, and only the rest starts a cluster.
 
-Starting a cluster takes longer than re-thresholding a thousand videos, or than finding out that nothing changed.
+Starting a cluster takes longer than re-thresholding a thousand units, or than finding out that nothing changed.
 """
 
 import os
@@ -14,7 +14,7 @@ from curate_resources.pipeline.unit import Unit
 from gpu_kernels.devices import gpu_count
 
 FEW = 2
-"""How many videos are done here sooner than a cluster has started."""
+"""How many units are done here sooner than a cluster has started."""
 
 
 @dataclass(frozen=True)

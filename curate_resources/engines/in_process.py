@@ -1,4 +1,4 @@
-"""Running stages in this process, one video after the other: what every engine's processes do in the end."""
+"""Running stages in this process, one unit after the other: what every engine's processes do in the end."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from gpu_kernels.errors import UserError
 _progress = logging.getLogger("curate.progress")
 
 PassOn = Callable[[Unit, int], None]
-"""Takes the beginning of a video, with the clips in it that are settled, and how many these are by now."""
+"""Takes the beginning of a unit, with the parts of it that are settled, and how many these are by now."""
 
 
 class HeavyWork(BaseException):
@@ -47,7 +47,7 @@ class StageRunner:
         self._workers = OpenWorkers(plan)
 
     def __call__(self, unit: Unit, pass_on: PassOn | None = None) -> Unit:
-        """Pass one unit through all stages; `pass_on` hears of the clips that are through before their video is.
+        """Pass one unit through all stages; `pass_on` hears of the parts that are through before their unit is.
 
         Raises:
             HeavyWork: of a runner for light stages only; the unit is left half done.
@@ -67,8 +67,8 @@ class StageRunner:
     def run(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None = None) -> None:
         """Run one stage on a unit as it stands.
 
-        While a video is being scanned, its clips that are settled so far go through the stages before `until`, and then
-        to `pass_on`. Their rows are kept for when the whole video comes to those stages, and are used again there
+        While a unit is being scanned, its parts that are settled so far go through the stages before `until`, and then
+        to `pass_on`. Their rows are kept for when the whole unit comes to those stages, and are used again there
         because their fingerprints hold.
         """
         finished(self.running(stage, unit, until, pass_on))
@@ -132,7 +132,7 @@ class StageRunner:
         passed: set[tuple[Any, ...]] = set()
 
         def early(rows: Rows) -> None:
-            # What was stored of the whole video is no part of its beginning.
+            # What was stored of the whole unit does not belong to its beginning.
             made = {table.name for i in range(stage, settling + 1) for table in self._plan.stages[i].writes}
             kept = {name: stored for name, stored in unit.kept.items() if name not in made}
             beginning = Unit(unit.shard, unit.source, {**unit.rows, **rows}, kept)
@@ -212,13 +212,13 @@ class InProcessEngine:
         return replace(plan, stages=stages)
 
 
-def tell_settled(clips: int) -> None:
-    """Say that this many clips of a video are through, while the rest of it is still to come."""
-    _progress.info("%d clips are through before their video is", clips, extra={"settled": clips})
+def tell_settled(parts: int) -> None:
+    """Say that this many parts of a unit are through, while the rest of it is still to come."""
+    _progress.info("%d parts are through before their unit is", parts, extra={"settled": parts})
 
 
-def _tell_settled(_beginning: Unit, clips: int) -> None:
-    tell_settled(clips)
+def _tell_settled(_beginning: Unit, parts: int) -> None:
+    tell_settled(parts)
 
 
 def one_thread_per_process() -> None:

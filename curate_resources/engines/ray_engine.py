@@ -3,7 +3,7 @@
 What is to be done next is decided by `scheduler`; here are the actors that do it, and what becomes of them.
 Tables go from worker to worker through Ray's object store; only their places pass through here. Ray Data is not used:
 its own processes and its start cost more than all of this (docs/benchmarks.md has the measurement), and it can neither
-divide one long video among workers nor say which row ended a worker.
+divide one long unit among workers nor say which row ended a worker.
 """
 
 import logging
@@ -442,7 +442,7 @@ class _Run:
         if isinstance(told, Settled):
             if told.stage is not None:
                 self._flow.early(call.tasks[told.order], (table, 0), told.stage)
-            tell_settled(told.clips)
+            tell_settled(told.parts)
             return
         assert isinstance(told, Done)
         crew.answered(worker, call, told.size)

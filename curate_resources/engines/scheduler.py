@@ -37,7 +37,7 @@ class Task:
         early: units of the same source with rows that were made early by this pool.
         careful: stop before every stage that has something to compute, so that its items can be tried one by one.
         given_up: the part is not to be computed, but to fail.
-        beginning: the unit is only the beginning of a video.
+        beginning: the unit is only the beginning of a unit.
         deaths: workers that it ended.
         round: how often the unit was begun again before.
         suspect: it was one of several that a worker worked on when it died.
@@ -190,7 +190,7 @@ class Flow:
         del self._progress[task.unit]
 
     def early(self, task: Task, result: Handle, stage: int) -> None:
-        """Note that the beginning of a task's video is ready for a stage of a later pool."""
+        """Note that the beginning of a task's unit is ready for a stage of a later pool."""
         if self._of(task) is not None:
             beginning = Task(task.unit, stage, result, beginning=True, round=task.round)
             self._queues[self._pool_of[stage]].append(beginning)
@@ -220,7 +220,7 @@ class Flow:
             return
         deaths = task.deaths + guilty
         if task.beginning:
-            progress.running_early -= 1  # it will be computed with the rest of its video
+            progress.running_early -= 1  # it will be computed with the rest of its unit
             self._release(progress)
         elif not guilty:
             self._add(replace(task, suspect=suspect or task.suspect), first=True)

@@ -60,14 +60,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Settled:
-    """Progress: clips that have left this pool while their video is still being scanned.
+    """Progress: parts that have left this pool while their unit is still being scanned.
 
     `stage` is the one that they stand before, None when they are through all.
     """
 
     order: int
     stage: int | None
-    clips: int
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ class StageActor:
         def at(place: Place) -> Unit:
             return Unit.from_arrow(units[place[0]], place[1], self._plan.tables)
 
-        def pass_on(beginning: Unit, clips: int) -> None:
+        def pass_on(beginning: Unit, parts: int) -> None:
             stage = self._until if self._until < len(self._plan.stages) else None
             table = beginning.to_arrow() if stage is not None else pa.table({})
-            events.put((table, Settled(number, stage, clips)))
+            events.put((table, Settled(number, stage, parts)))
 
         unit, stage = at(order.base), order.stage
         if order.part is not None:
@@ -188,7 +188,7 @@ class StageActor:
         return unit, stage, ()
 
     def _part(self, unit: Unit, order: Order, part: Part, pass_on: PassOn) -> Steps[Unit]:
-        """The rows of a part; of a video's first segment also, as kept, those that this pool made early."""
+        """The rows of a part; of a unit's first segment also, as kept, those that this pool made early."""
         computation = self._runner.computation(order.stage, unit)
         unit.tallies, stored = [], dict(unit.kept)
         if order.given_up:

@@ -1,6 +1,6 @@
 """What a plan would do, found out without doing it: what would be computed, what is used again, and why.
 
-Videos pass the plan's stages with the fingerprints of the run itself. Light stages really work, on rows in memory; a
+Units pass the plan's stages with the fingerprints of the run itself. Light stages really work, on rows in memory; a
 heavy one does not, so of the rows that it would make only the items are known. What depends on such rows may or may not
 be computed.
 

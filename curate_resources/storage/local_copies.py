@@ -1,4 +1,4 @@
-"""Source videos as files of this machine. Whoever reads one says which content it is for, so no stage can scan or cut
+"""Source files as paths of this machine. Whoever reads one says which content it is for, so no stage can scan or cut
 another than the one that was hashed."""
 
 import os

@@ -15,7 +15,7 @@ from gpu_kernels.errors import UserError
 MARKER = ".curate-root"
 """Its name comes before those of all that is written below a root, so that listings of buckets meet it first."""
 
-_TEXT = b"This folder is a root of Curate Graph. What is written here is never taken for source videos.\n"
+_TEXT = b"This folder is a root of Curate Graph. What is written here is never taken for a source.\n"
 _HISTORY = "history/materializations.lance"
 _WRITTEN = frozenset(
     "dagster datasets history jobs logs manifests media presets reports sources tables unpacked".split()

@@ -67,7 +67,7 @@ class StorageProfile(StrictModel):
 
 
 class ScratchSettings(StrictModel):
-    """Where source videos that are not on this machine are fetched to."""
+    """Where source files that are not on this machine are fetched to."""
 
     folder: str | None = None
     """A folder on a fast local disk, in which they get one of their own; by default one of this user in the system's

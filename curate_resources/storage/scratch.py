@@ -1,4 +1,4 @@
-"""Source videos of other machines, fetched to a folder of this one: once for all stages and segments that read them.
+"""Source files of other machines, fetched to a folder of this one: once for all stages and segments that read them.
 
 All processes of a machine share the folder and its budget of bytes, without a process that watches over it. A file's
 size is reserved by its length on disk before its bytes come; who reads it holds a shared lock on it, who fetches it an

@@ -52,12 +52,8 @@ OF_ASSETS = {
     "curate_cli/commands/report.py": {"dataset_report"},
 }
 IN_THE_ENGINE = {
-    "curate_resources/engines/in_process.py": {"clip", "video"},  # progress within a unit speaks of its clips
     "curate_resources/engines/interruption.py": {"Frame", "frame"},  # of Python's stack
-    "curate_resources/engines/ray_engine.py": {"clip"},
-    "curate_resources/engines/stage_actor.py": {"clip"},
     "curate_resources/sources/declared.py": {"video"},  # the old name of a key, which is still read
-    "curate_resources/storage/own_files.py": {"video"},  # the text of `.curate-root`, as it is under every root
 }
 
 
