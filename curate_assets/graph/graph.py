@@ -21,6 +21,9 @@ from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.backends import Backends
 from gpu_kernels.strict import StrictModel
 
+Preview = Callable[[Tables, str], str | None]
+"""Markdown with a picture of a shard's rows; None: there is nothing to show."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -38,7 +41,7 @@ class Asset:
         made_by: the stage that fills the table, which may fill others in the same pass; or how it is made at once.
         group: what the lineage page shows it with.
         checks: what must hold of its rows, besides what must of all.
-        preview: Markdown with a picture of a shard's rows, for the page of a materialization; None: nothing to show.
+        preview: what the page of a materialization shows of its rows.
         scores: what clips can be selected by of its rows.
         recorded: what of its rows goes into the records of samples.
         section: its settings, or those of its backends; the section of the configuration has the name of the asset.
@@ -52,7 +55,7 @@ class Asset:
     made_by: Stage | Gathered
     group: str
     checks: tuple[Check, ...] = ()
-    preview: Callable[[Tables, str], str | None] | None = None
+    preview: Preview | None = None
     scores: tuple[Score, ...] = ()
     recorded: Record | None = None
     section: type[StrictModel] | Backends[Any] | None = None
@@ -146,6 +149,7 @@ class Graph:
         phase_names: for each phase of streaming, its name, description and pool. A phase ends where an asset of all
             shards has to be there before stages go on.
         funnel: counts the way from files to what comes out, of all shards or of one.
+        previews: by asset, previews that show more than its own rows.
         remark: what people should know of it when they add files.
     """
 
@@ -154,6 +158,7 @@ class Graph:
     listed: tuple[Asset, ...]
     phase_names: tuple[Phase, ...] = ()
     funnel: Callable[[Tables, str | None], list[FunnelStep]] | None = None
+    previews: Mapping[str, Preview] = field(default_factory=dict[str, Preview])
     remark: str = ""
     jobs: tuple[Job, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
@@ -224,6 +229,10 @@ class Graph:
     def asset(self, name: str) -> Asset:
         """The asset of a name."""
         return self._by_name[name]
+
+    def preview(self, asset: Asset) -> Preview | None:
+        """What the page of a materialization shows."""
+        return self.previews.get(asset.name, asset.preview)
 
     def gathered(self, name: str) -> Gathered | None:
         """How an asset is made at once; None for those of stages."""

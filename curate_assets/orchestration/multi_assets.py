@@ -204,5 +204,6 @@ def _metadata(graph: Graph, curation: Curation, done: Materialized, shard: Shard
     if done.computed and done.seconds:
         item = graph.units.noun if done.item == MANIFEST.grain else done.item
         metadata[f"{item}s_per_second"] = done.computed / done.seconds
-    picture = asset.preview(curation.tables, done.shard) if asset.preview is not None else None
+    preview = graph.preview(asset)
+    picture = preview(curation.tables, done.shard) if preview is not None else None
     return ({"preview": Markdown(picture)} if picture else {}) | metadata

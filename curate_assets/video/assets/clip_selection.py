@@ -185,13 +185,4 @@ CHECKS = (
 )
 
 
-def preview(tables: Tables, shard: str) -> str:
-    """The funnel of the shard so far."""
-    from curate_assets.video.report.funnel import funnel  # it knows all tables, those that are made of this one too
-    from curate_assets.video.report.funnel_markdown import funnel_markdown
-
-    steps = funnel(tables, shard=shard)
-    return funnel_markdown(steps[: 1 + [step.name for step in steps].index("selected")])
-
-
-ASSET = Asset(CLIP_SELECTION, SELECT, "clips", CHECKS, preview=preview, section=ClipSelectionConfig, exported=True)
+ASSET = Asset(CLIP_SELECTION, SELECT, "clips", CHECKS, section=ClipSelectionConfig, exported=True)

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 
 from curate_assets.graph.graph import FunnelStep
 from curate_assets.video.report.charts import labelled_funnel, standalone
+from curate_assets.video.report.funnel import funnel
+from curate_resources.tables.lance_tables import Tables
 
 _FUNNEL_WIDTH = 640
+
+
+def selection_preview(tables: Tables, shard: str) -> str:
+    """The funnel of a shard, down to its selected clips."""
+    steps = funnel(tables, shard=shard)
+    return funnel_markdown(steps[: 1 + [step.name for step in steps].index("selected")])
 
 
 def funnel_markdown(steps: Sequence[FunnelStep]) -> str:
