@@ -36,7 +36,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Gathered:
-    """How an asset is made that is made anew whenever it is asked for.
+    """How an asset is made that is made again whenever it is asked for.
 
     Attributes:
         make: its rows, from the tables, the configuration and the shard (`ALL_SHARDS` unless `per_shard`).

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from curate_assets.video.assets.storyboards import STORYBOARDS as STORYBOARDS
     from curate_assets.video.assets.training_dataset import TRAINING_DATASET as TRAINING_DATASET
     from curate_assets.video.graph import VIDEO as VIDEO
+    from curate_assets.video.samples import SAMPLED as SAMPLED
+    from curate_assets.video.samples import ChangedFile as ChangedFile
+    from curate_assets.video.samples import Sample as Sample
+    from curate_assets.video.samples import SamplesConfig as SamplesConfig
+    from curate_assets.video.samples import content_of as content_of
+    from curate_assets.video.samples import samples_of as samples_of
     from curate_assets.video.storyboard_frames import Storyboard as Storyboard
     from curate_assets.video.storyboard_frames import Storyboards as Storyboards
     from gpu_kernels.captioners.types import Caption as Caption
@@ -44,6 +50,7 @@ _EXPORTED = {
     f"{__name__}.assets.storyboards": ("STORYBOARDS",),
     f"{__name__}.assets.training_dataset": ("TRAINING_DATASET",),
     f"{__name__}.graph": ("VIDEO",),
+    f"{__name__}.samples": ("SAMPLED", "ChangedFile", "Sample", "SamplesConfig", "content_of", "samples_of"),
     f"{__name__}.storyboard_frames": ("Storyboard", "Storyboards"),
     "gpu_kernels.captioners.types": ("Caption", "CaptionRequest", "Captioner", "CaptionsConfig"),
     "gpu_kernels.embedders.types": ("ClipEmbeddingsConfig", "Embedder", "unit_rows"),

@@ -7,21 +7,24 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import dagster as dg
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from curate_assets import definitions
 from curate_assets.testing import TemporaryRoot
-from curate_assets.video import CLIPS, MOTION_SIGNALS, SOURCE_VIDEOS, VIDEO, CaptionRequest
+from curate_assets.video import CLIP_FILES, CLIPS, MOTION_SIGNALS, SOURCE_VIDEOS, VIDEO, CaptionRequest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 ENTRY_POINTS = {
     "curate.measurements": "brightness:ASSET",
     "curate.embedders": "colour_embedder:ColoursConfig",
     "curate.captioners": "colour_captioner:ColourCaptionsConfig",
+    "curate.assets": "parquet_dataset:ASSET",
 }
 
 
@@ -90,6 +93,28 @@ def test_colours_are_embedded_and_named() -> None:
     ]
 
 
+def test_the_training_set_is_written_as_parquet_and_a_lost_file_costs_no_other(copy: Any) -> None:
+    export = example("parquet_dataset")
+    config = VIDEO.extended([export.ASSET]).config_model("Settings", __name__).model_validate({})
+    files = {row["clip_id"]: row for row in copy.tables.read(CLIP_FILES, where="status = 'ok'").to_pylist()}
+    lost = min(files)
+    copy.tables.storage.write(files[lost]["path"], b"another")
+    done, about = export.ASSET.made_by.materialize(copy.tables, config)
+    assert about == {"samples": len(files), "left_out": 0}
+    assert done.statuses == {"failed": 1, "ok": len(files) - 1}
+    rows = copy.tables.read(export.PARQUET_DATASET).to_pylist()
+    assert "changed since it was cut" in next(row["error"]["message"] for row in rows if row["clip_id"] == lost)
+    written = [
+        each
+        for path in {row["path"] for row in rows if row["path"]}
+        for each in pq.read_table(copy.path / path).to_pylist()
+    ]
+    assert sorted(each["clip_id"] for each in written) == sorted(files.keys() - {lost})
+    for each in written:
+        assert each["video"] == copy.tables.storage.read(files[each["clip_id"]]["path"])
+        assert json.loads(each["about"])["sha256"] == files[each["clip_id"]]["sha256"]
+
+
 def installed(folder: Path) -> dict[str, str]:
     """The environment of processes that have the examples installed as one package."""
     info = folder / "examples-1.0.dist-info"
@@ -132,3 +157,8 @@ def test_all_examples_run_through_dagster_on_ray_and_are_planned(finished, tmp_p
         "(select bool_and(text like 'A % clip, mostly %.') from captions)"
     )
     assert curate("query", sql, "--csv").splitlines()[1] == f"{clips},{clips},true"
+    exported = (
+        "select (select count(*) from parquet_dataset), (select count(*) from training_dataset where tar is not null)"
+    )
+    written, samples = curate("query", exported, "--csv").splitlines()[1].split(",")
+    assert written == samples != "0"

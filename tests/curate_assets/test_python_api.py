@@ -24,8 +24,9 @@ NAMES = """
 """
 VIDEO_NAMES = """
     CAPTIONS CLIPS CLIP_EMBEDDINGS CLIP_FILES CLIP_ID CLIP_SELECTION Caption CaptionRequest Captioner CaptionsConfig
-    ClipEmbeddingsConfig DUPLICATE_GROUPS DUPLICATE_PAIRS Embedder MOTION_SIGNALS SHOT_SIGNALS SOURCE_VIDEOS STORYBOARDS
-    Storyboard Storyboards TRAINING_DATASET VIDEO VIDEO_ID decoded unit_rows
+    ChangedFile ClipEmbeddingsConfig DUPLICATE_GROUPS DUPLICATE_PAIRS Embedder MOTION_SIGNALS SAMPLED SHOT_SIGNALS
+    SOURCE_VIDEOS STORYBOARDS Sample SamplesConfig Storyboard Storyboards TRAINING_DATASET VIDEO VIDEO_ID content_of
+    decoded samples_of unit_rows
 """
 
 

@@ -1,6 +1,6 @@
 """`training_dataset`: the kept clips as WebDataset tars, binned by resolution, aspect ratio and duration.
 
-The bins are those of the reference pipeline, and two more for what these leave out. A tar depends on nothing but its
+A tar depends on nothing but its
 samples: the same samples give the same bytes. Next to each tar lies a record with its checksum, written after it, so
 that a run that was cut short goes on where it stopped.
 """
@@ -19,36 +19,35 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.graph.whole_table import Gathered, Made
-from curate_assets.video.assets.captions import CAPTIONS
-from curate_assets.video.assets.clip_files import CLIP_FILES
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
-from curate_assets.video.assets.clips import CLIP_ID, CLIPS
-from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
-from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIP_ID
+from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.sample_tars import SampleTar, samples_digest
+from curate_assets.video.samples import (
+    SAMPLED,
+    Bin,
+    ChangedFile,
+    LeftOut,
+    Sample,
+    SamplesConfig,
+    content_of,
+    samples_of,
+)
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.shots.splitting import SECOND
-from gpu_kernels.strict import StrictModel
 
 
-class TrainingDatasetConfig(StrictModel):
+class TrainingDatasetConfig(SamplesConfig):
     """How the training set is laid out."""
 
     version: str = Field(default="v0", pattern=r"^[A-Za-z0-9._-]+$")
     """First part of every path in the dataset."""
-    min_seconds: float = Field(default=0.0, ge=0)
-    """Shorter clips are left out. Those of less than 5 s have a duration bin of their own, such as `0_5`."""
-    max_aspect_ratio: float | None = Field(default=None, gt=0)
-    """Clips that are wider for their height are left out; `null`: those beyond 10 have a bin of their own, `wide`."""
     tar_mib: int = Field(default=500, ge=1)
     """A tar is closed when it reaches this size."""
     tars_per_part: int = Field(default=100, ge=1)
     """Tars in one `part_` folder."""
-    require_caption: bool = False
-    """Whether clips without any caption are left out."""
 
 
 TRAINING_DATASET = Table(
@@ -87,44 +86,6 @@ TRAINING_DATASET = Table(
     ),
 )
 
-_ASPECTS = ((0.65, "9_16"), (0.88, "3_4"), (1.16, "1_1"), (1.55, "4_3"), (10.0, "16_9"))
-_WIDE = "wide"
-_DURATIONS = ((5.0, 10.0, "5_10"), (10.0, 30.0, "10_30"), (30.0, float("inf"), "30_inf"))
-_DIGITS = 6
-"""Of seconds: times are rounded to the ticks of their file's clock, and 10 s are 10 s."""
-
-
-_RECORDS = [(asset.table, asset.recorded) for asset in SCORED if asset.recorded is not None]
-"""What of the measurements is in a sample's record."""
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Where samples of one kind lie."""
-
-    resolution: str
-    aspect_ratio: str
-    duration: str
-
-    @property
-    def folder(self) -> str:
-        """Path below the dataset's version."""
-        return f"resolution_{self.resolution}/aspect_ratio_{self.aspect_ratio}/duration_{self.duration}"
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One clip of the training set: its file, and what the JSON beside it says."""
-
-    shard: str
-    video_id: str
-    clip_id: str
-    path: str
-    bytes: int
-    sha256: str
-    bin: Bin
-    about: dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Tar:
@@ -152,23 +113,12 @@ class Written:
         return [error["message"] for part in self.rows.values() for error in part["error"].to_pylist() if error]
 
 
-def bin_of(width: int, height: int, seconds: float, config: TrainingDatasetConfig) -> Bin | None:
-    """The bin of a clip: closed at both ends, and the first that fits takes it. None if the clip is to be left out."""
-    short, aspect, seconds = min(width, height), width / height, round(seconds, _DIGITS)
-    if seconds < config.min_seconds or (config.max_aspect_ratio is not None and aspect > config.max_aspect_ratio):
-        return None
-    resolution = "1080" if short >= 1080 else "720" if short >= 720 else "lt_720"
-    shape = next((name for most, name in _ASPECTS if aspect <= most), _WIDE)
-    duration = next((name for least, most, name in _DURATIONS if least <= seconds <= most), None)
-    return Bin(resolution, shape, duration or f"{config.min_seconds:g}_5")
-
-
 def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
     """Write all tars that are not there yet and the manifest, and make the table's rows of every shard.
 
     A clip whose file is gone or changed is a failed row, and costs no other its place.
     """
-    samples, left_out = _samples(tables, config)
+    samples, left_out = samples_of(tables, config)
     storage = tables.storage
     base = f"datasets/{config.version}"
     rows: dict[str, list[Row]] = {shard: [] for shard in tables.shards(CLIP_SELECTION)}
@@ -187,8 +137,8 @@ def write_dataset(tables: Tables, config: TrainingDatasetConfig) -> Written:
         for sample in tar.samples:
             row = _lost(sample, lost[sample], config) if sample in lost else _row(sample, path, config)
             rows[sample.shard].append(row)
-    for row in left_out:
-        rows[row["shard"]].append(row)
+    for clip in left_out:
+        rows[clip.shard].append(_left_out(clip, config))
     _delete_stale(storage, base, {record["path"] for record in records})
     manifest = f"{base}/manifest.json"
     total = sum(record["bytes"] for record in records)
@@ -204,88 +154,6 @@ def manifest_text(version: str, records: Sequence[Mapping[str, Any]]) -> bytes:
     """The manifest of a dataset with these tars, given by their records and paths."""
     counts = {key: sum(record[key] for record in records) for key in ("samples", "bytes")}
     return json.dumps({"version": version, **counts, "tars": list(records)}, indent=1, sort_keys=True).encode()
-
-
-def _samples(tables: Tables, config: TrainingDatasetConfig) -> tuple[list[Sample], list[Row]]:
-    def good(table: Table, columns: Sequence[str]) -> list[dict[str, Any]]:
-        return tables.read(table, columns=["shard", *columns], where="status = 'ok'").to_pylist()
-
-    def by_clip(table: Table, columns: Sequence[str]) -> dict[tuple[str, str], dict[str, Any]]:
-        return {(row["shard"], row["clip_id"]): row for row in good(table, ["clip_id", *columns])}
-
-    kept = {key for key, row in by_clip(DUPLICATE_GROUPS, ["keeper"]).items() if row["keeper"]}
-    kept &= {key for key, row in by_clip(CLIP_SELECTION, ["selected"]).items() if row["selected"]}
-    clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
-    measured = {record: by_clip(table, record.columns) for table, record in _RECORDS}
-    videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
-    captions: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in good(CAPTIONS, ["clip_id", "start_frame", "end_frame", "text", "model", "model_revision"]):
-        captions.setdefault((row["shard"], row["clip_id"]), []).append(row)
-    samples: list[Sample] = []
-    left_out: list[Row] = []
-    columns = [
-        "video_id",
-        "clip_id",
-        "path",
-        "bytes",
-        "sha256",
-        "width",
-        "height",
-        "frames",
-        "duration_ns",
-        "has_audio",
-    ]
-    for file in good(CLIP_FILES, columns):
-        key = (file["shard"], file["clip_id"])
-        clip, video = clips.get(key), videos.get((file["shard"], file["video_id"]))
-        if key not in kept or clip is None or video is None:
-            continue  # of an earlier selection, or a source that is gone; clip_files was not made again yet
-        seconds = file["duration_ns"] / SECOND
-        place = bin_of(file["width"], file["height"], seconds, config)
-        texts = [
-            {name: row[name] for name in ("start_frame", "end_frame", "text", "model", "model_revision")}
-            for row in sorted(captions.get(key, []), key=lambda row: row["start_frame"])
-        ]
-        reason = None
-        if place is None:
-            reason = "no_duration_bin" if seconds < config.min_seconds else "no_aspect_bin"
-        elif config.require_caption and not texts:
-            reason = "no_caption"
-        if place is None or reason is not None:
-            left_out.append(_left_out(file, reason or "", config))
-            continue
-        about = {
-            "clip_id": file["clip_id"],
-            "video_id": file["video_id"],
-            "source_uri": video["uri"],
-            "span_frames": [clip["start_frame"], clip["end_frame"]],
-            "span_seconds": [clip["start_ns"] / SECOND, clip["end_ns"] / SECOND],
-            "seconds": seconds,
-            "width": file["width"],
-            "height": file["height"],
-            "frames": file["frames"],
-            "frame_rate": video["average_rate"],
-            "has_audio": file["has_audio"],
-            "sha256": file["sha256"],
-            **{
-                record.name: {name: rows[key][name] for name in record.columns} if key in rows else None
-                for record, rows in measured.items()
-            },
-            "captions": texts,
-        }
-        samples.append(
-            Sample(
-                file["shard"],
-                file["video_id"],
-                file["clip_id"],
-                file["path"],
-                file["bytes"],
-                file["sha256"],
-                place,
-                about,
-            )
-        )
-    return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
 
 
 def _tars(samples: Sequence[Sample], config: TrainingDatasetConfig) -> Iterator[Tar]:
@@ -326,7 +194,7 @@ def _write_tar(storage: Storage, path: str, tar: Tar) -> tuple[dict[str, Any], d
         written = SampleTar(file)
         for sample in tar.samples:
             try:
-                data = _content(storage, sample)
+                data = content_of(storage, sample)
             except (FileNotFoundError, ChangedFile) as error:
                 lost[sample] = error
             else:
@@ -338,21 +206,6 @@ def _write_tar(storage: Storage, path: str, tar: Tar) -> tuple[dict[str, Any], d
         storage.delete(f"{path}.json")
         storage.delete(path)
     return record, lost
-
-
-class ChangedFile(Exception):
-    """A clip file that is not the one that was cut."""
-
-
-def _content(storage: Storage, sample: Sample) -> bytes:
-    again = f"`curate materialize --select clip_files --force --shard {sample.shard}` makes it again"
-    try:
-        data = storage.read(sample.path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{storage.uri(sample.path)} is gone: {again}") from error
-    if hashlib.sha256(data).hexdigest() != sample.sha256:
-        raise ChangedFile(f"{storage.uri(sample.path)} changed since it was cut: {again}")
-    return data
 
 
 def _delete_stale(storage: Storage, base: str, current: set[str]) -> None:
@@ -398,14 +251,14 @@ def _lost(sample: Sample, error: Exception, config: TrainingDatasetConfig) -> Ro
     }
 
 
-def _left_out(file: Mapping[str, Any], reason: str, config: TrainingDatasetConfig) -> Row:
+def _left_out(clip: LeftOut, config: TrainingDatasetConfig) -> Row:
     return {
-        "shard": file["shard"],
-        "video_id": file["video_id"],
-        "clip_id": file["clip_id"],
-        "left_out": reason,
+        "shard": clip.shard,
+        "video_id": clip.video_id,
+        "clip_id": clip.clip_id,
+        "left_out": clip.reason,
         "status": "empty",
-        "fingerprint": _fingerprint(config, file["sha256"]),
+        "fingerprint": _fingerprint(config, clip.sha256),
     }
 
 
@@ -449,7 +302,7 @@ CHECKS = (
 GATHER = Gathered(
     TRAINING_DATASET,
     _made,
-    (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION),
+    SAMPLED,
     kinds=frozenset({"webdataset", "lance"}),
 )
 

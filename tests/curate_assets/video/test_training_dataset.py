@@ -8,7 +8,8 @@ import pytest
 import webdataset
 
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_assets.video.assets.training_dataset import Bin, TrainingDatasetConfig, bin_of, write_dataset
+from curate_assets.video.assets.training_dataset import TrainingDatasetConfig, write_dataset
+from curate_assets.video.samples import Bin, bin_of
 
 OF_THE_REFERENCE = TrainingDatasetConfig(min_seconds=5, max_aspect_ratio=10)
 
