@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from curate_assets.library import Library as Library
     from curate_assets.library import RunFailed as RunFailed
     from curate_assets.library import StoredTable as StoredTable
-    from curate_assets.orchestration.asset_graph import definitions as definitions
+    from curate_assets.orchestration.asset_graph import dagster_definitions as dagster_definitions
     from curate_resources.declarations.stage import LiveWorker as LiveWorker
     from curate_resources.declarations.stage import Needs as Needs
     from curate_resources.declarations.stage import Segments as Segments
@@ -59,7 +59,7 @@ _EXPORTED = {
     "curate_assets.graph.stage_resources": ("model_needs",),
     "curate_assets.graph.whole_table": ("Gathered", "Made", "Markdown", "StoredPath"),
     "curate_assets.library": ("Library", "RunFailed", "StoredTable"),
-    "curate_assets.orchestration.asset_graph": ("definitions",),
+    "curate_assets.orchestration.asset_graph": ("dagster_definitions",),
     "curate_resources.declarations.stage": ("LiveWorker", "Needs", "Segments", "Stage", "Work", "Worker"),
     "curate_resources.declarations.table": ("Column", "Row", "Table"),
     "curate_resources.declarations.units": ("Role", "UnitFiles", "UnitTable"),

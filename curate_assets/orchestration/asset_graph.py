@@ -12,7 +12,7 @@ from curate_assets.orchestration.run_executor import run_executor
 from curate_assets.orchestration.whole_table_assets import gathered_asset
 
 
-def definitions(graph: Graph) -> dg.Definitions:
+def dagster_definitions(graph: Graph) -> dg.Definitions:
     """A graph as Dagster has it: one op for each of its steps."""
     conditioned = conditions(graph)
 
@@ -33,4 +33,4 @@ def _op(graph: Graph, step: Phase | Asset) -> dg.AssetsDefinition:
     return gathered_asset(graph, step, step.made_by)
 
 
-defs = definitions(GRAPH)
+defs = dagster_definitions(GRAPH)

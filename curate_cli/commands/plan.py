@@ -15,6 +15,7 @@ from curate_cli.command import (
     Root,
     Select,
     Shards,
+    existing_root,
     given_settings,
 )
 from curate_cli.printing import escaped, print_document, results
@@ -38,6 +39,7 @@ def plan(
     from curate_resources.sources.gone import gone_sources
     from curate_resources.sources.manifests import Manifests
 
+    existing_root(root)  # before the settings: without a root these are of no use
     library = Library(root, given_settings(config))
     ahead = library.plan(select, shard, force)
     gone = gone_sources(Manifests(library.storage), ahead.shards)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from curate_assets import definitions
+from curate_assets import dagster_definitions
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video import CLIP_FILES, CLIPS, MOTION_SIGNALS, SOURCE_VIDEOS, VIDEO, CaptionRequest
 
@@ -74,7 +74,7 @@ def test_brightness_is_scored_per_clip(root: TemporaryRoot) -> None:
 
 
 def test_the_example_stands_on_the_video_graph() -> None:
-    graph = definitions(VIDEO.extended([example("brightness").ASSET])).resolve_asset_graph()
+    graph = dagster_definitions(VIDEO.extended([example("brightness").ASSET])).resolve_asset_graph()
     parents = graph.get(dg.AssetKey("brightness_scores")).parent_keys
     assert parents == {dg.AssetKey("clips"), dg.AssetKey("motion_signals")}
 

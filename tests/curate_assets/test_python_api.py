@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = """
     Asset Check Column ConfigError CurateError Finding FunnelStep Gathered Graph Job Library LiveWorker MANIFEST
     Made Markdown Needs Phase PlatformConfig Record Role Row RunFailed Score Segments Shard Stage Storage StoredPath
-    StoredTable StrictModel Table Tables UnitFiles UnitTable UserError View Work Worker at_least at_most definitions
-    model_needs nothing_wrong
+    StoredTable StrictModel Table Tables UnitFiles UnitTable UserError View Work Worker at_least at_most
+    dagster_definitions model_needs nothing_wrong
 """
 VIDEO_NAMES = """
     CAPTIONS CLIPS CLIP_EMBEDDINGS CLIP_FILES CLIP_ID CLIP_SELECTION Caption CaptionRequest Captioner CaptionsConfig

@@ -394,6 +394,11 @@ class LiveScorer(LiveWorker):
         clips = work.items.to_pylist()
         await asyncio.sleep(0.2)
         if clips[0]["uri"] == "v3" and any(clip["clip"] == POISON for clip in clips):
+            notes = Path(self.config.notes)
+            for _ in range(600):  # at first others are under way, sooner or later; afterwards it is alone
+                if self.under_way > 1 or any(notes.glob("died-*")):
+                    break
+                await asyncio.sleep(0.1)
             Path(self.config.notes, f"died-{time.time_ns()}-{self.under_way}").touch()
             os.kill(self.child.pid, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)

@@ -71,7 +71,7 @@ def test_the_plain_files_of_a_model_are_taken_under_a_name_of_ones_own(
     assert config.load().dimension == 24
     with pytest.raises(UserError, match=f"holds {model.revision}"):
         fetched("own-clip", "0" * 16, str(folder), ModelStore.here())
-    with pytest.raises(UserError, match="no hub id"):
+    with pytest.raises(UserError, match="not a hub id"):
         fetched("own-clip", None, None, ModelStore.here())
     (folder / "model.safetensors").rename(folder / "model.pt")
     with pytest.raises(UserError, match=r"model\.pt only: a pickle can run any code"):
