@@ -63,7 +63,7 @@ def holes(made: Iterable[Claim], root: Any, finished: Any) -> Iterator[str]:
             yield f"claimed {claim}, but there were {rows.num_rows} rows"
         elif not torn:
             expected = finished.tables.read(VIDEO.tables[claim.table], claim.shard)
-            if not rows.sort_by("slot").select(expected.column_names).equals(expected):
+            if not rows.sort_by("slot").select(expected.column_names).cast(expected.schema).equals(expected):
                 yield f"claimed {claim}, but the rows were not those of an undisturbed run"
 
 
