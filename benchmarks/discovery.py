@@ -79,7 +79,8 @@ def serve(bucket: Bucket) -> str:
 
         def do_GET(self) -> None:
             asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-            found = bucket.page(number_of(asked.get("continuation-token") or asked.get("start-after", "")))
+            after = asked.get("continuation-token") or asked.get("start-after", "")
+            found = bucket.page(number_of(after)) if asked.get("prefix") == "takes/" else []
             more = bool(found) and found[-1] + 2 < bucket.last
             contents = "".join(
                 f"<Contents><Key>{name_of(number)}</Key><LastModified>{LONG_AGO}</LastModified>"
@@ -88,7 +89,7 @@ def serve(bucket: Bucket) -> str:
             )
             token = f"<NextContinuationToken>{name_of(found[-1])}</NextContinuationToken>" if more else ""
             body = (
-                "<?xml version='1.0'?><ListBucketResult><Name>many</Name><Prefix>takes/</Prefix>"
+                f"<?xml version='1.0'?><ListBucketResult><Name>many</Name><Prefix>{asked.get('prefix', '')}</Prefix>"
                 f"<KeyCount>{len(found)}</KeyCount><MaxKeys>{PAGE}</MaxKeys>"
                 f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{contents}</ListBucketResult>"
             ).encode()
@@ -99,6 +100,10 @@ def serve(bucket: Bucket) -> str:
 
         def do_HEAD(self) -> None:
             number = number_of(urlsplit(self.path).path.partition("/many/")[2])
+            if number < 0:  # such as the mark of a root
+                self.send_response(404)
+                self.end_headers()
+                return
             self.send_response(200)
             self.send_header("Content-Length", "1000000")
             self.send_header("ETag", f'"{number}"')
