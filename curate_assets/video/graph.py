@@ -6,12 +6,17 @@ from curate_assets.graph.run_pools import DECODE, GPU
 from curate_assets.video import assets
 from curate_assets.video.assets import source_videos, training_dataset
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
-from curate_assets.video.report.funnel_markdown import selection_preview
 from curate_resources.tables.lance_tables import Tables
 
 
 def _funnel(tables: Tables, shard: str | None) -> list[FunnelStep]:
     return funnel(tables, training_dataset.samples_in(tables) if shard is None else None, shard)
+
+
+def _selection_preview(tables: Tables, shard: str) -> str:
+    from curate_assets.video.report.funnel_markdown import selection_preview  # workers do without charts
+
+    return selection_preview(tables, shard)
 
 
 VIDEO = Graph(
@@ -27,7 +32,7 @@ VIDEO = Graph(
         Phase("deliver_clips", "Captions and files of the clips that are selected and no duplicates.", GPU),
     ),
     funnel=_funnel,
-    previews={"clip_selection": selection_preview},
+    previews={"clip_selection": _selection_preview},
     remark="In what is made of them, HDR becomes SDR and 10 bits become 8; interlaced video is not deinterlaced.",
     jobs=(
         Job(
