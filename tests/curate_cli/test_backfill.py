@@ -83,10 +83,13 @@ def test_a_backfill_by_the_daemon_makes_what_the_plan_says_and_nothing_else(root
         assert needing(root, *changed) == {"clip_selection": {"s-000001"}}
         assert curate(root, "backfill", "--status", done["id"]) == done
 
+        dagster.stop("daemon")  # so that the backfill cannot end before it is canceled
         asked = curate(root, "backfill", "--select", CHEAP, *changed)
         assert [each["shard"] for each in asked["shards"]] == ["s-000001"] and not asked["ended"]
         assert curate(root, "backfill", "--select", CHEAP, *changed)["id"] == asked["id"]  # that one makes it already
-        ended = curate(root, "backfill", "--cancel", asked["id"], "--watch", code=1)
+        assert curate(root, "backfill", "--cancel", asked["id"])["status"] == "canceling"
+        dagster.start_daemon()
+        ended = curate(root, "backfill", "--status", asked["id"], "--watch", code=1)
         assert ended["status"] == "canceled"
         assert curate(root, "backfill", "--cancel", asked["id"], code=2)["error"]["type"] == "UnknownBackfill"
     (record,) = History(Storage(str(root))).last("clip_selection", 1, "s-000002")
