@@ -6,7 +6,7 @@ from textwrap import fill
 from curate_assets.settings.catalogue import Section, Setting, sections
 from curate_assets.settings.edit import as_yaml
 from curate_assets.settings.presets import OF_THE_DATASET
-from curate_assets.settings.resolve import CONFIG_FILE, PRESETS_FOLDER
+from curate_assets.settings.resolve import CONFIG_FILE, DEPLOYMENT_VARIABLE, PRESETS_FOLDER
 
 _OF_THE_DATASET = fill(", ".join(f"`{key}`" for key in OF_THE_DATASET), 110).replace("\n", "\n   ")
 
@@ -15,14 +15,16 @@ _HEAD = f"""\
 
 Generated from `curate_assets.graph.platform` by `python -m curate_assets.docs_pages`; do not edit.
 
-Settings come from four places. The later one wins, key by key:
+Settings come from five places. The later one wins, key by key:
 
 1. the defaults below;
-2. `<root>/{CONFIG_FILE}`, a YAML file with the sections as its keys, and before its own keys those of the
+2. the file that `{DEPLOYMENT_VARIABLE}` names, for what belongs to a deployment and not to its data, such as `cluster`:
+   the [Helm chart](kubernetes.md) makes one;
+3. `<root>/{CONFIG_FILE}`, a YAML file with the sections as its keys, and before its own keys those of the
    [preset](operations.md#presets) that its key `preset` names, such as `preset: cosmos`;
-3. `<root>/{PRESETS_FOLDER}/<preset>.yaml`, likewise, of shards with a [preset](operations.md#presets), which cannot set
+4. `<root>/{PRESETS_FOLDER}/<preset>.yaml`, likewise, of shards with a [preset](operations.md#presets), which cannot set
    {_OF_THE_DATASET};
-4. what is given for one run: the file of `curate materialize --config`, or the `curation` resource in Dagster's
+5. what is given for one run: the file of `curate materialize --config`, or the `curation` resource in Dagster's
    launchpad.
 
 An unknown key and a bad value are errors that name the key. Changing a setting recomputes the rows that depend on it

@@ -1,8 +1,10 @@
 """The files of settings: the storage settings of this machine, the root's configuration, and the watched sources."""
 
+import os
+
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
 from curate_assets.settings.presets import preset_errors
-from curate_assets.settings.resolve import CONFIG_FILE, PRESETS_FOLDER, presets
+from curate_assets.settings.resolve import CONFIG_FILE, DEPLOYMENT_VARIABLE, PRESETS_FOLDER, presets
 from curate_resources.sources.declared import SOURCES_FILE, declared_sources
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.profiles import VARIABLE, storage_settings
@@ -23,7 +25,8 @@ def storage(_: Deployment) -> Finding:
 def configuration(deployment: Deployment) -> Finding:
     """The configuration is valid; an error names every key that is wrong."""
     said = sorted(deployment.config.model_fields_set)
-    return ok(f"{CONFIG_FILE} sets {', '.join(said)}" if said else f"all defaults; there is no {CONFIG_FILE}")
+    files = f"{os.environ[DEPLOYMENT_VARIABLE]} or {CONFIG_FILE}" if DEPLOYMENT_VARIABLE in os.environ else CONFIG_FILE
+    return ok(f"{files} sets {', '.join(said)}" if said else f"all defaults; there is no {files}")
 
 
 def preset_files(deployment: Deployment) -> Finding:
@@ -49,7 +52,7 @@ STORAGE = Check("storage settings", storage, f"fix the file that {VARIABLE} name
 CONFIGURATION = Check(
     "configuration",
     configuration,
-    f"fix <root>/{CONFIG_FILE}: `curate docs configuration` has every key",
+    f"fix <root>/{CONFIG_FILE} or the file of {DEPLOYMENT_VARIABLE}: `curate docs configuration` has every key",
     needs=("root",),
 )
 PRESETS = Check(

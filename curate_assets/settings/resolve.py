@@ -3,6 +3,7 @@
 Each section is defined beside the code that it steers, with its defaults and what they mean; here they come together.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import backends_of
 
+DEPLOYMENT_VARIABLE = "CURATE_CONFIG"
+"""Names a file with the settings of this deployment, such as its cluster; `<root>/curate.yaml` goes before it."""
 PRESETS_FOLDER = "presets"
 SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
 """Presets that every root has; a file of that name under the root goes before it."""
 
 
 def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> PlatformConfig:
-    """The configuration that holds: defaults, then `<root>/curate.yaml`, then what was given.
+    """The configuration that holds: defaults, the deployment's file, `<root>/curate.yaml`, then what was given.
 
     Raises:
         ConfigError: an unknown key or a bad value, named.
@@ -33,12 +36,27 @@ def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> Pla
 
 
 def stored_config(storage: Storage) -> dict[str, Any]:
-    """What `<root>/curate.yaml` says, on the preset that it names; nothing where there is none.
+    """What the deployment's file says, and before that `<root>/curate.yaml`; each on the preset that it names.
 
     Raises:
-        ConfigError: it is not a mapping of sections, or there is no such preset.
+        ConfigError: one of them is not a mapping of sections, or names a preset that is not there.
     """
-    return on_preset(storage, own_config(storage))
+    return merged(on_preset(storage, deployment_config()), on_preset(storage, own_config(storage)))
+
+
+def deployment_config() -> dict[str, Any]:
+    """What the file that `CURATE_CONFIG` names says itself; nothing where it names none.
+
+    Raises:
+        ConfigError: it cannot be read, or is not a mapping of sections.
+    """
+    path = os.environ.get(DEPLOYMENT_VARIABLE)
+    if not path:
+        return {}
+    try:
+        return parse_config(Path(path).read_bytes(), path)
+    except OSError as error:
+        raise ConfigError(f"{DEPLOYMENT_VARIABLE} names {path}, which cannot be read: {error.strerror}") from error
 
 
 def own_config(storage: Storage) -> dict[str, Any]:

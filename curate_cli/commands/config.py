@@ -106,12 +106,20 @@ def _settings(
     """The settings that hold, and which file sets each key that is set."""
     from curate_assets.settings.catalogue import set_by
     from curate_assets.settings.presets import ShardSettings, source_preset
-    from curate_assets.settings.resolve import CONFIG_FILE, own_config, preset_file, preset_settings
+    from curate_assets.settings.resolve import (
+        CONFIG_FILE,
+        DEPLOYMENT_VARIABLE,
+        deployment_config,
+        own_config,
+        preset_file,
+        preset_settings,
+    )
 
     holds = ShardSettings.read(storage, given).preset(preset)
-    layers: dict[str, Mapping[str, Any]] = {CONFIG_FILE: own_config(storage), "--config": given}
+    layers: dict[str, Mapping[str, Any]] = {DEPLOYMENT_VARIABLE: deployment_config(), CONFIG_FILE: own_config(storage)}
     if preset is not None:
-        layers = {CONFIG_FILE: layers[CONFIG_FILE], preset_file(preset): source_preset(storage, preset), **layers}
+        layers[preset_file(preset)] = source_preset(storage, preset)
+    layers["--config"] = given
     bases = {name: each["preset"] for name, each in layers.items() if each.get("preset")}
     found: dict[str, Mapping[str, Any]] = {}
     for name, values in layers.items():

@@ -7,9 +7,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.catalogue import sections
-from curate_assets.settings.resolve import CurationConfig, parse_config, validated
+from curate_assets.settings.resolve import CurationConfig, parse_config, resolve_config, validated
 from curate_cli.app import app
+from curate_resources.storage.root import Storage
 
 
 @pytest.fixture
@@ -59,6 +61,22 @@ def test_what_a_preset_sets_is_shown_as_such(config, tmp_path):
     assert config("show", "clip_selection.motion_global_mean_min", "--preset", "cosmos") == (
         "clip_selection:\n  motion_global_mean_min: 0.00098  # presets/cosmos.yaml\n"
     )
+
+
+def test_the_settings_of_a_deployment_lie_below_those_of_the_root(config, tmp_path, monkeypatch):
+    (tmp_path / "curate.yaml").write_text("clips: {min_seconds: 3}\n")
+    (tmp_path / "deployment.yaml").write_text("clips: {min_seconds: 4, max_seconds: 30}\nengine: {kind: ray}\n")
+    monkeypatch.setenv("CURATE_CONFIG", str(tmp_path / "deployment.yaml"))
+    assert config("show", "--changed") == (
+        "clips:\n"
+        "  min_seconds: 3.0  # curate.yaml\n"
+        "  max_seconds: 30.0  # CURATE_CONFIG\n"
+        "engine:\n"
+        "  kind: ray  # CURATE_CONFIG\n"
+    )
+    monkeypatch.setenv("CURATE_CONFIG", str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match=r"CURATE_CONFIG names .*none\.yaml, which cannot be read: No such file"):
+        resolve_config(Storage(str(tmp_path)))
 
 
 def test_a_key_is_explained(config, tmp_path):
