@@ -4,10 +4,12 @@ import logging
 import sys
 
 from curate_assets.graph.root_graph import choose_graph
-from curate_resources.launchers.jobs import Ledger, LogLines, referenced_stage
+from curate_resources.launchers.jobs import Ledger, print_event, referenced_stage
 from curate_resources.launchers.transient_errors import passes
+from curate_resources.pipeline.events import listening
 from curate_resources.pipeline.run import materialize
 from curate_resources.storage.root import Storage
+from curate_resources.telemetry.json_logs import json_handler
 
 
 def main(root: str, job: str) -> int:
@@ -19,7 +21,9 @@ def main(root: str, job: str) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
     logger = logging.getLogger("curate")
     logger.setLevel(logging.INFO)
-    logger.addHandler(LogLines())
+    handler = json_handler(sys.stdout)
+    handler.addFilter(lambda record: record.name != "curate.events")  # these are printed as what they are
+    logger.addHandler(handler)
     logger.propagate = False
     ledger = Ledger(Storage(root), job)
     try:
@@ -32,8 +36,9 @@ def main(root: str, job: str) -> int:
         config = validated(spec.config)
         stages = [referenced_stage(reference) for reference in spec.stages]
         plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
-        for number, done in enumerate(materialize(plan, spec.shards, engine_of(config), spec.mode)):
-            ledger.record(number, done)
+        with listening(print_event):
+            for number, done in enumerate(materialize(plan, spec.shards, engine_of(config), spec.mode)):
+                ledger.record(number, done)
     except Exception as error:
         logger.exception("the job failed")
         ledger.close(f"{type(error).__name__}: {error}", passes(error, root))

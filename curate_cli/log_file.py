@@ -100,7 +100,7 @@ def own_logs() -> Generator[None, None, None]:
 
 
 class _Warnings(logging.Handler):
-    _of_engines = frozenset({"curate.engine", "curate.stages", "curate.progress"})
+    _of_engines = frozenset({"curate.engine", "curate.stages", "curate.progress", "curate.events"})
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name not in self._of_engines:

@@ -14,12 +14,14 @@ from curate_cli.printing import duration, escaped, messages
 
 if TYPE_CHECKING:
     from curate_resources.declarations.units import UnitFiles
+    from curate_resources.pipeline.events import Event
 
 
 @contextmanager
 def live_progress(quiet: bool) -> Generator[None, None, None]:
-    """Show the shards of running plans as bars, fed by the `curate.progress` log."""
+    """Show the shards of running plans as bars, and above them what else there is to be said."""
     from curate_assets.graphs import GRAPH
+    from curate_resources.pipeline.events import listening
 
     units = GRAPH.units
     progress = _PacedProgress(
@@ -30,16 +32,16 @@ def live_progress(quiet: bool) -> Generator[None, None, None]:
         TimeElapsedColumn(),
         console=messages(quiet),
     )
-    handler = _Bars(progress, units.parts)
-    logger = logging.getLogger("curate.progress")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(handler)
+    lines = _Lines(progress)
+    said, events = logging.getLogger("curate.progress"), logging.getLogger("curate.events")
+    said.setLevel(logging.INFO)
+    said.propagate = events.propagate = False  # what is shown is not logged as well
+    said.addHandler(lines)
     try:
-        with progress:
+        with progress, listening(_Bars(progress, units.parts)):
             yield
     finally:
-        logger.removeHandler(handler)
+        said.removeHandler(lines)
 
 
 class _PacedProgress(Progress):
@@ -80,35 +82,47 @@ def _rate(per_second: float, nouns: str) -> str:
     return f"{per_second * 3600:.1f} {nouns}/h"
 
 
-class _Bars(logging.Handler):
+class _Lines(logging.Handler):
+    """What is said in words, above the bars."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.console.print(escaped(record.getMessage()), highlight=False)
+
+
+class _Bars:
     """A bar for each plan, and below it one for each of its shards that is under way."""
 
     def __init__(self, progress: Progress, part: str) -> None:
-        super().__init__()
         self._progress, self._part = progress, part
         self._plans: dict[str, TaskID] = {}
         self._shards: dict[tuple[str, str], TaskID] = {}
         self._done: dict[tuple[str, str], tuple[int, int]] = {}
         self._first_part = False
 
-    def emit(self, record: logging.LogRecord) -> None:
-        about = record.__dict__
-        if about.get("settled") and not self._first_part:
+    def __call__(self, event: "Event") -> None:
+        from curate_resources.pipeline.events import Announced, PartsSettled, UnitDone
+
+        if isinstance(event, (PartsSettled, UnitDone)) and event.parts and not self._first_part:
             self._first_part = True
             self._progress.console.print(f"first {self._part} after {_process_seconds():.1f} s", highlight=False)
-        if "settled" in about and "shard" not in about:
-            return
-        if "shard" not in about:
-            self._progress.console.print(escaped(record.getMessage()), highlight=False)
-            return
-        plan, key = about["plan"], (about["plan"], about["shard"])
-        self._done[key] = (about["done"], about["total"])
-        self._show_plan(plan, about.get("failed", 0), about.get("media_seconds", 0.0))
-        if about["done"] and key not in self._shards:
-            self._shards[key] = self._progress.add_task(f"  {escaped(about['shard'])}", total=about["total"])
+        if isinstance(event, Announced):
+            self._show(event.plan, event.shard, 0, event.total)
+            self._show_plan(event.plan, 0, 0.0)
+        elif isinstance(event, UnitDone):
+            self._show(event.plan, event.shard, event.done, event.total)
+            self._show_plan(event.plan, event.failed, event.media_seconds)
+
+    def _show(self, plan: str, shard: str, done: int, total: int) -> None:
+        key = (plan, shard)
+        self._done[key] = (done, total)
+        if done and key not in self._shards:
+            self._shards[key] = self._progress.add_task(f"  {escaped(shard)}", total=total)
         if key in self._shards:
-            going_on = about["done"] < about["total"]
-            self._progress.update(self._shards[key], completed=about["done"], visible=going_on)
+            self._progress.update(self._shards[key], completed=done, visible=done < total)
 
     def _show_plan(self, plan: str, failed: int, media_seconds: float) -> None:
         if plan not in self._plans:

@@ -38,6 +38,7 @@ class Column:
             which can be searched and indexed.
         derived: of a column that was added later, its values in rows that are stored already, from their other
             columns. Without it they are null there, until a new `version` of the table computes all rows again.
+        tokens: it counts tokens of a model; those of new rows are added up in the metrics.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Column:
     meaning: str = ""
     vectors: bool = False
     derived: Callable[[pa.Table], "pa.Array | pa.ChunkedArray"] | None = None
+    tokens: bool = False
 
 
 COMMON_COLUMNS = (

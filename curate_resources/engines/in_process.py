@@ -1,8 +1,8 @@
 """Running stages in this process, one unit after the other: what every engine's processes do in the end."""
 
-import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -16,12 +16,11 @@ from curate_resources.engines.open_workers import OpenWorkers
 from curate_resources.engines.pools import Node, PlanDoesNotFit, placed_on
 from curate_resources.engines.steps import Steps, finished, interleaved
 from curate_resources.pipeline.computation import Computation, Part, Rows, Treatment
+from curate_resources.pipeline.events import PartsSettled, StageCall, emit
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
 from gpu_kernels.devices import gpu_count
 from gpu_kernels.errors import UserError
-
-_progress = logging.getLogger("curate.progress")
 
 PassOn = Callable[[Unit, int], None]
 """Takes the beginning of a unit, with the parts of it that are settled, and how many these are by now."""
@@ -86,6 +85,7 @@ class StageRunner:
         self, stage: int, computation: Computation, part: Part, early: Callable[[Rows], None] | None = None
     ) -> Steps[Rows]:
         """The new rows of a part, in steps."""
+        began, tallies = time.time_ns(), computation.unit.tallies
         computing = computation.computing(part, early)
         try:
             work = next(computing)
@@ -99,6 +99,10 @@ class StageRunner:
                 else:
                     work = computing.send(made)
         except StopIteration as end:
+            name, unit = self._plan.stages[stage].name, computation.unit
+            items, failed = part.stop - part.start, tallies[-1]["failed"]
+            segment = (part.segment, part.segments)
+            emit(StageCall(name, unit.shard, unit.source, items, failed, began, time.time_ns(), *segment))
             return end.value
         finally:
             computing.close()
@@ -212,13 +216,8 @@ class InProcessEngine:
         return replace(plan, stages=stages)
 
 
-def tell_settled(parts: int) -> None:
-    """Say that this many parts of a unit are through, while the rest of it is still to come."""
-    _progress.info("%d parts are through before their unit is", parts, extra={"settled": parts})
-
-
 def _tell_settled(_beginning: Unit, parts: int) -> None:
-    tell_settled(parts)
+    emit(PartsSettled(parts))
 
 
 def one_thread_per_process() -> None:

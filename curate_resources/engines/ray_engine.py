@@ -17,7 +17,6 @@ from uuid import uuid4
 import pyarrow as pa
 
 from curate_resources.engines import interruption
-from curate_resources.engines.in_process import tell_settled
 from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.engines.pools import (
     Layout,
@@ -34,6 +33,7 @@ from curate_resources.engines.ray_cluster import GIB, RayCluster
 from curate_resources.engines.scheduler import Ended, Flow, Task
 from curate_resources.engines.stage_actor import Done, Order, Place, Settled, StageActor
 from curate_resources.engines.workers import MOST_PER_CALL, Call, Crew, Worker
+from curate_resources.pipeline.events import PartsSettled, PoolState, emit
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit, joined
 
@@ -151,6 +151,8 @@ class _Run:
 
     def __exit__(self, *_: object) -> None:
         interruption.notice()
+        for crew in self._crews:
+            emit(PoolState(crew.pool.name, died=crew.died))
         # A head that does not answer finds out itself that this driver is gone, and then clears up.
         with suppress(ClusterUnreachable):
             self._cluster.ask(self._clear_up)
@@ -251,6 +253,13 @@ class _Run:
             while wanted > 0 and not self._others_wait and self._room(crew, free):
                 crew.hire()
                 wanted -= 1
+            emit(self._state(crew))
+
+    def _state(self, crew: Crew) -> PoolState:
+        busy = len(crew.workers) - crew.starting - len(crew.idle)
+        return PoolState(
+            crew.pool.name, self._flow.waiting(crew.number), crew.starting, len(crew.idle), busy, crew.died
+        )
 
     def _dismiss(self, crew: Crew, worker: Worker) -> None:
         """Have a worker close what it holds, and then end."""
@@ -287,6 +296,7 @@ class _Run:
     def _died(self, crew: Crew, worker: Worker, error: Exception) -> None:
         with_machine = _NODE_DIED in str(error)
         crew.workers.remove(worker)
+        crew.died += 1
         if worker.starting is not None and not (with_machine or worker.doubted):
             crew.stillborn += 1
             if crew.stillborn > _STILLBORN:
@@ -442,7 +452,7 @@ class _Run:
         if isinstance(told, Settled):
             if told.stage is not None:
                 self._flow.early(call.tasks[told.order], (table, 0), told.stage)
-            tell_settled(told.parts)
+            emit(PartsSettled(told.parts))
             return
         assert isinstance(told, Done)
         crew.answered(worker, call, told.size)

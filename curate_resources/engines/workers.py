@@ -59,7 +59,7 @@ class Crew:
         self.workers: list[Worker] = []
         self.busy_seconds = 0.0
         self.most_workers = 0
-        self.stillborn = 0
+        self.stillborn = self.died = 0
         self._actor_class, self._arguments = actor_class, arguments
         self._seconds_per_unit: float | None = None
         self._bytes_per_unit = 0.0

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from curate_resources.declarations.stage import Stage
 from curate_resources.engines import interruption
 from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait
 from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.events import Announced, Committed, Event, PartsSettled, PoolState, UnitDone, emit
 from curate_resources.pipeline.run import Mode
 from curate_resources.storage.retries import with_retries
 from curate_resources.storage.root import Storage
@@ -31,8 +32,10 @@ _log = logging.getLogger("curate.engine")
 
 _Answer = TypeVar("_Answer")
 
-FORWARDED = ("plan", "shard", "done", "total", "source", "settled", "failed", "media_seconds")
-"""What a log line of the driver may carry besides its text, for those who show progress."""
+_EVENTS: Mapping[str, TypeAdapter[Event]] = {
+    kind.__name__: TypeAdapter(kind) for kind in (Announced, UnitDone, PartsSettled, PoolState)
+}
+"""What the driver of a job tells to whoever follows it. Its commits are in the ledger."""
 
 
 class JobFailed(OperatingError):
@@ -217,8 +220,9 @@ def _followed(
         state = server.state(job)  # first: what was committed before it ended is then in the ledger
         for done in ledger.entries(seen):
             seen += 1
+            emit(Committed(done, *2 * (time.time_ns(),)), relayed=True)
             yield done
-        printed = _relay(server.log(job), printed)
+        printed = relay(server.log(job), printed)
         if state is None:
             raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
         if state.phase != "running":
@@ -266,31 +270,29 @@ class _Patient:
         return with_retries(ask, away, None, lambda _: 2.0)
 
 
-def _relay(log: str, printed: int) -> int:
-    """Log the new lines of a driver as if they were our own; returns how much of the log is known now."""
+def relay(log: str, printed: int) -> int:
+    """Log the new lines of a driver as if they were our own, and tell of its events; returns how much of the log is
+    known now."""
     if 0 < len(log) < printed:
         printed = 0  # the file was started again
     complete = log.rfind("\n") + 1
     for line in log[printed:complete].splitlines():
         try:
             said = json.loads(line)
-            logger, level, message = said["logger"], said["level"], said["message"]
-            extra = {name: said[name] for name in FORWARDED if name in said}
+            if "event" in said:
+                emit(_EVENTS[said.pop("event")].validate_python(said), relayed=True)
+            else:
+                level = logging.getLevelNamesMapping()[said["level"]]
+                logging.getLogger(said["logger"]).log(level, "%s", said["message"])
         except (ValueError, TypeError, KeyError):
             _log.debug("%s", line)
-            continue
-        logging.getLogger(logger).log(level, "%s", message, extra=extra)
     return max(printed, complete)
 
 
-class LogLines(logging.Handler):
-    """Prints records as JSON lines, for `_relay` at the other end."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        about = {name: record.__dict__[name] for name in FORWARDED if name in record.__dict__}
-        said = {"logger": record.name, "level": record.levelno, "message": record.getMessage(), **about}
-        print(json.dumps(said, default=str), flush=True)
+def print_event(event: Event) -> None:
+    """Print an event as a JSON line, for `relay` at the other end."""
+    if type(event).__name__ in _EVENTS:
+        print(json.dumps({"event": type(event).__name__, **asdict(event)}), flush=True)
 
 
 def _names(spec: JobSpec, storage: Storage) -> Sequence[str]:

@@ -5,9 +5,10 @@ items are tried one by one, and only those that raise alone become failed rows.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -108,6 +109,11 @@ class Computation:
         self._wanted = frozenset(
             name for name, rows in self._reusable.items() if any(index not in rows for index in self.pending)
         )
+
+    @property
+    def unit(self) -> Unit:
+        """The unit that it is about."""
+        return self._unit
 
     @property
     def items(self) -> pa.Table:
@@ -215,21 +221,21 @@ class Computation:
             except Exception as error:
                 failed = yield from self._one_by_one(run, part, error, made)
             if part.segments > 1:  # counted once, and what fails is computed whole
-                self._tally(0 if part.segment else 1, 0, watch)
+                self._tally(0 if part.segment else 1, 0, watch, made)
             else:
-                self._tally(part.stop - part.start, failed, watch)
+                self._tally(part.stop - part.start, failed, watch, made)
         finally:
             watch.stop()
         return {name: pa.concat_tables(rows or [self._about.writes[name].empty()]) for name, rows in made.items()}
 
     def given_up(self, part: Part, error: Exception, attempt: int) -> dict[str, pa.Table]:
         """Failed rows for a part that was tried elsewhere `attempt` times and is not to be tried again."""
-        self._tally(part.stop - part.start, part.stop - part.start)
         positions = range(part.start, part.stop)
-        return {
-            name: pa.concat_tables([self._failure(name, position, error, attempt) for position in positions])
-            for name in self._wanted
+        rows = {
+            name: [self._failure(name, position, error, attempt) for position in positions] for name in self._wanted
         }
+        self._tally(len(positions), len(positions), made=rows)
+        return {name: pa.concat_tables(failed) for name, failed in rows.items()}
 
     def finish(self, fresh: Sequence[tuple[Part, Rows]], worker: Worker) -> None:
         """Put the stage's rows into the unit: those that hold, and the new ones of all parts.
@@ -386,8 +392,18 @@ class Computation:
     def _item_row(self, position: int) -> Row:
         return self._items.slice(self.pending[position], 1).to_pylist()[0]
 
-    def _tally(self, computed: int, failed: int, watch: Stopwatch | SharedStopwatch | None = None) -> None:
+    def _tally(
+        self,
+        computed: int,
+        failed: int,
+        watch: Stopwatch | SharedStopwatch | None = None,
+        made: Mapping[str, Sequence[pa.Table]] | None = None,
+    ) -> None:
+        """Count what was done; `made` are the new rows, by table."""
         seconds, cpu_seconds = watch.spent if watch is not None else (0.0, 0.0)
+        made = made or {}
+        tables = [(self._about.writes[name], rows) for name, rows in made.items()]
+        tokens = [(each.name, _sum(rows, each.name)) for table, rows in tables for each in table.columns if each.tokens]
         self._unit.tallies.append(
             {
                 "stage": self._stage.name,
@@ -397,8 +413,22 @@ class Computation:
                 "computed": computed,
                 "reused": 0,
                 "failed": failed,
+                "bytes": sum(_sum(rows, "bytes") for table, rows in tables if table.has("bytes")),
+                "tokens": [{"name": name, "count": count} for name, count in tokens if count],
+                "failures": _failures(next(iter(made.values()), ())) if failed else [],
             }
         )
+
+
+def _sum(parts: Sequence[pa.Table], column: str) -> int:
+    return sum(value or 0 for rows in parts for value in rows[column].to_pylist())
+
+
+def _failures(parts: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    """The failed rows of one table by the type of their error: those of another table are about the same items."""
+    rows = [row for part in parts for row in part.select(["status", "error"]).to_pylist()]
+    counts = Counter(row["error"]["type"] for row in rows if row["status"] == "failed")
+    return [{"name": name, "count": count} for name, count in counts.items()]
 
 
 def _workable(stage: Stage, unit: Unit) -> pa.Table:

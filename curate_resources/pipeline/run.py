@@ -1,15 +1,19 @@
 """A run of a plan: units through an engine, and every shard committed when its last unit is through."""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from curate_resources.pipeline.commit import Materialized, commit
+from curate_resources.pipeline.events import Announced, Committed, StageTally, UnitDone, emit
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
 from gpu_kernels.errors import OperatingError
 
 _progress = logging.getLogger("curate.progress")
+
+_SUMMED = ("seconds", "cpu_seconds", "gpu_seconds", "computed", "reused", "failed", "bytes")
 
 
 class LostUnits(OperatingError):
@@ -59,33 +63,30 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
     announce(plan.name, totals, plan.curated.files.nouns)
     for shard in shards:
         if not waiting[shard]:
-            yield from commit(plan, shard, [])
+            yield from _committed(plan, shard, [])
     queue = [unit for shard in shards for unit in units.pop(shard)]
     for unit in engine.run(plan, queue):
         done[unit.shard].append(unit)
         waiting[unit.shard].discard(unit.source)
         total = totals[unit.shard]
-        _progress.info(
-            "%s: %d of %d %s",
-            unit.shard,
-            total - len(waiting[unit.shard]),
-            total,
-            plan.curated.files.nouns,
-            extra={
-                "plan": plan.name,
-                "shard": unit.shard,
-                "done": total - len(waiting[unit.shard]),
-                "total": total,
-                "source": unit.source,
-                "settled": _parts(plan, unit),
-                "failed": sum(
+        emit(
+            UnitDone(
+                plan=plan.name,
+                shard=unit.shard,
+                source=unit.source,
+                done=total - len(waiting[unit.shard]),
+                total=total,
+                nouns=plan.curated.files.nouns,
+                parts=_parts(plan, unit),
+                failed=sum(
                     unit.rows[name]["status"].to_pylist().count("failed") for name in plan.wanted & unit.rows.keys()
                 ),
-                "media_seconds": _seconds(plan, unit),
-            },
+                media_seconds=_seconds(plan, unit),
+                stages=_tallied(unit.tallies),
+            )
         )
         if not waiting[unit.shard]:
-            yield from commit(plan, unit.shard, done.pop(unit.shard))
+            yield from _committed(plan, unit.shard, done.pop(unit.shard))
     lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
     if lost:
         raise LostUnits(
@@ -96,9 +97,30 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
 def announce(plan: str, totals: Mapping[str, int], nouns: str) -> None:
     """Tell those who show progress how many units of each shard there are to come."""
     for shard, total in totals.items():
-        _progress.info(
-            "%s: %d %s", shard, total, nouns, extra={"plan": plan, "shard": shard, "done": 0, "total": total}
-        )
+        emit(Announced(plan, shard, total, nouns))
+
+
+def _committed(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]:
+    began = time.time_ns()
+    for done in commit(plan, shard, units):
+        emit(Committed(done, began, time.time_ns()))
+        yield done
+        began = time.time_ns()
+
+
+def _tallied(tallies: Sequence[Mapping[str, Any]]) -> tuple[StageTally, ...]:
+    """By stage, what its workers did for a unit in all its parts."""
+    found: dict[str, StageTally] = {}
+    for tally in tallies:
+        before = found.get(tally["stage"], StageTally(tally["stage"]))
+        counts: dict[str, Any] = {name: getattr(before, name) + tally[name] for name in _SUMMED}
+        named: dict[str, Any] = {name: _added(getattr(before, name), tally[name]) for name in ("tokens", "failures")}
+        found[before.stage] = StageTally(before.stage, **counts, **named)
+    return tuple(found.values())
+
+
+def _added(counts: Mapping[str, int], more: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return dict(counts) | {each["name"]: counts.get(each["name"], 0) + each["count"] for each in more}
 
 
 def _seconds(plan: Plan, unit: Unit) -> float:

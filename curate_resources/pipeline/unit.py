@@ -16,6 +16,8 @@ _KEPT = "kept."
 
 _COPIED_BYTES = 8 << 20
 
+_COUNTS = pa.list_(pa.struct([("name", pa.string()), ("count", pa.int64())]))
+
 TALLY = pa.struct(
     [
         ("stage", pa.string()),
@@ -25,9 +27,12 @@ TALLY = pa.struct(
         ("computed", pa.int64()),
         ("reused", pa.int64()),
         ("failed", pa.int64()),
+        ("bytes", pa.int64()),
+        ("tokens", _COUNTS),
+        ("failures", _COUNTS),
     ]
 )
-"""What a stage did with a unit, and what that took of a worker; items, not rows."""
+"""What a stage did with a unit, and what that took of a worker: `curate_resources.pipeline.events.StageTally`."""
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Unit:
         for tally in beginning.tallies:
             if tally["stage"] in stages:
                 made = tally["computed"] - tally["failed"]
-                self.tallies.append({**tally, "computed": made, "reused": -made, "failed": 0})
+                self.tallies.append({**tally, "computed": made, "reused": -made, "failed": 0, "failures": []})
 
     def to_arrow(self) -> pa.Table:
         """A table of one row."""

@@ -1,10 +1,10 @@
-"""What is shown while plans run, of the records that they log."""
+"""What is shown while plans run, of the events that they tell."""
 
-import logging
 import time
 
 from curate_cli.printing import messages_to
 from curate_cli.progress import live_progress
+from curate_resources.pipeline.events import UnitDone, emit
 from curate_resources.pipeline.run import announce
 
 PLAN = "probe > scan > select"
@@ -28,8 +28,7 @@ class Terminal:
 
 
 def through(shard: str, done: int, total: int, failed: int) -> None:
-    about = {"plan": PLAN, "shard": shard, "done": done, "total": total, "failed": failed, "media_seconds": 90.0}
-    logging.getLogger("curate.progress").info("%s", shard, extra=about)
+    emit(UnitDone(PLAN, shard, f"{shard}/{done}.mp4", done, total, "videos", failed=failed, media_seconds=90.0))
 
 
 def test_throughput_failures_and_the_time_left_are_shown_of_the_whole_plan(monkeypatch):

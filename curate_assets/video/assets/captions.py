@@ -48,8 +48,10 @@ CAPTIONS = Table(
         Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
         Column("prompt_hash", pa.string(), "digest of the prompt and of the settings that shape an answer"),
         Column("frames", pa.int32(), "storyboard frames that were shown"),
-        Column("prompt_tokens", pa.int32(), "tokens of the question, frames included, where the backend tells"),
-        Column("output_tokens", pa.int32(), "tokens of the answer, where the backend tells"),
+        Column(
+            "prompt_tokens", pa.int32(), "tokens of the question, frames included, where the backend tells", tokens=True
+        ),
+        Column("output_tokens", pa.int32(), "tokens of the answer, where the backend tells", tokens=True),
     ),
     description=(
         "Text for every window (256 frames) of the clips that are selected and not duplicates, with its status, "
