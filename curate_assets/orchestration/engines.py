@@ -20,9 +20,7 @@ from curate_resources.pipeline.run import Engine, materialize
 
 def engine_of(config: PlatformConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
-    engine, cluster = config.engine, config.cluster
-    # What names the interpreter of this run asks for nothing.
-    environments = {stage: name for stage, name in engine.environment_of.items() if name != sys.executable}
+    engine, cluster, environments = config.engine, config.cluster, _environments(config)
     if engine.kind == "in_process":
         return InProcessEngine(environments)
     capacity = None
@@ -40,8 +38,10 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
     """Run a plan where its configuration says. What needs neither pixels nor models is always done here."""
     config: PlatformConfig = plan.config
     server = _job_server(config)
-    if server is None or not plan.heavy:
+    if server is None:
         return materialize(plan, shards, engine_of(config), config.engine.mode)
+    if not plan.heavy:  # without Ray, which where jobs are only submitted may not be installed
+        return materialize(plan, shards, InProcessEngine(_environments(config)), config.engine.mode)
     spec = JobSpec(
         root=plan.root,
         stages=tuple(stage_reference(stage) for stage in plan.stages),
@@ -59,6 +59,11 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         answer_seconds=config.cluster.answer_seconds,
         queue_seconds=config.cluster.queue_seconds,
     )
+
+
+def _environments(config: PlatformConfig) -> dict[str, str]:
+    """By stage, the environment it needs. What names the interpreter of this run asks for nothing."""
+    return {stage: name for stage, name in config.engine.environment_of.items() if name != sys.executable}
 
 
 def _job_server(config: PlatformConfig) -> JobServer | None:

@@ -21,9 +21,9 @@ from curate_resources.sources.declared import Sources
 from curate_resources.storage.profiles import StorageSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "docker" / "README.md", *(ROOT / "docs").glob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text()
-MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) | {
+MAKE_TARGETS = set(re.findall(r"^(?:\S+ )?([a-z-]+):", MAKEFILE, re.MULTILINE)) | {
     f"env-{name}" for names in re.findall(r"^ENVIRONMENTS := (.*)$", MAKEFILE, re.MULTILINE) for name in names.split()
 }
 CURATE = typer.main.get_command(app)
@@ -179,12 +179,20 @@ def test_pixi_and_make_mirror_pyproject():
     assert versions(pixi["feature"]["dev"]["pypi-dependencies"]) == names(project["dependency-groups"]["dev"])
     groups = project["dependency-groups"]
     (makes,) = re.findall(r"^ENVIRONMENTS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(makes.split()) == {*pixi["environments"]} - {"default"} == {*groups} - {"dev"}
+    assert set(makes.split()) == {*pixi["environments"]} - {"default", "dev", "cuda"} == {*groups} - {"dev"}
     for name in makes.split():
         own = [each for each in groups[name] if isinstance(each, str)]
+        included = [each["include-group"] for each in groups[name] if isinstance(each, dict)]
         assert versions(pixi["feature"][name]["pypi-dependencies"]) == names(own)
-        assert pixi["environments"][name] == {"features": [*dict.fromkeys(["core", name])], "no-default-feature": True}
-        assert name == "core" or {"include-group": "core"} in groups[name]
+        assert pixi["environments"][name] == {"features": ["alone", *included, name], "no-default-feature": True}
+    whole = ["kubernetes", "platform"]  # the extras that `make env` and `make env-cuda` install
+    assert all(f"'.[{','.join(whole)}]'" in line for line in MAKEFILE.splitlines() if "--editable '" in line)
+    assert {name: pixi["environments"][name] for name in ("default", "dev", "cuda")} == {
+        "default": whole,
+        "dev": ["dev", *whole],
+        "cuda": ["cuda", *whole],
+    }
+    assert "pypi-dependencies" not in pixi["feature"]["cuda"]
     extras = project["project"]["optional-dependencies"]
     for extra, requirements in extras.items():
         assert versions(pixi["feature"][extra]["pypi-dependencies"]) == names(requirements)
