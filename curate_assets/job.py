@@ -36,9 +36,12 @@ def main(root: str, job: str) -> int:
         config = validated(spec.config)
         stages = [referenced_stage(reference) for reference in spec.stages]
         plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
+        known = {(each.table, each.shard) for each in ledger.begin()}
         with listening(print_event):
-            for number, done in enumerate(materialize(plan, spec.shards, engine_of(config), spec.mode)):
-                ledger.record(number, done)
+            for done in materialize(plan, spec.shards, engine_of(config), spec.mode):
+                if (done.table, done.shard) not in known:
+                    known.add((done.table, done.shard))
+                    ledger.record(len(known) - 1, done)
     except Exception as error:
         logger.exception("the job failed")
         ledger.close(f"{type(error).__name__}: {error}", passes(error, root))

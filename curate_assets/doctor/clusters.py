@@ -3,8 +3,8 @@
 from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok
 from curate_assets.doctor.child import ChildFailed, child_says
 from curate_assets.graph.platform import ClusterConfig
+from curate_assets.orchestration.engines import kuberay_jobs
 from curate_resources.engines.warm_cluster import warm_cluster
-from curate_resources.launchers.kuberay import KubeRayJobs, cluster_spec
 from curate_resources.launchers.ray_jobs import RayJobServer
 
 _NO_JOB = "curate-doctor"
@@ -35,9 +35,10 @@ def _warm() -> Finding:
 
 
 def _kuberay(settings: ClusterConfig) -> Finding:
-    spec = cluster_spec(settings.kuberay_template)
-    KubeRayJobs(settings.namespace, spec, retries=1).state(_NO_JOB)
-    return ok(f"the API server knows RayJobs in namespace {settings.namespace}")
+    server = kuberay_jobs(settings, retries=1)
+    server.state(_NO_JOB)
+    server.try_out(_NO_JOB)
+    return ok(f"the API server would make RayJobs of the template in namespace {settings.namespace}")
 
 
 CHECKS = (

@@ -114,16 +114,44 @@ class ClusterConfig(StrictModel):
     queue_minutes: float | None = Field(default=360, gt=0)
     """How long a run waits for its place in a cluster that is full, or for its job to begin; `null`: for ever."""
 
+    start_minutes: float | None = Field(default=60, gt=0)
+    """Of `mode: kuberay`, how long a cluster may take to be ready, with machines that have to be started and images
+    that have to be pulled; its RayJob then fails (`preRunningDeadlineSeconds`). A job that is suspended, as in a queue
+    of Kueue, has no deadline. `null`: only `queue_minutes` holds."""
+    pending_minutes: float | None = Field(default=5, gt=0)
+    """Of `mode: kuberay`, how long a pod may be refused, without its image, or without a machine while none has been
+    ordered for it. The run then ends with the reason; `null`: it only says so. More is needed where runs wait for each
+    other's machines: better use a queue (Kueue), or limits of Dagster's pools."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the RayJobs of `mode: kuberay`, such as `kueue.x-k8s.io/queue-name`, besides those that the template's
+    metadata has."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Likewise, annotations."""
+
     @property
     def queue_seconds(self) -> float | None:
         """The same in seconds."""
-        return None if self.queue_minutes is None else self.queue_minutes * 60
+        return _seconds(self.queue_minutes)
+
+    @property
+    def start_seconds(self) -> float | None:
+        """The same in seconds."""
+        return _seconds(self.start_minutes)
+
+    @property
+    def pending_seconds(self) -> float | None:
+        """The same in seconds."""
+        return _seconds(self.pending_minutes)
 
     @model_validator(mode="after")
     def _complete(self) -> "ClusterConfig":
         if self.mode == "kuberay" and not self.kuberay_template:
             raise ValueError("mode: kuberay needs kuberay_template, a YAML file with the RayCluster to make")
         return self
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else minutes * 60
 
 
 class ChecksConfig(StrictModel):

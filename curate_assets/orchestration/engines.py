@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Iterator, Sequence
 
-from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.platform import ClusterConfig, PlatformConfig
 from curate_resources.engines.auto_engine import AutoEngine
 from curate_resources.engines.environments import interpreter
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.engines.pools import Node
 from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.ray_engine import RayEngine
+from curate_resources.launchers.beginning import Patience
 from curate_resources.launchers.jobs import JobServer, JobSpec, run_job, stage_reference
-from curate_resources.launchers.kuberay import KubeRayJobs, cluster_spec
+from curate_resources.launchers.kuberay import KubeRayJobs
+from curate_resources.launchers.kubernetes_server import KubernetesServer
 from curate_resources.launchers.ray_jobs import RayJobServer
+from curate_resources.launchers.rayjob import cluster_template
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, materialize
@@ -57,7 +60,7 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         server,
         config.cluster.python,
         answer_seconds=config.cluster.answer_seconds,
-        queue_seconds=config.cluster.queue_seconds,
+        patience=_patience(config.cluster),
     )
 
 
@@ -66,11 +69,26 @@ def _environments(config: PlatformConfig) -> dict[str, str]:
     return {stage: name for stage, name in config.engine.environment_of.items() if name != sys.executable}
 
 
+def _patience(cluster: ClusterConfig) -> Patience:
+    return Patience(cluster.queue_seconds, cluster.pending_seconds, cluster.start_seconds)
+
+
 def _job_server(config: PlatformConfig) -> JobServer | None:
     cluster = config.cluster
     if cluster.mode == "cluster":
         return RayJobServer(cluster.address, cluster.token_path, cluster.answer_seconds)
     if cluster.mode == "kuberay":
-        spec = cluster_spec(cluster.kuberay_template)
-        return KubeRayJobs(cluster.namespace, spec, answer_seconds=cluster.answer_seconds)
+        return kuberay_jobs(cluster)
     return None
+
+
+def kuberay_jobs(cluster: ClusterConfig, retries: int = 8) -> KubeRayJobs:
+    """What makes the RayJobs of `mode: kuberay`."""
+    return KubeRayJobs(
+        cluster.namespace,
+        cluster_template(cluster.kuberay_template),
+        cluster.labels,
+        cluster.annotations,
+        start_seconds=cluster.start_seconds,
+        server=KubernetesServer(retries, cluster.answer_seconds),
+    )

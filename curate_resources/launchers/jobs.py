@@ -20,7 +20,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from curate_resources.declarations.stage import Stage
 from curate_resources.engines import interruption
-from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait
+from curate_resources.engines.patience import ClusterUnreachable, Wait
+from curate_resources.launchers.aside import Aside
+from curate_resources.launchers.beginning import Beginning, Patience
+from curate_resources.launchers.surroundings import Surroundings
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.events import Announced, Committed, Event, PartsSettled, PoolState, UnitDone, emit
 from curate_resources.pipeline.run import Mode
@@ -31,6 +34,9 @@ from gpu_kernels.errors import OperatingError, UserError
 _log = logging.getLogger("curate.engine")
 
 _Answer = TypeVar("_Answer")
+
+_LOG_SECONDS, _LOOK_SECONDS, _LAST_LOG_SECONDS = 2.0, 5.0, 5.0
+"""How often a job's log and what is around it are read at most, and how long its last lines are waited for."""
 
 _EVENTS: Mapping[str, TypeAdapter[Event]] = {
     kind.__name__: TypeAdapter(kind) for kind in (Announced, UnitDone, PartsSettled, PoolState)
@@ -118,6 +124,12 @@ class Ledger:
         name = f"{number:06d}-{done.table}-{done.shard}.json"
         self.storage.write(f"{self._folder}/done/{name}", json.dumps(asdict(done)).encode())
 
+    def begin(self) -> list[Materialized]:
+        """What is there already: a cluster that lost its head, or was suspended, starts the driver of a job again."""
+        if self.end() is not None:
+            self.storage.delete(f"{self._folder}/end.json")
+        return self.entries(0)
+
     def entries(self, after: int) -> list[Materialized]:
         """What was committed after the first `after` entries, in order."""
         names = self.storage.files(f"{self._folder}/done")[after:]
@@ -135,14 +147,20 @@ class Ledger:
 
 @dataclass(frozen=True)
 class JobState:
-    """A job's status, as its cluster reports it; `message` is what the cluster says of it.
+    """A job's status, as its cluster reports it.
 
-    `waits_for` is what a job that counts as running has yet to get before it begins; empty once it has begun.
+    Attributes:
+        message: what the cluster says of it.
+        waits_for: what a job that counts as running has yet to get before it begins; empty once it has begun.
+        held: it is kept from beginning on purpose, as in a queue.
+        passes: of one that failed without a word of its own: whether it may end otherwise when it is asked for again.
     """
 
     phase: Literal["running", "succeeded", "failed", "stopped"]
     message: str = ""
     waits_for: str = field(default="", compare=False)
+    held: bool = field(default=False, compare=False)
+    passes: bool = field(default=True, compare=False)
 
 
 class JobServer(Protocol):
@@ -157,7 +175,11 @@ class JobServer(Protocol):
         ...
 
     def log(self, job: str) -> str:
-        """What a job has printed so far; empty where that cannot be had now."""
+        """What a job has printed so far; empty where that cannot be had at once."""
+        ...
+
+    def surroundings(self, job: str) -> Surroundings | None:
+        """What is said of what a job runs on; None where that cannot be had at once."""
         ...
 
     def stop(self, job: str) -> None:
@@ -171,7 +193,7 @@ def run_job(
     python: str,
     poll_seconds: float = 1.0,
     answer_seconds: float = 120.0,
-    queue_seconds: float | None = None,
+    patience: Patience | None = None,
 ) -> Iterator[Materialized]:
     """Have a cluster do what `spec` asks for; yields what was committed, as it comes.
 
@@ -180,12 +202,12 @@ def run_job(
 
     Args:
         answer_seconds: how long a server that does not answer is waited for.
-        queue_seconds: how long a job may wait for its cluster before it begins; None: for ever.
+        patience: how long a job may wait for its cluster; None: for ever.
 
     Raises:
         JobFailed: the job ended with an error, or was stopped by somebody.
         ClusterUnreachable: the server does not answer. The job may go on; the next run takes it over.
-        NoPlace: the job did not begin in time, and was stopped.
+        NoPlace: the job did not begin in time, or a part of its cluster did not, and it was stopped.
     """
     storage, asked = Storage(spec.root), _Patient(server, answer_seconds)
     job = _running(spec, storage, asked)
@@ -200,7 +222,8 @@ def run_job(
             Ledger(storage, job).specify(spec)
             asked.submit(job, command)
             _log.info("job %s was submitted", job)
-        yield from _followed(job, Ledger(storage, job), asked, poll_seconds, queue_seconds)
+        beginning = Beginning(job, patience or Patience())
+        yield from _followed(job, Ledger(storage, job), asked, poll_seconds, beginning)
         over = True
     except (JobFailed, ClusterUnreachable):
         over = True  # a job that cannot be reached may go on: the next run takes it over
@@ -208,34 +231,42 @@ def run_job(
     finally:
         if not over:
             interruption.notice()
-            server.stop(job)
+            _stop(job, server)
+
+
+def _stop(job: str, server: JobServer) -> None:
+    try:
+        server.stop(job)
+    except ClusterUnreachable as error:  # what ends the run is more important
+        _log.warning("job %s may go on: %s; the next run of the same work takes it over", job, error)
 
 
 def _followed(
-    job: str, ledger: Ledger, server: JobServer, poll_seconds: float, queue_seconds: float | None
+    job: str, ledger: Ledger, server: JobServer, poll_seconds: float, beginning: Beginning
 ) -> Iterator[Materialized]:
     seen = printed = 0
-    queue = Wait(f"job {job} to begin", queue_seconds)
+    log = Aside(lambda: server.log(job), _LOG_SECONDS)
+    around = Aside(lambda: server.surroundings(job), _LOOK_SECONDS)
     while True:
         state = server.state(job)  # first: what was committed before it ended is then in the ledger
         for done in ledger.entries(seen):
             seen += 1
             emit(Committed(done, *2 * (time.time_ns(),)), relayed=True)
             yield done
-        printed = relay(server.log(job), printed)
+        printed = relay(log.take() or "", printed)
         if state is None:
             raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
         if state.phase != "running":
             break
-        if state.waits_for and not queue.go_on(state.waits_for):
-            raise NoPlace(
-                f"job {job} has not begun in {queue.seconds / 60:.0f} minutes (cluster.queue_minutes) and is stopped: "
-                f"{state.waits_for}"
-            )
+        if state.waits_for:
+            beginning.wait(state.waits_for, state.held)
+        if not state.held and (found := around.take()) is not None:
+            beginning.look_around(found)
         time.sleep(poll_seconds)
+    relay(log.last(_LAST_LOG_SECONDS) or "", printed)
     end = ledger.end()
     if end is None or state.phase == "stopped":
-        kind = JobFailed if state.phase == "stopped" else JobLost
+        kind = JobFailed if state.phase == "stopped" or not state.passes else JobLost
         raise kind(f"job {job} {state.phase} before it finished: {state.message}".strip())
     if end["error"] is not None:
         raise (JobLost if end.get("passes") else JobFailed)(str(end["error"]))
@@ -256,6 +287,9 @@ class _Patient:
 
     def log(self, job: str) -> str:
         return self.server.log(job)
+
+    def surroundings(self, job: str) -> Surroundings | None:
+        return self.server.surroundings(job)
 
     def stop(self, job: str) -> None:
         self.server.stop(job)

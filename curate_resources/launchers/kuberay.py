@@ -1,83 +1,83 @@
-"""Jobs on Kubernetes, each a RayJob of the KubeRay operator with a cluster of its own that ends with it.
-
-Not run on a real Kubernetes yet: exercised over HTTP against a stand-in of its API server.
-"""
+"""Jobs on Kubernetes, each a RayJob of the KubeRay operator with a cluster of its own that ends with it."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import yaml
+from curate_resources.engines.patience import ClusterUnreachable
+from curate_resources.launchers.jobs import ClusterRefuses, JobState
+from curate_resources.launchers.kubernetes_server import KubernetesConflict, KubernetesRefuses, KubernetesServer
+from curate_resources.launchers.rayjob import (
+    JOB_LABEL,
+    SUBMITTER,
+    ClusterTemplate,
+    labelled_cluster,
+    submitter_template,
+)
+from curate_resources.launchers.surroundings import Surroundings, surroundings, waits
 
-from curate_resources.engines.patience import ClusterUnreachable, answered
-from curate_resources.launchers.jobs import JobState
-from gpu_kernels.errors import UserError
+RIGHTS = (
+    ("ray.io", "rayjobs", "create"),
+    ("ray.io", "rayjobs", "get"),
+    ("ray.io", "rayjobs", "delete"),
+    ("", "pods", "list"),
+    ("", "pods/log", "get"),
+    ("", "events", "list"),
+)
+"""All that runs ask Kubernetes for in their namespace: group, resource and verb."""
 
-_GROUP, _VERSION, _PLURAL = "ray.io", "v1", "rayjobs"
-_SUBMITTER = "ray-job-submitter"
-"""The container, made by the operator, that submits a job and prints what it prints."""
-_Answer = TypeVar("_Answer")
-
-
-class ClusterTemplateError(UserError):
-    """A file that describes no RayCluster."""
-
-
-def cluster_spec(path: str) -> dict[str, Any]:
-    """The `spec` of a RayCluster from a YAML file, a whole RayCluster or its spec alone.
-
-    Raises:
-        ClusterTemplateError: it is neither.
-    """
-    try:
-        found = yaml.safe_load(Path(path).read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise ClusterTemplateError(f"cluster.kuberay_template: {path} cannot be read: {error}") from error
-    spec = found.get("spec", found) if isinstance(found, dict) else None
-    if not isinstance(spec, dict) or "headGroupSpec" not in spec:
-        raise ClusterTemplateError(f"cluster.kuberay_template: {path} has no headGroupSpec, so it is not a RayCluster")
-    return spec
+_RAYJOBS = "/apis/ray.io/v1/namespaces/{}/rayjobs"
+_STOP_SECONDS = 20.0
+"""A pod that is told to end has half a minute as a rule."""
+_PODS_LOOKED_INTO = 8
+_NO_OPERATOR = "it has not taken the RayJob up: does it run, and does it watch this namespace?"
+_WAITING_FOR_GOOD = ("PreRunningDeadlineExceeded", "ValidationFailed", "DeadlineExceeded")
+"""Reasons of the operator that a RayJob with the same template would meet again."""
 
 
 @dataclass(frozen=True)
 class KubeRayJobs:
     """A Kubernetes namespace in which RayJobs may be made.
 
-    The API server is that of `KUBECONFIG`, else that of the pod this runs in, else that of `~/.kube/config`.
-
     Attributes:
-        cluster: the RayCluster's spec: image, head and worker groups.
+        template: the RayCluster: image, head and worker groups.
+        labels, annotations: of RayJobs, besides those of the template.
         keep_seconds: how long the cluster of a job stays after its end, to be looked at. The RayJob and its log stay.
-        retries: how often a request is tried again, more and more slowly: eight times are over a minute.
-        answer_seconds: how long an answer is waited for, with all that.
+        start_seconds: after how long a RayJob whose cluster is not ready has failed; None: never.
+        server: the API server, and how patiently it is asked.
     """
 
     namespace: str
-    cluster: dict[str, Any] = field(default_factory=dict)
+    template: ClusterTemplate
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     keep_seconds: int = 300
-    retries: int = 8
-    answer_seconds: float = 120.0
+    start_seconds: float | None = None
+    server: KubernetesServer = field(default_factory=KubernetesServer)
 
     def manifest(self, job: str, command: str) -> dict[str, Any]:
         """The RayJob of a job."""
+        labels = {**self.template.labels, **self.labels, "app.kubernetes.io/managed-by": "curate-graph"}
+        annotations = {**self.template.annotations, **self.annotations}
+        deadline = {} if self.start_seconds is None else {"preRunningDeadlineSeconds": max(1, int(self.start_seconds))}
         return {
-            "apiVersion": f"{_GROUP}/{_VERSION}",
+            "apiVersion": "ray.io/v1",
             "kind": "RayJob",
             "metadata": {
                 "name": job,
                 "namespace": self.namespace,
-                "labels": {"app.kubernetes.io/managed-by": "curate-graph"},
+                "labels": labels,
+                **({"annotations": annotations} if annotations else {}),
             },
             "spec": {
                 "entrypoint": command,
                 "shutdownAfterJobFinishes": True,
                 "ttlSecondsAfterFinished": self.keep_seconds,
                 "backoffLimit": 0,  # who follows the job decides whether it runs again
-                "rayClusterSpec": self.cluster,
+                **deadline,
+                "submitterPodTemplate": submitter_template(self.template.spec, job),
+                "rayClusterSpec": labelled_cluster(self.template.spec, job),
             },
         }
 
@@ -85,124 +85,144 @@ class KubeRayJobs:
         """Start a job; one that is there already is left alone.
 
         Raises:
-            ClusterUnreachable: the API server does not answer, or refuses.
+            ClusterRefuses: the API server refuses it for good, as it does a template with an unknown or wrong key.
+            ClusterUnreachable: the API server does not answer.
         """
-        self._rayjobs("create", self.manifest(job, command), passing=409)
+        self._create(self.manifest(job, command), [])
+
+    def try_out(self, job: str) -> None:
+        """Have a RayJob looked at by the API server as if it were to be made; none is.
+
+        Raises:
+            ClusterRefuses, ClusterUnreachable: as for `submit`.
+        """
+        self._create(self.manifest(job, "true"), [("dryRun", "All")])
 
     def state(self, job: str) -> JobState | None:
         """A job's status; None if it is not known.
 
         Raises:
-            ClusterUnreachable: the API server does not answer, or refuses.
+            ClusterRefuses, ClusterUnreachable: as for `submit`.
         """
-        found = self._rayjobs("get", job, passing=404)
+        found = self._rayjob(job)
         return None if found is None else _state(found)
 
     def log(self, job: str) -> str:
-        """What the job's submitter has printed so far; empty where that cannot be had now."""
-        from kubernetes.client import ApiException, CoreV1Api
-        from urllib3.exceptions import HTTPError
-
-        def read() -> str:
-            core: Any = CoreV1Api(self._client)
-            pods = core.list_namespaced_pod(self.namespace, label_selector=f"job-name={job}").items
+        """What the job's submitter has printed so far; empty where that cannot be had at once."""
+        try:
+            pods = self._listed("pods", f"job-name={job}", "labelSelector")
             if not pods:
                 return ""
-            newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)  # a submitter may be tried again
-            # Not decoded by the client, whose version 36 gives the text of a bytes literal.
-            answer = core.read_namespaced_pod_log(
-                newest.metadata.name, self.namespace, container=_SUBMITTER, _preload_content=False
-            )
-            return answer.data.decode(errors="replace")
-
-        try:
-            return self._answer(read)
-        except (ApiException, HTTPError, ClusterUnreachable):
+            newest = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])  # it may be tried again
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{newest['metadata']['name']}/log"
+            return self.server.ask("GET", path, [("container", SUBMITTER)], briefly=True).decode(errors="replace")
+        except ClusterUnreachable:
             return ""
+
+    def surroundings(self, job: str) -> Surroundings | None:
+        """What is said of a job's pods, and what keeps them from starting; None where that cannot be had at once."""
+        try:
+            rayjob = json.loads(self.server.ask("GET", self._path(job), briefly=True))
+            pods = self._listed("pods", f"{JOB_LABEL}={job}", "labelSelector")
+        except ClusterUnreachable:
+            return None
+        status = rayjob.get("status") or {}
+        waiting = [pod["metadata"]["name"] for pod in pods if waits(pod)][:_PODS_LOOKED_INTO]
+        names = [job, *([status["rayClusterName"]] if status.get("rayClusterName") else []), *waiting]
+        try:
+            events = [
+                each
+                for name in names
+                for each in self._listed("events", f"involvedObject.name={name}", "fieldSelector")
+            ]
+        except ClusterRefuses as error:
+            about = (
+                f"why pods of namespace {self.namespace} wait cannot be read: {error}; this account may not list events"
+            )
+            return replace(surroundings(pods, None), events={"no events": about})
+        except ClusterUnreachable:
+            return None
+        found = surroundings(pods, events)
+        if not status.get("jobDeploymentStatus"):
+            found = replace(found, stuck={**found.stuck, "the KubeRay operator": _NO_OPERATOR})
+        return found
 
     def stop(self, job: str) -> None:
         """End a job, and its cluster with it.
 
         Raises:
-            ClusterUnreachable: the API server does not answer, or refuses.
+            ClusterRefuses, ClusterUnreachable: as for `submit`.
         """
-        self._rayjobs("delete", job, passing=404)
-
-    def _rayjobs(self, verb: str, *arguments: Any, passing: int) -> Any:
-        """One request about RayJobs; None where the answer is the status `passing`."""
-        from kubernetes.client import ApiException, CustomObjectsApi
-        from urllib3.exceptions import HTTPError
-
-        def ask() -> Any:
-            request = getattr(CustomObjectsApi(self._client), f"{verb}_namespaced_custom_object")
-            return request(_GROUP, _VERSION, self.namespace, _PLURAL, *arguments)
-
+        patience = replace(self.server, answer_seconds=min(_STOP_SECONDS, self.server.answer_seconds))
         try:
-            return self._answer(ask)
-        except ApiException as error:
-            if error.status == passing:
+            patience.ask("DELETE", self._path(job))
+        except KubernetesRefuses as error:
+            if not _unknown(error):
+                raise self._told("delete", error) from error
+
+    def _create(self, manifest: Mapping[str, Any], how: Sequence[tuple[str, str]]) -> None:
+        query = [("fieldValidation", "Strict"), *how]  # else a key that is misspelt is dropped without a word
+        try:
+            self.server.ask("POST", self._path(), query, manifest)
+        except KubernetesConflict as error:
+            if error.said.get("reason") != "AlreadyExists":
+                raise
+        except KubernetesRefuses as error:
+            raise self._told("create", error) from error
+
+    def _rayjob(self, job: str) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.server.ask("GET", self._path(job)))
+        except KubernetesRefuses as error:
+            if _unknown(error):
                 return None
-            raise ClusterUnreachable(
-                f"Kubernetes refuses to {verb} a RayJob in namespace {self.namespace}: {_reason(error)}; "
-                "is the KubeRay operator installed, and may this account do that?"
-            ) from error
-        except HTTPError as error:
-            raise ClusterUnreachable(
-                f"no Kubernetes API server answers at {self._client.configuration.host}: {error}"
-            ) from error
+            raise self._told("get", error) from error
 
-    def _answer(self, ask: Callable[[], _Answer]) -> _Answer:
-        # An API server that takes a connection and says nothing is waited for without end by its client.
-        return answered("the Kubernetes API server", ask, self.answer_seconds, "see `kubectl cluster-info`")
+    def _listed(self, resource: str, selector: str, by: str) -> list[dict[str, Any]]:
+        path = f"/api/v1/namespaces/{self.namespace}/{resource}"
+        return json.loads(self.server.ask("GET", path, [(by, selector)], briefly=True)).get("items") or []
 
-    @cached_property
-    def _client(self) -> Any:
-        # Made once: credentials may come from a program that is run for every new client.
-        from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
-        from urllib3 import Retry
+    def _path(self, job: str = "") -> str:
+        return _RAYJOBS.format(self.namespace) + (f"/{job}" if job else "")
 
-        configuration: Any = Configuration()
-        try:
-            if "KUBECONFIG" in os.environ or "KUBERNETES_SERVICE_HOST" not in os.environ:
-                config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=configuration)
-            else:
-                config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException as error:
-            raise ClusterUnreachable(f"cluster.mode: kuberay finds no Kubernetes: {error}") from error
-        # Every request may be repeated, also to create: the name is the job's. To give up would be to end the job.
-        configuration.retries = Retry(
-            self.retries,
-            backoff_factor=0.5,
-            backoff_max=20,
-            status_forcelist=(429, 500, 502, 503, 504),
-            allowed_methods=None,
-            raise_on_status=False,
-        )
-        return ApiClient(configuration)
+    def _told(self, verb: str, error: KubernetesRefuses) -> ClusterRefuses:
+        if "preRunningDeadlineSeconds" in str(error):
+            remedy = "KubeRay is older than 1.6: upgrade its operator and its CRDs, or set cluster.start_minutes: null"
+        else:
+            remedy = {
+                400: "correct cluster.kuberay_template",
+                401: "renew this account's credentials (KUBECONFIG)",
+                403: "may this account do that? `curate doctor --deployment` lists what it may",
+                404: "is the KubeRay operator installed, and is this the namespace (cluster.namespace)?",
+                422: "correct cluster.kuberay_template",
+            }.get(error.status, "see `curate doctor --deployment`")
+        return ClusterRefuses(f"Kubernetes refuses to {verb} a RayJob in namespace {self.namespace}: {error}; {remedy}")
+
+
+def _unknown(error: KubernetesRefuses) -> bool:
+    """Whether there is no such RayJob, rather than no RayJobs at all."""
+    return error.status == 404 and (error.said.get("details") or {}).get("kind") == "rayjobs"
 
 
 def _state(rayjob: Mapping[str, Any]) -> JobState:
     status = rayjob.get("status") or {}
-    job, deployment = status.get("jobStatus"), status.get("jobDeploymentStatus")
-    message = status.get("message") or status.get("reason") or ""
+    job, deployment = status.get("jobStatus") or "", status.get("jobDeploymentStatus")
+    message = ": ".join(filter(None, dict.fromkeys((status.get("reason"), status.get("message")))))
     if job == "SUCCEEDED":
         return JobState("succeeded", message)
+    held = bool(rayjob["spec"].get("suspend")) and deployment not in ("Complete", "Failed", "ValidationFailed")
+    if "deletionTimestamp" in rayjob["metadata"]:  # the operator holds it until its Ray job has ended
+        return JobState("stopped", message if job == "STOPPED" else "it is being deleted")
+    if held or deployment in ("Suspending", "Suspended"):
+        queue = rayjob["metadata"].get("labels", {}).get("kueue.x-k8s.io/queue-name")
+        whose = f"Kueue's queue {queue} has not admitted it" if queue else "somebody has set spec.suspend"
+        return JobState("running", message, f"it is suspended: {whose}", held=True)
     if job == "STOPPED":
         return JobState("stopped", message)
     # A deployment also fails before there is a job: its cluster is refused, or never becomes ready.
     if deployment in ("Failed", "ValidationFailed") or (job == "FAILED" and deployment != "Retrying"):
-        return JobState("failed", message)
-    if "deletionTimestamp" in rayjob["metadata"]:  # the operator holds it until its Ray job has ended
-        return JobState("stopped", "it is being deleted")
-    begun = job is not None and job != "PENDING"
+        final = deployment == "ValidationFailed" or status.get("reason") in _WAITING_FOR_GOOD
+        return JobState("failed", message, passes=not final)
+    begun = job not in ("", "PENDING")
     waits_for = "" if begun else message or f"its cluster is not ready ({deployment or 'the operator has not seen it'})"
     return JobState("running", message, waits_for)
-
-
-def _reason(error: Any) -> str:
-    """What the API server says of a request that it refuses."""
-    try:
-        return json.loads(error.body)["message"]
-    except (ValueError, TypeError, KeyError):
-        return f"{error.status} {error.reason}"

@@ -1,6 +1,7 @@
 """The job server of a Ray cluster. Not Ray Client: the driver of a plan belongs into the cluster."""
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,10 +10,13 @@ from typing import Any, TypeVar
 
 from curate_resources.engines.patience import ClusterUnreachable, answered
 from curate_resources.launchers.jobs import ClusterRefuses, JobState
+from curate_resources.launchers.surroundings import Surroundings
 
 _SUBMISSION_SECONDS = 3
 """How long a job that was asked for may take to be known."""
 _STOP_SECONDS = 60
+_TRANSIENT = (408, 409, 425, 429)
+"""Statuses below 500 that another request may not get."""
 _Answer = TypeVar("_Answer")
 
 
@@ -34,23 +38,20 @@ class RayJobServer:
         client = self._client()
         try:
             self._answer(lambda: client.submit_job(entrypoint=command, submission_id=job, entrypoint_num_cpus=0))
-        except RuntimeError as error:
-            if "No available agent" in str(error):  # of a cluster that has just started
-                raise ClusterUnreachable(f"the job server at {self.address} answers: {error}") from error
+        except (RuntimeError, OSError) as error:
+            # Of a cluster that has just started, a server's error says that there is no agent yet.
             if self.state(job) is None:
-                raise
+                raise self._told(error) from error
 
     def state(self, job: str) -> JobState | None:
         """A job's status; None if it is not known."""
         client = self._client()
         try:
             info = self._answer(lambda: client.get_job_info(job))
-        except RuntimeError as error:
-            if "404" in str(error) or "does not exist" in str(error):
+        except (RuntimeError, OSError) as error:
+            if _status(error) == 404 or "does not exist" in str(error):
                 return None
-            raise ClusterUnreachable(f"the job server at {self.address} answers: {error}") from error
-        except OSError as error:  # what `requests` raises when a connection breaks
-            raise ClusterUnreachable(f"the job server at {self.address} is gone: {error}") from error
+            raise self._told(error) from error
         status = str(getattr(info.status, "value", info.status))
         phases = {"SUCCEEDED": "succeeded", "FAILED": "failed", "STOPPED": "stopped"}
         message = info.message or ""
@@ -64,6 +65,10 @@ class RayJobServer:
             return self._answer(lambda: client.get_job_logs(job))
         except (RuntimeError, OSError, ClusterUnreachable):
             return ""
+
+    def surroundings(self, job: str) -> Surroundings | None:
+        """Nothing: machines that are there already run its jobs."""
+        return None
 
     def stop(self, job: str) -> None:
         """End a job that runs, or that is still being submitted.
@@ -96,7 +101,9 @@ class RayJobServer:
 
         try:
             return self._answer(lambda: JobSubmissionClient(self.address))
-        except ConnectionError as error:
+        except OSError as error:
+            if _status(error) is not None:
+                raise self._told(error) from error
             raise ClusterUnreachable(
                 f"no job server answers at {self.address} ({error}): is this the dashboard of the cluster's head?"
             ) from error
@@ -105,3 +112,19 @@ class RayJobServer:
                 f"the job server at {self.address} refuses: {error}; the token comes from cluster.token_path, "
                 "RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
             ) from error
+
+    def _told(self, error: Exception) -> ClusterUnreachable:
+        status = _status(error)
+        if status is None and isinstance(error, OSError):  # what `requests` raises when a connection breaks
+            return ClusterUnreachable(f"the job server at {self.address} is gone: {error}")
+        final = status is not None and 400 <= status < 500 and status not in _TRANSIENT
+        return (ClusterRefuses if final else ClusterUnreachable)(f"the job server at {self.address} answers: {error}")
+
+
+def _status(error: Exception) -> int | None:
+    """The status of HTTP that Ray's client tells in words, or `requests` as an attribute."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return response.status_code
+    found = re.search(r"status code (\d{3})\b", str(error))
+    return None if found is None else int(found[1])

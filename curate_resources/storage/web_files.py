@@ -110,7 +110,7 @@ def _asked(url: str, start: int, length: int) -> "requests.Response":
         raise NotThere(f"there is no {shown(url)}")
     if response.status_code not in (200, 206):
         hint = "; a presigned URL may have expired" if response.status_code == 403 else ""
-        raise StorageUnavailable(f"{shown(url)}: the server answers {response.status_code}{hint}")
+        raise _bad_answer(url, response, hint)
     return response
 
 
@@ -135,7 +135,13 @@ def write(url: str, content: IO[bytes]) -> None:
     answer = repeated(put)
     if not answer.ok:
         hint = "; a presigned URL may have expired, or be for reading" if answer.status_code == 403 else ""
-        raise StorageUnavailable(f"{shown(url)}: the server answers {answer.status_code}{hint}")
+        raise _bad_answer(url, answer, hint)
+
+
+def _bad_answer(url: str, answer: "requests.Response", hint: str) -> StorageUnavailable:
+    final = 400 <= answer.status_code < 500 and answer.status_code not in (408, 425, 429)
+    kind = StorageRefuses if final else StorageUnavailable
+    return kind(f"{shown(url)}: the server answers {answer.status_code}{hint}")
 
 
 def _no_answer(url: str, error: "requests.RequestException") -> Exception:

@@ -12,7 +12,7 @@ from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-TEMPLATE = "headGroupSpec: {rayStartParams: {num-cpus: '0'}, template: {spec: {containers: []}}}"
+TEMPLATE = "headGroupSpec: {rayStartParams: {num-cpus: '0'}, template: {spec: {containers: [{name: ray-head}]}}}"
 
 
 @pytest.fixture
@@ -58,4 +58,15 @@ def test_who_stops_following_deletes_the_rayjob_and_the_next_run_is_a_new_one(
     (stopped,) = root.storage.folders("jobs")
     list(materialized(plan, root.shards))  # at once: the operator may still be ending the first one
     assert [stopped, *kubernetes.jobs] == root.storage.folders("jobs")
+    assert_same(root, finished)
+
+
+@pytest.mark.deep
+def test_a_job_whose_head_dies_is_run_again_and_tells_each_commit_once(finished, root, kubernetes, operator, tmp_path):
+    plan = a_plan(root, kubernetes, tmp_path / "cluster.yaml")
+    following = materialized(plan, root.shards)
+    done = [next(following)]
+    operator.lose_head(next(iter(kubernetes.jobs)))
+    done += following
+    assert sorted((each.table, each.shard) for each in done) == sorted((t, s) for t in CURATION for s in root.shards)
     assert_same(root, finished)

@@ -16,8 +16,11 @@ from curate_resources.engines import patience, warm_cluster
 from curate_resources.engines.patience import ClusterUnreachable, NoPlace, Wait, answered, saying
 from curate_resources.engines.warm_cluster import ClusterDidNotStart, WarmCluster, start_warm_cluster
 from curate_resources.launchers import jobs
+from curate_resources.launchers.beginning import Patience
 from curate_resources.launchers.jobs import JobSpec, JobState, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
+from curate_resources.launchers.kubernetes_server import KubernetesServer
+from curate_resources.launchers.rayjob import ClusterTemplate
 
 
 @pytest.fixture
@@ -124,7 +127,7 @@ def test_a_kubernetes_that_says_nothing_is_given_up(silent, tmp_path, monkeypatc
     kubeconfig = {"apiVersion": "v1", "kind": "Config", "current-context": "x", "users": [{"name": "u", "user": {}}]}
     (tmp_path / "config").write_text(json.dumps({**kubeconfig, "clusters": [cluster], "contexts": [context]}))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    server = KubeRayJobs("default", {}, answer_seconds=1)
+    server = KubeRayJobs("default", ClusterTemplate({}), server=KubernetesServer(answer_seconds=1))
     with pytest.raises(ClusterUnreachable, match="the Kubernetes API server has not answered"):
         server.state("job")
     assert server.log("job") == ""
@@ -146,6 +149,9 @@ class Server:
     def log(self, job: str) -> str:
         return ""
 
+    def surroundings(self, job: str) -> None:
+        return None
+
     def stop(self, job: str) -> None:
         self.stopped = True
 
@@ -157,7 +163,7 @@ def spec(root) -> JobSpec:
 def test_a_job_that_never_begins_is_stopped_and_the_run_ends(tmp_path):
     server = Server(JobState("running", waits_for="the image cannot be pulled"))
     with pytest.raises(NoPlace, match=r"has not begun .*cluster\.queue_minutes.*the image cannot be pulled"):
-        list(run_job(spec(tmp_path), server, "python", poll_seconds=0.05, queue_seconds=0.2))
+        list(run_job(spec(tmp_path), server, "python", poll_seconds=0.05, patience=Patience(0.2)))
     assert server.stopped
 
 
