@@ -254,7 +254,7 @@ def test_what_is_asked_aside_is_neither_waited_for_nor_asked_twice():
 
 def test_the_last_lines_of_a_job_are_heard(kubernetes, operator, spec, driver, caplog):
     caplog.set_level(logging.INFO, "curate")
-    line = json.dumps({"logger": "curate.engine", "level": 20, "message": "the last line"})
+    line = json.dumps({"logger": "curate.engine", "level": "INFO", "message": "the last line"})
     followed(spec, kuberay(kubernetes), driver(f"end; echo {shlex.quote(line)}"))
     assert "the last line" in caplog.text
 

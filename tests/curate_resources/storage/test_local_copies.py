@@ -17,7 +17,7 @@ from curate_resources.sources.manifests import Manifests
 from curate_resources.storage import object_stores
 from curate_resources.storage.local_copies import hashed_copy, local_copy
 from curate_resources.storage.root import Storage
-from curate_resources.storage.stored_object import SourceChanged
+from curate_resources.storage.stored_object import SourceChanged, StorageRefuses
 
 OLD, NEW = b"a" * 100, b"b" * 100
 
@@ -148,13 +148,17 @@ def test_an_object_that_is_replaced_between_two_blocks_is_not_put_together(s3, s
 
 
 class Server:
-    """One file; `headers` are what tells its versions apart."""
+    """One file; `headers` are what tells its versions apart. `refuses`: a status that it answers instead."""
 
     def __init__(self) -> None:
-        self.data, self.headers, served = OLD, dict[str, str](), self
+        self.data, self.headers, self.refuses, self.asked, served = OLD, dict[str, str](), 0, 0, self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                served.asked += 1
+                if served.refuses:
+                    self.send_error(served.refuses)
+                    return
                 first, last = (int(part) for part in self.headers["Range"].removeprefix("bytes=").split("-"))
                 body = served.data[first : last + 1]
                 self.send_response(206)
@@ -198,3 +202,11 @@ def test_a_replaced_file_of_a_server_is_refused_whatever_the_server_tells(server
     assert new.id != old.id and read(server.url, new) == NEW
     server.data, server.headers = OLD, headers.get(kind, server.headers)
     assert read(server.url, old) == OLD
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_what_a_server_refuses_is_asked_for_once(server, scratch, status):
+    server.refuses = status
+    with pytest.raises(StorageRefuses, match=rf"/v\.mp4: the server answers {status}"):
+        object_stores.read_range(server.url, 0, 3)
+    assert server.asked == 1
