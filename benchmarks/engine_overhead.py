@@ -1,6 +1,6 @@
 """What the engine costs by itself: rows through five stages that do nothing, one worker for each stage.
 
-    python benchmarks/engine_overhead.py [--envs build/peers] [--only ENGINE] [--repeats 1]
+    python benchmarks/engine_overhead.py [--envs build/peers] [--only ENGINE] [--size BYTES] [--repeats 1]
 
 The first stage makes a row's payload, the others pass it on, the last one counts. 5,000 rows of 1 MB, then 20,000 rows
 of 1 kB, through ours (in process, and on Ray fused and pooled), plain Ray Data and Xenna. Rows per second are given
@@ -13,10 +13,13 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,8 +50,13 @@ OUR_CPUS = {"fused": 2, "pooled": 5}
 """CPUs that our Ray engine is told it has: two actors for all stages, or one for each stage."""
 
 
-def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
-    """Our engines: a unit for each batch of rows, which are a table's rows of one video."""
+def ours(kind: str, metrics: bool = False, traces: bool = False) -> Callable[[int, int], Iterator[int]]:
+    """Our engines: a unit for each batch of rows, which are a table's rows of one video.
+
+    Args:
+        metrics: count what is done, as with `CURATE_METRICS_PORT`.
+        traces: send a span of every call of a stage to a receiver that takes them and does nothing.
+    """
 
     def run(rows: int, size: int) -> Iterator[int]:
         import pyarrow as pa
@@ -59,8 +67,14 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
         from curate_resources.engines.in_process import InProcessEngine
         from curate_resources.engines.ray_cluster import RayCluster
         from curate_resources.engines.ray_engine import RayEngine
+        from curate_resources.pipeline.events import emit, listening
         from curate_resources.pipeline.plan import Plan
+        from curate_resources.pipeline.run import unit_done
+        from curate_resources.pipeline.run_context import RunContext
         from curate_resources.pipeline.unit import Unit
+        from curate_resources.telemetry.metrics import RunMetrics
+        from curate_resources.telemetry.processes import observed
+        from curate_resources.telemetry.tracing import run_traceparent
 
         def table(name: str, *columns: Column) -> Table:
             return Table(name, "row", ("row",), (Column("row", pa.int64()), *columns), "Of a benchmark.")
@@ -92,10 +106,45 @@ def ours(kind: str) -> Callable[[int, int], Iterator[int]]:
         batch = batch_of(size)
         units = [unit(first, min(batch, rows - first)) for first in range(0, rows, batch)]
         engine = InProcessEngine() if kind == "in_process" else RayEngine(RayCluster(OUR_CPUS[kind]), kind)
-        for done in engine.run(plan, units):
-            yield done.rows[counted[-1].name].num_rows
+        total = len(units)
+        with ExitStack() as stack:
+            if metrics:
+                stack.enter_context(listening(RunMetrics()))
+            if traces:
+                os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = stack.enter_context(receiver())
+                context = RunContext("0" * 32, run_traceparent("1" * 32))
+                plan = replace(plan, context=context)
+                stack.enter_context(observed(context))
+            for number, done in enumerate(engine.run(plan, units), 1):
+                emit(unit_done(plan, done, number, total))
+                yield done.rows[counted[-1].name].num_rows
 
     return run
+
+
+@contextmanager
+def receiver() -> Iterator[str]:
+    """The URL of a process of its own that answers every request with nothing."""
+    code = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def ray_data(rows: int, size: int) -> Iterator[int]:
@@ -181,6 +230,8 @@ class Passed(int):
 
 ENGINES: dict[str, tuple[str | None, Callable[[int, int], Iterable[int]]]] = {
     "ours, in process": (None, ours("in_process")),
+    "ours, in process, with metrics": (None, ours("in_process", metrics=True)),
+    "ours, in process, with metrics and traces": (None, ours("in_process", metrics=True, traces=True)),
     "ours on Ray, fused": (None, ours("fused")),
     "ours on Ray, pooled": (None, ours("pooled")),
     "Ray Data": ("ray", ray_data),
@@ -224,6 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envs", type=Path, default=Path("build/peers"), help="folder for the peers' environment")
     parser.add_argument("--only", choices=ENGINES, action="append")
+    parser.add_argument("--size", type=int, choices=[size for _, size in SIZES], help="rows of these bytes only")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     parser.add_argument("--drive", nargs=3, help=argparse.SUPPRESS)
@@ -235,6 +287,8 @@ def main() -> None:
     cpu: dict[tuple[str, int], float] = {}
     print(HEADER)
     for rows, size in SIZES:
+        if arguments.size not in (None, size):
+            continue
         for engine in arguments.only or ENGINES:
             runs = [measured(engine, rows, size, arguments.envs) for _ in range(arguments.repeats)]
             good = [(result, rate) for result, rate in runs if result.exit_code == 0]
@@ -246,7 +300,7 @@ def main() -> None:
             cells = (
                 round(median(rates)) if rates else "all at once",
                 round(rows / median(result.wall_s for result, _ in good)),
-                round(median(result.cpu_s for result, _ in good)),
+                round(median(result.cpu_s for result, _ in good), 1),
                 round(median(result.peak_mib for result, _ in good)),
             )
             print(f"| {engine} | {rows} | {size} | {' | '.join(map(str, cells))} |", flush=True)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 
 from curate_assets.graph.root_graph import choose_graph
 from curate_resources.launchers.jobs import Ledger, print_event, referenced_stage
@@ -9,7 +10,9 @@ from curate_resources.launchers.transient_errors import passes
 from curate_resources.pipeline.events import listening
 from curate_resources.pipeline.run import materialize
 from curate_resources.storage.root import Storage
-from curate_resources.telemetry.json_logs import json_handler
+from curate_resources.telemetry.json_logs import JsonLines, json_handler
+from curate_resources.telemetry.processes import observed
+from curate_resources.telemetry.profiling import check_profile
 
 
 def main(root: str, job: str) -> int:
@@ -36,8 +39,11 @@ def main(root: str, job: str) -> int:
         config = validated(spec.config)
         stages = [referenced_stage(reference) for reference in spec.stages]
         plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
+        plan = replace(plan, context=spec.context)
+        handler.setFormatter(JsonLines(spec.context.run))
+        check_profile(spec.context.profile)
         known = {(each.table, each.shard) for each in ledger.begin()}
-        with listening(print_event):
+        with listening(print_event), observed(spec.context):
             for done in materialize(plan, spec.shards, engine_of(config), spec.mode):
                 if (done.table, done.shard) not in known:
                     known.add((done.table, done.shard))

@@ -19,8 +19,10 @@ from curate_cli.commands.doctor import doctor
 from curate_cli.commands.export import export
 from curate_cli.commands.image import image
 from curate_cli.commands.materialize import materialize, retry_failed
+from curate_cli.commands.metrics import metrics
 from curate_cli.commands.models import models
 from curate_cli.commands.plan import plan
+from curate_cli.commands.profile import profile
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
 from curate_cli.commands.status import status
@@ -65,12 +67,14 @@ for command in (
     doctor,
     demo,
     ui,
+    metrics,
     docs,
 ):
     app.command()(told(command))
 app.add_typer(config, name="config")
 app.add_typer(image, name="image")
 app.add_typer(models, name="models")
+app.add_typer(profile, name="profile")
 
 
 _UsageError: Any = typer.BadParameter.__bases__[0]

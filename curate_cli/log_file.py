@@ -12,6 +12,7 @@ from typing import IO
 
 from curate_cli.printing import escaped, messages
 from curate_resources.machine.state_folder import state_folder
+from curate_resources.telemetry.json_logs import VARIABLE, JsonLines
 
 _MOST_BYTES = 10 << 20
 """A longer log is put aside as `curate.log.1` when the next command begins."""
@@ -86,7 +87,8 @@ def own_logs() -> Generator[None, None, None]:
     are about single files, and the tables have them."""
     logger = logging.getLogger("curate")
     notes = logging.StreamHandler(sys.stderr)
-    notes.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    notes.setFormatter(JsonLines() if os.environ.get(VARIABLE) == "json" else text)
     level, handlers = logger.level, (notes, _Warnings(logging.WARNING))
     logger.setLevel(logging.INFO)
     for handler in handlers:

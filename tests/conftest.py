@@ -17,7 +17,9 @@ _START_RAY = {
     "test_chaos",
     "test_cluster",
     "test_commands",
+    "test_dashboard",
     "test_docs",
+    "test_observability",
     "test_ray_engine",
     "test_same_rows",
 }
@@ -64,6 +66,18 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A head and two worker nodes of two CPUs each, on loopback: `loopback_cluster.py`."""
     started = _module(Path(__file__).with_name("loopback_cluster.py")).LoopbackCluster(tmp_path_factory.mktemp("ray"))
+    try:
+        started.start()
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.fixture
+def traced_cluster(otlp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """One of its own, whose machines have the variables of `otlp`."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.url)
+    started = _module(Path(__file__).with_name("loopback_cluster.py")).LoopbackCluster(tmp_path)
     try:
         started.start()
         yield started
@@ -146,3 +160,10 @@ def nursery() -> Iterator[Any]:
 
     with Nursery(DecodingLimits()) as started:
         yield started
+
+
+@pytest.fixture
+def otlp() -> Iterator[Any]:
+    """A receiver of traces; see `otlp_receiver.py`."""
+    with _module(Path(__file__).with_name("otlp_receiver.py")).otlp_receiver() as received:
+        yield received

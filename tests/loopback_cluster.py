@@ -35,6 +35,11 @@ class LoopbackCluster:
         self.dashboard = f"http://127.0.0.1:{self._dashboard_port}"
 
     @property
+    def logs(self) -> Path:
+        """Where the processes of its workers write."""
+        return Path(self._ray_folder) / "session_latest" / "logs"
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a driver of this cluster needs in its environment."""
         return {

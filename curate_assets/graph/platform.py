@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from curate_resources.models.fetching import ModelsConfig
+from curate_resources.telemetry.profiling import parsed
 from gpu_kernels.backends import Backends
 from gpu_kernels.errors import UserError
 from gpu_kernels.sandbox import DecodingLimits
@@ -70,6 +71,15 @@ class EngineConfig(StrictModel):
     are, or `min_workers`, which must have their place before a run starts, and `max_workers`; and `environment`, the
     Python that they run in: an interpreter's path, or `pixi:` and the name of an environment of `pixi.toml`
     ([resources of stages](operations.md#resources-of-stages))."""
+    profile: str = ""
+    """What is profiled: `cpu`, `memory`, `gpu` and `events`, with commas between, each of all stages or, as in
+    `cpu:embed`, of one ([profiles](observability.md#profiles))."""
+
+    @field_validator("profile")
+    @classmethod
+    def _profiles_that_there_are(cls, asked: str) -> str:
+        parsed(asked)
+        return asked
 
     @property
     def environment_of(self) -> dict[str, str]:

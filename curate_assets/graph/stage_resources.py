@@ -6,6 +6,7 @@ from dataclasses import replace
 from curate_assets.graph.platform import ConfigError, PlatformConfig
 from curate_resources.declarations.stage import Needs, Stage
 from curate_resources.suggestions import did_you_mean
+from curate_resources.telemetry.profiling import parsed
 
 
 def model_needs(device: str, gpus: float) -> Needs:
@@ -27,7 +28,8 @@ def with_resources(stages: Sequence[Stage], config: PlatformConfig, known: Colle
         ConfigError: it speaks of a stage that there is not, or gives one what it cannot run with.
     """
     engine = config.engine
-    for key, names in (("stages", engine.stages), ("environments", engine.environments)):
+    profiled = [stage for _, stage in parsed(engine.profile) if stage is not None]
+    for key, names in (("stages", engine.stages), ("environments", engine.environments), ("profile", profiled)):
         for name in sorted(set(names) - set(known)):
             hint = did_you_mean(name, known) or f"; the stages are {', '.join(sorted(known))}"
             raise ConfigError(f"engine.{key}.{name}: there is no such stage{hint}")

@@ -10,6 +10,7 @@ import pyarrow as pa
 from curate_assets.graph.platform import PlatformConfig
 from curate_resources.declarations.table import Table
 from curate_resources.pipeline.commit import Materialized, committed, remember
+from curate_resources.pipeline.events import Committed, emit
 from curate_resources.tables.history import ALL_SHARDS, identity_columns, identity_digest, identity_digests
 from curate_resources.tables.lance_tables import Tables
 
@@ -73,7 +74,7 @@ class Gathered:
         self, tables: Tables, config: PlatformConfig, shard: str = ALL_SHARDS
     ) -> tuple[Materialized, Mapping[str, Any]]:
         """Make it, commit its rows, and add it to the history with what it was made from."""
-        inputs, started = self.inputs(tables, shard), time.perf_counter()
+        inputs, started, began = self.inputs(tables, shard), time.perf_counter(), time.time_ns()
         made = self.make(tables, config, shard)
         version, rows = 0, self.table.joined(made.rows)
         if self.stored and self.per_shard:
@@ -82,4 +83,5 @@ class Gathered:
             version = tables.replace(self.table, made.rows)
         done = committed(self.table, shard, version, rows, seconds=time.perf_counter() - started)
         remember(tables.storage, self.table, config, done, rows, inputs)
+        emit(Committed(done, began, time.time_ns()))
         return done, made.metadata

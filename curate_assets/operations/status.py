@@ -99,8 +99,8 @@ def status_of(storage: Storage, graph: Graph = GRAPH) -> Status:
             AssetState(
                 table.name,
                 dict(sorted(counts.items())),
-                tuple(shard for shard in bare if not _was_made(made, graph, table.name, shard)),
-                tuple(shard for shard in bare if _was_made(made, graph, table.name, shard)),
+                tuple(shard for shard in bare if not was_made(made, graph, table.name, shard)),
+                tuple(shard for shard in bare if was_made(made, graph, table.name, shard)),
             )
         )
         failed += counts["failed"]
@@ -110,7 +110,7 @@ def status_of(storage: Storage, graph: Graph = GRAPH) -> Status:
     return Status(storage.root, tuple(shards), tuple(steps), tuple(states), failed, tuple(failures))
 
 
-def _was_made(made: Mapping[tuple[str, str], tuple[int, int]], graph: Graph, table: str, shard: str) -> bool:
+def was_made(made: Mapping[tuple[str, str], tuple[int, int]], graph: Graph, table: str, shard: str) -> bool:
     """Whether a table was made of a shard. One of all shards together was, if that was after this one was probed."""
     if (table, shard) in made:
         return True

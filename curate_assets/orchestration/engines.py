@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from curate_assets.graph.platform import ClusterConfig, PlatformConfig
 from curate_resources.engines.auto_engine import AutoEngine
@@ -19,6 +20,7 @@ from curate_resources.launchers.rayjob import cluster_template
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, materialize
+from curate_resources.telemetry.profiling import check_profile
 
 
 def engine_of(config: PlatformConfig) -> Engine:
@@ -38,9 +40,16 @@ def engine_of(config: PlatformConfig) -> Engine:
 
 
 def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
-    """Run a plan where its configuration says. What needs neither pixels nor models is always done here."""
+    """Run a plan where its configuration says. What needs neither pixels nor models is always done here.
+
+    Raises:
+        MissingPackage: a profile is asked for that cannot be taken here.
+    """
     config: PlatformConfig = plan.config
+    plan = replace(plan, context=replace(plan.context, profile=config.engine.profile))
     server = _job_server(config)
+    if server is None or not plan.heavy:
+        check_profile(config.engine.profile)
     if server is None:
         return materialize(plan, shards, engine_of(config), config.engine.mode)
     if not plan.heavy:  # without Ray, which where jobs are only submitted may not be installed
@@ -54,6 +63,7 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         force=plan.force,
         failed_only=plan.failed_only,
         mode=config.engine.mode,
+        context=plan.context,
     )
     return run_job(
         spec,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from curate_assets.orchestration.check_results import check_evaluation, check_re
 from curate_assets.orchestration.costs import estimated_costs
 from curate_assets.orchestration.engines import materialized
 from curate_assets.orchestration.metadata import readable
+from curate_assets.orchestration.observed_steps import observed_step
 from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.orchestration.resource import Curation
 from curate_assets.orchestration.run_logs import relayed_logs
@@ -22,6 +24,7 @@ from curate_assets.orchestration.step_errors import told_errors
 from curate_resources.declarations.stage import Stage
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.run import announce
+from curate_resources.pipeline.run_context import RunContext
 from curate_resources.sources.manifests import MANIFEST, Manifest, Manifests
 from curate_resources.tables.lance_tables import Tables
 
@@ -76,15 +79,20 @@ def streamed_assets(graph: Graph, phase: Phase) -> dg.AssetsDefinition:
     def streamed(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         wanted = frozenset(key.to_user_string() for key in context.selected_asset_keys)
-        with told_errors(context), relayed_logs(context):
-            done = _by_settings(graph, curation, wanted, phase.stages, context.partition_keys)
+        with told_errors(context), relayed_logs(context), observed_step(context) as observed:
+            done = _by_settings(graph, curation, wanted, phase.stages, context.partition_keys, observed)
             yield from reported(context, graph, curation, ((each, {}) for each in done))
 
     return streamed
 
 
 def _by_settings(
-    graph: Graph, curation: Curation, wanted: frozenset[str], stages: Sequence[Stage], shards: Sequence[str]
+    graph: Graph,
+    curation: Curation,
+    wanted: frozenset[str],
+    stages: Sequence[Stage],
+    shards: Sequence[str],
+    context: RunContext,
 ) -> Iterator[Materialized]:
     """A few shards at a time, those of one preset by one plan. What stops some does not stop the others: the first
     error is raised in the end, the others are logged.
@@ -96,6 +104,7 @@ def _by_settings(
     errors: list[Exception] = [ConfigError("\n".join(map(str, wrong)))] if wrong else []
     for config, chosen in alike:
         plan = graph.plan(wanted, config, curation.storage.root, curation.force, curation.failed_only, stages)
+        plan = replace(plan, context=context)
         if len(chosen) > SHARDS_AT_ONCE:
             manifests = Manifests(curation.storage).load_all(chosen)
             totals = {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)}

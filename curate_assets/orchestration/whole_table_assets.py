@@ -15,6 +15,7 @@ from curate_assets.graph.whole_table import Gathered
 from curate_assets.orchestration.check_results import check_result, check_specs, judged
 from curate_assets.orchestration.metadata import readable
 from curate_assets.orchestration.multi_assets import SHARDS_PER_RUN, asset_spec, reported
+from curate_assets.orchestration.observed_steps import observed_step
 from curate_assets.orchestration.resource import Curation
 from curate_assets.orchestration.step_errors import told_errors
 from curate_resources.tables.history import ALL_SHARDS
@@ -39,7 +40,7 @@ def _per_shard(graph: Graph, asset: Asset, gathered: Gathered) -> dg.AssetsDefin
     def made(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
         done = (gathered.materialize(curation.tables, curation.config, shard) for shard in context.partition_keys)
-        with told_errors(context):
+        with told_errors(context), observed_step(context):
             yield from reported(context, graph, curation, done)
 
     return made
@@ -56,7 +57,7 @@ def _of_all_shards(graph: Graph, asset: Asset, gathered: Gathered) -> dg.AssetsD
     )
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         curation: Curation = context.resources.curation
-        with told_errors(context):
+        with told_errors(context), observed_step(context):
             done, said = gathered.materialize(curation.tables, curation.config)
             shard = Shard(ALL_SHARDS, curation.tables, curation.config, graph.units)
             verdicts = judged(graph, asset.name, shard, context.selected_asset_check_keys)

@@ -22,6 +22,10 @@ def materialize(
         Literal["auto", "streaming", "batch"] | None,
         typer.Option(help="batch: stage after stage. streaming: all at once. Default: engine.mode."),
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="cpu, memory, gpu, events, or of one stage as in cpu:embed; `curate profile` shows them."),
+    ] = None,
     config: ConfigFile = None,
     root: Root = None,
     as_json: Json = False,
@@ -33,8 +37,9 @@ def materialize(
 
     storage = existing_root(root)
     given = given_settings(config)
-    if mode is not None:
-        given["engine"] = {**given.get("engine", {}), "mode": mode}
+    engine = {name: value for name, value in (("mode", mode), ("profile", profile)) if value is not None}
+    if engine:
+        given["engine"] = {**given.get("engine", {}), **engine}
     resolve_config(storage, given)  # for its errors, before anything starts
     shards = Manifests(storage).chosen(shard)
     return _run(storage, selected(select), shards, {"force": force, **given}, as_json)

@@ -18,7 +18,9 @@ from curate_resources.engines.steps import Steps, finished, interleaved
 from curate_resources.pipeline.computation import Computation, Part, Rows, Treatment
 from curate_resources.pipeline.events import PartsSettled, StageCall, emit
 from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.run_context import about
 from curate_resources.pipeline.unit import Unit
+from curate_resources.telemetry.profiling import Profiles
 from gpu_kernels.devices import gpu_count
 from gpu_kernels.errors import UserError
 
@@ -44,6 +46,7 @@ class StageRunner:
         self._light_only, self._apart = light_only, apart
         self._treatments = [Treatment(stage, plan) for stage in plan.stages]
         self._workers = OpenWorkers(plan)
+        self._profiles = Profiles(plan)
 
     def __call__(self, unit: Unit, pass_on: PassOn | None = None) -> Unit:
         """Pass one unit through all stages; `pass_on` hears of the parts that are through before their unit is.
@@ -85,24 +88,29 @@ class StageRunner:
         self, stage: int, computation: Computation, part: Part, early: Callable[[Rows], None] | None = None
     ) -> Steps[Rows]:
         """The new rows of a part, in steps."""
-        began, tallies = time.time_ns(), computation.unit.tallies
+        name, unit = self._plan.stages[stage].name, computation.unit
+        ids = {"shard": unit.shard, "stage": name, "source": unit.source}
+        began, tallies = time.time_ns(), unit.tallies
         computing = computation.computing(part, early)
         try:
             work = next(computing)
             while True:
                 try:
-                    made = self._begin(stage, work)
+                    with about(**ids):
+                        made = self._begin(stage, work)
                     if isinstance(made, Future):
                         made = yield made
                 except Exception as error:
-                    work = computing.throw(error)
+                    with about(**ids):
+                        work = computing.throw(error)
                 else:
                     work = computing.send(made)
         except StopIteration as end:
-            name, unit = self._plan.stages[stage].name, computation.unit
             items, failed = part.stop - part.start, tallies[-1]["failed"]
             segment = (part.segment, part.segments)
-            emit(StageCall(name, unit.shard, unit.source, items, failed, began, time.time_ns(), *segment))
+            call = StageCall(name, unit.shard, unit.source, items, failed, began, time.time_ns(), *segment)
+            self._profiles.called(call)
+            emit(call)
             return end.value
         finally:
             computing.close()
@@ -117,14 +125,16 @@ class StageRunner:
         return work
 
     def close(self) -> None:
-        """Close the workers."""
+        """Close the workers, and write the profiles that were taken."""
         self._workers.close()
+        self._profiles.write()
 
     def _begin(self, stage: int, work: Work) -> Made | Future[Made]:
         declared = self._plan.stages[stage]
         if declared.name in self._apart or (self._light_only and (declared.heavy or declared.needs.gpus)):
             raise HeavyWork(declared.name)
-        return self._workers.begin(stage, work)
+        with self._profiles.during(declared.name):
+            return self._workers.begin(stage, work)
 
     def early(self, stage: int, unit: Unit, until: int, pass_on: PassOn | None) -> Callable[[Rows], None] | None:
         """What is to be called with the rows of a beginning while a stage computes; None when no stage settles them."""

@@ -21,6 +21,8 @@ from curate_resources.engines.steps import Steps, resumed
 from curate_resources.pipeline.computation import Part
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit, joined
+from curate_resources.telemetry import tracing
+from curate_resources.telemetry.processes import observe_worker
 
 Place = tuple[int, int]
 """Where a unit is among the arguments of a call: which table, and which row of it."""
@@ -93,6 +95,7 @@ class StageActor:
         one_thread_per_process()
         if gpus is not None:
             _use_assigned_gpus(gpus)
+        observe_worker(plan.context)
         self._plan, self._until = plan, until
         self._runner = StageRunner(plan)
         # One thread for all calls: the C library keeps a heap for every thread, and what is freed in one is not used in
@@ -123,12 +126,13 @@ class StageActor:
                 return
 
     def close(self) -> None:
-        """Close the workers, after what is under way in this process."""
+        """Close the workers, after what is under way in this process, which is killed next."""
         closed = threading.Event()
 
         def close() -> None:
             try:
                 self._runner.close()
+                tracing.flush()
             finally:
                 closed.set()
 

@@ -27,6 +27,7 @@ from curate_resources.launchers.surroundings import Surroundings
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.events import Announced, Committed, Event, PartsSettled, PoolState, UnitDone, emit
 from curate_resources.pipeline.run import Mode
+from curate_resources.pipeline.run_context import ID_NAMES, RunContext, about
 from curate_resources.storage.retries import with_retries
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import OperatingError, UserError
@@ -62,6 +63,7 @@ class JobSpec(BaseModel):
     Attributes:
         stages: every stage as `module:NAME`.
         config: the whole configuration, as plain values.
+        context: what it is asked for by; the same work is the same for another run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,11 +75,12 @@ class JobSpec(BaseModel):
     force: bool = False
     failed_only: bool = False
     mode: Mode = "auto"
+    context: RunContext = RunContext()
 
     @property
     def digest(self) -> str:
         """The same for the same work."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        text = json.dumps(self.model_dump(mode="json", exclude={"context"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -317,7 +320,8 @@ def relay(log: str, printed: int) -> int:
                 emit(_EVENTS[said.pop("event")].validate_python(said), relayed=True)
             else:
                 level = logging.getLevelNamesMapping()[said["level"]]
-                logging.getLogger(said["logger"]).log(level, "%s", said["message"])
+                with about(**{name: said[name] for name in ID_NAMES if name in said}):
+                    logging.getLogger(said["logger"]).log(level, "%s", said["message"])
         except (ValueError, TypeError, KeyError):
             _log.debug("%s", line)
     return max(printed, complete)

@@ -152,15 +152,19 @@ Listener = Callable[[Event], None]
 _listeners: list[tuple[Listener, bool]] = []
 
 
+def listen(listener: Listener, own_only: bool = False) -> None:
+    """Have a listener told of all events from now on; as `listening`."""
+    _listeners.append((listener, own_only))
+
+
 @contextmanager
 def listening(listener: Listener, own_only: bool = False) -> Generator[None]:
     """Have a listener told of all events meanwhile; `own_only`: not of those that are relayed from another process."""
-    entry = (listener, own_only)
-    _listeners.append(entry)
+    listen(listener, own_only)
     try:
         yield
     finally:
-        _listeners.remove(entry)
+        _listeners.remove((listener, own_only))
 
 
 def emit(event: Event, relayed: bool = False) -> None:

@@ -1,7 +1,7 @@
 """From selected assets and shards to the units of work and the stages that they pass, and to the tables at the end."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow as pa
 from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Table
 from curate_resources.declarations.units import UnitTable
+from curate_resources.pipeline.run_context import RunContext
 from curate_resources.pipeline.unit import Unit
 from curate_resources.sources.manifests import MANIFEST, Manifests, place_of, rows_of
 from curate_resources.storage.root import Storage
@@ -33,6 +34,7 @@ class Plan:
         curated: what a unit is.
         force: compute every row, whatever its fingerprint says.
         failed_only: compute only rows that failed or that are not there; the others stay, whatever their fingerprint.
+        context: what the work belongs to; no row depends on it.
     """
 
     stages: tuple[Stage, ...]
@@ -43,6 +45,7 @@ class Plan:
     curated: UnitTable
     force: bool = False
     failed_only: bool = False
+    context: RunContext = field(default_factory=RunContext)
 
     def only(self, stage: Stage) -> "Plan":
         """The same, of a single stage; it reads everything else from the tables."""

@@ -69,22 +69,7 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
         done[unit.shard].append(unit)
         waiting[unit.shard].discard(unit.source)
         total = totals[unit.shard]
-        emit(
-            UnitDone(
-                plan=plan.name,
-                shard=unit.shard,
-                source=unit.source,
-                done=total - len(waiting[unit.shard]),
-                total=total,
-                nouns=plan.curated.files.nouns,
-                parts=_parts(plan, unit),
-                failed=sum(
-                    unit.rows[name]["status"].to_pylist().count("failed") for name in plan.wanted & unit.rows.keys()
-                ),
-                media_seconds=_seconds(plan, unit),
-                stages=_tallied(unit.tallies),
-            )
-        )
+        emit(unit_done(plan, unit, total - len(waiting[unit.shard]), total))
         if not waiting[unit.shard]:
             yield from _committed(plan, unit.shard, done.pop(unit.shard))
     lost = [f"{shard}: {source}" for shard, sources in waiting.items() for source in sorted(sources)]
@@ -92,6 +77,23 @@ def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Mat
         raise LostUnits(
             f"{len(lost)} {plan.curated.files.nouns} never came back from the workers, run again: {', '.join(lost[:5])}"
         )
+
+
+def unit_done(plan: Plan, unit: Unit, done: int, total: int) -> UnitDone:
+    """The event of a unit that is through; `done` of `total` units of its shard are."""
+    tables = plan.wanted & unit.rows.keys()
+    return UnitDone(
+        plan=plan.name,
+        shard=unit.shard,
+        source=unit.source,
+        done=done,
+        total=total,
+        nouns=plan.curated.files.nouns,
+        parts=_parts(plan, unit),
+        failed=sum(unit.rows[name]["status"].to_pylist().count("failed") for name in tables),
+        media_seconds=_seconds(plan, unit),
+        stages=_tallied(unit.tallies),
+    )
 
 
 def announce(plan: str, totals: Mapping[str, int], nouns: str) -> None:

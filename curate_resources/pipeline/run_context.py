@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+ID_NAMES = ("run", "shard", "stage", "source")
+"""What log records may be about."""
+
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039
 
 
@@ -16,18 +19,18 @@ class RunContext:
         run: Dagster's id of the run; empty outside of any.
         traceparent: the span that everything belongs to, as W3C's header of that name; empty: nothing is traced.
         json_logs: whether logs are written as JSON lines.
-        profile: what is profiled, each a kind such as `cpu`, or a kind and a stage such as `cpu:embed`.
+        profile: what is profiled, as `engine.profile` says it.
     """
 
     run: str = ""
     traceparent: str = ""
     json_logs: bool = False
-    profile: tuple[str, ...] = ()
+    profile: str = ""
 
 
 @contextmanager
 def about(**ids: str) -> Generator[None]:
-    """Have what is logged meanwhile carry these ids, such as `shard` and `stage`."""
+    """Have what is logged meanwhile carry these ids, by names of ID_NAMES."""
     token = _about.set({**_about.get(), **ids})
     try:
         yield

@@ -94,6 +94,23 @@ class Record:
     measures: Mapping[str, list[float]]
 
 
+@dataclass(frozen=True)
+class Total:
+    """All records of a table together.
+
+    Attributes:
+        commits: how many there are.
+        computed, reused, seconds: as of `Record`, summed.
+        last: when the last was committed, in nanoseconds since 1970.
+    """
+
+    commits: int
+    computed: int
+    reused: int
+    seconds: float
+    last: int
+
+
 def identities(table: Table, parts: Sequence[pa.Table]) -> set[tuple[Any, ...]]:
     """Rows as far as they matter to what is made from them; their order does not."""
     columns = identity_columns(table)
@@ -157,6 +174,23 @@ class History:
         narrow = ["table", "shard", "at"]
         keys = dataset.to_table(columns=narrow) if dataset is not None else _SCHEMA.empty_table().select(narrow)
         return HistoryIndex(dataset, keys.append_column("position", pa.array(range(keys.num_rows), pa.int64())))
+
+    def totals(self) -> dict[str, Total]:
+        """What all records of each table say together."""
+        dataset = self._open()
+        if dataset is None:
+            return {}
+        counted = ["computed", "reused", "seconds"]
+        rows = dataset.to_table(columns=["table", "at", *counted])
+        sums = [(name, "sum") for name in counted]
+        grouped = rows.group_by("table").aggregate([([], "count_all"), *sums, ("at", "max")])
+        grouped = grouped.set_column(grouped.column_names.index("at_max"), "at_max", grouped["at_max"].cast(pa.int64()))
+        return {
+            row["table"]: Total(
+                row["count_all"], row["computed_sum"], row["reused_sum"], row["seconds_sum"], row["at_max"]
+            )
+            for row in grouped.to_pylist()
+        }
 
     def latest(self, tables: Collection[str], shards: Collection[str]) -> dict[tuple[str, str], Record]:
         """See HistoryIndex."""

@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO
 
@@ -58,20 +56,3 @@ def json_handler(stream: IO[str], run: str = "") -> logging.Handler:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines(run))
     return handler
-
-
-@contextmanager
-def json_logs(stream: IO[str], run: str) -> Generator[None]:
-    """Write what our modules log as JSON lines meanwhile, unless that is done already in this process."""
-    logger = logging.getLogger("curate")
-    if any(isinstance(each.formatter, JsonLines) for each in logger.handlers):
-        yield
-        return
-    handler, level = json_handler(stream, run), logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

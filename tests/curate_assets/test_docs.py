@@ -185,7 +185,7 @@ def test_pixi_and_make_mirror_pyproject():
         included = [each["include-group"] for each in groups[name] if isinstance(each, dict)]
         assert versions(pixi["feature"][name]["pypi-dependencies"]) == names(own)
         assert pixi["environments"][name] == {"features": ["alone", *included, name], "no-default-feature": True}
-    whole = ["kubernetes", "platform"]  # the extras that `make env` and `make env-cuda` install
+    whole = ["kubernetes", "observability", "platform", "profiling"]  # what `make env` and `make env-cuda` install
     assert all(f"'.[{','.join(whole)}]'" in line for line in MAKEFILE.splitlines() if "--editable '" in line)
     assert {name: pixi["environments"][name] for name in ("default", "dev", "cuda")} == {
         "default": whole,
