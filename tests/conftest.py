@@ -17,6 +17,7 @@ _START_RAY = {
     "test_chaos",
     "test_cluster",
     "test_commands",
+    "test_control_packages",
     "test_dashboard",
     "test_docs",
     "test_observability",

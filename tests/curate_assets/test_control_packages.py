@@ -98,7 +98,7 @@ def test_a_run_with_kuberay_leaves_to_the_job_what_only_workers_can_do(python, s
 
     jobs = materialize("*")
     assert jobs and root.tables.read(VIDEO.tables["training_dataset"]).num_rows
-    settings["clip_selection"] = {"min_seconds": 1.5}
+    settings["clip_selection"] = {"seconds_min": 1.5}
     assert materialize("clip_selection") == jobs, "a new threshold is judged in the run itself"
 
 
