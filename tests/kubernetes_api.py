@@ -163,6 +163,7 @@ class KubernetesApi:
         log_seconds: how long it takes to give a log, as where the kubelet is away.
         away: whether it drops connections without a word, as while it is started anew.
         rights: what the account may do, as (group, resource, verb); None: everything.
+        operators: images of the operators that are seen in all namespaces; None: they may not be seen.
         installed: whether the operator's custom resource definitions are there.
         requests: method and path of all requests.
         asked: the rights that a role must give for the requests so far, less what every account has.
@@ -180,6 +181,7 @@ class KubernetesApi:
         self.log_seconds = 0.0
         self.away = False
         self.rights: set[tuple[str, str, str]] | None = None
+        self.operators: list[str] | None = None
         self.installed = True
         self.requests: list[str] = []
         self.asked: set[tuple[str, str, str]] = set()
@@ -243,6 +245,12 @@ class KubernetesApi:
             resource = "/".join(filter(None, (wanted["resource"], wanted.get("subresource"))))
             allowed = wanted["namespace"] == self.namespace and self._may(wanted["group"], resource, wanted["verb"])
             return 201, {**body, "status": {"allowed": allowed}}
+        if path == "/version":
+            return 200, {"gitVersion": "v1.36.2"}
+        if path == "/apis/apps/v1/deployments":
+            pods = [{"containers": [{"image": image}]} for image in self.operators or ()]
+            items = [{"spec": {"template": {"spec": pod}}} for pod in pods]
+            return (403, {"message": "forbidden"}) if self.operators is None else (200, {"items": items})
         if path == "/apis/ray.io/v1" and self.installed:
             return 200, {"kind": "APIResourceList", "resources": [{"name": "rayjobs"}, {"name": "rayclusters"}]}
         found = _PATH.fullmatch(path)

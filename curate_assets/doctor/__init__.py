@@ -8,6 +8,7 @@ from curate_assets.doctor import (
     event_queues,
     installation,
     models,
+    namespace,
     root,
     scratch_folder,
     settings,
@@ -32,3 +33,6 @@ CHECKS = (
     *dagster_state.CHECKS,
     *stored_tables.CHECKS,
 )
+
+DEPLOYMENT_CHECKS = (settings.STORAGE, *root.CHECKS[:1], settings.CONFIGURATION, *namespace.CHECKS)
+PROBES = namespace.PROBES

@@ -70,7 +70,7 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         server,
         config.cluster.python,
         answer_seconds=config.cluster.answer_seconds,
-        patience=_patience(config.cluster),
+        patience=patience_of(config.cluster),
     )
 
 
@@ -79,7 +79,8 @@ def _environments(config: PlatformConfig) -> dict[str, str]:
     return {stage: name for stage, name in config.engine.environment_of.items() if name != sys.executable}
 
 
-def _patience(cluster: ClusterConfig) -> Patience:
+def patience_of(cluster: ClusterConfig) -> Patience:
+    """How long a job waits for its cluster."""
     return Patience(cluster.queue_seconds, cluster.pending_seconds, cluster.start_seconds)
 
 

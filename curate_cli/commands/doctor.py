@@ -1,4 +1,4 @@
-"""`curate doctor`: checks of this machine and the root."""
+"""`curate doctor`: checks of this machine and the root, or of the namespace that runs are made in."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,15 +17,24 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 def doctor(
     network: Annotated[bool, typer.Option("--network", help="Also ask model hubs and model servers.")] = False,
+    deployment: Annotated[
+        bool, typer.Option("--deployment", help="Check the Kubernetes namespace of `cluster.mode: kuberay` instead.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="With --deployment, what a RayJob finds there: it starts pods and machines.")
+    ] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> int:
     """Check this machine and the root: one line per check, with a remedy for what is not ok. Nothing is changed."""
-    from curate_assets.doctor import CHECKS
+    from curate_assets.doctor import CHECKS, DEPLOYMENT_CHECKS, PROBES
     from curate_assets.doctor.check import Deployment, examined
     from curate_resources.storage.root import Storage, root_uri
 
-    lines = _print_examined(examined(CHECKS, Deployment(Storage(root_uri(root)), network)), as_json)
+    checks = CHECKS
+    if deployment or probe:
+        checks = (*DEPLOYMENT_CHECKS, *(PROBES if probe else ()))
+    lines = _print_examined(examined(checks, Deployment(Storage(root_uri(root)), network)), as_json)
     return FAILED if any(line.finding.status == "failed" for line in lines) else OK
 
 

@@ -33,7 +33,13 @@ class KubernetesServer:
     answer_seconds: float = 120.0
 
     def ask(
-        self, method: str, path: str, query: Sequence[tuple[str, Any]] = (), body: Any = None, briefly: bool = False
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, Any]] = (),
+        body: Any = None,
+        briefly: bool = False,
+        accept: str = "*/*",
     ) -> bytes:
         """The answer to one request.
 
@@ -55,7 +61,7 @@ class KubernetesServer:
                 path,
                 method,
                 query_params=list(query),
-                header_params={"Accept": "*/*", "Content-Type": "application/json"},
+                header_params={"Accept": accept, "Content-Type": "application/json"},
                 body=body,
                 auth_settings=["BearerToken"],
                 _return_http_data_only=True,

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from curate_assets import job
 from curate_assets.orchestration.engines import materialized
 from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
+from curate_resources.launchers.jobs import JobSpec, Ledger
+from curate_resources.pipeline.commit import Materialized
+from curate_resources.storage.root import Storage
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 TEMPLATE = "headGroupSpec: {rayStartParams: {num-cpus: '0'}, template: {spec: {containers: [{name: ray-head}]}}}"
@@ -70,3 +74,18 @@ def test_a_job_whose_head_dies_is_run_again_and_tells_each_commit_once(finished,
     done += following
     assert sorted((each.table, each.shard) for each in done) == sorted((t, s) for t in CURATION for s in root.shards)
     assert_same(root, finished)
+
+
+def test_a_driver_that_is_started_again_notes_what_is_new_behind_what_it_noted(tmp_path, monkeypatch):
+    """Which shard is through first is not the same every time."""
+    a, b = (Materialized("clips", shard, 1, 2, {"ok": 2}, 2, 0, 0.5, 7, "digest", "identity") for shard in "ab")
+    ledger = Ledger(Storage(str(tmp_path)), "job")
+    ledger.specify(JobSpec(root=str(tmp_path), stages=(), wanted=("clips",), shards=("a", "b"), config={}))
+    monkeypatch.setattr(type(VIDEO), "plan", lambda *_, **__: None)
+    monkeypatch.setattr(job, "materialize", lambda *_: iter([a]))
+    assert job.main(str(tmp_path), "job") == 0
+    ledger.close("the head is lost", passes=True)
+    monkeypatch.setattr(job, "materialize", lambda *_: iter([b, a]))
+    assert job.main(str(tmp_path), "job") == 0
+    assert ledger.entries(0) == [a, b] and ledger.entries(1) == [b]
+    assert ledger.end() == {"error": None, "passes": False}
