@@ -7,11 +7,9 @@ from curate_assets.graph.whole_table import Gathered
 from curate_assets.graphs import GRAPH
 from curate_assets.orchestration.automation import conditions
 from curate_assets.orchestration.multi_assets import streamed_assets
-from curate_assets.orchestration.observed_steps import json_console
 from curate_assets.orchestration.resource import curation
 from curate_assets.orchestration.run_executor import run_executor
 from curate_assets.orchestration.whole_table_assets import gathered_asset
-from curate_resources.telemetry import json_logs
 
 
 def dagster_definitions(graph: Graph) -> dg.Definitions:
@@ -24,10 +22,7 @@ def dagster_definitions(graph: Graph) -> dg.Definitions:
         )
 
     return dg.Definitions(
-        assets=[automated(step) for step in graph.steps],
-        resources={"curation": curation},
-        executor=run_executor,
-        loggers={"console": json_console} if json_logs.asked() else None,
+        assets=[automated(step) for step in graph.steps], resources={"curation": curation}, executor=run_executor
     )
 
 

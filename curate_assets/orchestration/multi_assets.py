@@ -24,7 +24,7 @@ from curate_assets.orchestration.step_errors import told_errors
 from curate_resources.declarations.stage import Stage
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.run import announce
-from curate_resources.pipeline.run_context import RunContext
+from curate_resources.pipeline.run_context import RunContext, about
 from curate_resources.sources.manifests import MANIFEST, Manifest, Manifests
 from curate_resources.tables.lance_tables import Tables
 
@@ -134,10 +134,11 @@ def reported(
     """
     one = len(context.partition_keys) == 1
     for each, said in done:
-        context.log.info(
-            f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
-            f"{each.reused} reused, {each.seconds:.1f} s"
-        )
+        with about(shard=each.shard):
+            context.log.info(
+                f"{each.table} of {each.shard}: {each.rows} rows {dict(each.statuses)}, {each.computed} computed, "
+                f"{each.reused} reused, {each.seconds:.1f} s"
+            )
         shard = Shard(each.shard, curation.tables, curation.settings.of(each.shard), graph.units)
         metadata = readable({**_metadata(graph, curation, each, shard), **said})
         verdicts = list(judged(graph, each.table, shard, context.selected_asset_check_keys))

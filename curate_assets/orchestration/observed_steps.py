@@ -1,16 +1,16 @@
 """Runs and steps as spans, with the metrics and the ids of logs of what is done in them."""
 
 import logging
-import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 
 from curate_resources.pipeline.run_context import RunContext, about
 from curate_resources.telemetry import json_logs, tracing
 from curate_resources.telemetry.exposure import exposed_metrics
-from curate_resources.telemetry.json_logs import json_handler
+from curate_resources.telemetry.json_logs import JsonLines
 from curate_resources.telemetry.processes import observed
 
 
@@ -32,6 +32,7 @@ def observed_run(run: str) -> Generator[None]:
 def observed_step(context: dg.AssetExecutionContext) -> Generator[RunContext]:
     """Count, trace and name what a step does; gives what its plans are run for."""
     run, step = context.run_id, context.get_step_execution_context().step.key
+    console_as_json(context.log, run)
     if not tracing.asked():
         with about(run=run), exposed_metrics(run):
             yield RunContext(run, json_logs=json_logs.asked())
@@ -48,12 +49,23 @@ def _shards(context: dg.AssetExecutionContext) -> list[str]:
     return list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
 
 
-@dg.logger(
-    config_schema={"log_level": dg.Field(str, is_required=False, default_value="INFO")},
-    description="What Dagster and the engines say, as JSON lines on standard error.",
-)
-def json_console(context: dg.InitLoggerContext) -> logging.Logger:
-    """In place of Dagster's own console where `CURATE_LOG_FORMAT` is `json`."""
-    logger = logging.Logger("dagster", level=context.logger_config["log_level"])
-    logger.addHandler(json_handler(sys.stderr, context.run_id or ""))
-    return logger
+class _DagsterLines(JsonLines):
+    """Dagster's records, whose text repeats the ids that have keys of their own."""
+
+    def message(self, record: logging.LogRecord) -> str:
+        said: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+        return said.get("orig_message") or record.getMessage()
+
+
+def console_as_json(log: Any, run: str) -> None:
+    """Have Dagster's console write JSON lines, if the environment asks for it.
+
+    A logger that a code location defines is used only where a run's config names it.
+
+    Args:
+        log: the log manager of a run or a step; each has a console of its own.
+    """
+    if json_logs.asked():
+        for logger in log._dagster_handler._loggers:
+            for handler in logger.handlers:
+                handler.setFormatter(_DagsterLines(run))

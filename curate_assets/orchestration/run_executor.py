@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.executor.in_process import InProcessExecutor
 
-from curate_assets.orchestration.observed_steps import observed_run
+from curate_assets.orchestration.observed_steps import console_as_json, observed_run
 from curate_resources.engines import interruption
 
 OWN = {"curate/process": "own"}
@@ -18,6 +18,7 @@ _SETTINGS: Any = dg.in_process_executor.config_schema
 
 class _Canceling(InProcessExecutor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[Any]:
+        console_as_json(plan_context.log, plan_context.run_id)
         try:
             with observed_run(plan_context.run_id):
                 yield from super().execute(plan_context, execution_plan)

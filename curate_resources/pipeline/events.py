@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from curate_resources.pipeline.commit import Materialized
+from curate_resources.pipeline.run_context import about
 
 _log = logging.getLogger("curate.events")
 """What events say in words, for those who read logs."""
@@ -170,7 +171,8 @@ def listening(listener: Listener, own_only: bool = False) -> Generator[None]:
 def emit(event: Event, relayed: bool = False) -> None:
     """Tell of an event. A listener that raises costs the run nothing: that is logged."""
     if event.said:
-        _log.info("%s", event.said)
+        with about(**{name: getattr(event, name) for name in ("shard", "source") if hasattr(event, name)}):
+            _log.info("%s", event.said)
     for listener, own_only in tuple(_listeners):
         if relayed and own_only:
             continue

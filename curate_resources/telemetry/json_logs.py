@@ -43,12 +43,16 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.message(record),
             **({"run": self._run} if self._run else {}),
             **current_ids(),
             **({"exception": self.formatException(record.exc_info)} if record.exc_info else {}),
         }
         return json.dumps(line, ensure_ascii=False)
+
+    def message(self, record: logging.LogRecord) -> str:
+        """What is said."""
+        return record.getMessage()
 
 
 def json_handler(stream: IO[str], run: str = "") -> logging.Handler:

@@ -71,3 +71,40 @@ def test_a_trace_leads_from_the_dagster_run_to_every_stage_call_in_jobs_and_acto
     profiles = root.storage.files(f"profiles/{outcome['run_id']}")
     assert {name.split("-")[0] for name in profiles if name.endswith("trace.json")} >= {"probe", "scan", "embed"}
     assert {name.split("-")[0] for name in profiles if name.endswith("html")} == {"embed"}
+
+
+RUN = """
+import dagster as dg
+from curate_assets.definitions import defs
+from curate_assets.orchestration.runs import dagster_instance, register_shards
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+
+with dagster_instance({root!r}) as instance:
+    register_shards(instance, ["a-000000"])
+    job = defs.resolve_implicit_global_asset_job_def()
+    settings = {{"root": {root!r}, "engine": {{"kind": "in_process"}}}}
+    run = instance.create_run_for_job(
+        job,
+        run_config={{"resources": {{"curation": {{"config": settings}}}}}},
+        tags={{"dagster/partition": "a-000000"}},
+        asset_selection=frozenset([dg.AssetKey("source_videos")]),
+    )
+    execute_run(InMemoryJob(job), run, instance)
+    print(run.run_id)
+"""
+
+
+@pytest.mark.deep
+def test_the_console_of_a_launched_run_is_json_with_the_ids_of_run_and_shard(new_root, tmp_path):
+    root = new_root()
+    (tmp_path / "dagster.yaml").write_text("python_logs: {python_log_level: INFO}")
+    variables = {**os.environ, "DAGSTER_HOME": str(tmp_path), "CURATE_LOG_FORMAT": "json"}
+    code = RUN.format(root=root.storage.root)
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=300)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert {line["run"] for line in lines} == {done.stdout.strip()}
+    (failed,) = [line for line in lines if "failed on" in line["message"]]
+    assert (failed["shard"], failed["stage"], failed["level"]) == ("a-000000", "probe", "WARNING")
+    assert any(line["shard"] == "a-000000" and "1 of 3 videos" in line["message"] for line in lines)
+    assert not [line for line in done.stderr.splitlines() if " - dagster - " in line], "of the text console"
