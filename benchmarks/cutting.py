@@ -10,6 +10,8 @@ frames, and again at keyframes, where encoders put them at the cuts between shot
 without the start of the nursery. Then every clip is decoded and compared with its source. Prints Markdown.
 """
 
+# pyright: basic
+
 import argparse
 import importlib.util
 import os
@@ -155,7 +157,7 @@ def least_psnr(path: Path, span: Span, clip: Path) -> float:
         tick = stream.time_base * 1_000_000_000
         source.seek(max(0, int((span.start_ns - 2_000_000_000) / tick)), stream=stream)
         wanted = (frame for frame in source.decode(stream) if frame.pts is not None)
-        wanted = (frame for frame in wanted if span.start_ns <= int(frame.pts * tick) < span.end_ns)
+        wanted = (frame for frame in wanted if span.start_ns <= int((frame.pts or 0) * tick) < span.end_ns)
         for one, other in zip(wanted, copy.decode(video=0), strict=True):
             a, b = one.to_ndarray(format="yuv420p"), other.to_ndarray(format="yuv420p")
             error = np.mean((a.astype(np.float32) - b) ** 2)

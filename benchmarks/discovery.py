@@ -8,6 +8,8 @@ a sensor do, until one comes to the end; then the audit compares everything once
 behind the looks. Says if any key was missed or is in two shards. Prints Markdown.
 """
 
+# pyright: basic
+
 import argparse
 import os
 import resource
@@ -134,7 +136,7 @@ def main() -> None:
     os.environ |= {"AWS_ENDPOINT_URL": serve(bucket), "AWS_REGION": "us-east-1"}
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     with tempfile.TemporaryDirectory(prefix="curate-discovery-") as root:
-        source = Source(uri="s3://many/takes", videos_per_shard=options.per_shard, close_after_seconds=0)
+        source = Source(uri="s3://many/takes", units_per_shard=options.per_shard, close_after_seconds=0)
         discovery = Discovery(Storage(root), "many", source, VIDEO_FILES)
         print("| step | s | videos so far | shards so far | peak MiB |\n|---|---:|---:|---:|---:|")
         bucket.growing = PAGE // 100

@@ -9,6 +9,8 @@ memory are those of all processes. Ours hands every row of every stage back to t
 others drop the payload in the last stage. Prints Markdown.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import os
@@ -22,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 
@@ -65,6 +67,7 @@ def ours(kind: str, metrics: bool = False, traces: bool = False) -> Callable[[in
         from curate_resources.declarations.table import Column, Row, Table
         from curate_resources.declarations.units import UnitFiles, UnitTable
         from curate_resources.engines.in_process import InProcessEngine
+        from curate_resources.engines.pools import Layout
         from curate_resources.engines.ray_cluster import RayCluster
         from curate_resources.engines.ray_engine import RayEngine
         from curate_resources.pipeline.events import emit, listening
@@ -105,7 +108,9 @@ def ours(kind: str, metrics: bool = False, traces: bool = False) -> Callable[[in
 
         batch = batch_of(size)
         units = [unit(first, min(batch, rows - first)) for first in range(0, rows, batch)]
-        engine = InProcessEngine() if kind == "in_process" else RayEngine(RayCluster(OUR_CPUS[kind]), kind)
+        engine = (
+            InProcessEngine() if kind == "in_process" else RayEngine(RayCluster(OUR_CPUS[kind]), cast(Layout, kind))
+        )
         total = len(units)
         with ExitStack() as stack:
             if metrics:
@@ -177,12 +182,12 @@ def ray_data(rows: int, size: int) -> Iterator[int]:
             compute=ray.data.ActorPoolStrategy(size=1),
         )
     for batch in data.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield batch.num_rows
+        yield batch.num_rows  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def xenna(rows: int, size: int) -> Iterator[int]:
     """Xenna: a worker for each stage. Its rows come back together, so the last stage notes when they pass it."""
-    from cosmos_xenna.pipelines import v1
+    from cosmos_xenna.pipelines import v1  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times"

@@ -7,6 +7,8 @@ Each benchmark writes its figures with `--json FILE`. Prints a line for each flo
 given, and ends with 1 when one of them does not hold, or its figure is missing.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import operator

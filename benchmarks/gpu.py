@@ -9,6 +9,8 @@ when a check fails. No check begins that may not end within five minutes. Models
 package ships real ones: what is checked is arithmetic.
 """
 
+# pyright: basic
+
 import argparse
 import importlib.util
 import json

@@ -4,6 +4,8 @@ The rows pass the project's own stages, which give them their fingerprints: ligh
 replaced by functions that make rows up. So `curate plan` finds of them what it would find of real ones.
 """
 
+# pyright: basic
+
 import hashlib
 import os
 import time
@@ -16,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate_assets.settings.resolve import CurationConfig, validated
+from curate_assets.graph.platform import PlatformConfig
+from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_groups import GATHER as GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
@@ -107,7 +110,7 @@ def _made(storage: Storage, shards: Sequence[str], videos: int, kind: Kind) -> d
     return {**made, DUPLICATE_PAIRS.name: _pairs(made["clip_embeddings"])}
 
 
-def _pass(unit: Unit, config: CurationConfig, root: str, stages: Sequence[Stage]) -> None:
+def _pass(unit: Unit, config: PlatformConfig, root: str, stages: Sequence[Stage]) -> None:
     plan = VIDEO.plan(frozenset(table.name for stage in stages for table in stage.writes), config, root, stages=stages)
     light = StageRunner(plan)
     for number, stage in enumerate(plan.stages):
@@ -234,7 +237,7 @@ def _slotted(table: Table, rows: pa.Table) -> pa.Table:
     return pa.table([columns[name] for name in table.schema.names], names=table.schema.names).cast(table.schema)
 
 
-def _history(made: Mapping[str, pa.Table], config: CurationConfig) -> list[Record]:
+def _history(made: Mapping[str, pa.Table], config: PlatformConfig) -> list[Record]:
     """A record for every table and shard, as commits would have left them."""
     parts = {name: dict(_by_shard(rows)) for name, rows in made.items()}
     digests = {
@@ -263,7 +266,7 @@ def _by_shard(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         start += count
 
 
-def _record(table: Table, shard: str, config: CurationConfig, inputs: Mapping[str, str], rows: int) -> Record:
+def _record(table: Table, shard: str, config: PlatformConfig, inputs: Mapping[str, str], rows: int) -> Record:
     return Record(
         table=table.name,
         shard=shard,

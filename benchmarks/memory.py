@@ -8,6 +8,8 @@ over and over without encoding again. The peak is that of the proportional memor
 Markdown; a run that is in FOLDER/memory.jsonl is not repeated.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import os

@@ -10,6 +10,8 @@ command therefore gets a control group of its own; where none can be made, proce
 ends between two samples, and the line says so. Memory is proportional (PSS): shared pages count once, divided.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import os

@@ -6,6 +6,8 @@ The signals are made up (one minute at 25 frames per second, about eight transit
 Prints CPU seconds for the first run, for a threshold that gives the same clips, and for one that gives other clips.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import tempfile

@@ -9,6 +9,8 @@ out of FOLDER's first video. Every measurement is a process of its own with one 
 those of the process and all its children. Prints Markdown.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import os
@@ -40,6 +42,7 @@ def videos_of(folder: Path) -> list[Path]:
 def decode(folder: Path) -> dict[str, Any]:
     """Decode every frame and look at none."""
     import av
+    import av.error
 
     frames = 0
     for path in videos_of(folder):
@@ -48,7 +51,7 @@ def decode(folder: Path) -> dict[str, Any]:
                 stream = container.streams.video[0]
                 stream.codec_context.thread_count = 1
                 frames += sum(1 for _ in container.decode(stream))
-        except av.FFmpegError:
+        except av.error.FFmpegError:
             continue
     return {"frames": frames}
 
@@ -87,7 +90,7 @@ def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") 
 
     with tempfile.TemporaryDirectory() as root:
         manifests = Manifests(Storage(root))
-        manifests.add(str(folder), "bench", 10_000, 1 << 60)
+        manifests.add(str(folder), "bench", 10_000, 1 << 60, VIDEO.units.files)
         (shard,) = manifests.shards()
         wanted = frozenset(tables.split())
 

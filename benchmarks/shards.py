@@ -7,6 +7,8 @@ of which some assets are materialized, and measures one step after the other, ea
 made and measured before is not made and measured again, so it goes on where it was interrupted. Prints Markdown.
 """
 
+# pyright: basic
+
 import argparse
 import json
 import os
@@ -147,11 +149,12 @@ def _tick(folder: Path, shards: int) -> None:
 
     from curate_assets.definitions import defs
     from curate_assets.orchestration.sensors import source_sensor
+    from curate_assets.video.graph import VIDEO
     from curate_resources.sources.declared import Source
     from curate_resources.storage.root import Storage
 
-    source = Source(uri=str(folder / "watched"), videos_per_shard=1, settle_seconds=0, close_after_seconds=0)
-    watch = source_sensor(Storage(str(folder / "root")), "watched", source, ["clips"], True)
+    source = Source(uri=str(folder / "watched"), units_per_shard=1, settle_seconds=0, close_after_seconds=0)
+    watch = source_sensor(VIDEO.units, Storage(str(folder / "root")), "watched", source, ["clips"], True)
     with _instance() as instance:
         context = dg.build_sensor_context(instance=instance, definitions=defs)
         print(watch.evaluate_tick(context).skip_message)

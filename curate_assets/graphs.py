@@ -4,7 +4,8 @@ import os
 
 from curate_assets.graph.discovery import ASSETS_GROUP, brought_assets, brought_graph, brought_graphs
 from curate_assets.graph.graph import Graph
-from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE, graph_of
+from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE, GraphChoice, graph_of
+from curate_assets.graph.variants import with_variants
 from curate_assets.video.graph import VIDEO
 from curate_resources.suggestions import did_you_mean
 from gpu_kernels.errors import UserError
@@ -24,6 +25,9 @@ def _chosen(name: str) -> Graph:
     return graph
 
 
-GRAPH = _chosen(os.environ.get(VARIABLE) or graph_of() or VIDEO.name)
+CHOICE = GraphChoice.decoded(named) if (named := os.environ.get(VARIABLE)) else graph_of()
+"""What was chosen, by the environment or by the root."""
+
+GRAPH = with_variants(_chosen(CHOICE.graph or VIDEO.name), CHOICE)
 
 CurationConfig = GRAPH.config_model("CurationConfig", __name__)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 
 from curate_assets.graph.root_graph import choose_graph
-from curate_resources.launchers.jobs import Ledger, print_event, referenced_stage
+from curate_resources.launchers.jobs import Ledger, print_event
 from curate_resources.launchers.transient_errors import passes
 from curate_resources.pipeline.events import listening
 from curate_resources.pipeline.run import materialize
@@ -37,7 +37,7 @@ def main(root: str, job: str) -> int:
 
         spec = ledger.spec()
         config = validated(spec.config)
-        stages = [referenced_stage(reference) for reference in spec.stages]
+        stages = [stage for stage in GRAPH.stages if stage.name in spec.stages]
         plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
         plan = replace(plan, context=spec.context)
         handler.setFormatter(JsonLines(spec.context.run))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from curate_assets.graph.root_graph import VARIABLE, graph_of
-from curate_assets.graphs import GRAPH
+from curate_assets.graphs import CHOICE, GRAPH
 from curate_assets.operations.outlook import Outlook, outlook
 from curate_assets.operations.query import run_query
 from curate_assets.operations.status import Status, status_of
@@ -98,11 +98,12 @@ class Library:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        named = graph_of(self._named)
-        if named is not None and named != GRAPH.name:
+        choice = graph_of(self._named)
+        if choice.graph not in (None, GRAPH.name) or choice.several != CHOICE.several:
+            named = choice.encoded or choice.graph or GRAPH.name
             raise UserError(
-                f"{self.storage.root} is curated by the graph {named}, and this process runs {GRAPH.name}: "
-                f"set {VARIABLE}={named} before it starts"
+                f"{self.storage.root} is curated by the graph {named}, and this process runs "
+                f"{CHOICE.encoded or GRAPH.name}: set {VARIABLE}='{named}' before it starts"
             )
 
     @property

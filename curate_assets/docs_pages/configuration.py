@@ -30,6 +30,9 @@ Settings come from five places. The later one wins, key by key:
 An unknown key and a bad value are errors that name the key. Changing a setting recomputes the rows that depend on it
 and nothing else; the table of each section says which assets its keys enter. Keys marked *no effect on results* change
 how a result is obtained, and recompute nothing.
+
+Above the sections, `graph` names the graph of the root, and `variants` and `reads` what it has
+[several of](operations.md#variants). They are in `{CONFIG_FILE}` only, and a process reads them when it starts.
 """
 
 

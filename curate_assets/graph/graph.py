@@ -49,6 +49,8 @@ class Asset:
         same_for_all: why its settings are the same for all shards, and in no preset; empty: they need not be.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
+        several: whether a root may have variants of it, each with a table and a section of its own. Its stage fills no
+            other table, and neither it nor a check names a table in any other way than by the `Table` of the module.
     """
 
     table: Table
@@ -63,6 +65,7 @@ class Asset:
     same_for_all: str = ""
     exported: bool = False
     published: bool = False
+    several: bool = False
 
     @property
     def name(self) -> str:
@@ -146,7 +149,7 @@ class Graph:
     Attributes:
         units: the table of what is curated, and what one of them is.
         listed: the assets, in any order.
-        phase_names: for each phase of streaming, its name, description and pool. A phase ends where an asset of all
+        named_phases: for each phase of streaming, its name, description and pool. A phase ends where an asset of all
             shards has to be there before stages go on.
         funnel: counts the way from files to what comes out, of all shards or of one.
         previews: by asset, previews that show more than its own rows.
@@ -156,7 +159,7 @@ class Graph:
     name: str
     units: UnitTable
     listed: tuple[Asset, ...]
-    phase_names: tuple[Phase, ...] = ()
+    named_phases: tuple[Phase, ...] = ()
     funnel: Callable[[Tables, str | None], list[FunnelStep]] | None = None
     previews: Mapping[str, Preview] = field(default_factory=dict[str, Preview])
     remark: str = ""
@@ -204,7 +207,7 @@ class Graph:
             own = [asset for asset in self.assets if phase_of[asset.name] == number]
             streamed = tuple(asset for asset in own if isinstance(asset.made_by, Stage))
             if streamed:
-                named = self.phase_names[number] if number < len(self.phase_names) else None
+                named = self.named_phases[number] if number < len(self.named_phases) else None
                 named = named or Phase(f"{self.name}_{number + 1}", f"Stages of {self.name}, part {number + 1}.")
                 found.append(Phase(named.name, named.description, named.pool, streamed))
             found += [asset for asset in own if not isinstance(asset.made_by, Stage)]

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from curate_assets.graph.root_graph import GraphChoice
 from curate_resources.models.fetching import ModelsConfig
 from curate_resources.telemetry.profiling import parsed
 from gpu_kernels.backends import Backends
@@ -208,12 +209,9 @@ class PricesConfig(StrictModel):
     """Currency of the prices, by its ISO 4217 code."""
 
 
-class _Head(StrictModel):
+class _Head(GraphChoice):
     """What stands above the sections of assets."""
 
-    graph: str | None = None
-    """The graph that the root is curated by: `video`, or one that another package brings. It is chosen once, with the
-    first file that is added."""
     preset: str | None = None
     """A preset whose settings hold where nothing else is said: `cosmos`, or a file of `<root>/presets`."""
     limits: DecodingLimits = DecodingLimits()

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.renaming import Seen, renamed, settings_under
 from curate_resources.declarations.table import Table
 from curate_resources.declarations.units import UnitTable
 from curate_resources.tables.history import History, Record
@@ -27,14 +28,20 @@ class Shard:
     Attributes:
         key: the shard; `ALL_SHARDS` for the rows of all of them.
         units: the table of what is curated, by which rows are named.
+        seen: the tables that checks find under other names; see `curate_assets.graph.variants`.
     """
 
     key: str
     tables: Tables
     config: PlatformConfig
     units: UnitTable
+    seen: Seen = field(default_factory=dict)
     _stored: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
     _read: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
+
+    def under(self, seen: Seen) -> "Shard":
+        """The shard as the checks of an asset see it that stands for another, or reads others."""
+        return Shard(self.key, self.tables.under(seen), settings_under(self.config, seen), self.units, seen)
 
     def rows(self, table: Table) -> Rows:
         """All rows of a table, read once."""
@@ -63,6 +70,7 @@ class Shard:
 
     def others(self, table: Table) -> list[Record]:
         """The last records of other shards that were made with the same recipe: at most `checks.history_shards`."""
+        table = renamed(table, self.seen)
         recipe, most = table.recipe(self.config), self.config.checks.history_shards
         found: dict[str, Record] = {}
         for record in History(self.tables.storage).last(table.name, most * _LOOKED_AT):

@@ -12,7 +12,7 @@ from curate_resources.engines.pools import Node
 from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.ray_engine import RayEngine
 from curate_resources.launchers.beginning import Patience
-from curate_resources.launchers.jobs import JobServer, JobSpec, run_job, stage_reference
+from curate_resources.launchers.jobs import JobServer, JobSpec, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
 from curate_resources.launchers.kubernetes_server import KubernetesServer
 from curate_resources.launchers.ray_jobs import RayJobServer
@@ -56,7 +56,7 @@ def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:
         return materialize(plan, shards, InProcessEngine(_environments(config)), config.engine.mode)
     spec = JobSpec(
         root=plan.root,
-        stages=tuple(stage_reference(stage) for stage in plan.stages),
+        stages=tuple(stage.name for stage in plan.stages),
         wanted=tuple(sorted(plan.wanted)),
         shards=tuple(shards),
         config=config.model_dump(mode="json"),

@@ -94,6 +94,8 @@ def _type(kind: Any, name: str) -> Any:
         return dg.Noneable(_type(inner, name))
     if origin is dict:
         return dg.Map(*(_type(argument, name) for argument in arguments))
+    if origin is list:
+        return dg.Array(_type(arguments[0], name))
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return dg.Shape(config_schema(kind))
     if origin is Literal:

@@ -25,6 +25,8 @@ from curate_resources.storage.root import Storage
 OF_THE_DATASET: Mapping[str, str] = {
     **{asset.name: asset.same_for_all for asset in GRAPH.assets if asset.same_for_all},
     "checks.max_duplicate_share": "it is about the clips of all shards",
+    "variants": "they are assets of all shards",
+    "reads": "lineage is that of all shards",
     "prices": "estimates of all shards are compared",
     "models": "one run makes shards of several sources",
     "engine": "one run makes shards of several sources",

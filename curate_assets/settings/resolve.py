@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from curate_assets.graph.platform import ConfigError, PlatformConfig
 from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE
-from curate_assets.graphs import GRAPH, CurationConfig
+from curate_assets.graphs import CHOICE, GRAPH, CurationConfig
 from curate_resources.storage.root import Storage
 from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.backends import KEY as BACKEND
@@ -136,6 +136,14 @@ def validated(values: Mapping[str, Any], name: str = "the configuration") -> Pla
         raise ConfigError(
             f"{name} is for the graph {values['graph']!r}, and this process runs {GRAPH.name!r}: unset {VARIABLE}, "
             "or give it the same name"
+        )
+    if any(
+        values.get(key) not in (None, {}, chosen)
+        for key, chosen in zip(("variants", "reads"), CHOICE.several, strict=True)
+    ):
+        raise ConfigError(
+            f"{name} has other `variants` or `reads` than this process runs: they belong in <root>/{CONFIG_FILE}, "
+            "and hold once it is started again (in the UI: the code location reloaded)"
         )
     try:
         return CurationConfig.model_validate(values)

@@ -23,7 +23,7 @@ VIDEO = Graph(
     name="video",
     units=source_videos.UNITS,
     listed=(*assets_in(assets), *brought_assets(MEASUREMENTS_GROUP)),
-    phase_names=(
+    named_phases=(
         Phase(
             "curate_videos",
             "One streaming plan from files to selected clips; every source video is decoded once.",

@@ -6,11 +6,9 @@ is running is found by what it was asked for, and not submitted twice.
 """
 
 import hashlib
-import importlib
 import json
 import logging
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +16,6 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from curate_resources.declarations.stage import Stage
 from curate_resources.engines import interruption
 from curate_resources.engines.patience import ClusterUnreachable, Wait
 from curate_resources.launchers.aside import Aside
@@ -30,7 +27,7 @@ from curate_resources.pipeline.run import Mode
 from curate_resources.pipeline.run_context import ID_NAMES, RunContext, about
 from curate_resources.storage.retries import with_retries
 from curate_resources.storage.root import Storage
-from gpu_kernels.errors import OperatingError, UserError
+from gpu_kernels.errors import OperatingError
 
 _log = logging.getLogger("curate.engine")
 
@@ -61,7 +58,7 @@ class JobSpec(BaseModel):
     """What a job is asked for.
 
     Attributes:
-        stages: every stage as `module:NAME`.
+        stages: names of the stages, in the order of flow.
         config: the whole configuration, as plain values.
         context: what it is asked for by; the same work is the same for another run.
     """
@@ -82,25 +79,6 @@ class JobSpec(BaseModel):
         """The same for the same work."""
         text = json.dumps(self.model_dump(mode="json", exclude={"context"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def stage_reference(stage: Stage) -> str:
-    """A stage as `module:NAME`, to be found by another process.
-
-    Raises:
-        UserError: it is no attribute of the module that its worker is defined in, whatever it was given to run with.
-    """
-    module = sys.modules[stage.open.__module__]
-    for name, value in vars(module).items():
-        if isinstance(value, Stage) and value.name == stage.name and value.open is stage.open:
-            return f"{module.__name__}:{name}"
-    raise UserError(f"stage {stage.name} must be an attribute of {module.__name__}, where its worker is defined")
-
-
-def referenced_stage(reference: str) -> Stage:
-    """The stage that `module:NAME` names."""
-    module, name = reference.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)

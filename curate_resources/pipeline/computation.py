@@ -334,8 +334,8 @@ class Computation:
             rows = [
                 {
                     "status": "ok",
-                    "error": None,
                     **row,
+                    "error": {"stage": self._stage.name, "attempt": 1, **row["error"]} if row.get("error") else None,
                     "shard": self._unit.shard,
                     "fingerprint": print_of[tuple(row[column] for column in links)],
                 }

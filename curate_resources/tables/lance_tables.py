@@ -6,7 +6,7 @@ top of the earlier one, and the shard ends as one of the two, whole.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,19 +26,27 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _path(name: str) -> str:
-    return f"tables/{name}.lance"
-
-
 @dataclass(frozen=True)
 class Tables:
-    """The tables under a root."""
+    """The tables under a root.
+
+    Attributes:
+        seen: by the name that a table is asked for, the name of another one that is given instead.
+    """
 
     storage: Storage
+    seen: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def under(self, seen: Mapping[str, str]) -> "Tables":
+        """The same, with some tables under other names."""
+        return Tables(self.storage, {**self.seen, **seen})
 
     def uri(self, name: str) -> str:
         """Where the table of an asset lies."""
-        return self.storage.uri(_path(name))
+        return self.storage.uri(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"tables/{self.seen.get(name, name)}.lance"
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -52,7 +60,9 @@ class Tables:
         """
         dataset = self._open(name)
         if dataset is None:
-            raise NotThere(f"there is no table {name} under {self.storage.root}: materialize it first")
+            raise NotThere(
+                f"there is no table {self.seen.get(name, name)} under {self.storage.root}: materialize it first"
+            )
         return dataset
 
     def names(self) -> list[str]:
@@ -145,7 +155,7 @@ class Tables:
         import lance
 
         try:
-            return lance.dataset(self.storage.lance_uri(_path(name)), storage_options=self.storage.lance_options)
+            return lance.dataset(self.storage.lance_uri(self._path(name)), storage_options=self.storage.lance_options)
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None
@@ -174,7 +184,7 @@ class Tables:
         try:
             return lance.write_dataset(
                 created_schema(table, rows).empty_table(),
-                self.storage.lance_uri(_path(table.name)),
+                self.storage.lance_uri(self._path(table.name)),
                 mode="create",
                 storage_options=self.storage.lance_options,
             )
@@ -182,4 +192,6 @@ class Tables:
             if "already exists" not in str(error).lower():
                 raise
             # Another writer was first.
-            return lance.dataset(self.storage.lance_uri(_path(table.name)), storage_options=self.storage.lance_options)
+            return lance.dataset(
+                self.storage.lance_uri(self._path(table.name)), storage_options=self.storage.lance_options
+            )

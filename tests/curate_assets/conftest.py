@@ -1,8 +1,10 @@
 """A small library of real footage in two shards, and a root where it is fully materialized."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +30,14 @@ from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
 CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
 DELIVERY = frozenset(table.name for stage in VIDEO.phases[1].stages for table in stage.writes)
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ENTRY_POINTS = {
+    "curate.measurements": "brightness:ASSET",
+    "curate.embedders": "colour_embedder:ColoursConfig",
+    "curate.captioners": "colour_captioner:ColourCaptionsConfig",
+    "curate.assets": "parquet_dataset:ASSET",
+}
 
 SHORT_CLIPS: dict[str, Any] = {"clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2}}
 """The footage has short shots."""
@@ -190,6 +200,17 @@ def replaced():
 def copy(finished, tmp_path) -> Root:
     """A copy of the finished root, to change."""
     return finished.copy_to(tmp_path / "data")
+
+
+@pytest.fixture
+def examples_installed(tmp_path) -> dict[str, str]:
+    """The environment of processes that have the examples installed as one package."""
+    info = tmp_path / "installed" / "examples-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n")
+    lines = [f"[{group}]\nexample = {named}" for group, named in ENTRY_POINTS.items()]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(info.parent), str(EXAMPLES), *sys.path])}
 
 
 _FAULTS = """

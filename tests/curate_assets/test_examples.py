@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +19,6 @@ from curate_assets.testing import TemporaryRoot
 from curate_assets.video import CLIP_FILES, CLIPS, MOTION_SIGNALS, SOURCE_VIDEOS, VIDEO, CaptionRequest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-ENTRY_POINTS = {
-    "curate.measurements": "brightness:ASSET",
-    "curate.embedders": "colour_embedder:ColoursConfig",
-    "curate.captioners": "colour_captioner:ColourCaptionsConfig",
-    "curate.assets": "parquet_dataset:ASSET",
-}
 
 
 def example(name: str) -> ModuleType:
@@ -115,19 +108,9 @@ def test_the_training_set_is_written_as_parquet_and_a_lost_file_costs_no_other(c
         assert json.loads(each["about"])["sha256"] == files[each["clip_id"]]["sha256"]
 
 
-def installed(folder: Path) -> dict[str, str]:
-    """The environment of processes that have the examples installed as one package."""
-    info = folder / "examples-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n")
-    lines = [f"[{group}]\nexample = {named}" for group, named in ENTRY_POINTS.items()]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(EXAMPLES), *sys.path])}
-
-
 @pytest.mark.deep
-def test_all_examples_run_through_dagster_on_ray_and_are_planned(finished, tmp_path) -> None:
-    root, environment = finished.copy_to(tmp_path / "data"), installed(tmp_path / "installed")
+def test_all_examples_run_through_dagster_on_ray_and_are_planned(finished, tmp_path, examples_installed) -> None:
+    root = finished.copy_to(tmp_path / "data")
     (root.path / "curate.yaml").write_text(
         "engine: {kind: ray}\n"
         "clips: {min_seconds: 0.6, min_frames: 15, crop_seconds: 0.2}\n"
@@ -138,7 +121,7 @@ def test_all_examples_run_through_dagster_on_ray_and_are_planned(finished, tmp_p
 
     def curate(*arguments: str) -> str:
         command = [sys.executable, "-m", "curate_cli.main", *arguments, "--root", str(root.path)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, env=examples_installed, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

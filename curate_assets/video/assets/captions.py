@@ -102,7 +102,7 @@ class Captions(LiveWorker):
         }
         if answer.status == "error":
             message = answer.failure or "no reason given"
-            row["error"] = {"stage": CAPTION.name, "type": "CaptionError", "message": message, "attempt": 1}
+            row["error"] = {"type": "CaptionError", "message": message}
         return row
 
 
@@ -203,4 +203,4 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, exported=True)
+ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, exported=True, several=True)

@@ -147,5 +147,6 @@ ASSET = Asset(
     CHECKS,
     section=EMBEDDERS,
     exported=True,
+    several=True,
     same_for_all="vectors of all shards are compared",
 )
