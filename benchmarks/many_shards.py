@@ -32,6 +32,7 @@ from curate_resources.pipeline.computation import Treatment
 from curate_resources.pipeline.unit import Unit
 from curate_resources.sources.manifests import MANIFEST, Entry, Manifest, Manifests, rows_of
 from curate_resources.storage.root import Storage
+from curate_resources.tables.evolution import created_schema
 from curate_resources.tables.history import ALL_SHARDS, History, Record, identity_digest
 from curate_resources.tables.lance_tables import Tables
 
@@ -45,6 +46,7 @@ _CURVE = np.where(np.arange(_FRAMES) == 20, 0.9, 0.05).astype(np.float32)
 _PART = 50
 """How many shards pass the stages together. One item that fails makes the others of its part be tried one by one."""
 _ROWS_AT_ONCE = 250_000
+_TABLES = {MANIFEST.name: MANIFEST, **VIDEO.tables}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def make_root(root: str, shards: int, videos: int) -> None:
     """Fill a root: manifests, tables and history."""
     storage = Storage(root)
     storage.write("curate.yaml", b"clips: {min_seconds: 0.6, min_frames: 6, crop_seconds: 0.1}\n")
-    writers = {name: _Appended(Tables(storage).uri(name)) for name in VIDEO.tables if name != MANIFEST.name}
+    writers = {name: _Appended(Tables(storage).uri(name), table) for name, table in VIDEO.tables.items()}
     records: list[Record] = []
     numbers = iter(range(shards))
     size = min(_PART, max(1, shards // len(KINDS)))
@@ -78,7 +80,7 @@ def make_root(root: str, shards: int, videos: int) -> None:
         made = _made(storage, [shard_name(number) for number in chosen], videos, kind)
         for name, rows in made.items():
             if name != MANIFEST.name:
-                writers[name].add(_slotted(VIDEO.tables[name], rows))
+                writers[name].add(_slotted(_TABLES[name], rows))
         records += _history(made, validated(kind.settings))
         if len(records) > _ROWS_AT_ONCE or chosen[-1] + 1 == shards:
             History(storage).append(*records)
@@ -106,7 +108,7 @@ def _made(storage: Storage, shards: Sequence[str], videos: int, kind: Kind) -> d
     unit.rows[DUPLICATE_GROUPS.name] = _groups(unit.rows["clip_selection"])
     if kind.delivered:
         _pass(unit, config, storage.root, VIDEO.phases[1].stages)
-    made = {name: _sharded(VIDEO.tables[name], rows, shard_of) for name, rows in unit.rows.items()}
+    made = {name: _sharded(_TABLES[name], rows, shard_of) for name, rows in unit.rows.items()}
     return {**made, DUPLICATE_PAIRS.name: _pairs(made["clip_embeddings"])}
 
 
@@ -132,7 +134,8 @@ def _failed(stage: str) -> Row:
 
 def _probe(work: Work) -> Mapping[str, list[Row]]:
     facts = {"container": "mp4", "codec": "h264", "pixel_format": "yuv420p", "width": 1280, "height": 720}
-    facts |= {"average_rate": 10.0, "frames": _FRAMES, "duration_ns": 4_000_000_000, "video_streams": 1}
+    facts |= {"average_rate": 10.0, "frames": _FRAMES, "first_pts_ns": 0, "duration_ns": 4_000_000_000}
+    facts |= {"video_streams": 1}
     rows: list[Row] = []
     for uri in work.items["uri"].to_pylist():
         video_id = _video_id(uri)
@@ -201,8 +204,8 @@ def _pairs(embeddings: pa.Table) -> pa.Table:
 class _Appended:
     """Rows that are gathered, and appended to a table in pieces of some size."""
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, uri: str, table: Table) -> None:
+        self._uri, self._table = uri, table
         self._parts: list[pa.Table] = []
 
     def add(self, rows: pa.Table) -> None:
@@ -216,7 +219,8 @@ class _Appended:
         if self._parts:
             os.makedirs(os.path.dirname(self._uri), exist_ok=True)
             mode = "append" if os.path.exists(self._uri) else "create"
-            lance.write_dataset(pa.concat_tables(self._parts), self._uri, mode=mode)
+            rows = pa.concat_tables(self._parts)
+            lance.write_dataset(rows.cast(created_schema(self._table, rows)), self._uri, mode=mode)
             self._parts.clear()
 
 
@@ -241,7 +245,7 @@ def _history(made: Mapping[str, pa.Table], config: PlatformConfig) -> list[Recor
     """A record for every table and shard, as commits would have left them."""
     parts = {name: dict(_by_shard(rows)) for name, rows in made.items()}
     digests = {
-        name: {shard: identity_digest(VIDEO.tables[name], [rows]) for shard, rows in shards.items()}
+        name: {shard: identity_digest(_TABLES[name], [rows]) for shard, rows in shards.items()}
         for name, shards in parts.items()
     }
     stages = (*VIDEO.phases[0].stages, *VIDEO.phases[1].stages)
@@ -253,7 +257,7 @@ def _history(made: Mapping[str, pa.Table], config: PlatformConfig) -> list[Recor
     for name, read in reads.items():
         for shard, rows in parts.get(name, {}).items():
             inputs = {other: digests[other][shard] for other in read if shard in digests.get(other, {})}
-            records.append(_record(VIDEO.tables[name], shard, config, inputs, rows.num_rows))
+            records.append(_record(_TABLES[name], shard, config, inputs, rows.num_rows))
     return records
 
 

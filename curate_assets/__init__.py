@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from curate_assets.graph.graph import Phase as Phase
     from curate_assets.graph.graph import Record as Record
     from curate_assets.graph.graph import View as View
+    from curate_assets.graph.platform import CheckLimits as CheckLimits
     from curate_assets.graph.platform import ConfigError as ConfigError
     from curate_assets.graph.platform import PlatformConfig as PlatformConfig
     from curate_assets.graph.score import Score as Score
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 _EXPORTED = {
     "curate_assets.graph.graph": ("Asset", "FunnelStep", "Graph", "Job", "Phase", "Record", "View"),
-    "curate_assets.graph.platform": ("ConfigError", "PlatformConfig"),
+    "curate_assets.graph.platform": ("CheckLimits", "ConfigError", "PlatformConfig"),
     "curate_assets.graph.score": ("Score", "at_least", "at_most"),
     "curate_assets.graph.shard_checks": ("Check", "Finding", "Shard", "nothing_wrong"),
     "curate_assets.graph.stage_resources": ("model_needs",),

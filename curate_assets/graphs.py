@@ -31,3 +31,5 @@ CHOICE = GraphChoice.decoded(named) if (named := os.environ.get(VARIABLE)) else 
 GRAPH = with_variants(_chosen(CHOICE.graph or VIDEO.name), CHOICE)
 
 CurationConfig = GRAPH.config_model("CurationConfig", __name__)
+ChecksConfig = CurationConfig.model_fields["checks"].annotation
+"""Both are found here by the processes that settings are sent to."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from curate_assets.graph.platform import Agreement, PlatformConfig, config_model
+from curate_assets.graph.platform import Agreement, CheckLimits, PlatformConfig, config_model
 from curate_assets.graph.score import Score
 from curate_assets.graph.score_checks import score_checks
 from curate_assets.graph.shard_checks import Check
@@ -46,6 +46,7 @@ class Asset:
         recorded: what of its rows goes into the records of samples.
         section: its settings, or those of its backends; the section of the configuration has the name of the asset.
         agrees: sees that they go together with those of other assets.
+        limits: what its checks accept: keys of the section `checks`.
         same_for_all: why its settings are the same for all shards, and in no preset; empty: they need not be.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
@@ -62,6 +63,7 @@ class Asset:
     recorded: Record | None = None
     section: type[StrictModel] | Backends[Any] | None = None
     agrees: Agreement | None = None
+    limits: type[CheckLimits] | None = None
     same_for_all: str = ""
     exported: bool = False
     published: bool = False
@@ -263,7 +265,9 @@ class Graph:
     def config_model(self, name: str, module: str) -> type[PlatformConfig]:
         """The configuration of the graph; see `curate_assets.graph.platform.config_model`."""
         sections = {asset.name: asset.section for asset in self.assets if asset.section is not None}
-        return config_model(name, module, sections, [asset.agrees for asset in self.assets if asset.agrees is not None])
+        limits = dict.fromkeys(asset.limits for asset in self.assets if asset.limits is not None)
+        agreements = [asset.agrees for asset in self.assets if asset.agrees is not None]
+        return config_model(name, module, sections, [*limits], agreements)
 
     def plan(
         self,

@@ -165,34 +165,24 @@ def _seconds(minutes: float | None) -> float | None:
     return None if minutes is None else minutes * 60
 
 
-class ChecksConfig(StrictModel):
+class CheckLimits(StrictModel):
+    """What the checks of an asset accept: keys of the section `checks`."""
+
+
+class ChecksConfig(CheckLimits):
     """What the asset checks accept."""
 
     max_failed_share: float = Field(default=0.5, ge=0, le=1)
     """Greatest share of failed rows in a table of a shard; of fewer than `min_rows` rows, more is only a warning. Of
-    `source_videos`, its check stops what comes after."""
-    max_damaged_share: float = Field(default=0.05, ge=0, le=1)
-    """Greatest share of frames of a shard that are damaged or could not be decoded."""
-    max_rejected_share: float = Field(default=0.95, ge=0, le=1)
-    """Greatest share of rejected clips of a shard."""
-    max_uncaptioned_share: float = Field(default=0.1, ge=0, le=1)
-    """Greatest share of a shard's windows that a captioner was asked about without success."""
-    max_duplicate_share: float = Field(default=0.8, ge=0, le=1)
-    """Greatest share of the selected clips of all shards that are duplicates of others."""
-    max_rejection_change: float = Field(default=0.3, ge=0, le=1)
-    """Greatest difference between the share of clips that a reason rejects in a shard, and in other shards."""
+    the first table, its check stops what comes after."""
     max_score_change: float = Field(default=0.5, ge=0, le=1)
     """Greatest difference between the share of a shard's scores up to any value, and that of other shards."""
-    max_shot_length_factor: float = Field(default=2.0, ge=1)
-    """How many times as long, or as short, as in other shards shots may be."""
-    min_embedding_similarity: float = Field(default=0.5, ge=-1, le=1)
-    """Least cosine between the mean embedding of a shard and that of other shards."""
     history_shards: int = Field(default=30, ge=1)
     """Other shards that a shard is compared with at most: those that were made last with the same settings."""
     min_history: int = Field(default=3, ge=1)
     """Other shards that there must be, for a shard to be compared with them."""
     min_rows: int = Field(default=20, ge=1)
-    """Files, clips, shots or windows that a shard must have for shares and distributions of them to be judged."""
+    """Rows of a kind that a shard must have for shares and distributions of them to be judged."""
 
 
 class PricesConfig(StrictModel):
@@ -242,19 +232,35 @@ class PlatformConfig(_Head):
 
 
 def config_model(
-    name: str, module: str, sections: Mapping[str, "type[StrictModel] | Backends[Any]"], agreements: Sequence[Agreement]
+    name: str,
+    module: str,
+    sections: Mapping[str, "type[StrictModel] | Backends[Any]"],
+    limits: Sequence[type[CheckLimits]],
+    agreements: Sequence[Agreement],
 ) -> type[PlatformConfig]:
     """The configuration of a graph whose assets have these sections, each named after its asset.
 
     Args:
-        name, module: where the model will be found, so that it can be sent to workers.
+        name, module: where the model will be found, so that it can be sent to workers; `checks` by its own name.
+        limits: what the checks of assets accept, besides what all do.
+
+    Raises:
+        ValueError: two limits have one name.
     """
+    keys = [key for each in (ChecksConfig, *limits) for key in each.model_fields]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ValueError(f"two assets have a limit checks.{twice[0]}")
+    checks = create_model("ChecksConfig", __base__=(*reversed(limits), ChecksConfig), __module__=module)
+    checks.__doc__ = ChecksConfig.__doc__
     fields: dict[str, Any] = {
         key: (kind.annotation, kind.default) if isinstance(kind, Backends) else (kind, kind())
         for key, kind in sections.items()
     }
     of_assets = create_model(f"{name}Sections", __base__=_Head, __module__=module, **fields)
-    model = cast("type[PlatformConfig]", create_model(name, __base__=(PlatformConfig, of_assets), __module__=module))
+    bases = (PlatformConfig, of_assets)
+    model = cast(
+        "type[PlatformConfig]", create_model(name, __base__=bases, __module__=module, checks=(checks, checks()))
+    )
     model.__doc__ = "Everything that can be set, by section; a section is named after the asset that it steers."
     model.agreements = tuple(agreements)
     return model

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.platform import CheckLimits, PlatformConfig
 from curate_assets.graph.renaming import Seen, renamed, settings_under
 from curate_resources.declarations.table import Table
 from curate_resources.declarations.units import UnitTable
 from curate_resources.tables.history import History, Record
 from curate_resources.tables.lance_tables import Tables, quoted
 
+Limits = TypeVar("Limits", bound=CheckLimits)
 Rows = list[dict[str, Any]]
 Problems = list[str]
 
@@ -42,6 +43,12 @@ class Shard:
     def under(self, seen: Seen) -> "Shard":
         """The shard as the checks of an asset see it that stands for another, or reads others."""
         return Shard(self.key, self.tables.under(seen), settings_under(self.config, seen), self.units, seen)
+
+    def limits(self, kind: type[Limits]) -> Limits:
+        """What the checks of an asset accept."""
+        checks = self.config.checks
+        assert isinstance(checks, kind), kind
+        return checks
 
     def rows(self, table: Table) -> Rows:
         """All rows of a table, read once."""

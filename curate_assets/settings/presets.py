@@ -24,7 +24,12 @@ from curate_resources.storage.root import Storage
 
 OF_THE_DATASET: Mapping[str, str] = {
     **{asset.name: asset.same_for_all for asset in GRAPH.assets if asset.same_for_all},
-    "checks.max_duplicate_share": "it is about the clips of all shards",
+    **{
+        f"checks.{key}": f"{asset.name} is made of all shards at once"
+        for asset in GRAPH.assets
+        if asset.limits is not None and not asset.partitioned
+        for key in asset.limits.model_fields
+    },
     "variants": "they are assets of all shards",
     "reads": "lineage is that of all shards",
     "prices": "estimates of all shards are compared",

@@ -17,9 +17,9 @@ from curate_resources.pipeline.run import LostUnits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = """
-    Asset Check Column ConfigError CurateError Finding FunnelStep Gathered Graph Job Library LiveWorker MANIFEST
-    Made Markdown Needs Phase PlatformConfig Record Role Row RunFailed Score Segments Shard Stage Storage StoredPath
-    StoredTable StrictModel Table Tables UnitFiles UnitTable UserError View Work Worker at_least at_most
+    Asset Check CheckLimits Column ConfigError CurateError Finding FunnelStep Gathered Graph Job Library LiveWorker
+    MANIFEST Made Markdown Needs Phase PlatformConfig Record Role Row RunFailed Score Segments Shard Stage Storage
+    StoredPath StoredTable StrictModel Table Tables UnitFiles UnitTable UserError View Work Worker at_least at_most
     dagster_definitions model_needs nothing_wrong
 """
 VIDEO_NAMES = """

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+from pydantic import Field
 
 from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
@@ -182,12 +184,19 @@ CAPTION = Stage(
 )
 
 
+class CaptionsLimits(CheckLimits):
+    """What the checks of `captions` accept."""
+
+    max_uncaptioned_share: float = Field(default=0.1, ge=0, le=1)
+    """Greatest share of a shard's windows that a captioner was asked about without success."""
+
+
 def _captions(shard: Shard) -> Finding:
     asked = [row for row in shard.rows(CAPTIONS) if row["caption_status"] != "skipped"]
     if note := too_few(shard, len(asked), "windows"):
         return Finding([], note=note)
     failed = [row for row in asked if row["status"] == "failed" or row["caption_status"] == "blocked"]
-    share, limit = len(failed) / len(asked), shard.config.checks.max_uncaptioned_share
+    share, limit = len(failed) / len(asked), shard.limits(CaptionsLimits).max_uncaptioned_share
     said = f"{len(failed)} of {len(asked)} windows have no caption: {share:.1%}, more than {limit:.1%}"
     return Finding([said] if share > limit else [], {"uncaptioned_share": share})
 
@@ -203,4 +212,6 @@ CHECKS = (
     ),
 )
 
-ASSET = Asset(CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, exported=True, several=True)
+ASSET = Asset(
+    CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, limits=CaptionsLimits, exported=True, several=True
+)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
@@ -105,6 +107,13 @@ def _unit_length(shard: Shard) -> Problems:
     ]
 
 
+class ClipEmbeddingsLimits(CheckLimits):
+    """What the checks of `clip_embeddings` accept."""
+
+    min_embedding_similarity: float = Field(default=0.5, ge=-1, le=1)
+    """Least cosine between the mean embedding of a shard and that of other shards."""
+
+
 def _embeddings_changed(shard: Shard) -> Finding:
     """Cosine between the mean vector of the shard and that of the others."""
     measured, others = shard.measures(CLIP_EMBEDDINGS), measures_of_others(shard, CLIP_EMBEDDINGS, "clips")
@@ -112,7 +121,7 @@ def _embeddings_changed(shard: Shard) -> Finding:
         return Finding([], note=note)
     own, usual = np.array(measured["centroid"]), np.mean([other["centroid"] for other in others], axis=0)
     similarity = float(own @ usual / max(1e-12, np.linalg.norm(own) * np.linalg.norm(usual)))
-    limit = shard.config.checks.min_embedding_similarity
+    limit = shard.limits(ClipEmbeddingsLimits).min_embedding_similarity
     said = f"the mean embedding has a cosine of {similarity:.2f} with that of other shards, less than {limit:g}"
     problems = [] if similarity >= limit else [said]
     return Finding(problems, {"similarity": similarity, "shards_compared": len(others)})
@@ -146,6 +155,7 @@ ASSET = Asset(
     "clips",
     CHECKS,
     section=EMBEDDERS,
+    limits=ClipEmbeddingsLimits,
     exported=True,
     several=True,
     same_for_all="vectors of all shards are compared",

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
@@ -134,11 +136,20 @@ SELECT = Stage(
 )
 
 
+class ClipSelectionLimits(CheckLimits):
+    """What the checks of `clip_selection` accept."""
+
+    max_rejected_share: float = Field(default=0.95, ge=0, le=1)
+    """Greatest share of rejected clips of a shard."""
+    max_rejection_change: float = Field(default=0.3, ge=0, le=1)
+    """Greatest difference between the share of clips that a reason rejects in a shard, and in other shards."""
+
+
 def _rejected(shard: Shard) -> Finding:
     measured = shard.measures(CLIP_SELECTION)
     if note := too_few(shard, measured["clips"][0], "clips"):
         return Finding([], note=note)
-    share, limit = measured[_REJECTED][0], shard.config.checks.max_rejected_share
+    share, limit = measured[_REJECTED][0], shard.limits(ClipSelectionLimits).max_rejected_share
     if share <= limit:
         return Finding([], {_REJECTED: share})
     reasons = [f"{reason}: {value:.1%}" for reason, value in _by_reason(measured).items()]
@@ -149,7 +160,7 @@ def _rejections_changed(shard: Shard) -> Finding:
     measured, others = shard.measures(CLIP_SELECTION), measures_of_others(shard, CLIP_SELECTION, "clips")
     if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, len(others)):
         return Finding([], note=note)
-    limit = shard.config.checks.max_rejection_change
+    limit = shard.limits(ClipSelectionLimits).max_rejection_change
     own, elsewhere = _by_reason(measured), [_by_reason(other) for other in others]
     problems: list[str] = []
     greatest = 0.0
@@ -185,4 +196,6 @@ CHECKS = (
 )
 
 
-ASSET = Asset(CLIP_SELECTION, SELECT, "clips", CHECKS, section=ClipSelectionConfig, exported=True)
+ASSET = Asset(
+    CLIP_SELECTION, SELECT, "clips", CHECKS, section=ClipSelectionConfig, limits=ClipSelectionLimits, exported=True
+)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph.graph import Asset
+from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.score import Score, at_least, at_most
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
@@ -155,6 +157,13 @@ def _spans_apart(shard: Shard) -> Problems:
     ]
 
 
+class ClipsLimits(CheckLimits):
+    """What the checks of `clips` accept."""
+
+    max_shot_length_factor: float = Field(default=2.0, ge=1)
+    """How many times as long, or as short, as in other shards shots may be."""
+
+
 def _shots_changed(shard: Shard) -> Finding:
     """Wasserstein's distance between the distributions of the logarithms of lengths, told as a factor."""
     measured, others = shard.measures(CLIPS), measures_of_others(shard, CLIPS, "shots")
@@ -162,7 +171,7 @@ def _shots_changed(shard: Shard) -> Finding:
         return Finding([], note=note)
     own, *elsewhere = [np.log(np.maximum(each["shot_seconds"], _SHORTEST)) for each in (measured, *others)]
     usual = np.mean(elsewhere, axis=0)  # of quantiles: Wasserstein's mean of the distributions
-    factor, limit = float(np.exp(np.abs(own - usual).mean())), shard.config.checks.max_shot_length_factor
+    factor, limit = float(np.exp(np.abs(own - usual).mean())), shard.limits(ClipsLimits).max_shot_length_factor
     middle = len(usual) // 2
     said = (
         f"shots are {factor:.1f} times as long or as short as elsewhere, more than {limit:g}: "
@@ -220,5 +229,13 @@ SCORES = (
 )
 
 ASSET = Asset(
-    CLIPS, SPLIT, "clips", CHECKS, scores=SCORES, section=ClipsConfig, agrees=_splits_what_is_scanned, exported=True
+    CLIPS,
+    SPLIT,
+    "clips",
+    CHECKS,
+    scores=SCORES,
+    section=ClipsConfig,
+    agrees=_splits_what_is_scanned,
+    limits=ClipsLimits,
+    exported=True,
 )

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
-from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.platform import CheckLimits, PlatformConfig
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
@@ -175,8 +176,15 @@ def _one_keeper(shard: Shard) -> Problems:
     return [f"group {group} has {count} keepers" for group, count in keepers.items() if count != 1]
 
 
+class DuplicateGroupsLimits(CheckLimits):
+    """What the checks of `duplicate_groups` accept."""
+
+    max_duplicate_share: float = Field(default=0.8, ge=0, le=1)
+    """Greatest share of the selected clips of all shards that are duplicates of others."""
+
+
 def _few(shard: Shard) -> Finding:
-    clips, checks = shard.rows(DUPLICATE_GROUPS), shard.config.checks
+    clips, checks = shard.rows(DUPLICATE_GROUPS), shard.limits(DuplicateGroupsLimits)
     if note := too_few(shard, len(clips), "clips"):
         return Finding([], note=note)
     duplicates = sum(not row["keeper"] for row in clips)
@@ -224,6 +232,7 @@ ASSET = Asset(
     CHECKS,
     section=DuplicateGroupsConfig,
     agrees=_above_the_floor,
+    limits=DuplicateGroupsLimits,
     same_for_all="clips of all shards are grouped",
     exported=True,
 )

@@ -9,7 +9,7 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.assets import motion_signals, shot_signals, storyboards
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
-from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotsOfVideo, joined_shots
+from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
 from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVideo, storyboard_folder
 from curate_assets.video.segments import segment_of, segments_of
@@ -121,7 +121,7 @@ SCAN = Stage(
 )
 
 ASSETS = (
-    Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig),
+    Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
     Asset(STORYBOARDS, SCAN, "signals", storyboards.CHECKS, storyboards.preview, section=StoryboardsConfig),
 )

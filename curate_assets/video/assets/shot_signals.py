@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curate_assets.graph.drift import Measures
+from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.segments import appended, overlapping, with_values
@@ -108,11 +110,18 @@ def _curves(shard: Shard) -> Problems:
     return found
 
 
+class ShotSignalsLimits(CheckLimits):
+    """What the checks of `shot_signals` accept."""
+
+    max_damaged_share: float = Field(default=0.05, ge=0, le=1)
+    """Greatest share of frames of a shard that are damaged or could not be decoded."""
+
+
 def _damage(shard: Shard) -> Finding:
     measured = {name: values[0] for name, values in shard.measures(SHOT_SIGNALS).items()}
     damaged = measured["decode_errors"] + measured["damaged_frames"]
     share = damaged / max(1.0, measured["frames"] + measured["decode_errors"])
-    limit = shard.config.checks.max_damaged_share
+    limit = shard.limits(ShotSignalsLimits).max_damaged_share
     said = f"{damaged:,.0f} frames are damaged or missing: {share:.1%} of all, more than {limit:.1%}"
     return Finding([said] if share > limit else [], {"damaged_share": share})
 

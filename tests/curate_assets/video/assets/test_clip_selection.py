@@ -1,0 +1,31 @@
+"""`clip_selection`: verdicts are what SQL says of the scores and thresholds, and cost nothing that was measured."""
+
+import duckdb
+import numpy as np
+
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+
+
+def test_reasons_are_those_that_sql_finds(copy) -> None:
+    scores = copy.tables.read(MOTION_SCORES, where="status = 'ok'")
+    mean, peak = (float(np.quantile(scores[name], 0.2)) for name in ("global_mean", "peak"))
+    thresholds = {"motion_global_mean_min": mean, "motion_peak_min": peak, "short_side_min": 140}
+    done = copy.run(frozenset({CLIP_SELECTION.name}), {"clip_selection": thresholds})
+    assert {name.partition("/")[0] for name, each in done.items() if each.computed} == {CLIP_SELECTION.name}
+    clips, motion, videos = (
+        copy.tables.read(table, where="status = 'ok'") for table in (CLIPS, MOTION_SCORES, SOURCE_VIDEOS)
+    )
+    assert clips.num_rows and motion.num_rows and videos.num_rows
+    found = duckdb.sql(
+        f"select distinct clip_id, global_mean < {mean} as motion_global_mean_low, peak < {peak} as motion_peak_low, "
+        "least(width, height) < 140 as short_side_low "
+        "from clips join motion using (clip_id, shard) join videos on videos.video_id = clips.video_id"
+    ).to_arrow_table()
+    expected = {row.pop("clip_id"): {reason for reason, holds in row.items() if holds} for row in found.to_pylist()}
+    rows = copy.tables.read(CLIP_SELECTION).to_pylist()
+    assert {row["clip_id"]: {*row["reasons"]} for row in rows} == expected
+    assert all(row["selected"] == (not row["reasons"]) for row in rows)
+    assert 0 < sum(row["selected"] for row in rows) < len(rows)
