@@ -66,12 +66,16 @@ def test_commands_have_the_options_that_they_are_given(dagster_release, tmp_path
     from dagster._cli import create_dagster_cli
     from dagster._daemon.cli import create_dagster_daemon_cli
     from dagster_webserver.cli import create_dagster_webserver_cli
+    from typer.main import get_command
+
+    from curate_cli.app import app
 
     tops: dict[str, Command] = {
         "dagster": create_dagster_cli(),
         "dagster-webserver": create_dagster_webserver_cli(),
         "dagster-daemon": create_dagster_daemon_cli(),
         "curate_assets.orchestration.daemon": create_dagster_daemon_cli(),
+        "curate": get_command(app),
     }
     (tmp_path / "workspace.yaml").write_text("load_from: []\n")
     seen = set()
@@ -83,6 +87,12 @@ def test_commands_have_the_options_that_they_are_given(dagster_release, tmp_path
             ):
                 words = [each.replace("/etc/dagster", str(tmp_path)) for each in words]
                 words = words[2:] if words[:2] == ["python", "-m"] else words
+                if words[:2] == ["bash", "-c"]:
+                    assert re.findall(r"curate doctor[^;]*", words[2]) == [
+                        "curate doctor",
+                        "curate doctor --deployment",
+                    ]
+                    words = ["curate", "doctor", "--deployment"]
                 if words and words[0] in tops:
                     _parse(tops[words[0]], words[1:])
                     seen.add(words[0])
