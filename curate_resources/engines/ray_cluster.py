@@ -24,6 +24,10 @@ _ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
 }
 
+_START_IT = (
+    "start it, correct RAY_AUTH_TOKEN (Ray waits with a wrong one, too), or unset RAY_ADDRESS for one of your own"
+)
+
 GIB = 1 << 30
 _Answer = TypeVar("_Answer")
 
@@ -129,7 +133,7 @@ class RayCluster:
 
     def _join(self, ray: Any, address: str, warm: WarmCluster | None) -> None:
         what = f"the {'warm' if warm is not None else 'Ray'} cluster at {address}"
-        remedy = "`curate down` ends it" if warm is not None else "start it, or unset RAY_ADDRESS for one of your own"
+        remedy = "`curate down` ends it" if warm is not None else _START_IT
         wait = Wait(what, self.answer_seconds)
 
         def join() -> None:

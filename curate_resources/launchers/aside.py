@@ -16,12 +16,12 @@ _MOST_SECONDS = 60.0
 class Aside(Generic[_Answer]):
     """Asks something every so often.
 
-    Args:
+    Attributes:
         every_seconds: at most this often.
     """
 
     def __init__(self, ask: Callable[[], _Answer], every_seconds: float) -> None:
-        self._ask, self._every = ask, every_seconds
+        self._ask, self.every_seconds = ask, every_seconds
         self._thread: threading.Thread | None = None
         self._next = 0.0
         self._answers: list[_Answer] = []
@@ -54,4 +54,4 @@ class Aside(Generic[_Answer]):
         except Exception as error:
             _log.debug("asked in vain: %s", error)
         now = time.monotonic()
-        self._next = now + max(self._every, min((now - began) / _SHARE, _MOST_SECONDS))
+        self._next = now + max(self.every_seconds, min((now - began) / _SHARE, _MOST_SECONDS))

@@ -33,8 +33,10 @@ _log = logging.getLogger("curate.engine")
 
 _Answer = TypeVar("_Answer")
 
-_LOG_SECONDS, _LOOK_SECONDS, _LAST_LOG_SECONDS = 2.0, 5.0, 5.0
-"""How often a job's log and what is around it are read at most, and how long its last lines are waited for."""
+_LOG_SECONDS, _LAST_LOG_SECONDS = 2.0, 5.0
+"""How often a job's log is read at most, and how long its last lines are waited for."""
+_LOOK_SECONDS, _LATER_SECONDS = 5.0, 30.0
+"""How often what is around a job is looked at, before and after it has begun."""
 
 _EVENTS: Mapping[str, TypeAdapter[Event]] = {
     kind.__name__: TypeAdapter(kind) for kind in (Announced, UnitDone, PartsSettled, PoolState)
@@ -239,6 +241,7 @@ def _followed(
             raise JobLost(f"job {job} is not known to the cluster any more: was it started anew? Run again")
         if state.phase != "running":
             break
+        around.every_seconds = _LOOK_SECONDS if state.waits_for else _LATER_SECONDS
         if state.waits_for:
             beginning.wait(state.waits_for, state.held)
         if not state.held and (found := around.take()) is not None:

@@ -224,5 +224,6 @@ def _state(rayjob: Mapping[str, Any]) -> JobState:
         final = deployment == "ValidationFailed" or status.get("reason") in _WAITING_FOR_GOOD
         return JobState("failed", message, passes=not final)
     begun = job not in ("", "PENDING")
-    waits_for = "" if begun else message or f"its cluster is not ready ({deployment or 'the operator has not seen it'})"
+    why = {"": "the operator has not seen it", "Running": "its submitter has not begun"}.get(deployment or "", "")
+    waits_for = "" if begun else message or why or f"its cluster is not ready ({deployment})"
     return JobState("running", message, waits_for)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ DONE = '{"error": null, "passes": false}'
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(jobs, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "_LATER_SECONDS", 0.05)
     monkeypatch.setattr(jobs, "_LOG_SECONDS", 0.05)
     monkeypatch.setattr(aside, "_SHARE", 1.0)
 
@@ -313,6 +315,25 @@ def test_an_evicted_run_ends_its_job_and_the_next_takes_over_that_of_a_killed_on
     (Path(spec.root) / "jobs" / job / "go").touch()
     followed(spec, kuberay(kubernetes), work)
     assert list(kubernetes.jobs) == [job]
+
+
+def test_a_run_that_is_canceled_while_the_api_server_is_away_ends_all_the_same(
+    kubernetes, operator, spec, driver, monkeypatch, caplog
+):
+    monkeypatch.setattr("curate_resources.launchers.kuberay._STOP_SECONDS", 0.5)
+    work = driver("echo hello; sleep 30; end")
+    following = run_job(spec, kuberay(kubernetes), work, poll_seconds=0.05)
+
+    def cancel(_: float) -> None:
+        if kubernetes.logs:
+            kubernetes.away = True
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(sleep=cancel))
+    with pytest.raises(KeyboardInterrupt):
+        list(following)
+    assert "may go on" in caplog.text and "takes it over" in caplog.text
+    assert len(kubernetes.jobs) == 1
 
 
 def test_a_driver_that_is_started_again_goes_on_in_its_ledger(tmp_path):
