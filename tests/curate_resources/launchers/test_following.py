@@ -213,6 +213,7 @@ def test_a_job_that_its_queue_takes_back_begins_again(kubernetes, operator, spec
     followed(spec, kuberay(kubernetes), driver(again), Patience(queue_seconds=10))
 
 
+@pytest.mark.deep
 def test_an_api_server_that_is_away_and_an_operator_that_is_started_anew_end_no_job(
     kubernetes, operator, spec, driver, beside
 ):
@@ -295,7 +296,7 @@ list(run_job(spec, KubeRayJobs("curation", cluster_template(sys.argv[2])), sys.a
 """
 
 
-@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.deep)])
 def test_an_evicted_run_ends_its_job_and_the_next_takes_over_that_of_a_killed_one(
     kubernetes, operator, spec, driver, tmp_path, kind
 ):

@@ -49,6 +49,7 @@ def url() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.deep
 def test_what_a_job_server_refuses_for_good_is_told_from_what_may_pass(url):
     # A process of its own: Ray reads once in a process how it is to authenticate.
     statuses = ["400", "422", "404", "429", "503", "version-403", "version-503"]
