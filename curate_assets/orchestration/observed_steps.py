@@ -31,17 +31,18 @@ def observed_run(run: str) -> Generator[None]:
 @contextmanager
 def observed_step(context: dg.AssetExecutionContext) -> Generator[RunContext]:
     """Count, trace and name what a step does; gives what its plans are run for."""
-    run, step = context.run_id, context.get_step_execution_context().step.key
+    executed = context.get_step_execution_context()
+    run, step = executed.run_id, executed.step.key
     console_as_json(context.log, run)
     if not tracing.asked():
-        with about(run=run), exposed_metrics(run):
+        with about(run=run), exposed_metrics():
             yield RunContext(run, json_logs=json_logs.asked())
         return
     parent = tracing.below(tracing.run_traceparent(run), "run")
-    own = tracing.below(parent, "step", step, str(context.retry_number))
+    own = tracing.below(parent, "step", step, str(executed.previous_attempt_count))
     attributes = {"dagster.run_id": run, "dagster.step": step, "curate.shards": len(_shards(context))}
     asked = RunContext(run, own, json_logs.asked())
-    with about(run=run), exposed_metrics(run), tracing.traced(f"step {step}", own, parent, attributes), observed(asked):
+    with about(run=run), exposed_metrics(), tracing.traced(f"step {step}", own, parent, attributes), observed(asked):
         yield asked
 
 

@@ -40,7 +40,7 @@ _exposed: tuple[RunMetrics, Any] | None = None
 
 
 @contextmanager
-def exposed_metrics(run: str) -> Generator[None]:
+def exposed_metrics() -> Generator[None]:
     """Count and expose what happens meanwhile, if the environment asks for it. A port stays open until the process
     ends.
 
@@ -59,7 +59,7 @@ def exposed_metrics(run: str) -> Generator[None]:
     metrics, registry = _exposed
     with ExitStack() as stack:
         if os.environ.get(TEXTFILE) or os.environ.get(PUSHGATEWAY):
-            stack.enter_context(_written(registry, run))
+            stack.enter_context(_written(registry))
         stack.enter_context(listening(metrics))
         yield
 
@@ -78,7 +78,7 @@ def _serve(registry: Any) -> None:
 
 
 @contextmanager
-def _written(registry: Any, run: str) -> Generator[None]:
+def _written(registry: Any) -> Generator[None]:
     """Write or push every few seconds, and once more at the end."""
     ended = threading.Event()
 
@@ -90,7 +90,8 @@ def _written(registry: Any, run: str) -> Generator[None]:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 write_to_textfile(str(Path(folder) / f"curate-{os.getpid()}.prom"), registry)
             if url := os.environ.get(PUSHGATEWAY):
-                push_to_gateway(url, "curate", registry, {"run": run}, timeout=_PUSH_SECONDS)
+                process = {"instance": f"{os.uname().nodename}-{os.getpid()}"}
+                push_to_gateway(url, "curate", registry, process, timeout=_PUSH_SECONDS)
         except OSError as error:
             _log.warning("metrics are not written: %s", error)
 

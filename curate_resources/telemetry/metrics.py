@@ -25,8 +25,8 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
-UNITS = Metric("curate_units_total", "counter", "Units, such as videos, that came through all stages.", ("plan",))
-PARTS = Metric("curate_parts_total", "counter", "Parts, such as clips, that those units were divided into.", ("plan",))
+UNITS = Metric("curate_units_total", "counter", "Units that came through all stages.", ("plan",))
+PARTS = Metric("curate_parts_total", "counter", "Parts that those units were divided into.", ("plan",))
 MEDIA_SECONDS = Metric("curate_media_seconds_total", "counter", "How long those units last.", ("plan",))
 PENDING = Metric("curate_units_pending", "gauge", "Units that a run has yet to bring through.", ("plan",))
 ITEMS = Metric(

@@ -82,11 +82,11 @@ def test_counters_are_named_and_labelled_as_prometheus_advises():
 
 def test_a_run_serves_and_writes_what_it_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(exposure, "_exposed", None)
-    with exposed_metrics("a-run"):
+    with exposed_metrics():
         assert exposure._exposed is None, "nothing is counted where nothing is asked for"
     monkeypatch.setenv("CURATE_METRICS_TEXTFILE", str(tmp_path))
     monkeypatch.setenv("CURATE_METRICS_PORT", "19464")
-    with exposed_metrics("a-run"):
+    with exposed_metrics():
         emit(UnitDone(PLAN, "a", "1.mp4", 1, 1, "videos", stages=(CAPTION,)))
         served = urllib.request.urlopen("http://127.0.0.1:19464/metrics", timeout=5).read().decode()
     (file,) = tmp_path.iterdir()
@@ -97,7 +97,7 @@ def test_a_run_serves_and_writes_what_it_counted(tmp_path, monkeypatch):
 def test_what_cannot_be_exposed_is_an_error_with_its_remedy(monkeypatch):
     monkeypatch.setattr(exposure, "_exposed", None)
     monkeypatch.setenv("CURATE_METRICS_PORT", "all")
-    with pytest.raises(UserError, match="CURATE_METRICS_PORT is 'all': set it to a port"), exposed_metrics("a-run"):
+    with pytest.raises(UserError, match="CURATE_METRICS_PORT is 'all': set it to a port"), exposed_metrics():
         pass
     with pytest.raises(MissingPackage, match="metrics needs no_such_module, which is not installed: pip install it"):
         needed("no_such_module", "metrics", "pip install it")

@@ -1,5 +1,6 @@
 """Profiles of stages, as their files say."""
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -57,3 +58,22 @@ def test_what_cannot_be_profiled_is_an_error_before_anything_runs(monkeypatch):
     with pytest.raises(MissingPackage, match=r"engine.profile: memory needs memray.*curate-graph\[profiling\]"):
         check_profile("memory:embed")
     check_profile("events")
+
+
+def _open_torch(config, storage):
+    import torch
+
+    def work(work):
+        made = torch.ones(64, 64) @ torch.ones(64, 64)
+        return {"files": [{"uri": uri, "bytes": int(made.sum())} for uri in work.items["uri"].to_pylist()]}
+
+    return work
+
+
+@pytest.mark.deep  # torch takes seconds to load
+def test_operators_of_torch_are_in_the_gpu_profile(plan):
+    read, tell = plan.stages
+    found = profiled(replace(plan, stages=(replace(read, open=_open_torch), tell)), "gpu:read,cpu")
+    trace = json.loads(gzip.decompress(found["read.trace.json.gz"]))
+    assert any(event.get("name") == "aten::mm" for event in trace["traceEvents"])
+    assert set(found) == {"read.trace.json.gz", "read.html", "tell.html"}
