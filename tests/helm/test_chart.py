@@ -40,8 +40,9 @@ class YamlFile(SingleFileSnapshotExtension):
         return yaml.safe_dump_all(data, sort_keys=False, width=120)
 
 
-def test_every_set_of_values_lints(release):
-    report = lint(CHART, dict(release.values), strict=True, namespace="curation", kube_version="v1.30.0")
+@pytest.mark.parametrize("name", ["minimal", "restricted", "gpu"])
+def test_the_chart_lints(name, releases):
+    report = lint(CHART, dict(releases[name].values), strict=True, namespace="curation", kube_version="v1.30.0")
     assert report["errors"] == [] and not [each for each in report["messages"] if each["severity"] > 1], report
 
 

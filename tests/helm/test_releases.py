@@ -61,7 +61,8 @@ def _code_server(release: Any) -> Any:
     return container
 
 
-def test_commands_have_the_options_that_they_are_given(dagster_release, tmp_path):
+@pytest.mark.parametrize("name", ["gpu", "restricted"])
+def test_commands_have_the_options_that_they_are_given(name, releases, tmp_path):
     from click import Command
     from dagster._cli import create_dagster_cli
     from dagster._daemon.cli import create_dagster_daemon_cli
@@ -79,7 +80,7 @@ def test_commands_have_the_options_that_they_are_given(dagster_release, tmp_path
     }
     (tmp_path / "workspace.yaml").write_text("load_from: []\n")
     seen = set()
-    for _, pod in dagster_release.pods():
+    for _, pod in releases[name].pods():
         for container in pod["spec"]["containers"]:
             for words in (
                 [*container.get("command", []), *container.get("args", [])],
@@ -188,7 +189,7 @@ def recorder(tmp_path) -> Iterator[KubernetesRecorder]:
     server.close()
 
 
-@pytest.mark.parametrize("name", ["restricted", "local"])
+@pytest.mark.parametrize("name", ["restricted", pytest.param("local", marks=pytest.mark.deep)])
 def test_runs_are_launched_as_the_release_says_and_dagster_asks_what_its_role_allows(
     name, releases, recorder, unrestricted, rights, monkeypatch
 ):

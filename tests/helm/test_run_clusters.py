@@ -23,6 +23,7 @@ def test_kuberay_is_given_a_cluster_that_it_knows(release, kubernetes, unrestric
     server.submit("curate-0123456789abcdef-0001", "true")  # the stand-in refuses what KubeRay's schema does not have
     job = kubernetes.jobs["curate-0123456789abcdef-0001"]
     queue = release.values.get("ray", {}).get("queue")
+    assert job["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "curate-graph", "old ones are found by it"
     assert job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") == queue
     spec = job["spec"]["rayClusterSpec"]
     submitter = job["spec"]["submitterPodTemplate"]

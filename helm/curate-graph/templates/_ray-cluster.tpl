@@ -29,8 +29,11 @@ apiVersion: ray.io/v1
 kind: RayCluster
 metadata:
   name: {{ include "curate.fullname" . }}
-  labels:
-    {{- include "curate.labels" . | nindent 4 }}
+  labels: # the RayJob's
+    curate-graph/release: {{ include "curate.release" . | quote }}
+    {{- with .Values.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- with .Values.ray.queue }}
     kueue.x-k8s.io/queue-name: {{ . }}
     {{- end }}
