@@ -85,12 +85,13 @@ def scan(folder: Path, tables: str = "shot_signals motion_signals storyboards") 
     from curate_assets.video.graph import VIDEO
     from curate_resources.engines.in_process import InProcessEngine
     from curate_resources.pipeline.run import materialize
+    from curate_resources.sources.adding import add_units
     from curate_resources.sources.manifests import Manifests
     from curate_resources.storage.root import Storage
 
     with tempfile.TemporaryDirectory() as root:
         manifests = Manifests(Storage(root))
-        manifests.add(str(folder), "bench", 10_000, 1 << 60, VIDEO.units.files)
+        add_units(manifests, str(folder), "bench", 10_000, 1 << 60, VIDEO.units.files)
         (shard,) = manifests.shards()
         wanted = frozenset(tables.split())
 

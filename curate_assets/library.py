@@ -16,7 +16,9 @@ from curate_assets.operations.query import run_query
 from curate_assets.operations.status import Status, status_of
 from curate_assets.settings.presets import ShardSettings
 from curate_resources.declarations.table import Table
-from curate_resources.sources.manifests import Added, Manifests, given_shard_name, shard_name
+from curate_resources.sources.adding import Added, add_units
+from curate_resources.sources.manifests import Manifests
+from curate_resources.sources.shard_names import given_shard_name, shard_name
 from curate_resources.storage.root import Storage, existing_root, root_uri
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables.lance_tables import Tables
@@ -152,7 +154,7 @@ class Library:
             ShardSettings.read(storage).preset(preset)  # for its errors
         manifests = Manifests(storage)
         series, size = given_shard_name(name) if name else shard_name(source), int(gib_per_shard * (1 << 30))
-        added = manifests.add(source, series, units_per_shard, size, GRAPH.units.files, preset, forget_gone)
+        added = add_units(manifests, source, series, units_per_shard, size, GRAPH.units.files, preset, forget_gone)
         with self._dagster() as instance:
             register_shards(instance, manifests.shards())
         return added

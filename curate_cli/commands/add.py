@@ -10,7 +10,7 @@ from curate_cli.command import OK, Json, Root
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_resources.sources.manifests import Added
+    from curate_resources.sources.adding import Added
 
 
 def add(

@@ -30,6 +30,7 @@ def demo(
     from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
     from curate_assets.video.video_files import VIDEO_FILES
     from curate_cli.demo_library import DEMO_VIDEOS, make_library
+    from curate_resources.sources.adding import add_units
     from curate_resources.sources.manifests import Manifests
     from curate_resources.storage.root import Storage
 
@@ -41,7 +42,7 @@ def demo(
     storage = Storage(str(folder / "curate-data"))
     manifests = Manifests(storage)
     for camera in ("camera_a", "camera_b"):
-        manifests.add(str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30, VIDEO_FILES)
+        add_units(manifests, str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30, VIDEO_FILES)
     shards = manifests.shards()
     console.print(f"Materializing the graph through Dagster, partitions {' and '.join(shards)}:")
     with dagster_instance(storage.root) as instance, live_progress(as_json):

@@ -6,33 +6,26 @@ replaced, in its own shard, so that keys never change and nothing else is recomp
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curate_resources.declarations.table import Column, Table
-from curate_resources.declarations.units import UnitFiles
-from curate_resources.sources.listing import EMPTY, OTHER, LeftOut, found_at
-from curate_resources.sources.unit_listing import FoundUnit, units
-from curate_resources.sources.zip_archives import FOLDER, is_zip, unpack
+from curate_resources.sources.unit_listing import FoundUnit
+from curate_resources.sources.zip_archives import FOLDER
 from curate_resources.storage import web_files
-from curate_resources.storage.own_files import check_source, mark
-from curate_resources.storage.root import Storage, is_local, local_path
-from curate_resources.storage.stored_object import StoredObject
+from curate_resources.storage.own_files import mark
+from curate_resources.storage.root import Storage, is_local
 from curate_resources.suggestions import did_you_mean
-from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.errors import UserError
 
 _AT_ONCE = 32
 """How many manifests are fetched from a bucket at the same time."""
-_SHOWN = 5
-_LONGEST_NAME = 100
 _UNPACKED = re.compile(rf"(?<=/){FOLDER}/[0-9a-f]{{32}}/.+$", re.DOTALL)
 
 _FILE = pa.struct([("role", pa.string()), ("uri", pa.string()), ("bytes", pa.int64()), ("version", pa.string())])
@@ -102,37 +95,8 @@ class Manifest(BaseModel):
     entries: tuple[Entry, ...]
 
 
-class NoUnits(UserError):
-    """There is something at a source, and nothing that is curated."""
-
-
 class ManifestError(UserError):
     """A manifest that is missing or cannot be read."""
-
-
-@dataclass(frozen=True)
-class Added:
-    """What `add` did.
-
-    Attributes:
-        new_shards, changed_shards: shards that were made, and those with a file that changed or was forgotten.
-        renewed_files: URLs with another signature; they are among the known ones.
-        ignored_files: how many are no sources, `left_out` says why: counts by what such files are called.
-        first_left_out: some of them, files of other kinds aside, by the same.
-        gone_files: files of earlier shards that are at the source no more; `first_gone` are some.
-    """
-
-    new_shards: tuple[str, ...]
-    changed_shards: tuple[str, ...]
-    new_files: int
-    changed_files: int
-    known_files: int
-    renewed_files: int
-    ignored_files: int
-    left_out: dict[str, int]
-    first_left_out: dict[str, tuple[str, ...]]
-    gone_files: int
-    first_gone: tuple[str, ...]
 
 
 def rows_of(manifests: Iterable[Manifest]) -> pa.Table:
@@ -230,88 +194,6 @@ class Manifests:
                 raise manifest
             yield manifest
 
-    def add(
-        self,
-        source: str,
-        name: str,
-        units_per_shard: int,
-        bytes_per_shard: int,
-        files: UnitFiles,
-        preset: str | None = None,
-        forget_gone: bool = False,
-    ) -> Added:
-        """Put the units under a folder or URI, or in a ZIP, into shards; only new and changed ones make a difference.
-
-        Args:
-            files: which files make a unit.
-            preset: of the new shards; those that are there keep their own.
-            forget_gone: take files that are gone out of their shards; else they stay. The source itself may be gone.
-
-        Raises:
-            NotThere: there is nothing at `source`.
-            NoUnits: there is no unit.
-            UserError: it is a root of Curate Graph, or what was written below one.
-            ZipRefused: it is a ZIP that is damaged or hostile.
-        """
-        check_source(source, self.storage.root)
-        missing: NotThere | None = None
-        try:
-            found, left_out = self._zipped(source, files) if is_zip(source) else _listed(source, files)
-        except NotThere as error:
-            if not forget_gone:
-                raise
-            found, left_out, missing = [], [], error
-        sought = {entry.place: entry for entry in found}
-        seen = _Seen.at(source, left_out)
-        known: set[str] = set()
-        fresh: set[str] = set()
-        changed: set[str] = set()
-        changed_shards: list[str] = []
-        gone: list[str] = []
-        for manifest in self.all():
-            lost = {entry.place for entry in manifest.entries if entry.place not in sought and seen.misses(entry)}
-            gone += [entry.uri for entry in manifest.entries if entry.place in lost]
-            kept = [entry for entry in manifest.entries if not (forget_gone and entry.place in lost)]
-            entries = tuple(sought.get(entry.place, entry) for entry in kept)
-            pairs = [pair for pair in zip(entries, kept, strict=True) if pair[0].place in sought]
-            known.update(new.place for new, _ in pairs)
-            fresh.update(new.place for new, old in pairs if new != old)
-            others = {new.place for new, old in pairs if not new.same_file(old)}
-            changed |= others
-            if others or len(kept) < len(manifest.entries):
-                changed_shards.append(manifest.shard)
-            if entries != manifest.entries:
-                self.write(manifest.model_copy(update={"entries": entries}))
-        new = [entry for entry in found if entry.place not in known]
-        runs = bounded(new, units_per_shard, bytes_per_shard)
-        made = self.close(name, self.next_ordinal(name), runs, preset)
-        new_files = sum(made.values())
-        if not found and not (forget_gone and gone):
-            raise missing or NoUnits(_no_units(source, files, left_out, gone))
-        counts, first = _counted(left_out)
-        return Added(
-            tuple(made),
-            tuple(changed_shards),
-            new_files,
-            len(changed),
-            len(found) - new_files - len(changed),
-            len(fresh) - len(changed),
-            len(left_out),
-            counts,
-            first,
-            len(gone),
-            tuple(gone[:_SHOWN]),
-        )
-
-    def _zipped(self, source: str, files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
-        unpacked = unpack(self.storage, source, files)
-        objects = [
-            StoredObject(self.storage.uri(member.path), member.bytes, 0.0, f"crc32 {member.crc:08x}")
-            for member in unpacked.members
-        ]
-        entries, left_out = _entries(sorted(objects, key=lambda each: each.path), files)
-        return entries, [*unpacked.left_out, *left_out]
-
     def next_ordinal(self, name: str, shards: Sequence[str] | None = None) -> int:
         """The number of the next shard of a series; `shards` are those that there are, if they were listed before."""
         known = self.shards() if shards is None else shards
@@ -357,98 +239,12 @@ def _some(shards: Sequence[str]) -> str:
     return f"the shards are {shown}{', ...' if len(shards) > 5 else ''}" if shards else "`curate add` makes shards"
 
 
-def shard_name(source: str) -> str:
-    """A shard name from the last part of a folder's path: lower-case letters of ASCII, digits and dashes."""
-    path = local_path(source) if is_local(source) else place_of(source).rstrip("/").split("://")[-1]
-    return slug(PurePosixPath(path).name.removesuffix(".zip"))[:_LONGEST_NAME].strip("-") or "shard"
-
-
-def given_shard_name(name: str) -> str:
-    """A shard name from one that a user chose.
-
-    Raises:
-        UserError: too little of it can be part of a shard's name, or it is too long.
-    """
-    made = slug(name)
-    letters = sum(each.isalnum() for each in unicodedata.normalize("NFKD", name))
-    if len(made.replace("-", "")) < letters or not made:
-        raise UserError(f"--name {name!r}: only letters a to z, digits and dashes can be part of a shard's name")
-    if len(made) > _LONGEST_NAME:
-        raise UserError(f"--name {name!r}: a shard's name has at most {_LONGEST_NAME} characters")
-    return made
-
-
-def slug(name: str) -> str:
-    """Lower-case letters without accents, and digits; one dash for all between them."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-
-
-def _listed(source: str, files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
-    return _entries(found_at(source, files.takes), files)
-
-
-def _entries(listing: Iterable[StoredObject | LeftOut], files: UnitFiles) -> tuple[list[Entry], list[LeftOut]]:
-    """What paths that are URIs are of."""
-    entries: list[Entry] = []
-    left_out: list[LeftOut] = []
-    for each in units(files, listing, lambda path: files.takes(place_of(path))):
-        if isinstance(each, LeftOut):
-            left_out.append(each)
-        elif each.left_out is not None:
-            left_out.append(LeftOut(each.path, each.left_out))
-        elif not each.found.bytes:
-            left_out.append(LeftOut(each.path, EMPTY))
-        else:
-            entries.append(entry_of(each, str))
-    return sorted(entries, key=lambda entry: entry.uri), left_out
-
-
 def entry_of(unit: FoundUnit, uri: Callable[[str], str]) -> Entry:
     """The entry of a unit; `uri` makes URIs of the paths that it was listed with."""
     files = tuple(
         Member(role=role, uri=uri(each.path), bytes=each.bytes, version=each.version) for role, each in unit.members
     )
     return Entry(uri=uri(unit.path), bytes=unit.found.bytes, version=unit.found.version, files=files)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What of earlier shards should have been met at a source, and what was met and left out."""
-
-    place: str
-    below: str | None
-    paths: frozenset[str]
-
-    @classmethod
-    def at(cls, source: str, left_out: Sequence[LeftOut]) -> "_Seen":
-        whole = not web_files.is_web(source) and not is_zip(source)
-        path = local_path(source) if is_local(source) else source.rstrip("/")
-        below = f"{path.rstrip('/')}/" if whole else None
-        return cls(place_of(path), below, frozenset(each.path for each in left_out))
-
-    def misses(self, entry: Entry) -> bool:
-        """Whether a file that was not found again is gone; not, if it or a folder above it was left out."""
-        if entry.place != self.place and (self.below is None or not entry.uri.startswith(self.below)):
-            return False
-        return self.paths.isdisjoint((entry.uri, *map(str, PurePosixPath(entry.uri).parents)))
-
-
-def _counted(left_out: Iterable[LeftOut]) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
-    counts: dict[str, int] = {}
-    first: dict[str, tuple[str, ...]] = {}
-    for each in left_out:
-        counts[each.reason] = counts.get(each.reason, 0) + 1
-        if each.reason != OTHER and len(first.setdefault(each.reason, ())) < _SHOWN:
-            first[each.reason] += (each.path,)
-    return counts, first
-
-
-def _no_units(source: str, files: UnitFiles, left_out: Sequence[LeftOut], gone: Sequence[str]) -> str:
-    counts, _ = _counted(left_out)
-    met = f": {', '.join(f'{count} {reason}' for reason, count in counts.items())}" if counts else ""
-    lost = f"; {len(gone)} files of earlier shards are gone" if gone else ""
-    return f"there are no {files.nouns} in {web_files.shown(source)}{met}{lost}; {files.described}"
 
 
 def bounded(entries: Iterable[Entry], count: int, size: int) -> Iterator[list[Entry]]:

@@ -23,7 +23,8 @@ from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, Mode, materialize
-from curate_resources.sources.manifests import MANIFEST, Manifests, NoUnits
+from curate_resources.sources.adding import NoUnits, add_units
+from curate_resources.sources.manifests import MANIFEST, Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.media.ffmpeg import ffmpeg_executable
@@ -105,7 +106,7 @@ class Root:
     def add(self) -> None:
         for folder in sorted(path for path in self.library.iterdir() if path.is_dir()) or [self.library]:
             with suppress(NoUnits):
-                Manifests(self.storage).add(str(folder), folder.name, 100, 1 << 40, VIDEO_FILES)
+                add_units(Manifests(self.storage), str(folder), folder.name, 100, 1 << 40, VIDEO_FILES)
 
     def plan(self, wanted: frozenset[str] = CURATION, settings: dict[str, Any] | None = None, **rest) -> Plan:
         return VIDEO.plan(wanted, config(settings), self.storage.root, **rest)

@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_play
 from curate_assets.orchestration.asset_selection import asset_names
 from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -95,7 +96,7 @@ def studio(tmp_path_factory, footage, encode, dagster_processes) -> Iterator[Stu
     storage = Storage(str(root))
     storage.write("curate.yaml", SETTINGS.encode())
     for each in sorted(videos.iterdir()):
-        Manifests(storage).add(str(each), each.name, 100, 1 << 30, VIDEO_FILES)
+        add_units(Manifests(storage), str(each), each.name, 100, 1 << 30, VIDEO_FILES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(root / "dagster"))
         with dagster_instance(str(root)) as instance:

@@ -28,6 +28,7 @@ from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.run import materialize
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage import object_stores
 from curate_resources.storage.root import Storage
@@ -102,7 +103,7 @@ def surroundings(s3_server: Any) -> dict[str, str]:
 def new_library(root: str, bucket: str) -> list[str]:
     """Add the bucket's videos to a root, one for each shard."""
     Storage(root).write("curate.yaml", SETTINGS.encode())
-    Manifests(Storage(root)).add(f"{bucket}/takes", "take", 1, 1 << 30, VIDEO_FILES)
+    add_units(Manifests(Storage(root)), f"{bucket}/takes", "take", 1, 1 << 30, VIDEO_FILES)
     return Manifests(Storage(root)).shards()
 
 

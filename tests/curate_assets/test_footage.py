@@ -17,6 +17,7 @@ from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.run import materialize
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -135,7 +136,7 @@ def restored_torch():
 def test_every_file_ends_in_a_terminal_status(tmp_path, folder):
     storage = Storage(str(tmp_path))
     manifests = Manifests(storage)
-    manifests.add(str(MEDIA / folder), folder, 100, 1 << 40, VIDEO_FILES)
+    add_units(manifests, str(MEDIA / folder), folder, 100, 1 << 40, VIDEO_FILES)
     (shard,) = manifests.shards()
     settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride", "min_seconds": 0.0}}
     tables = "source_videos shot_signals motion_signals storyboards clips motion_scores clip_selection".split()

@@ -13,6 +13,7 @@ from curate_assets.operations.query import run_query
 from curate_assets.orchestration.runs import dagster_home, dagster_instance, register_shards
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.table import Column, Table
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.local_copies import hashed_copy
 from curate_resources.storage.root import Storage, file_writer, root_uri
@@ -38,8 +39,8 @@ def used(root: str, source: str, output: str) -> None:
     """Add a source, commit, query and write a file."""
     storage = Storage(root_uri(root))
     manifests, tables = Manifests(storage), Tables(storage)
-    assert manifests.add(source, "v", 10, 1 << 30, VIDEO_FILES).new_files == 1
-    assert manifests.add(source, "v", 10, 1 << 30, VIDEO_FILES).known_files == 1
+    assert add_units(manifests, source, "v", 10, 1 << 30, VIDEO_FILES).new_files == 1
+    assert add_units(manifests, source, "v", 10, 1 << 30, VIDEO_FILES).known_files == 1
     with hashed_copy(manifests.load("v-000000").entries[0].uri) as (path, _):
         assert Path(path).read_bytes() == b"video"
     for count in (1, 2):

@@ -13,6 +13,7 @@ from curate_assets.orchestration.runs import register_shards, run_assets
 from curate_assets.settings.presets import ShardSettings
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.tables.history import ALL_SHARDS, History
 from curate_resources.tables.lance_tables import Tables
@@ -165,7 +166,7 @@ def test_a_new_shard_is_counted_as_far_as_its_files_go(root, tmp_path, encode, f
     folder = tmp_path / "c"
     folder.mkdir()
     encode(footage("carphone_pristine.mp4"), folder / "new.mp4", "-frames:v", "60", "-c:v", "libx264")
-    Manifests(root.storage).add(str(folder), "c", 100, 1 << 40, VIDEO_FILES)
+    add_units(Manifests(root.storage), str(folder), "c", 100, 1 << 40, VIDEO_FILES)
     ahead = look(root)
     assert ahead["source_videos"].reasons == {"failed before": 1, "new shard": 1}
     assert ahead["source_videos"].shards == ("c-000000",)
@@ -197,7 +198,7 @@ def test_shards_with_the_same_video_do_not_disturb_each_other(root, tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
     shutil.copy(root.library / "b" / "phone.mp4", folder / "again.mp4")
-    Manifests(root.storage).add(str(folder), "c", 100, 1 << 40, VIDEO_FILES)
+    add_units(Manifests(root.storage), str(folder), "c", 100, 1 << 40, VIDEO_FILES)
     root.run(CURATED, merged(None))
     ahead = look(root, assets=CURATED)
     assert concerned(ahead) == set()

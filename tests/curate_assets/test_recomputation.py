@@ -7,6 +7,7 @@ import pytest
 from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage import object_stores
 
@@ -126,10 +127,10 @@ def test_a_url_that_is_signed_anew_recomputes_nothing_and_is_read_from_then_on(n
     root, wanted = new_root(tmp_path), frozenset({"source_videos", "shot_signals"})
     old, new = (object_stores.signed(uri, seconds) for seconds in (60, 90))
     manifests = Manifests(root.storage)
-    manifests.add(old, "signed", 1, 1 << 40, VIDEO_FILES)
+    add_units(manifests, old, "signed", 1, 1 << 40, VIDEO_FILES)
     settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
     assert computed(root.run(wanted, settings)) == {"source_videos": 1, "shot_signals": 1}
-    manifests.add(new, "signed", 1, 1 << 40, VIDEO_FILES)
+    add_units(manifests, new, "signed", 1, 1 << 40, VIDEO_FILES)
     (unit,) = root.plan(frozenset({"shot_signals"}), settings).units("signed-000000")
     assert unit.rows["source_videos"]["uri"].to_pylist() == [new]  # before `source_videos` is made again
     assert computed(root.run(wanted, settings)) == {}

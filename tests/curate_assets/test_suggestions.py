@@ -7,6 +7,7 @@ from curate_assets.settings.presets import ShardSettings
 from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.calibration import calibrate
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.declared import SourcesError, declared_sources
 from curate_resources.sources.manifests import ManifestError, Manifests
 from curate_resources.storage.profiles import StorageSettingsError, aws_client, storage_settings
@@ -43,7 +44,7 @@ def test_sources_presets_and_shards(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no preset 'stdio'.*; did you mean 'studio'\?"):
         ShardSettings.read(storage).preset("stdio")
     (tmp_path / "film.mp4").write_bytes(b"x")
-    Manifests(storage).add(str(tmp_path / "film.mp4"), "films", 10, 1 << 30, VIDEO_FILES)
+    add_units(Manifests(storage), str(tmp_path / "film.mp4"), "films", 10, 1 << 30, VIDEO_FILES)
     with pytest.raises(ManifestError, match=r"there is no shard 'film-000000'.*; did you mean 'films-000000'\?"):
         Manifests(storage).matching(["film-000000"])
 

@@ -22,6 +22,7 @@ from curate_assets.doctor.check import Check, Deployment, examined, ok
 from curate_assets.orchestration.runs import dagster_instance, register_shards
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -68,7 +69,7 @@ def made(root: str, tmp_path: Path) -> Storage:
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"video")
     storage = Storage(root)
-    Manifests(storage).add(str(tmp_path / "videos"), "videos", 10, 1 << 30, VIDEO_FILES)
+    add_units(Manifests(storage), str(tmp_path / "videos"), "videos", 10, 1 << 30, VIDEO_FILES)
     with dagster_instance(root) as instance:
         register_shards(instance, ["videos-000000"])
     rows = {**dict.fromkeys(CLIPS.rows_schema.names), "clip_id": "c", "status": "ok"}

@@ -10,6 +10,7 @@ import pytest
 
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_cli.commands.profile import list_profiles, open_profile
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import UserError
@@ -21,7 +22,7 @@ def root(tmp_path) -> str:
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"x")
     storage = Storage(str(tmp_path / "root"))
-    Manifests(storage).add(str(tmp_path / "videos"), "a", 10, 1 << 30, VIDEO_FILES)
+    add_units(Manifests(storage), str(tmp_path / "videos"), "a", 10, 1 << 30, VIDEO_FILES)
     storage.write("profiles/older/scan-host-1-1.html", b"<html>older</html>")
     for process in (1, 2):
         trace = {"traceEvents": [{"ph": "X", "name": "scan", "pid": process}]}

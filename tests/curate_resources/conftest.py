@@ -7,6 +7,7 @@ from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Column, Table
 from curate_resources.declarations.units import UnitFiles, UnitTable
 from curate_resources.pipeline.plan import Plan
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import MANIFEST, Manifests
 from curate_resources.storage.root import Storage
 
@@ -35,7 +36,7 @@ def plan(tmp_path):
     storage = Storage(str(tmp_path / "root"))
     for name in ("good.bin", "bad.bin"):
         (tmp_path / name).write_bytes(b"x")
-    Manifests(storage).add(str(tmp_path), "a", 10, 1 << 30, UnitFiles("file", frozenset({".bin"})))
+    add_units(Manifests(storage), str(tmp_path), "a", 10, 1 << 30, UnitFiles("file", frozenset({".bin"})))
     units = UnitTable(FILES, UnitFiles("file", frozenset({".bin"})), id="uri")
     stages = (
         Stage("read", MANIFEST.name, (), (FILES,), _open_files),

@@ -24,6 +24,7 @@ from curate_resources.declarations.table import Row, Table
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.pipeline.run import materialize
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -55,7 +56,7 @@ def root(tmp_path: Path) -> Tables:
         file = tmp_path / name / "film.mp4"
         file.parent.mkdir()
         file.write_text(name)
-        Manifests(tables.storage).add(str(file.parent), name, 10, 1 << 30, VIDEO_FILES)
+        add_units(Manifests(tables.storage), str(file.parent), name, 10, 1 << 30, VIDEO_FILES)
         shard, video = f"{name}-000000", f"video-{name}"
         facts = {"width": 1280, "height": 720 if name == "a" else 360, "average_rate": 25.0}
         swap(tables, SOURCE_VIDEOS, shard, [{"uri": str(file), "video_id": video, "bytes": 1, **facts}])

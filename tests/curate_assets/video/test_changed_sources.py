@@ -13,6 +13,7 @@ from curate_resources.declarations.stage import Work
 from curate_resources.engines.in_process import StageRunner
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import MANIFEST, Manifests, rows_of
 from curate_resources.storage.root import Storage
 from curate_resources.storage.stored_object import SourceChanged
@@ -25,7 +26,7 @@ def replaced(media, tmp_path):
     """The rows of a video after probing, its file having been replaced then; and what ran the probe."""
     storage = Storage(str(tmp_path / "root"))
     path = media.made(tmp_path / "v.mp4", _MADE)
-    Manifests(storage).add(str(path), "v", 1, 1 << 30, VIDEO_FILES)
+    add_units(Manifests(storage), str(path), "v", 1, 1 << 30, VIDEO_FILES)
     wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
     config = validated({"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}})
     runner = StageRunner(
@@ -50,7 +51,7 @@ def test_the_scan_fails_until_the_file_is_added_again(replaced):
         (row,) = unit.rows[table.name].to_pylist()
         assert (row["status"], row["error"]["type"]) == ("failed", "SourceChanged")
         assert "v.mp4 changed since it was probed: `curate add` it again" in row["error"]["message"]
-    assert manifests.add(unit.source, "v", 1, 1 << 30, VIDEO_FILES).changed_files == 1
+    assert add_units(manifests, unit.source, "v", 1, 1 << 30, VIDEO_FILES).changed_files == 1
     again = probed()
     runner.run(1, again, 2)
     (shots,) = again.rows["shot_signals"].to_pylist()

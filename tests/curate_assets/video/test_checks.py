@@ -25,6 +25,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.declarations.table import Row, Table
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -152,7 +153,7 @@ def broken(root: Path, shards: Mapping[str, int]) -> list[str]:
         folder.mkdir()
         for number in range(files):
             (folder / f"broken{number}.mp4").write_text(f"no video {number}")
-        Manifests(Storage(str(root))).add(str(folder), name, 100, 1 << 30, VIDEO_FILES)
+        add_units(Manifests(Storage(str(root))), str(folder), name, 100, 1 << 30, VIDEO_FILES)
     return Manifests(Storage(str(root))).shards()
 
 

@@ -33,6 +33,7 @@ from curate_resources.pipeline.commit import in_order
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import materialize
 from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import MANIFEST, Manifests
 from curate_resources.storage.root import Storage
 
@@ -283,7 +284,7 @@ def test_stage_after_stage_where_a_gpu_cannot_hold_all_models(engine, attached, 
         (tmp_path / "videos").mkdir()
         for number in range(3):
             (tmp_path / "videos" / f"{number}.mp4").write_bytes(b"x")
-        (shard,) = Manifests(root).add(str(tmp_path / "videos"), "s", 10, 1 << 30, VIDEO_FILES).new_shards
+        (shard,) = add_units(Manifests(root), str(tmp_path / "videos"), "s", 10, 1 << 30, VIDEO_FILES).new_shards
         plan = a_plan(tmp_path, split, score)
         assert not engine.holds(plan)
         with caplog.at_level(logging.INFO, "curate"):

@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import Added, NoUnits, add_units
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
 from curate_resources.sources.discovery import Discovery
@@ -23,8 +24,9 @@ from curate_resources.sources.event_intake import take_in
 from curate_resources.sources.event_queue import Message
 from curate_resources.sources.gone import gone_sources
 from curate_resources.sources.listing import LeftOut, folder_of, listed_in
-from curate_resources.sources.manifests import Added, Manifests, NoUnits, given_shard_name, shard_name
+from curate_resources.sources.manifests import Manifests
 from curate_resources.sources.progress import Progress
+from curate_resources.sources.shard_names import given_shard_name, shard_name
 from curate_resources.storage import object_stores
 from curate_resources.storage.own_files import MARKER
 from curate_resources.storage.root import Storage
@@ -34,7 +36,7 @@ LATER = 10_000_000_000.0
 
 
 def add(root: str, source: str, **rest) -> Added:
-    return Manifests(Storage(root)).add(source, "v", 100, 1 << 30, VIDEO_FILES, **rest)
+    return add_units(Manifests(Storage(root)), source, "v", 100, 1 << 30, VIDEO_FILES, **rest)
 
 
 def taken(root: str) -> list[str]:
@@ -120,9 +122,10 @@ DENIED = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteu
 ADD = """
 import json, sys
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
-added = Manifests(Storage(sys.argv[1])).add(sys.argv[2], "v", 100, 1 << 30, VIDEO_FILES)
+added = add_units(Manifests(Storage(sys.argv[1])), sys.argv[2], "v", 100, 1 << 30, VIDEO_FILES)
 print(json.dumps([added.new_files, added.left_out["folders that cannot be read"]]))
 """
 
@@ -149,7 +152,7 @@ def test_what_a_root_holds_is_never_a_source(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"x")
     (other / "history/materializations.lance").mkdir(parents=True)  # made before roots were marked
-    Manifests(Storage(str(root))).add(str(videos / "a.mp4"), "v", 1, 1, VIDEO_FILES)
+    add_units(Manifests(Storage(str(root))), str(videos / "a.mp4"), "v", 1, 1, VIDEO_FILES)
     assert (root / MARKER).is_file()
     again = add(str(root), str(videos))
     assert (again.new_files, again.known_files, again.left_out["folders of Curate Graph"]) == (0, 1, 2)

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from curate_assets.video.video_files import VIDEO_FILES
-from curate_resources.sources.manifests import ManifestError, Manifests, shard_name
+from curate_resources.sources.adding import add_units
+from curate_resources.sources.manifests import ManifestError, Manifests
+from curate_resources.sources.shard_names import shard_name
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import UserError
 
@@ -26,32 +28,32 @@ def manifests(tmp_path):
 
 
 def test_adding_again_adds_what_is_new_and_nothing_else(folder, manifests):
-    first = manifests.add(str(folder), "v", 2, 1 << 30, VIDEO_FILES)
+    first = add_units(manifests, str(folder), "v", 2, 1 << 30, VIDEO_FILES)
     assert first.new_shards == ("v-000000", "v-000001")
     assert (first.new_files, first.ignored_files) == (3, 1)
-    assert manifests.add(str(folder), "v", 2, 1 << 30, VIDEO_FILES).new_files == 0
+    assert add_units(manifests, str(folder), "v", 2, 1 << 30, VIDEO_FILES).new_files == 0
     before = {shard: manifests.load(shard) for shard in manifests.shards()}
     (folder / "0.mp4").write_bytes(b"y")
-    later = manifests.add(str(folder), "v", 2, 1 << 30, VIDEO_FILES)
+    later = add_units(manifests, str(folder), "v", 2, 1 << 30, VIDEO_FILES)
     assert later.new_shards == ("v-000002",)  # a shard is closed once it is written
     assert {shard: manifests.load(shard) for shard in before} == before
 
 
 def test_a_changed_file_changes_its_own_shard(folder, manifests):
-    manifests.add(str(folder), "v", 1, 1 << 30, VIDEO_FILES)
+    add_units(manifests, str(folder), "v", 1, 1 << 30, VIDEO_FILES)
     os.utime(folder / "b.mp4", ns=(1, 1))
-    changed = manifests.add(str(folder), "v", 1, 1 << 30, VIDEO_FILES)
+    changed = add_units(manifests, str(folder), "v", 1, 1 << 30, VIDEO_FILES)
     assert (changed.changed_files, changed.new_files, len(changed.changed_shards)) == (1, 0, 1)
     (entry,) = manifests.load(changed.changed_shards[0]).entries
     assert entry.uri.endswith("/b.mp4")
 
 
 def test_shards_are_bounded_by_bytes_too(folder, manifests):
-    assert len(manifests.add(str(folder), "v", 100, 150, VIDEO_FILES).new_shards) == 3
+    assert len(add_units(manifests, str(folder), "v", 100, 150, VIDEO_FILES).new_shards) == 3
 
 
 def test_a_single_file_can_be_added(folder, manifests):
-    assert manifests.add(str(folder / "b.mp4"), "v", 10, 1 << 30, VIDEO_FILES).new_files == 1
+    assert add_units(manifests, str(folder / "b.mp4"), "v", 10, 1 << 30, VIDEO_FILES).new_files == 1
 
 
 def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifests, caplog):
@@ -74,7 +76,7 @@ def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifes
     (folder / "broken.mp4").symlink_to("nowhere")
     (folder / "itself.mp4").symlink_to("itself.mp4")
     os.mkfifo(folder / "pipe.mp4")
-    assert manifests.add(str(folder), "v", 100, 1 << 30, VIDEO_FILES).new_files == 3 + len(odd)
+    assert add_units(manifests, str(folder), "v", 100, 1 << 30, VIDEO_FILES).new_files == 3 + len(odd)
     (entries,) = (manifests.load(shard).entries for shard in manifests.shards())
     assert {str(folder / name) for name in odd} < {entry.uri for entry in entries}
     (said,) = caplog.messages
@@ -83,11 +85,11 @@ def test_odd_names_are_added_and_what_no_table_can_hold_is_named(folder, manifes
 
 def test_what_is_not_there_is_named(manifests, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        manifests.add(str(tmp_path / "nowhere"), "v", 1, 1, VIDEO_FILES)
+        add_units(manifests, str(tmp_path / "nowhere"), "v", 1, 1, VIDEO_FILES)
     with pytest.raises(ManifestError, match="no shard 'x'"):
         manifests.load("x")
     with pytest.raises(UserError, match="nosuch"):
-        manifests.add("nosuch://bucket/videos", "v", 1, 1, VIDEO_FILES)
+        add_units(manifests, "nosuch://bucket/videos", "v", 1, 1, VIDEO_FILES)
 
 
 def test_names_of_shards_are_plain():
@@ -107,11 +109,11 @@ def test_two_that_add_at_once_lose_nothing_and_double_nothing(manifests, tmp_pat
     def interrupted(self: Manifests, name: str, shards: list[str] | None = None) -> int:
         number = found(self, name, shards)
         while waiting:  # another process is through before this one has made its first shard
-            Manifests(manifests.storage).add(str(waiting.pop()), "v", 2, 1 << 30, VIDEO_FILES)
+            add_units(Manifests(manifests.storage), str(waiting.pop()), "v", 2, 1 << 30, VIDEO_FILES)
         return number
 
     monkeypatch.setattr(Manifests, "next_ordinal", interrupted)
-    added = manifests.add(str(folders[0]), "v", 2, 1 << 30, VIDEO_FILES)
+    added = add_units(manifests, str(folders[0]), "v", 2, 1 << 30, VIDEO_FILES)
     uris = [entry.uri for manifest in manifests.all() for entry in manifest.entries]
     assert sorted(uris) == sorted({str(path) for place in folders for path in place.iterdir()})
     assert (added.new_files, added.known_files) == ((0, 5) if same else (5, 0))

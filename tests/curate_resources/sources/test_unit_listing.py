@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from curate_resources.declarations.units import Role, UnitFiles
+from curate_resources.sources.adding import NoUnits, add_units
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Source
 from curate_resources.sources.discovery import Discovery
-from curate_resources.sources.manifests import Manifests, NoUnits
+from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 
 RIGS = UnitFiles(
@@ -63,16 +64,16 @@ def test_folders_with_all_that_is_needed_are_units_and_the_others_are_named(tmp_
     put(tmp_path / "in", "c/front.png")
     put(tmp_path / "in", "loose.png")
     manifests = Manifests(Storage(str(tmp_path / "root")))
-    added = manifests.add(str(tmp_path / "in"), "r", 10, 1 << 30, RIGS)
+    added = add_units(manifests, str(tmp_path / "in"), "r", 10, 1 << 30, RIGS)
     assert entries(tmp_path / "root") == {"a": {**WHOLE, "log": ["log.txt"]}, "b": WHOLE}
     assert added.left_out == {"files of other kinds": 2, "incomplete rigs": 1}
     (manifest,) = manifests.all()
     assert [entry.bytes for entry in manifest.entries] == [4, 3]
-    assert manifests.add(str(tmp_path / "in" / "a"), "r", 10, 1 << 30, RIGS).known_files == 1
+    assert add_units(manifests, str(tmp_path / "in" / "a"), "r", 10, 1 << 30, RIGS).known_files == 1
     with pytest.raises(
         NoUnits, match=r"no rigs in .*c: 1 incomplete rigs; a rig is a folder with front\.png lidar/\*\.npy"
     ):
-        manifests.add(str(tmp_path / "in" / "c"), "r", 10, 1 << 30, RIGS)
+        add_units(manifests, str(tmp_path / "in" / "c"), "r", 10, 1 << 30, RIGS)
 
 
 def test_a_unit_changes_when_any_of_its_files_does_and_is_gone_with_its_folder(tmp_path):
@@ -81,7 +82,7 @@ def test_a_unit_changes_when_any_of_its_files_does_and_is_gone_with_its_folder(t
     manifests = Manifests(Storage(str(tmp_path / "root")))
 
     def add():
-        return manifests.add(str(tmp_path / "in"), "r", 10, 1 << 30, RIGS)
+        return add_units(manifests, str(tmp_path / "in"), "r", 10, 1 << 30, RIGS)
 
     assert add().new_files == 2
     put(tmp_path / "in", "a/lidar/1.npy", b"other")
@@ -164,7 +165,7 @@ def test_a_bucket_and_a_zip_hold_the_same_rigs(tmp_path, s3):
     expected = {"a": WHOLE, "b": {**WHOLE, "log": ["log.txt"]}}
     for number, source in enumerate((f"{bucket}/in", str(tmp_path / "in.zip"))):
         root = tmp_path / f"root{number}"
-        assert Manifests(Storage(str(root))).add(source, "r", 10, 1 << 30, RIGS).left_out["incomplete rigs"] == 1
+        assert add_units(Manifests(Storage(str(root))), source, "r", 10, 1 << 30, RIGS).left_out["incomplete rigs"] == 1
         assert entries(root) == expected
     found = discovery(tmp_path / "looking", f"{bucket}/in", settle_seconds=0)
     assert found.look(now=4e9).files == 2 and audit(found, now=4e9).late == 0
@@ -175,6 +176,6 @@ def test_manifests_of_files_are_written_as_before(tmp_path):
     (tmp_path / "in").mkdir()
     put(tmp_path / "in", "a.png")
     manifests = Manifests(Storage(str(tmp_path / "root")))
-    manifests.add(str(tmp_path / "in"), "p", 10, 1 << 30, UnitFiles("picture", frozenset({".png"})))
+    add_units(manifests, str(tmp_path / "in"), "p", 10, 1 << 30, UnitFiles("picture", frozenset({".png"})))
     (entry,) = json.loads(manifests.storage.read("manifests/p-000000.json"))["entries"]
     assert entry.keys() == {"uri", "bytes", "version"}

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from curate_assets.video.video_files import VIDEO_FILES
-from curate_resources.sources.manifests import Manifests, shard_name
+from curate_resources.sources.adding import add_units
+from curate_resources.sources.manifests import Manifests
+from curate_resources.sources.shard_names import shard_name
 from curate_resources.sources.zip_archives import ZipRefused, unpack
 from curate_resources.storage import object_stores
 from curate_resources.storage.local_copies import hashed_copy
@@ -34,7 +36,7 @@ def manifests(tmp_path) -> Manifests:
 
 
 def added(manifests: Manifests, source: str) -> tuple[int, int, int]:
-    done = manifests.add(source, shard_name(source), 100, 1 << 40, VIDEO_FILES)
+    done = add_units(manifests, source, shard_name(source), 100, 1 << 40, VIDEO_FILES)
     return done.new_files, done.changed_files, done.known_files
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage import object_stores
 from curate_resources.storage.local_copies import hashed_copy, local_copy
@@ -64,14 +65,14 @@ def by_link(path: Path) -> None:
 @pytest.mark.parametrize("replace", [in_place, renamed_over, by_link])
 def test_a_replaced_file_is_refused_and_added_anew_though_size_and_time_are_the_same(video, tmp_path, replace):
     manifests = Manifests(Storage(str(tmp_path / "root")))
-    manifests.add(str(video.parent), "v", 10, 1 << 30, VIDEO_FILES)
+    add_units(manifests, str(video.parent), "v", 10, 1 << 30, VIDEO_FILES)
     content = hashed(str(video))
     before = os.stat(video)
     replace(video)
     assert (os.stat(video).st_size, os.stat(video).st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     with pytest.raises(SourceChanged, match=r"v\.mp4 changed since it was probed: `curate add` it again"):
         read(str(video), content)
-    assert manifests.add(str(video.parent), "v", 10, 1 << 30, VIDEO_FILES).changed_files == 1
+    assert add_units(manifests, str(video.parent), "v", 10, 1 << 30, VIDEO_FILES).changed_files == 1
     assert read(str(video), hashed(str(video))) == NEW
 
 

@@ -18,6 +18,7 @@ from curate_resources.pipeline.commit import EXACT_COPY
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import materialize
 from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import MANIFEST, Manifests
 from curate_resources.storage.content import content_of
 from curate_resources.storage.root import Storage
@@ -111,7 +112,7 @@ def trial(folder: Path, seed: int, count: int, shared: Path) -> Verdict:
             path.write_bytes(file.data)
             outcomes[str(path.resolve())] = Outcome(file)
         storage, config = Storage(str(folder / "root")), validated(CONFIG)
-        added = Manifests(storage).add(str(library), "hostile", 100, 1 << 40, VIDEO_FILES)
+        added = add_units(Manifests(storage), str(library), "hostile", 100, 1 << 40, VIDEO_FILES)
         wanted = sum(bool(outcome.file.data) for outcome in outcomes.values())  # empty ones are left out
         violations = [] if added.new_files == wanted else [f"{added.new_files} of {wanted} files were added"]
         _curate(storage, config, _Observed(outcomes, meter))
