@@ -189,12 +189,13 @@ def test_control_processes_start_without_what_only_workers_need(images, kubernet
     assert control.run("python", "-c", "import ray").returncode == 1
     (control.data / "kubeconfig").write_text(kubernetes.kubeconfig.read_text())
     (control.data / "cluster.yaml").write_text("headGroupSpec: {template: {spec: {containers: [{name: head}]}}}")
-    (control.data / "root").mkdir()
+    for folder in ("root", "dagster"):
+        (control.data / folder).mkdir()
     cluster = {"mode": "kuberay", "namespace": kubernetes.namespace, "kuberay_template": "/data/cluster.yaml"}
     (control.data / "root" / "curate.yaml").write_text(yaml.safe_dump({"cluster": cluster}))
-    for path in [control.data / "root", *control.data.rglob("*")]:
+    for path in control.data.rglob("*"):
         os.chown(path, 1000, 1000)
-    variables = {"CURATE_ROOT": "/data/root", "KUBECONFIG": "/data/kubeconfig", "DAGSTER_HOME": "/tmp/dagster"}
+    variables = {"CURATE_ROOT": "/data/root", "KUBECONFIG": "/data/kubeconfig", "DAGSTER_HOME": "/data/dagster"}
     told = json.loads(control.says("curate", "doctor", "--json", **variables))
     assert [each for each in told["checks"] if each["status"] == "failed"] == []
     imports = "import curate_assets.orchestration.daemon, dagster_k8s, dagster_postgres, dagster_webserver.cli"
