@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from dataclasses import replace
 
 from curate_assets.graph.root_graph import choose_graph
 from curate_resources.launchers.jobs import Ledger, print_event
@@ -38,8 +37,7 @@ def main(root: str, job: str) -> int:
         spec = ledger.spec()
         config = validated(spec.config)
         stages = [stage for stage in GRAPH.stages if stage.name in spec.stages]
-        plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages)
-        plan = replace(plan, context=spec.context)
+        plan = GRAPH.plan(frozenset(spec.wanted), config, root, spec.force, spec.failed_only, stages, spec.context)
         handler.setFormatter(JsonLines(spec.context.run))
         check_profile(spec.context.profile)
         known = {(each.table, each.shard) for each in ledger.begin()}

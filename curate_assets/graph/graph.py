@@ -16,6 +16,7 @@ from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Table
 from curate_resources.declarations.units import UnitTable
 from curate_resources.pipeline.plan import Plan
+from curate_resources.pipeline.run_context import RunContext
 from curate_resources.sources.manifests import MANIFEST
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.backends import Backends
@@ -277,11 +278,13 @@ class Graph:
         force: bool = False,
         failed_only: bool = False,
         stages: Sequence[Stage] | None = None,
+        context: RunContext | None = None,
     ) -> Plan:
         """The plan that fills the wanted tables.
 
         Args:
             stages: of these alone; None: of all stages.
+            context: what its work belongs to.
 
         Raises:
             ConfigError: the configuration speaks of a stage that there is not, or gives one what it cannot run with.
@@ -291,4 +294,5 @@ class Graph:
         known = {stage.name for stage in (*self.stages, *stages)}
         own = {table.name: table for stage in stages for table in stage.writes}
         tables = {MANIFEST.name: MANIFEST, **self.tables, **own}
-        return Plan(with_resources(needed, config, known), wanted, tables, config, root, self.units, force, failed_only)
+        needed, context = with_resources(needed, config, known), context or RunContext()
+        return Plan(needed, wanted, tables, config, root, self.units, force, failed_only, context)

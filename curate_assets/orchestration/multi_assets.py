@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -103,8 +102,7 @@ def _by_settings(
     alike, wrong = curation.settings.alike(shards)
     errors: list[Exception] = [ConfigError("\n".join(map(str, wrong)))] if wrong else []
     for config, chosen in alike:
-        plan = graph.plan(wanted, config, curation.storage.root, curation.force, curation.failed_only, stages)
-        plan = replace(plan, context=context)
+        plan = graph.plan(wanted, config, curation.storage.root, curation.force, curation.failed_only, stages, context)
         if len(chosen) > SHARDS_AT_ONCE:
             manifests = Manifests(curation.storage).load_all(chosen)
             totals = {each.shard: len(each.entries) for each in manifests if isinstance(each, Manifest)}
