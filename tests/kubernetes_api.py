@@ -402,7 +402,7 @@ class Operator:
         self._api, self._folder = api, folder
         self.restricted, self.at_work = False, True
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._over = threading.Event()
+        self._over, self._looking = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> "Operator":
@@ -418,22 +418,22 @@ class Operator:
 
     def lose_head(self, name: str) -> None:
         """The head of a job's cluster dies, and its driver with it; the submitter has another head run it again."""
-        process = self._running[name]
-        process.kill()
-        process.wait()
-        self._run(name, self._api.jobs[name])
+        with self._looking:  # nobody sees the driver dead before it runs again
+            process = self._running[name]
+            process.kill()
+            process.wait()
+            self._run(name, self._api.jobs[name])
 
     def _watch(self) -> None:
         while not self._over.wait(0.1):
-            if not self.at_work:
-                continue
-            for name, job in list(self._api.jobs.items()):
-                if job["spec"].get("suspend"):
-                    self._suspend(name, job)
-                elif name not in self._running:
-                    self._start(name, job)
-                else:
-                    self._look_after(name, job)
+            with self._looking:
+                for name, job in list(self._api.jobs.items()) if self.at_work else ():
+                    if job["spec"].get("suspend"):
+                        self._suspend(name, job)
+                    elif name not in self._running:
+                        self._start(name, job)
+                    else:
+                        self._look_after(name, job)
 
     def _start(self, name: str, job: dict[str, Any]) -> None:
         if "deletionTimestamp" in job["metadata"]:
