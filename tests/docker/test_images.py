@@ -45,6 +45,7 @@ exec chroot "$root" setpriv --reuid=1000 --regid=1000 --clear-groups \
 
 pytestmark = [
     pytest.mark.deep,
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         os.getuid() != 0 or not all(map(shutil.which, ("buildah", "debootstrap"))),
         reason="needs root, and Debian's packages buildah, crun and debootstrap",
