@@ -59,6 +59,10 @@ class Storyboard:
         inside = [position for position, frame in enumerate(self.frames) if start <= frame < end]
         return inside or [max(0, sum(frame < start for frame in self.frames) - 1)]
 
+    def size(self, positions: Sequence[int]) -> int:
+        """Bytes of the pictures at some positions."""
+        return sum(self._rows[position]["bytes"] for position in positions)
+
     def jpegs(self, positions: Sequence[int]) -> list[bytes]:
         """The pictures at ascending positions, by one ranged read of every file that they lie in."""
         pictures: list[bytes] = []

@@ -1,8 +1,10 @@
 """What every backend is asked and gives: storyboard frames of a window in, a caption out."""
 
+import asyncio
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -69,6 +71,56 @@ class Captioner(Protocol):
         ...
 
 
+class EngineDied(Exception):
+    """An engine ended, and with it all requests that were out."""
+
+
+class CaptionEngine(ABC):
+    """A model that is asked about many windows at a time, by one event loop.
+
+    Attributes:
+        model, revision: as of a `Captioner`.
+        window: requests that keep it busy.
+    """
+
+    model: str
+    revision: str
+    window: int
+
+    @abstractmethod
+    async def caption(self, window: CaptionRequest, key: str) -> Caption:
+        """The caption of a window; as `Captioner.caption`.
+
+        Raises:
+            EngineDied: the engine ended, whoever was to blame.
+        """
+
+    @abstractmethod
+    async def reopen(self) -> None:
+        """Make it ready again after it died."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Let go of everything."""
+
+
+class ThreadedCaptioner(CaptionEngine):
+    """A plain captioner, asked in threads. It does not die by itself."""
+
+    def __init__(self, captioner: Captioner, at_once: int) -> None:
+        self.model, self.revision, self.window = captioner.model, captioner.revision, at_once
+        self._captioner = captioner
+        self._threads = ThreadPoolExecutor(at_once, "captions")
+
+    async def caption(self, window: CaptionRequest, key: str) -> Caption:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._captioner.caption, window, key)
+
+    async def reopen(self) -> None:
+        raise AssertionError("a captioner without processes of its own does not die")
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 NO_FRAMES = Caption(None, "skipped", "the window has no frames")
 
 
@@ -127,7 +179,7 @@ class CaptionsConfig(ModelSection, ABC):
         """
 
     @abstractmethod
-    def load(self) -> Captioner | None:
+    def load(self) -> Captioner | CaptionEngine | None:
         """The captioner, with its weights loaded if it has any; None: nothing is captioned.
 
         Raises:

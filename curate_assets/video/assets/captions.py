@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +22,20 @@ from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, 
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
+from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.captioner import CAPTIONERS
-from gpu_kernels.captioners.types import Captioner, CaptionRequest, CaptionsConfig, prompt_hash
+from gpu_kernels.captioners.types import (
+    CaptionEngine,
+    CaptionRequest,
+    CaptionsConfig,
+    ThreadedCaptioner,
+    prompt_hash,
+)
 from gpu_kernels.captioners.windows import caption_windows, window_frames
 from gpu_kernels.shots.splitting import SECOND
+
+_MOST_BYTES = 256 << 20
+"""Of the JPEGs of all windows that a model is asked about at a time."""
 
 CAPTIONS = Table(
     name="captions",
@@ -69,20 +78,19 @@ def open_captioner(config: Any, storage: Storage) -> Worker | LiveWorker:
     windows_of = _windows(settings, storage)
     if captioner is None:
         return lambda work: {CAPTIONS.name: [row for row, _ in windows_of(work)]}
-    return Captions(captioner, settings.at_once, windows_of)
+    engine = captioner if isinstance(captioner, CaptionEngine) else ThreadedCaptioner(captioner, settings.at_once)
+    return Captions(Asker(engine, _MOST_BYTES), windows_of)
 
 
 class Captions(LiveWorker):
     """Asks about the windows of all works in the order of their coming, as many at a time as the model takes."""
 
-    def __init__(self, captioner: Captioner, at_once: int, windows_of: "_WindowsOf") -> None:
-        self._captioner, self._windows_of = captioner, windows_of
-        self._threads = ThreadPoolExecutor(at_once, "captions")
+    def __init__(self, asker: Asker, windows_of: "_WindowsOf") -> None:
+        self._asker, self._windows_of = asker, windows_of
 
     async def rows(self, work: Work) -> Made:
-        loop = asyncio.get_running_loop()
         windows = await asyncio.to_thread(self._windows_of, work)
-        asked = [loop.run_in_executor(self._threads, self._answered, *window) for window in windows]
+        asked = [asyncio.ensure_future(self._answered(*window)) for window in windows]
         try:
             return {CAPTIONS.name: await asyncio.gather(*asked)}
         finally:
@@ -90,11 +98,12 @@ class Captions(LiveWorker):
                 each.cancel()
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._asker.close()
 
-    def _answered(self, row: Row, shown: "_Shown") -> Row:
-        # The pictures are read here, so that only those of requests that are out take memory.
-        answer = self._captioner.caption(shown.request(), key=f"{row['clip_id']}-{row['start_frame']}")
+    async def _answered(self, row: Row, shown: "_Shown") -> Row:
+        answer = await self._asker.ask(
+            lambda: asyncio.to_thread(shown.request), shown.size, key=f"{row['clip_id']}-{row['start_frame']}"
+        )
         row |= {
             "text": answer.text,
             "caption_status": answer.status,
@@ -103,8 +112,7 @@ class Captions(LiveWorker):
             "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
         }
         if answer.status == "error":
-            message = answer.failure or "no reason given"
-            row["error"] = {"type": "CaptionError", "message": message}
+            row["error"] = {"type": "CaptionError", "message": answer.failure or "no reason given"}
         return row
 
 
@@ -114,6 +122,10 @@ class _Shown:
 
     board: Storyboard
     positions: list[int]
+
+    @property
+    def size(self) -> int:
+        return self.board.size(self.positions)
 
     def request(self) -> CaptionRequest:
         pts_ns = [self.board.pts_ns[position] for position in self.positions]
