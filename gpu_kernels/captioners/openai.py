@@ -88,7 +88,7 @@ class OpenAICaptioner:
     def _body(self, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
         times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
-        text = FRAME_TIMES.format(count=len(window.frames), times=times) + config.prompt
+        text = FRAME_TIMES.format(count=len(window.frames), times=times) + (window.prompt or config.prompt)
         images = [
             {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(frame).decode()}"}}
             for frame in window.frames
@@ -102,6 +102,9 @@ class OpenAICaptioner:
         }
         if config.repetition_penalty != 1:
             body["repetition_penalty"] = config.repetition_penalty
+        if window.schema is not None:
+            schema = {"name": "answer", "schema": dict(window.schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
     def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:

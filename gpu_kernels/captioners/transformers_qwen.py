@@ -145,7 +145,7 @@ class QwenCaptioner:
             settings.temporal_patch_size,
             settings.merge_size,
         )
-        input_ids = self._prompt_ids(math.prod(grid) // settings.merge_size**2)
+        input_ids = self._prompt_ids(window.prompt or self._config.prompt, math.prod(grid) // settings.merge_size**2)
         video_id = self._network.config.video_token_id
         # Spacing of the pairs of frames in seconds; the network's temporal position counts it.
         spacing = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
@@ -159,8 +159,8 @@ class QwenCaptioner:
         }
         return {name: value.to(self._device) for name, value in inputs.items()}
 
-    def _prompt_ids(self, video_tokens: int) -> "torch.Tensor":
-        content = [{"type": "video"}, {"type": "text", "text": self._config.prompt}]
+    def _prompt_ids(self, prompt: str, video_tokens: int) -> "torch.Tensor":
+        content = [{"type": "video"}, {"type": "text", "text": prompt}]
         text = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
@@ -237,7 +237,7 @@ def _resized(frames: Sequence[np.ndarray], height: int, width: int) -> np.ndarra
 
 
 def _seed(window: CaptionRequest, prompt: str) -> int:
-    content = hashlib.sha256(prompt.encode())
+    content = hashlib.sha256((prompt + (window.prompt or "")).encode())
     for frame in window.frames:
         content.update(hashlib.sha256(frame).digest())
     return int.from_bytes(content.digest()[:8], "little") >> 1

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -27,10 +28,17 @@ MINIMUM_NEW_TOKENS = 16
 
 @dataclass(frozen=True)
 class CaptionRequest:
-    """One window: its frames as JPEG bytes, in order, and their times in seconds from the window's start."""
+    """One window: its frames as JPEG bytes, in order, and their times in seconds from the window's start.
+
+    Attributes:
+        prompt: what is asked about it in place of the section's prompt.
+        schema: the JSON schema of the answer; backends that cannot constrain an answer ignore it.
+    """
 
     frames: list[bytes]
     times_s: list[float]
+    prompt: str | None = None
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.times_s):

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -128,6 +129,18 @@ def test_the_request_carries_frames_times_prompt_settings_and_key(
     assert (entry["path"], entry["key"]) == ("/v1/chat/completions", "Bearer open sesame")
     settings = {name: value for name, value in body.items() if name != "messages"}
     assert settings == {"model": "seer", "max_tokens": 99, "temperature": 0.1, "top_p": 0.001}
+
+
+def test_a_request_may_bring_its_own_prompt_and_the_schema_of_its_answer(
+    server: tuple[str, list[dict[str, Any]]], window: Any
+) -> None:
+    endpoint, seen = server
+    schema = {"type": "object", "properties": {"night": {"enum": ["yes", "no"]}}}
+    served(endpoint, prompt="What is this?").load().caption(replace(window(1), prompt="Is it night?", schema=schema))
+    body = seen[0]["body"]
+    text = body["messages"][0]["content"][-1]["text"]
+    assert "Is it night?" in text and "What is this?" not in text
+    assert body["response_format"]["json_schema"] == {"name": "answer", "schema": schema, "strict": True}
 
 
 def test_an_absent_server_is_an_error_per_window(window: Any) -> None:

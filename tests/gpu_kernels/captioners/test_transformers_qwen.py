@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -108,6 +109,8 @@ def test_inputs_count_tokens_and_times_as_the_model_does(qwen_folder: Path, wind
     assert inputs["second_per_grid_ts"].tolist() == [1.0]  # two frames, half a second apart
     [caption] = captions(captioner, [frames])
     assert caption.prompt_tokens == inputs["input_ids"].shape[1]
+    asked = captioner.model_inputs(replace(frames, prompt="night?"))["input_ids"]
+    assert (asked == video_id).sum() == video_tokens and asked.shape[1] < inputs["input_ids"].shape[1]
 
 
 def test_pixels_and_times_reach_the_network(qwen_folder: Path, window: Any) -> None:
