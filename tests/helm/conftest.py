@@ -1,6 +1,8 @@
 """The chart as Helm renders it, for every set of values that the project has."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_python import Chart
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "curate-graph"
@@ -87,19 +88,37 @@ def environment(container: Object) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
+class Helm:
+    """Helm, with the chart loaded. What it refuses is a ValueError."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("helm_process.py")), str(CHART)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def call(self, function: str, values: Mapping[str, Any], **options: Any) -> Any:
+        """`render`, `lint` or `validate_schema`."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(json.dumps([function, values, options]), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer["result"]
+
+
 @pytest.fixture(scope="session")
-def chart() -> Iterator[Chart]:
+def chart() -> Iterator[Helm]:
     """The chart."""
-    with Chart.load(CHART) as loaded:
-        yield loaded
+    helm = Helm()
+    with helm.process:
+        yield helm
 
 
 @pytest.fixture(scope="session")
-def render(chart: Chart) -> Any:
+def render(chart: Helm) -> Any:
     """`render(values)` is a `Release`."""
 
     def rendered(values: Mapping[str, Any], name: str = "curate-graph") -> Release:
-        return Release(values, chart.render(dict(values), name=name, namespace="curation"))
+        return Release(values, chart.call("render", values, name=name, namespace="curation"))
 
     return rendered
 

@@ -24,8 +24,8 @@ def curve(frames: int, *transitions: int | range) -> np.ndarray:
 
 
 def spans_of(probabilities: np.ndarray, pts: np.ndarray, config: ClipsConfig) -> list[Span]:
-    """The spans of a video whose last frame is shown as long as the one before it."""
-    end = 2 * pts[-1] - pts[-2] if len(pts) > 1 else 0
+    """The spans of a video whose last frame is shown as long as the one before it; a single one, for a nanosecond."""
+    end = 2 * pts[-1] - pts[-2] if len(pts) > 1 else pts[-1] + 1 if len(pts) else 0
     return clip_spans(probabilities, pts, int(end), config)
 
 
