@@ -4,6 +4,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+SECRET = "secret"
+"""The type of a validation error whose input is not to be shown."""
+
 
 class StrictModel(BaseModel):
     """A config section. Its fields carry the defaults and their descriptions; the docs are generated from them."""

@@ -1,6 +1,5 @@
 """The models that the configuration and presets name: whether their weights are there and the ones asked for."""
 
-import os
 from collections.abc import Sequence
 from itertools import product
 
@@ -64,12 +63,12 @@ def servers(deployment: Deployment) -> Finding:
     for server in endpoints:
         import requests
 
-        key = os.environ.get(server.key_env)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        answer = requests.get(f"{server.url.rstrip('/')}/models", headers=headers, timeout=_SERVER_SECONDS)
+        answer = requests.get(
+            f"{server.url.rstrip('/')}/models", headers=server.headers(), timeout=_SERVER_SECONDS, allow_redirects=False
+        )
         if answer.status_code != 200:
             return failed(
-                f"{server.url} answers {answer.status_code}", f"check the endpoint, and the key in {server.key_env}"
+                f"{server.url} answers {answer.status_code}", f"check the endpoint, and the key in {server.key_from}"
             )
     names = (f"{each.model} {(each.revision or '')[:12]}" for each in asked)
     return ok(", ".join([*names, *(server.url for server in endpoints)]))

@@ -149,7 +149,7 @@ def validated(values: Mapping[str, Any], name: str = "the configuration") -> Pla
         return CurationConfig.model_validate(values)
     except ValidationError as error:
         lines = "\n  ".join(wrong_settings(error, CurationConfig))
-        raise ConfigError(f"{name} is not valid:\n  {lines}") from error
+        raise ConfigError(f"{name} is not valid:\n  {lines}") from None  # pydantic's own text repeats secrets
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,101 +1,99 @@
 """Captions by a served model: any server with the chat completions of OpenAI."""
 
 import base64
-import os
-import time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+import threading
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from gpu_kernels.captioners.types import (
-    FRAME_TIMES,
-    NO_FRAMES,
-    Caption,
-    Captioner,
-    CaptionRequest,
-    CaptionsConfig,
-    failed_caption,
-)
+from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig, as_json, unique
+from gpu_kernels.captioners.types import FRAME_TIMES, Caption, Captioner, CaptionRequest
+from gpu_kernels.errors import OperatingError, UserError
 from gpu_kernels.models.section import Server
 
-if TYPE_CHECKING:
-    import requests
+DISCOVERED = "discovered"
+"""The model's name in identities where only the server knows it; rows of answers have the real one."""
 
-_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_VIDEO_TIMES = "The video has {count} frames of one clip in order, taken {times} seconds after it starts.\n\n"
 
 
-class ServedCaptionsConfig(CaptionsConfig):
+class ServedCaptionsConfig(ServedConfig):
     """A server with the OpenAI chat API, such as vLLM's."""
 
-    without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"endpoint", "api_key_env", "timeout_seconds", "attempts", "backoff_seconds", "concurrency"}
-    )
+    without_effect: ClassVar[frozenset[str]] = ServedConfig.without_effect | {"request_id"}
+    unless_default: ClassVar[frozenset[str]] = ServedConfig.unless_default | {"frames_as"}
 
     backend: Literal["openai"] = "openai"
-    model: str = Field(min_length=1)
-    """The model's name on the server."""
+    model: str | None = Field(default=None, min_length=1)
+    """The model's name on the server; `null`: the only one that it has. Then `revision` is needed, because a plan is
+    made without asking the server."""
     revision: str | None = None
     """A label of your own for what the server runs, as its API does not tell."""
-    endpoint: str = Field(min_length=1)
-    """Base URL of the server, such as `http://127.0.0.1:8000/v1`."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable with the server's key; without it requests carry none."""
-    timeout_seconds: float = Field(default=300, gt=0)
-    """Longest wait for the server's answer, per attempt."""
-    attempts: int = Field(default=3, ge=1)
-    """Tries per window when the server is busy, failing or silent."""
-    backoff_seconds: float = Field(default=1, ge=0)
-    """Pause before the second try, doubled before each further one; a server's Retry-After counts if it is longer."""
-    concurrency: int = Field(default=8, ge=1)
-    """Requests to the server at a time, from all clips and videos of a run."""
+    frames_as: Literal["images", "video"] = "images"
+    """`images`: each frame as a JPEG; `video`: all as one video of JPEGs, a form that vLLM's server knows. Models that
+    take videos need fewer tokens for it; vLLM drops frames beyond `num_frames` of its `--media-io-kwargs`."""
+    request_id: bool = False
+    """Whether requests have an id of their own, and answers must come back with it, as vLLM's do."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "ServedCaptionsConfig":
+        if self.model is None and self.revision is None:
+            raise ValueError("without `model`, `revision` is needed: a label of your own for what the server runs")
+        return self
 
     @property
-    def runs_on(self) -> None:
-        return None
-
-    @property
-    def at_once(self) -> int:
-        return self.concurrency
+    def frame_times(self) -> str:
+        return FRAME_TIMES if self.frames_as == "images" else _VIDEO_TIMES
 
     def identity(self) -> tuple[str, str]:
-        return self.model, self.revision or "endpoint"
+        return self.model or DISCOVERED, self.revision or "endpoint"
 
-    def servers(self) -> tuple[Server, ...]:
-        return (Server(self.endpoint, self.api_key_env),)
+    def server(self) -> Server:
+        return Server(self.endpoint, self.api_key_env, self.api_key_file)
 
     def load(self) -> Captioner:
         return OpenAICaptioner(self)
 
 
-class OpenAICaptioner:
-    """Chat completions with the frames as JPEG data URIs, several requests at a time."""
+class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
+    """Chat completions with the frames as JPEGs in data URIs."""
 
     def __init__(self, config: ServedCaptionsConfig) -> None:
-        self.model, self.revision = config.identity()
-        self._config = config
-        self._url = config.endpoint.rstrip("/") + "/chat/completions"
-        key = os.environ.get(config.api_key_env)
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        super().__init__(config)
+        self._name = config.model
+        self._discovering = threading.Lock()
 
-    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
-        if not window.frames:
-            return NO_FRAMES
-        try:
-            return _caption_of_answer(self._answer(self._body(window), {"X-Request-Id": key} if key else {}))
-        except Exception as failure:
-            return failed_caption(failure)
+    def _asked(self, window: CaptionRequest, key: str) -> Caption:
+        body = self._body(window)
+        sent = key
+
+        def request() -> tuple[bytes, dict[str, str]]:
+            nonlocal sent
+            if not self._config.request_id:
+                return as_json(body), {"X-Request-Id": key} if key else {}
+            sent = unique(key)
+            return as_json(body | {"request_id": sent}), {"X-Request-Id": sent}
+
+        answer = self._server.post("/chat/completions", request)
+        if self._config.request_id and not str(answer.get("id")).endswith(sent):
+            raise OperatingError(f"asked as {sent}, the server answered {answer.get('id')}: that is another request's")
+        return replace(_caption_of_answer(answer), model=body["model"] if self._config.model is None else None)
 
     def _body(self, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
         times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
-        text = FRAME_TIMES.format(count=len(window.frames), times=times) + (window.prompt or config.prompt)
-        images = [
-            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{base64.b64encode(frame).decode()}"}}
-            for frame in window.frames
-        ]
+        text = config.frame_times.format(count=len(window.frames), times=times) + (window.prompt or config.prompt)
+        frames = [base64.b64encode(frame).decode() for frame in window.frames]
+        if config.frames_as == "video":
+            shown = [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{','.join(frames)}"}}]
+        else:
+            shown = [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{each}"}} for each in frames]
         body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": [*images, {"type": "text", "text": text}]}],
+            "model": self._model_name(),
+            "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}],
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
             "top_p": config.top_p,
@@ -107,32 +105,16 @@ class OpenAICaptioner:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
-    def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
-        import requests
-
-        for attempt in range(1, self._config.attempts + 1):
-            pause = self._config.backoff_seconds * 2 ** (attempt - 1)
-            try:
-                response = requests.post(
-                    self._url, json=body, headers=self._headers | headers, timeout=self._config.timeout_seconds
-                )
-            except (requests.ConnectionError, requests.Timeout):
-                if attempt == self._config.attempts:
-                    raise
-            else:
-                if response.ok:
-                    return response.json()
-                if response.status_code not in _RETRIED_STATUSES or attempt == self._config.attempts:
-                    raise RuntimeError(f"the server answered {response.status_code}: {response.text[:300]}")
-                pause = max(pause, min(_retry_after(response), self._config.timeout_seconds))
-            time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
-
-
-def _retry_after(response: "requests.Response") -> float:
-    """Seconds that the server asks to wait; 0 without a header in seconds."""
-    asked = response.headers.get("Retry-After", "")
-    return float(asked) if asked.isdecimal() else 0
+    def _model_name(self) -> str:
+        with self._discovering:
+            if self._name is None:
+                listed = [str(each["id"]) for each in self._server.get("/models")["data"]]
+                if len(listed) != 1:
+                    raise UserError(
+                        f"the server has {len(listed)} models ({', '.join(listed) or 'none'}): say which in `model`"
+                    )
+                self._name = listed[0]
+            return self._name
 
 
 def _caption_of_answer(answer: dict[str, Any]) -> Caption:

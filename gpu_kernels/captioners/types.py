@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ _PROMPT = (
     "it seems to be about. Describe only what the frames show."
 )
 FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times} seconds after it starts.\n\n"
-"""Goes before the prompt that a server is sent."""
+"""Goes before the prompt that a server is sent, where frames are images."""
 
 MINIMUM_NEW_TOKENS = 16
 """An answer of the loaded model has at least this many, so that it is never empty."""
@@ -47,13 +47,18 @@ class CaptionRequest:
 
 @dataclass(frozen=True)
 class Caption:
-    """What came of one request. `text` is None unless the status is success or truncated; `failure` says why."""
+    """What came of one request. `text` is None unless the status is success or truncated; `failure` says why.
+
+    Attributes:
+        model: that answered, where only its server knows its name.
+    """
 
     text: str | None
     status: Literal["success", "truncated", "blocked", "error", "skipped"]
     failure: str | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
+    model: str | None = None
 
 
 class Captioner(Protocol):
@@ -76,6 +81,15 @@ class Captioner(Protocol):
         Args:
             key: names the request to a server.
         """
+        ...
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A captioner that has something to let go of."""
+
+    def close(self) -> None:
+        """Let go of it; requests that are still out may fail."""
         ...
 
 
@@ -127,6 +141,8 @@ class ThreadedCaptioner(CaptionEngine):
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self._captioner, Closing):
+            self._captioner.close()
 
 
 NO_FRAMES = Caption(None, "skipped", "the window has no frames")
@@ -139,6 +155,9 @@ def failed_caption(failure: Exception) -> Caption:
 
 class CaptionsConfig(ModelSection, ABC):
     """Which vision-language model captions clips, and how it is asked."""
+
+    unless_default: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came later: rows that were stored without them hold as long as they have their defaults."""
 
     prompt: str = Field(default=_PROMPT, min_length=1)
     """What the model is asked about each window."""
@@ -173,9 +192,18 @@ class CaptionsConfig(ModelSection, ABC):
         """Requests that keep the model busy, from all clips and videos."""
         return 1
 
+    @property
+    def frame_times(self) -> str:
+        """What a server is told of the frames, before the prompt."""
+        return FRAME_TIMES
+
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
-        return {"model": None, "revision": None, **super().settings()}
+        found = {"model": None, "revision": None, **super().settings()}
+        for key in self.unless_default:
+            if getattr(self, key) == type(self).model_fields[key].default:
+                del found[key]
+        return found
 
     @abstractmethod
     def identity(self) -> tuple[str, str]:
@@ -198,5 +226,5 @@ class CaptionsConfig(ModelSection, ABC):
 def prompt_hash(config: CaptionsConfig) -> str:
     """16 hexadecimal digits over the prompt and the settings that shape an answer to it."""
     asked = config.model_dump(include={"prompt", "max_tokens", "temperature", "top_p", "repetition_penalty"})
-    asked |= {"frame_times": FRAME_TIMES, "min_tokens": MINIMUM_NEW_TOKENS}
+    asked |= {"frame_times": config.frame_times, "min_tokens": MINIMUM_NEW_TOKENS}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

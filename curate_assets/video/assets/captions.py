@@ -109,6 +109,7 @@ class Captions(LiveWorker):
             "caption_status": answer.status,
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
+            "model": answer.model or row["model"],
             "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
         }
         if answer.status == "error":

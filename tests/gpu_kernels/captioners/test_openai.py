@@ -1,18 +1,30 @@
+import asyncio
 import base64
 import io
 import json
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
+from pydantic import ValidationError
 
+from curate_assets.graph.platform import ConfigError
+from curate_assets.settings.resolve import validated
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
-from gpu_kernels.captioners.types import Caption, CaptionRequest
+from gpu_kernels.captioners.served import retry_after, without_secrets
+from gpu_kernels.captioners.types import Caption, CaptionRequest, ThreadedCaptioner, prompt_hash
+from gpu_kernels.errors import NotThere
 
 
 class _Server(BaseHTTPRequestHandler):
@@ -148,3 +160,160 @@ def test_an_absent_server_is_an_error_per_window(window: Any) -> None:
         port = closed.server_port
     captions = captioned(served(f"http://127.0.0.1:{port}/v1"), [window(1), window(2)])
     assert [caption.status for caption in captions] == ["error", "error"]
+
+
+SEEN = {"choices": [{"message": {"content": "a street"}, "finish_reason": "stop"}]}
+
+
+def test_a_server_that_says_when_to_come_again_is_left_alone_until_then_by_all(answering: Any, window: Any) -> None:
+    def answer(asked: Any, number: int) -> Any:
+        times.append(time.monotonic())
+        return (429, {"Retry-After": "0.4"}, "full") if number == 0 else (200, {}, SEEN)
+
+    times: list[float] = []
+    with answering(answer) as (url, _):
+        captioner = served(url, attempts=1).load()
+        with ThreadPoolExecutor(2) as threads:
+            first = threads.submit(captioner.caption, window(1))
+            while not times:
+                time.sleep(0.01)
+            time.sleep(0.1)  # the first one has its answer by now
+            second = threads.submit(captioner.caption, window(2))
+            assert (first.result().status, second.result().status) == ("success", "success")
+    assert len(times) == 3 and min(times[1:]) - times[0] >= 0.39
+
+
+def test_a_wait_that_is_too_long_is_an_error_and_a_worker_that_ends_does_not_wait(answering: Any, window: Any) -> None:
+    with answering(lambda asked, number: (503, {"Retry-After": "9999"}, "later")) as (url, seen):
+        captioner = served(url).load()
+        failures = [captioner.caption(window(1)).failure or "" for _ in range(2)]
+        assert all("asks to wait" in failure and "timeout_seconds is 300" in failure for failure in failures)
+        assert len(seen) == 1
+    with answering(lambda asked, number: (503, {"Retry-After": "60"}, "later")) as (url, seen):
+        captioner = served(url).load()
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(captioner.caption, window(1))
+            while not seen:
+                time.sleep(0.01)
+            captioner.close()
+            assert "the worker ended" in str(waiting.result(5).failure)
+
+
+def test_a_time_to_come_again_is_read_by_the_clock_of_the_server() -> None:
+    def asks(**headers: str) -> float:
+        response = requests.Response()
+        response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+        return retry_after(response)
+
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    assert asks(Retry_After="Wed, 21 Oct 2015 07:28:30 GMT", Date=date) == 30
+    assert asks(Retry_After="Wed, 21 Oct 2015 07:27:30 GMT", Date=date) == 0
+    assert 3500 < asks(Retry_After=format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)) <= 3600
+    assert [asks(Retry_After=said) for said in ("7", "1.5", "-1", "nan", "inf", "soon", "")] == [7, 1.5, 0, 0, 0, 0, 0]
+    assert asks() == 0
+
+
+def test_the_only_model_of_a_server_is_found_and_named_in_the_caption(answering: Any, window: Any) -> None:
+    def answer(asked: Any, number: int) -> Any:
+        return 200, {}, {"data": [{"id": name} for name in names]} if asked.method == "GET" else SEEN
+
+    names = ["seer-7b"]
+    with answering(answer) as (url, seen):
+        config = served(url, model=None, revision="mine")
+        assert config.identity() == ("discovered", "mine") and seen == []
+        assert [caption.model for caption in captioned(config, [window(1), window(2)])] == ["seer-7b"] * 2
+        assert [(asked.method, asked.path) for asked in seen].count(("GET", "/models")) == 1
+        assert {asked.body["model"] for asked in seen if asked.method == "POST"} == {"seer-7b"}
+        names.append("other")
+        assert "2 models (seer-7b, other): say which" in str(config.load().caption(window(1)).failure)
+    assert served(url).load().caption(CaptionRequest([], [])).model is None
+    with pytest.raises(ValidationError, match="`revision` is needed"):
+        served(url, model=None)
+
+
+def test_frames_may_go_as_one_video_whose_prompt_says_so(answering: Any, window: Any) -> None:
+    with answering(lambda asked, number: (200, {}, SEEN)) as (url, seen):
+        config = served(url, frames_as="video")
+        frames = window(1, 2, 3)
+        assert config.load().caption(frames).status == "success"
+    video, text = seen[0].body["messages"][0]["content"]
+    form, _, data = video["video_url"]["url"].partition(",")
+    assert form == "data:video/jpeg;base64" and [base64.b64decode(each) for each in data.split(",")] == frames.frames
+    assert text["text"].startswith("The video has 3 frames") and "0.00, 0.50, 1.00" in text["text"]
+    images = served(url)
+    assert prompt_hash(config) != prompt_hash(images)
+    assert config.settings() == images.settings() | {"frames_as": "video"} and "frames_as" not in images.settings()
+
+
+def test_an_answer_to_another_request_is_an_error(answering: Any, window: Any) -> None:
+    def answer(asked: Any, number: int) -> Any:
+        sent = asked.body["request_id"]
+        assert asked.headers["X-Request-Id"] == sent
+        if number == 0:
+            return 500, {}, "out of order"
+        return 200, {}, {"id": f"chatcmpl-{sent if number == 1 else seen[0].body['request_id']}", **SEEN}
+
+    with answering(answer) as (url, seen):
+        captioner = served(url, request_id=True).load()
+        right, wrong = captioner.caption(window(1), "clip-0"), captioner.caption(window(2), "clip-8")
+    assert right.status == "success"
+    assert wrong.status == "error" and "another request's" in str(wrong.failure)
+    names = [asked.body["request_id"] for asked in seen]
+    assert len(set(names)) == 3 and [name.rpartition("-")[0] for name in names] == ["clip-0", "clip-0", "clip-8"]
+
+
+def test_connections_are_kept_until_the_captioner_is_closed(answering: Any, window: Any) -> None:
+    with answering(lambda asked, number: (200, {}, SEEN)) as (url, seen):
+        captioner = served(url).load()
+        engine = ThreadedCaptioner(captioner, 1)
+
+        async def some() -> None:
+            for _ in range(3):
+                assert (await engine.caption(window(1), "")).status == "success"
+            await engine.close()
+
+        asyncio.run(some())
+        captioner.caption(window(1))
+    clients = [asked.client for asked in seen]
+    assert len(set(clients[:3])) == 1 and clients[3] != clients[0]
+
+
+def test_a_key_comes_from_a_file_as_it_is_now_and_is_told_to_nobody_else(
+    answering: Any, window: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-the-environment")
+    file = tmp_path / "key"
+
+    def answer(asked: Any, number: int) -> Any:
+        said = asked.headers["Authorization"]
+        return (401, {}, f"no such key: {said}") if number < 2 else (307, {"Location": "http://h/v1?key=abc"}, "")
+
+    with answering(answer) as (url, seen):
+        config = served(url, api_key_file=str(file))
+        with pytest.raises(NotThere, match="there should be a key"):
+            config.load()
+        file.write_text("sesame-1\n")
+        captioner = config.load()
+        failures = [captioner.caption(window(1)).failure or ""]
+        file.write_text("sesame-2")
+        failures += [captioner.caption(window(1)).failure or "" for _ in range(2)]
+        file.write_text("two\nlines")
+        failures.append(captioner.caption(window(1)).failure or "")
+    assert [asked.headers["Authorization"] for asked in seen[:2]] == ["Bearer sesame-1", "Bearer sesame-2"]
+    assert (
+        "401" in failures[0]
+        and "key: Bearer ***" in failures[0]
+        and "sends requests on: http://h/v1?key=***" in failures[2]
+    )
+    assert not any(secret in failure for failure in failures for secret in ("sesame", "abc", "two"))
+    absent = served("http://127.0.0.1:9", attempts=1).load().caption(window(1))
+    assert absent.failure is not None and "of-the-environment" not in absent.failure
+
+
+def test_a_key_in_the_endpoint_is_refused_and_not_repeated() -> None:
+    for endpoint in ("http://h/v1?key=sesame", "http://user:sesame@h/v1"):
+        with pytest.raises(ConfigError, match="endpoint: must be a URL without a query") as error:
+            validated({"captions": {"backend": "openai", "model": "m", "endpoint": endpoint}})
+        assert "sesame" not in "".join(traceback.format_exception(error.value))
+    said = "no answer from http://user:sesame@h/v1?key=sesame&x=sesame or https://h/a?b=sesame"
+    assert without_secrets(said, None) == "no answer from http://***@h/v1?key=***&x=*** or https://h/a?b=***"

@@ -39,6 +39,9 @@ class _FullServer(BaseHTTPRequestHandler):
     held: list[int]
     seen: list[str]
 
+    def do_GET(self) -> None:
+        self._send(200, {"data": [{"id": "seer"}]})
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         pictures = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
@@ -54,8 +57,11 @@ class _FullServer(BaseHTTPRequestHandler):
             self.held.remove(number)
             self.changed.notify_all()
         choice = {"message": {"content": shown}, "finish_reason": "stop"}
-        answer = json.dumps({"choices": [choice]}).encode()
-        self.send_response(200 if full else 400)
+        self._send(200 if full else 400, {"choices": [choice]})
+
+    def _send(self, status: int, document: Any) -> None:
+        answer = json.dumps(document).encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -77,7 +83,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 
 
 def a_plan(root: Path, endpoint: str) -> Plan:
-    captions = {"backend": "openai", "endpoint": endpoint, "model": "seer", "concurrency": CONCURRENCY, "attempts": 1}
+    captions = {"backend": "openai", "endpoint": endpoint, "revision": "r", "concurrency": CONCURRENCY, "attempts": 1}
     return VIDEO.plan({"captions"}, validated({"captions": captions}), str(root))
 
 
@@ -117,6 +123,7 @@ def check(units: list[Unit], seen: list[str]) -> None:
     rows = [row for unit in units for row in unit.rows["captions"].to_pylist()]
     assert len(rows) == len(seen) == TOTAL
     for row in rows:
+        assert (row["model"], row["model_revision"]) == ("seer", "r")  # the only model of the server
         frames = range(row["start_frame"], row["end_frame"], 2)
         assert row["text"] == " ".join(f"{row['video_id'][1:]}.{frame}" for frame in frames), row["error"]
     assert sorted(seen) == sorted(f"{row['clip_id']}-{row['start_frame']}" for row in rows)
