@@ -3,6 +3,7 @@
 from typing import Literal
 
 from gpu_kernels.backends import Backends
+from gpu_kernels.captioners.gemini import GeminiCaptionsConfig
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
 from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
 from gpu_kernels.captioners.types import CaptionsConfig
@@ -20,4 +21,8 @@ class NoCaptionsConfig(CaptionsConfig):
         return None
 
 
-CAPTIONERS = Backends(CaptionsConfig, (NoCaptionsConfig, ServedCaptionsConfig, QwenCaptionsConfig), "curate.captioners")
+CAPTIONERS = Backends(
+    CaptionsConfig,
+    (NoCaptionsConfig, ServedCaptionsConfig, GeminiCaptionsConfig, QwenCaptionsConfig),
+    "curate.captioners",
+)

@@ -84,8 +84,6 @@ class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
 
     def _body(self, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
-        times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
-        text = config.frame_times.format(count=len(window.frames), times=times) + (window.prompt or config.prompt)
         frames = [base64.b64encode(frame).decode() for frame in window.frames]
         if config.frames_as == "video":
             shown = [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{','.join(frames)}"}}]
@@ -93,7 +91,7 @@ class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
             shown = [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{each}"}} for each in frames]
         body: dict[str, Any] = {
             "model": self._model_name(),
-            "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": text}]}],
+            "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": self._question(window)}]}],
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
             "top_p": config.top_p,

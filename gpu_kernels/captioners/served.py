@@ -105,6 +105,12 @@ class ServedCaptioner(ABC, Generic[_Served]):
         """End the connections; what still waits for its turn fails."""
         self._server.close()
 
+    def _question(self, window: CaptionRequest) -> str:
+        """What is asked about a window, after when its frames were taken."""
+        times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
+        said = self._config.frame_times.format(count=len(window.frames), times=times)
+        return said + (window.prompt or self._config.prompt)
+
     @abstractmethod
     def _asked(self, window: CaptionRequest, key: str) -> Caption:
         """The caption of a window with frames.

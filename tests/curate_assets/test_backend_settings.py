@@ -96,7 +96,7 @@ def test_fingerprints_stay_as_they_were(
         ({"captions": {"backend": "opnai"}}, "captions.backend: there is no backend 'opnai'; did you mean 'openai'?"),
         (
             {"captions": {"endpoint": "http://h/v1"}},
-            "captions.endpoint: backend none has no such setting, openai has it: set captions.backend",
+            "captions.endpoint: backend none has no such setting, openai and gemini have it: set captions.backend",
         ),
         ({"captions": {"backend": "openai", "model": "m"}}, "captions.endpoint: backend openai needs it. Base URL"),
         ({"captions": {"promt": "What?"}}, "captions.promt: unknown key; did you mean 'prompt'?"),
