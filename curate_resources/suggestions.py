@@ -50,7 +50,7 @@ def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, 
         case "missing" if place.chosen is not None:
             meaning = _fields(place.owner)[place.path[-1]].description or ""
             return path, f"backend {place.chosen} needs it. {' '.join(meaning.split())}"
-        case strict.SECRET:
+        case strict.WITHOUT_INPUT:
             return path, wrong["msg"]
         case _:
             said = wrong["msg"].removeprefix("Value error, ")

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-SECRET = "secret"
-"""The type of a validation error whose input is not to be shown."""
+WITHOUT_INPUT = "without_input"
+"""The type of a validation error whose message does not repeat what was given, which may be long or a secret."""
 
 
 class StrictModel(BaseModel):

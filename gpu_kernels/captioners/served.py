@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from gpu_kernels.captioners.types import NO_FRAMES, Caption, CaptionRequest, CaptionsConfig, failed_caption
 from gpu_kernels.errors import OperatingError
 from gpu_kernels.models.section import Server
-from gpu_kernels.strict import SECRET
+from gpu_kernels.strict import WITHOUT_INPUT
 
 if TYPE_CHECKING:
     import requests
@@ -58,7 +58,8 @@ class ServedConfig(CaptionsConfig, ABC):
     def _holds_no_secret(cls, endpoint: str) -> str:
         if re.search(r"[?#]|//[^/]*@", endpoint):
             raise PydanticCustomError(
-                SECRET, "must be a URL without a query, user or password: set api_key_env or api_key_file for a key"
+                WITHOUT_INPUT,
+                "must be a URL without a query, user or password: set api_key_env or api_key_file for a key",
             )
         return endpoint
 

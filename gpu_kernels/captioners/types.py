@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from gpu_kernels.captioners.prompts import VARIANTS, Variant, prompt_in, prompt_of
+from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
 from gpu_kernels.models.section import ModelSection
+from gpu_kernels.strict import WITHOUT_INPUT
 
-_PROMPT = (
-    "Describe this video clip in detail. Say who and what is visible, where it takes place, how people, objects and "
-    "the camera move, and how lighting, colour and framing look. Then say what happens from beginning to end and what "
-    "it seems to be about. Describe only what the frames show."
-)
 FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times} seconds after it starts.\n\n"
 """Goes before the prompt that a server is sent, where frames are images."""
 
@@ -159,8 +158,13 @@ class CaptionsConfig(ModelSection, ABC):
     unless_default: ClassVar[frozenset[str]] = frozenset()
     """Fields that came later: rows that were stored without them hold as long as they have their defaults."""
 
-    prompt: str = Field(default=_PROMPT, min_length=1)
+    prompt: str = Field(default=prompt_of("default"), min_length=1)
     """What the model is asked about each window."""
+    prompt_variant: Variant | None = None
+    """A prompt that comes with the platform, in place of one of your own: `driving` for cameras on vehicles,
+    `surveillance` for fixed cameras that watch traffic, `image` for single pictures. Its text becomes `prompt`."""
+    prompt_file: str | None = None
+    """A text file with a prompt of your own, on the machine that reads the settings. Its text becomes `prompt`."""
     max_tokens: int = Field(default=1024, ge=MINIMUM_NEW_TOKENS, le=8192)
     """Longest answer in tokens; a longer one is cut and marked `truncated`."""
     temperature: float = Field(default=0.1, ge=0, le=2)
@@ -175,6 +179,26 @@ class CaptionsConfig(ModelSection, ABC):
     """A clip's last frames get a caption of their own if there are at least this many."""
     max_frames: int = Field(default=768, ge=4)
     """Most storyboard frames shown per window."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_prompt(cls, given: Any) -> Any:
+        """The text goes into `prompt`, and the file is forgotten: what these settings are passed on to may not have it,
+        or not as it was."""
+        if not isinstance(given, dict):
+            return given
+        variant, file = given.get("prompt_variant"), given.get("prompt_file")
+        try:
+            texts = [prompt_of(variant)] if variant in VARIANTS else []
+            texts += [prompt_in(str(file))] if file is not None else []
+        except UserError as error:
+            raise PydanticCustomError(WITHOUT_INPUT, "prompt_file: {said}", {"said": str(error)}) from None
+        if len({*texts, given.get("prompt", *texts[:1])}) > 1:
+            raise PydanticCustomError(
+                WITHOUT_INPUT,
+                "only one can be set of prompt, prompt_variant and prompt_file; null takes one of the last two back",
+            )
+        return given | ({"prompt": texts[0], "prompt_file": None} if texts else {})
 
     @model_validator(mode="after")
     def _windows_fit(self) -> "CaptionsConfig":
@@ -200,6 +224,8 @@ class CaptionsConfig(ModelSection, ABC):
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
         found = {"model": None, "revision": None, **super().settings()}
+        for key in ("prompt_variant", "prompt_file"):
+            del found[key]  # the text is in `prompt`
         for key in self.unless_default:
             if getattr(self, key) == type(self).model_fields[key].default:
                 del found[key]

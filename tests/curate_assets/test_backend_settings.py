@@ -99,7 +99,7 @@ def test_fingerprints_stay_as_they_were(
             "captions.endpoint: backend none has no such setting, openai and gemini have it: set captions.backend",
         ),
         ({"captions": {"backend": "openai", "model": "m"}}, "captions.endpoint: backend openai needs it. Base URL"),
-        ({"captions": {"promt": "What?"}}, "captions.promt: unknown key; did you mean 'prompt'?"),
+        ({"captions": {"promt": "What?"}}, "captions.promt: unknown key; did you mean 'prompt' or 'prompt_file'?"),
         (
             {"clip_embeddings": {"model": "a/b"}},
             "clip_embeddings.model: backend efficientnet_lite0 has no such",

@@ -1,0 +1,36 @@
+"""What models are asked about windows: a text per file, by the name of the variant.
+
+A file that changes makes captions by it stale, as any change of the setting does.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+from gpu_kernels.errors import NotThere, UserError
+
+Variant = Literal["default", "driving", "surveillance", "image"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+
+@cache
+def prompt_of(variant: Variant) -> str:
+    """The text of a variant."""
+    return Path(__file__).with_name(f"{variant}.md").read_text("utf-8").strip()
+
+
+def prompt_in(path: str) -> str:
+    """The text in a file of this machine, without white space around it.
+
+    Raises:
+        NotThere, UserError: there is no such file, or no text in it.
+    """
+    try:
+        text = Path(path).expanduser().read_text("utf-8").strip()
+    except OSError as error:
+        raise NotThere(f"the prompt {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the prompt {path} is not text in UTF-8") from error
+    if not text:
+        raise UserError(f"the prompt {path} is empty")
+    return text
