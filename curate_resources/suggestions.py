@@ -9,9 +9,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from gpu_kernels import strict
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import Backends, backends_of
+from gpu_kernels.strict import Unrepeated
 
 _MOST = 3
 
@@ -50,10 +50,9 @@ def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, 
         case "missing" if place.chosen is not None:
             meaning = _fields(place.owner)[place.path[-1]].description or ""
             return path, f"backend {place.chosen} needs it. {' '.join(meaning.split())}"
-        case strict.WITHOUT_INPUT:
-            return path, wrong["msg"]
         case _:
             said = wrong["msg"].removeprefix("Value error, ")
+            with_values = with_values and not isinstance(wrong.get("ctx", {}).get("error"), Unrepeated)
             return path, f"{said} (got {wrong['input']!r})" if with_values and wrong["loc"] else said
 
 

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-WITHOUT_INPUT = "without_input"
-"""The type of a validation error whose message does not repeat what was given, which may be long or a secret."""
+
+class Unrepeated(ValueError):
+    """A setting is wrong, and what was given is not to be repeated: it may be a secret."""
 
 
 class StrictModel(BaseModel):

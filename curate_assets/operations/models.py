@@ -9,6 +9,7 @@ from curate_assets.settings.resolve import presets, resolve_config
 from curate_resources.models.fetching import fetched
 from curate_resources.models.mirror import Mirror
 from curate_resources.storage.root import Storage
+from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
 from gpu_kernels.errors import NotThere, UserError
 from gpu_kernels.models.files import digest_of
 from gpu_kernels.models.registry import Model, packaged_file, registered
@@ -22,9 +23,11 @@ class KnownModel:
     """A model that somebody knows of.
 
     Attributes:
-        state: where it is: `here`, `package`, `mirror`, `folder`, or `missing`.
+        state: where it is: `here`, `package`, `mirror`, `folder`, or `missing`; or it is a `preset`.
+        revision: empty of a preset, whose commit whoever uses it has to give.
         used_by: the sections of the configuration that name it.
         model: what is known of it; None of a hub id that was never fetched, and of a folder.
+        preset: the settings that it has for captions.
     """
 
     name: str
@@ -32,15 +35,19 @@ class KnownModel:
     state: str
     used_by: tuple[str, ...]
     model: Model | None
+    preset: CaptionPreset | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
         about = self.model.model_dump(mode="json") if self.model is not None else {}
+        if self.preset is not None:
+            about["preset"] = self.preset.model_dump(mode="json") | {"memory_gib": self.preset.memory_gib}
         return {**about, "name": self.name, "revision": self.revision, "state": self.state, "used_by": self.used_by}
 
 
 def known_models(storage: Storage) -> list[KnownModel]:
-    """All models that are registered, named by the configuration, on this machine, or on the mirror."""
+    """All models that are registered, named by the configuration, on this machine, or on the mirror; then the presets
+    for captions."""
     configs = _configs(storage)
     mirror, store = configs[0].models.mirror, ModelStore.here()
     found: dict[tuple[str, str], tuple[str, Model | None]] = {}
@@ -62,7 +69,8 @@ def known_models(storage: Storage) -> list[KnownModel]:
             key, state = (kept, "missing") if kept is not None else (_pinned(model, revision), "folder")
         users.setdefault(key, {})[section] = None
         found.setdefault(key, (state, None))
-    return [KnownModel(*key, state, tuple(users.get(key, ())), model) for key, (state, model) in found.items()]
+    known = [KnownModel(*key, state, tuple(users.get(key, ())), model) for key, (state, model) in found.items()]
+    return known + [KnownModel(each.model, "", "preset", (), None, each) for each in PRESETS.values()]
 
 
 def downloaded(

@@ -20,7 +20,7 @@ _Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag of a 
 
 
 def list_models(root: Root = None, as_json: Json = False) -> int:
-    """List the models that are registered, that the configuration names, and that are on this machine or the mirror."""
+    """List the models that are registered, named by the configuration, here or on the mirror; and presets."""
     from rich.table import Table
 
     from curate_assets.operations.models import known_models
@@ -31,6 +31,8 @@ def list_models(root: Root = None, as_json: Json = False) -> int:
         return OK
     table = Table("model", "revision", "state", "used by", "size", "GiB loaded", "licence", "gate", "environment")
     for each in found:
+        if each.preset is not None:
+            continue
         model = each.model
         cells = [each.name, each.revision[:12], each.state, ", ".join(each.used_by)]
         cells += (
@@ -39,6 +41,16 @@ def list_models(root: Root = None, as_json: Json = False) -> int:
         cells += [model.licence, model.gate or "", model.environment or ""] if model else ["", "", ""]
         table.add_row(*map(escaped, cells))
     results().print(table)
+    presets = Table(
+        "captions.preset", "model", "commit", "backends", "environment", "GPUs", "GiB", "frames/s", "licence", "gate"
+    )
+    for preset in [each.preset for each in found if each.preset is not None]:
+        commit = "" if preset.commit_begins is None else f"{preset.commit_begins}..."
+        cells = [preset.name, preset.model, commit, ", ".join(preset.backends), preset.environment or ""]
+        cells += [str(preset.gpus), "" if preset.memory_gib is None else f"{preset.memory_gib:.0f}"]
+        cells += [f"{preset.frames_per_second:g}", preset.licence, preset.gate or ""]
+        presets.add_row(*map(escaped, cells))
+    results().print(presets)
     return OK
 
 

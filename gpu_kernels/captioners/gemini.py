@@ -63,6 +63,10 @@ class GeminiCaptioner(ServedCaptioner[GeminiCaptionsConfig]):
             "temperature": config.temperature,
             "topP": config.top_p,
         }
+        if config.top_k:
+            sampling["topK"] = config.top_k
+        if config.presence_penalty:
+            sampling["presencePenalty"] = config.presence_penalty
         if window.schema is not None:
             sampling |= {"responseMimeType": "application/json", "responseJsonSchema": dict(window.schema)}
         return {

@@ -98,6 +98,10 @@ class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
         }
         if config.repetition_penalty != 1:
             body["repetition_penalty"] = config.repetition_penalty
+        if config.top_k:
+            body["top_k"] = config.top_k
+        if config.presence_penalty:
+            body["presence_penalty"] = config.presence_penalty
         if window.schema is not None:
             schema = {"name": "answer", "schema": dict(window.schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}

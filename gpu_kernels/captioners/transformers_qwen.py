@@ -15,7 +15,7 @@ from gpu_kernels.captioners.types import (
     Caption,
     Captioner,
     CaptionRequest,
-    CaptionsConfig,
+    ModelCaptionsConfig,
     failed_caption,
     prompt_hash,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class QwenCaptionsConfig(CaptionsConfig):
+class QwenCaptionsConfig(ModelCaptionsConfig):
     """A Qwen2.5-VL model loaded in the worker."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"device"})

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from gpu_kernels.backends import KEY as BACKEND
+from gpu_kernels.captioners.presets import PRESETS
 from gpu_kernels.captioners.prompts import VARIANTS, Variant, prompt_in, prompt_of
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
 from gpu_kernels.models.section import ModelSection
-from gpu_kernels.strict import WITHOUT_INPUT
+from gpu_kernels.strict import Unrepeated
 
 FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times} seconds after it starts.\n\n"
 """Goes before the prompt that a server is sent, where frames are images."""
@@ -192,10 +193,9 @@ class CaptionsConfig(ModelSection, ABC):
             texts = [prompt_of(variant)] if variant in VARIANTS else []
             texts += [prompt_in(str(file))] if file is not None else []
         except UserError as error:
-            raise PydanticCustomError(WITHOUT_INPUT, "prompt_file: {said}", {"said": str(error)}) from None
+            raise Unrepeated(f"prompt_file: {error}") from None
         if len({*texts, given.get("prompt", *texts[:1])}) > 1:
-            raise PydanticCustomError(
-                WITHOUT_INPUT,
+            raise Unrepeated(
                 "only one can be set of prompt, prompt_variant and prompt_file; null takes one of the last two back",
             )
         return given | ({"prompt": texts[0], "prompt_file": None} if texts else {})
@@ -224,8 +224,8 @@ class CaptionsConfig(ModelSection, ABC):
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
         found = {"model": None, "revision": None, **super().settings()}
-        for key in ("prompt_variant", "prompt_file"):
-            del found[key]  # the text is in `prompt`
+        for key in ("preset", "prompt_variant", "prompt_file"):
+            found.pop(key, None)  # what they stand for is in the others
         for key in self.unless_default:
             if getattr(self, key) == type(self).model_fields[key].default:
                 del found[key]
@@ -249,8 +249,31 @@ class CaptionsConfig(ModelSection, ABC):
         """
 
 
+class ModelCaptionsConfig(CaptionsConfig, ABC):
+    """A section that names a model, itself or by a preset."""
+
+    preset: str | None = None
+    """A model that `curate models list` shows as a preset: its name and how it is best asked, where these settings do
+    not say it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_its_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("preset") is None:
+            return given
+        name, backend = given["preset"], cls.model_fields[BACKEND].default
+        if (preset := PRESETS.get(name) if isinstance(name, str) else None) is None:
+            said = f"there is no preset {name!r}; there are {', '.join(PRESETS)}"
+        elif backend not in preset.backends:
+            said = f"preset {name} needs backend {' or '.join(preset.backends)}, and this is {backend}"
+        else:
+            return {"model": preset.model, **preset.captions} | given
+        raise Unrepeated(said)
+
+
 def prompt_hash(config: CaptionsConfig) -> str:
     """16 hexadecimal digits over the prompt and the settings that shape an answer to it."""
     asked = config.model_dump(include={"prompt", "max_tokens", "temperature", "top_p", "repetition_penalty"})
+    asked |= {key: value for key, value in config.settings().items() if key in config.unless_default}
     asked |= {"frame_times": config.frame_times, "min_tokens": MINIMUM_NEW_TOKENS}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

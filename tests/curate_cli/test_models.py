@@ -40,13 +40,15 @@ def configure(tmp_path: Path, hub: Any, **models: Any) -> None:
 
 
 def states(curate: Any) -> dict[str, str]:
-    return {each["name"]: each["state"] for each in curate("list")[1]}
+    return {each["name"]: each["state"] for each in curate("list")[1] if each["state"] != "preset"}
 
 
 def test_from_the_hub_to_a_mirror_and_to_a_machine_without_network(
     curate: Any, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages = {"transnetv2": "package", "efficientnet_lite0": "package"}
+    presets = [each["preset"] for each in curate("list")[1] if each["state"] == "preset"]
+    assert [(each["gpus"], each["memory_gib"]) for each in presets if each["name"] == "qwen3_vl_235b"] == [(8, 437.7)]
     assert states(curate) == {**packages, NAME: "missing"}
     code, ((got),) = curate("download")
     assert (code, got["fetched"], got["model"]["revision"]) == (0, True, hub.commit(NAME))

@@ -27,7 +27,7 @@ def test_the_request_carries_frames_prompt_settings_and_the_key_in_a_header(
     monkeypatch.setenv("GEMINI_API_KEY", "sesame")
     schema = {"type": "object", "properties": {"night": {"enum": ["yes", "no"]}}}
     with answering(lambda asked, number: (200, {}, candidate("a ", "street"))) as (url, seen):
-        config = asked_of(url, prompt="What is this?", max_tokens=99)
+        config = asked_of(url, prompt="What is this?", max_tokens=99, top_k=20, presence_penalty=1.5)
         frames = window(1, 2)
         caption = config.load().caption(frames)
         config.load().caption(replace(frames, prompt="Is it night?", schema=schema))
@@ -39,7 +39,7 @@ def test_the_request_carries_frames_prompt_settings_and_the_key_in_a_header(
     assert [base64.b64decode(part["inline_data"]["data"]) for part in pictures] == frames.frames
     assert {part["inline_data"]["mime_type"] for part in pictures} == {"image/jpeg"}
     assert text["text"].endswith("What is this?") and "0.00, 0.50" in text["text"]
-    sampling = {"maxOutputTokens": 99, "temperature": 0.1, "topP": 0.001}
+    sampling = {"maxOutputTokens": 99, "temperature": 0.1, "topP": 0.001, "topK": 20, "presencePenalty": 1.5}
     assert seen[0].body["generationConfig"] == sampling
     constrained = {"responseMimeType": "application/json", "responseJsonSchema": schema}
     assert seen[1].body["generationConfig"] == sampling | constrained
