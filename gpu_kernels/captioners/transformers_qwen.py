@@ -1,14 +1,13 @@
 """Captions by Qwen2.5-VL, loaded into this process."""
 
 import hashlib
-import io
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from gpu_kernels.captioners.frames import decoded, fitted_size, resized
 from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
     NO_FRAMES,
@@ -134,11 +133,11 @@ class QwenCaptioner:
         import torch
 
         settings = self._pixels
-        frames = _decoded(window.frames)
+        frames = decoded(window.frames)
         factor = settings.patch_size * settings.merge_size
         height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
         patches, grid = video_patches(
-            _resized(frames, height, width),
+            resized(frames, height, width),
             np.asarray(settings.image_mean, dtype=np.float32),
             np.asarray(settings.image_std, dtype=np.float32),
             settings.patch_size,
@@ -170,31 +169,6 @@ class QwenCaptioner:
         return self._tokenizer(text.replace(place, place * video_tokens), return_tensors="pt")["input_ids"]
 
 
-def fitted_size(height: int, width: int, frames: int, factor: int = 28) -> tuple[int, int]:
-    """(height, width) in multiples of `factor` at which Qwen2.5-VL sees each of `frames` frames, keeping the aspect
-    ratio as nearly as multiples allow.
-
-    A frame has at least 128 * factor**2 pixels and at most max(min(768 * factor**2, 24576 * factor**2 / frames * 2),
-    1.05 * 128 * factor**2): more frames, fewer pixels each (the budget of Qwen's own preparation of videos).
-
-    Raises:
-        ValueError: one side is more than 200 times the other.
-    """
-    if max(height, width) > 200 * min(height, width):
-        raise ValueError(f"a frame of {width}x{height} is too elongated")
-    area = factor**2
-    least = 128 * area
-    most = int(max(min(768 * area, 24576 * area / frames * 2), 1.05 * least))
-    fitted = [round(side / factor) * factor for side in (height, width)]
-    if fitted[0] * fitted[1] > most:
-        scale = math.sqrt(height * width / most)
-        fitted = [max(1, math.floor(side / scale / factor)) * factor for side in (height, width)]
-    elif fitted[0] * fitted[1] < least:
-        scale = math.sqrt(least / (height * width))
-        fitted = [math.ceil(side * scale / factor) * factor for side in (height, width)]
-    return fitted[0], fitted[1]
-
-
 def video_patches(
     frames: np.ndarray, mean: np.ndarray, std: np.ndarray, patch: int = 14, temporal: int = 2, merge: int = 2
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
@@ -217,23 +191,6 @@ def video_patches(
     )  # t, frame, block row, row, y, block column, column, x, channel
     patches = cut.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
     return np.ascontiguousarray(patches, dtype=np.float32).reshape(math.prod(grid), -1), grid
-
-
-def _decoded(frames: Sequence[bytes]) -> list[np.ndarray]:
-    from PIL import Image
-
-    images = [np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames]
-    if len({image.shape for image in images}) > 1:
-        raise ValueError(f"the frames of one window differ in size: {sorted({image.shape[:2] for image in images})}")
-    return images
-
-
-def _resized(frames: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    from PIL import Image
-
-    return np.stack(
-        [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)) for frame in frames]
-    )
 
 
 def _seed(window: CaptionRequest, prompt: str) -> int:

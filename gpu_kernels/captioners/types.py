@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import Field, model_validator
 
 from gpu_kernels.backends import KEY as BACKEND
-from gpu_kernels.captioners.presets import PRESETS
+from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
 from gpu_kernels.captioners.prompts import VARIANTS, Variant, prompt_in, prompt_of
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
@@ -212,6 +212,11 @@ class CaptionsConfig(ModelSection, ABC):
         return "cpu"
 
     @property
+    def gpus(self) -> float:
+        """Devices that it takes where it runs on GPUs."""
+        return 1.0
+
+    @property
     def at_once(self) -> int:
         """Requests that keep the model busy, from all clips and videos."""
         return 1
@@ -267,8 +272,25 @@ class ModelCaptionsConfig(CaptionsConfig, ABC):
         elif backend not in preset.backends:
             said = f"preset {name} needs backend {' or '.join(preset.backends)}, and this is {backend}"
         else:
-            return {"model": preset.model, **preset.captions} | given
+            return cls._of_preset(preset) | given
         raise Unrepeated(said)
+
+    @classmethod
+    def _of_preset(cls, preset: CaptionPreset) -> dict[str, Any]:
+        """What a preset says for this backend."""
+        return {"model": preset.model, **preset.captions}
+
+
+class SampledCaptionsConfig(ModelCaptionsConfig, ABC):
+    """A section of a backend that samples in all the usual ways."""
+
+    unless_default: ClassVar[frozenset[str]] = ModelCaptionsConfig.unless_default | {"top_k", "presence_penalty"}
+
+    top_k: int = Field(default=0, ge=0)
+    """Sampling keeps this many of the likeliest tokens; 0: all. A server is not sent a 0: OpenAI's own do not know
+    it."""
+    presence_penalty: float = Field(default=0, ge=-2, le=2)
+    """Above 0 discourages tokens that were written already. A server is not sent a 0."""
 
 
 def prompt_hash(config: CaptionsConfig) -> str:

@@ -27,8 +27,10 @@ from curate_resources.storage.profiles import StorageSettings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "docker" / "README.md", *(ROOT / "docs").glob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text()
-MAKE_TARGETS = set(re.findall(r"^(?:\S+ )?([a-z-]+):", MAKEFILE, re.MULTILINE)) | {
-    f"env-{name}" for names in re.findall(r"^ENVIRONMENTS := (.*)$", MAKEFILE, re.MULTILINE) for name in names.split()
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) | {
+    f"env-{name}"
+    for names in re.findall(r"^(?:ENVIRONMENTS := (.*)|\.venvs/([a-z-]+)/.*)$", MAKEFILE, re.MULTILINE)
+    for name in " ".join(names).split()
 }
 CURATE = typer.main.get_command(app)
 

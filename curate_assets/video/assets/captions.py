@@ -171,10 +171,10 @@ def _windows(settings: CaptionsConfig, storage: Storage) -> _WindowsOf:
 
 
 def caption_needs(config: Any) -> Needs:
-    """A model of billions of weights has a GPU for itself. A server has its own, wherever it is: one worker keeps it
-    busy, and takes no CPU for waiting. There are so many videos under way that windows do not run out."""
+    """A model of billions of weights has a GPU for itself, or several. A server has its own, wherever it is: one worker
+    keeps it busy, and takes no CPU for waiting. There are so many videos under way that windows do not run out."""
     settings: CaptionsConfig = config.captions
-    needs = Needs(cpus=0, max_workers=1) if settings.runs_on is None else model_needs(settings.runs_on, 1.0)
+    needs = Needs(cpus=0, max_workers=1) if settings.runs_on is None else model_needs(settings.runs_on, settings.gpus)
     return replace(needs, at_once=2 * settings.at_once) if settings.at_once > 1 else needs
 
 

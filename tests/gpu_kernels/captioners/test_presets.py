@@ -11,6 +11,7 @@ from gpu_kernels.captioners.types import prompt_hash
 GIVEN: dict[str, dict[str, Any]] = {
     "openai": {"endpoint": "http://h/v1"},
     "transformers": {"revision": "0123456789abcdef0123456789abcdef01234567"},
+    "vllm": {"revision": "0123456789abcdef0123456789abcdef01234567"},
     "gemini": {},
 }
 
@@ -47,6 +48,11 @@ def test_a_preset_says_how_a_model_is_sampled_and_settings_go_before_it(answerin
     assert len(hashes) == 3
 
 
+def test_a_preset_that_needs_several_gpus_is_divided_among_them_where_it_is_loaded() -> None:
+    given = {"backend": "vllm", "preset": "qwen3_vl_235b", **GIVEN["vllm"]}
+    assert captions(**given).gpus == 8 and captions(**given, tensor_parallel_size=4).gpus == 4
+
+
 def test_a_run_without_captions_forgets_the_preset() -> None:
     stored = {"captions": {"backend": "gemini", "preset": "gemini"}}
     assert validated(merged(stored, {"captions": {"backend": "none"}})) == validated({})
@@ -58,7 +64,7 @@ def test_a_run_without_captions_forgets_the_preset() -> None:
         ({"backend": "openai", "preset": "qwen"}, "captions: there is no preset 'qwen'; there are qwen2_5_vl_7b, "),
         (
             {"preset": "gemini"},
-            "captions.preset: backend none has no such setting, openai and gemini and transformers have it",
+            "captions.preset: backend none has no such setting, openai and gemini and transformers and vllm have it",
         ),
         ({"backend": "gemini", "preset": "cosmos3_nano"}, "captions: preset cosmos3_nano needs backend openai, and"),
         ({"backend": "transformers", "preset": "qwen2_5_vl_7b"}, "needs `revision`, the commit's 40"),

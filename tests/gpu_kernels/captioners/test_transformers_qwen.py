@@ -11,7 +11,8 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig, fitted_size, video_patches
+from gpu_kernels.captioners.frames import fitted_size
+from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig, video_patches
 from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest
 
 

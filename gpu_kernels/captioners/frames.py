@@ -1,0 +1,56 @@
+"""Storyboard frames, made ready for models of Qwen's family."""
+
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def fitted_size(height: int, width: int, frames: int, factor: int = 28) -> tuple[int, int]:
+    """(height, width) in multiples of `factor` at which Qwen2.5-VL sees each of `frames` frames, keeping the aspect
+    ratio as nearly as multiples allow.
+
+    A frame has at least 128 * factor**2 pixels and at most max(min(768 * factor**2, 24576 * factor**2 / frames * 2),
+    1.05 * 128 * factor**2): more frames, fewer pixels each (the budget of Qwen's own preparation of videos).
+
+    Raises:
+        ValueError: one side is more than 200 times the other.
+    """
+    if max(height, width) > 200 * min(height, width):
+        raise ValueError(f"a frame of {width}x{height} is too elongated")
+    area = factor**2
+    least = 128 * area
+    most = int(max(min(768 * area, 24576 * area / frames * 2), 1.05 * least))
+    fitted = [round(side / factor) * factor for side in (height, width)]
+    if fitted[0] * fitted[1] > most:
+        scale = math.sqrt(height * width / most)
+        fitted = [max(1, math.floor(side / scale / factor)) * factor for side in (height, width)]
+    elif fitted[0] * fitted[1] < least:
+        scale = math.sqrt(least / (height * width))
+        fitted = [math.ceil(side * scale / factor) * factor for side in (height, width)]
+    return fitted[0], fitted[1]
+
+
+def decoded(frames: Sequence[bytes]) -> list[np.ndarray]:
+    """RGB pictures [H, W, 3] of one size, from JPEG.
+
+    Raises:
+        OSError: a frame cannot be decoded.
+        ValueError: frames differ in size.
+    """
+    from PIL import Image
+
+    images = [np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")) for frame in frames]
+    if len({image.shape for image in images}) > 1:
+        raise ValueError(f"the frames of one window differ in size: {sorted({image.shape[:2] for image in images})}")
+    return images
+
+
+def resized(frames: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Frames [n, height, width, 3], scaled bicubically."""
+    from PIL import Image
+
+    return np.stack(
+        [np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)) for frame in frames]
+    )

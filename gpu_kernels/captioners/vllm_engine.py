@@ -1,0 +1,361 @@
+"""Captions by vLLM, whose engine runs in processes of its own below the worker."""
+
+import asyncio
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from gpu_kernels.captioners.frames import decoded, fitted_size, resized
+from gpu_kernels.captioners.presets import CaptionPreset
+from gpu_kernels.captioners.types import (
+    MINIMUM_NEW_TOKENS,
+    NO_FRAMES,
+    Caption,
+    CaptionEngine,
+    CaptionRequest,
+    EngineDied,
+    SampledCaptionsConfig,
+    failed_caption,
+)
+from gpu_kernels.errors import UserError
+from gpu_kernels.models.files import Device
+from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
+from gpu_kernels.models.section import Wanted
+
+_FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+_SHUTDOWN_SECONDS = 10
+_RATE_OF_ONE_FRAME = 2.0  # a single frame has no spacing; nothing is computed from it
+
+
+class VllmCaptionsConfig(SampledCaptionsConfig):
+    """A Qwen2.5-VL or Qwen3-VL model that vLLM runs, in an environment of its own."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "device",
+            "max_num_seqs",
+            "max_model_len",
+            "max_num_batched_tokens",
+            "chunked_prefill",
+            "prefix_caching",
+            "mm_processor_cache_gib",
+            "gpu_memory_utilization",
+            "cpu_cache_gib",
+            "tensor_parallel_size",
+            "enforce_eager",
+        }
+    )
+
+    backend: Literal["vllm"] = "vllm"
+    model: str = Field(min_length=1)
+    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
+    shows."""
+    revision: str | None = None
+    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
+    device: Device = "auto"
+    """Where the model runs. vLLM is built for GPUs or for CPUs: another device than that of its build is an error."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Number format of the weights; `auto` is the one that the model was saved in."""
+    quantization: str | None = None
+    """How weights are quantized when they are loaded, such as `fp8`. A model that was saved quantized needs none."""
+    max_num_seqs: int = Field(default=64, ge=1)
+    """Windows that are answered at a time; a quarter more wait within the engine."""
+    max_model_len: int = Field(default=32768, ge=256)
+    """Most tokens of a window, its prompt and its answer; a window that needs more fails and the others go on."""
+    max_num_batched_tokens: int | None = Field(default=None, ge=256)
+    """Most tokens of one step of the engine; vLLM's default where it is not set."""
+    chunked_prefill: bool = True
+    """Long prompts are read in several steps, between which others are answered. Never on a CPU when answers are
+    sampled, as vLLM's seeds do not work with it there."""
+    prefix_caching: bool = False
+    """Keep what was computed of a prompt for others that begin alike; pays where a clip's frames are shown again."""
+    mm_processor_cache_gib: float = Field(default=0, ge=0)
+    """GiB for prepared frames, twice in main memory; pays where the same frames are shown again."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of a GPU's memory that vLLM takes, with its weights. Where `engine.stages.caption.gpus` gives the worker a
+    fraction of a device, set it no higher than that."""
+    cpu_cache_gib: int = Field(default=4, ge=1)
+    """GiB of main memory for what the model keeps of its sequences, on a CPU; taken at the start."""
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that one model is divided among: the worker asks for as many. Further copies: `engine.stages.caption`."""
+    enforce_eager: bool = False
+    """Do not compile the model: it starts sooner and is slower. Always so on a CPU."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "VllmCaptionsConfig":
+        check_hub_pin(self.model, self.revision)
+        if self.max_tokens >= self.max_model_len:
+            raise ValueError("max_tokens must be less than max_model_len, which holds the prompt, too")
+        too_few = self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_model_len
+        if too_few and not self.chunked_prefill:
+            raise ValueError("max_num_batched_tokens must be at least max_model_len where chunked_prefill is off")
+        if self.device == "cpu" and self.tensor_parallel_size > 1:
+            raise ValueError("tensor_parallel_size counts GPUs; with device cpu it is 1")
+        return self
+
+    @classmethod
+    def _of_preset(cls, preset: CaptionPreset) -> dict[str, Any]:
+        return super()._of_preset(preset) | ({"tensor_parallel_size": preset.gpus} if preset.gpus > 1 else {})
+
+    @property
+    def runs_on(self) -> Device:
+        return self.device
+
+    @property
+    def gpus(self) -> float:
+        return self.tensor_parallel_size
+
+    @property
+    def at_once(self) -> int:
+        return self.max_num_seqs + (self.max_num_seqs + 3) // 4
+
+    @property
+    def greedy(self) -> bool:
+        """The likeliest token alone almost always exceeds so small a top_p."""
+        return self.temperature == 0 or self.top_p <= 0.01
+
+    def identity(self) -> tuple[str, str]:
+        return pinned_model(self.model, self.revision)
+
+    def models(self) -> tuple[Wanted, ...]:
+        return (Wanted(self.model, self.revision),)
+
+    def load(self) -> CaptionEngine:
+        return VllmEngine(self, Vllm(self.device))
+
+
+class Vllm:
+    """vLLM, as it is installed for this Python.
+
+    Raises:
+        UserError: it is not, or is built for another device.
+    """
+
+    def __init__(self, device: Device) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise UserError(
+                f"captions.backend is vllm, which {sys.executable} cannot import: run `make env-vllm`, and set "
+                "engine.stages.caption.environment to the path of .venvs/vllm/bin/python"
+            )
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it reports home otherwise
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        self.on_cpu = bool(importlib.import_module("vllm.platforms").current_platform.is_cpu())
+        if device != "auto" and self.on_cpu != (device == "cpu"):
+            built_for = "CPUs" if self.on_cpu else "GPUs"
+            raise UserError(f"captions.device is {device}, but the vLLM of {sys.executable} is built for {built_for}")
+
+    def start(self, arguments: dict[str, Any]) -> Any:
+        """An AsyncLLM with its processes, for the event loop that runs."""
+        asynchronous = importlib.import_module("vllm.v1.engine.async_llm").AsyncLLM
+        return asynchronous.from_engine_args(importlib.import_module("vllm").AsyncEngineArgs(**arguments))
+
+    def sampling(self, settings: dict[str, Any], schema: dict[str, Any] | None) -> Any:
+        """SamplingParams of one answer, which is told once, when it is whole."""
+        sampling: Any = importlib.import_module("vllm.sampling_params")
+        constrained = None
+        if schema is not None:  # white space may go on until the answer is cut
+            constrained = sampling.StructuredOutputsParams(json=schema, disable_any_whitespace=True)
+        return sampling.SamplingParams(
+            **settings, structured_outputs=constrained, output_kind=sampling.RequestOutputKind.FINAL_ONLY
+        )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A window that fits: what the engine is given, a digest of the pixels in it, and the tokens that it is."""
+
+    prompt: dict[str, Any]
+    digest: str
+    tokens: int
+
+
+class VllmEngine(CaptionEngine):
+    """One vLLM engine, started with the first window.
+
+    A window that does not fit would end the engine with all that are out, so each is looked at before. Frames are
+    handed over as pixels of the size planned here, and no name goes with them: vLLM shares what it computed of frames
+    by their digest, and takes a name for one.
+    """
+
+    def __init__(self, config: VllmCaptionsConfig, vllm: Vllm) -> None:
+        from transformers import AutoConfig, AutoTokenizer
+
+        self.model, self.revision = config.identity()
+        self.window = config.at_once
+        self._config, self._vllm = config, vllm
+        self._folder = model_folder(config.model, self.revision)
+        network: Any = AutoConfig.from_pretrained(self._folder, local_files_only=True)
+        if network.model_type not in _FAMILIES:
+            raise UserError(
+                f"model {self.model!r} is a {network.model_type} model; captions.backend vllm knows "
+                f"{', '.join(_FAMILIES)}. A server with any model can be asked with captions.backend openai"
+            )
+        self._vision = network.vision_config
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+        self._place: str = self._tokenizer.convert_ids_to_tokens(network.video_token_id)
+        self._opening = asyncio.Lock()
+        self._running: Any = None
+        self._refused: Exception | None = None
+        self._lives = 0
+
+    async def caption(self, window: CaptionRequest, key: str) -> Caption:
+        if not window.frames:
+            return NO_FRAMES
+        try:
+            prepared = await asyncio.to_thread(self._prepared, window)
+        except Exception as unfit:
+            return failed_caption(unfit)
+        running = await self._opened()
+        try:
+            return await self._answer(running, prepared, window, f"{key}-{self._lives}-{prepared.digest[:16]}")
+        except Exception as failure:
+            if running.errored or running is not self._running:
+                raise EngineDied(f"{type(failure).__name__}: {failure}") from failure
+            return failed_caption(failure)
+
+    async def reopen(self) -> None:
+        await self.close()
+        await self._opened()
+
+    async def close(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.shutdown(timeout=_SHUTDOWN_SECONDS)
+
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._refused is not None:
+                raise self._refused
+            if self._running is None:
+                try:
+                    self._running = self._vllm.start(self._arguments())
+                except Exception as refused:
+                    self._refused = UserError(f"vLLM does not start with model {self.model!r}: {refused}")
+                    raise self._refused from refused
+                self._lives += 1
+            return self._running
+
+    def _arguments(self) -> dict[str, Any]:
+        """What AsyncEngineArgs are made of."""
+        config, on_cpu = self._config, self._vllm.on_cpu
+        chunked = config.chunked_prefill and (config.greedy or not on_cpu)
+        batched = config.max_num_batched_tokens
+        if on_cpu:
+            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_cache_gib)
+        return {
+            "model": str(self._folder),
+            "dtype": config.dtype,
+            "quantization": config.quantization,
+            "max_num_seqs": config.max_num_seqs,
+            "max_model_len": config.max_model_len,
+            "max_num_batched_tokens": batched if chunked else max(batched or 0, config.max_model_len),
+            "enable_chunked_prefill": chunked,
+            "enable_prefix_caching": config.prefix_caching,
+            "mm_processor_cache_gb": config.mm_processor_cache_gib,
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "tensor_parallel_size": config.tensor_parallel_size,
+            # In a placement group of Ray it would take Ray's actors, for which there is no room in it.
+            "distributed_executor_backend": "mp" if config.tensor_parallel_size > 1 else None,
+            "enforce_eager": config.enforce_eager or on_cpu,
+            "limit_mm_per_prompt": {"video": 1, "image": 0},
+            "skip_mm_profiling": on_cpu,
+            "disable_log_stats": True,
+        }
+
+    def _prepared(self, window: CaptionRequest) -> _Prepared:
+        """What the engine is given.
+
+        Raises:
+            OSError: a frame cannot be decoded.
+            ValueError: frames differ in size, or the window is longer than the model takes.
+        """
+        frames = decoded(window.frames)
+        vision = self._vision
+        factor = vision.patch_size * vision.spatial_merge_size
+        height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
+        pairs = -(-len(frames) // vision.temporal_patch_size)
+        text = self._text(window.prompt or self._config.prompt)
+        length = len(self._tokenizer(text)["input_ids"]) - 1 + pairs * (height // factor) * (width // factor)
+        if length + self._config.max_tokens > self._config.max_model_len:
+            raise ValueError(
+                f"{len(frames)} frames of {width}x{height} and the prompt are {length} tokens; with an answer of "
+                f"captions.max_tokens ({self._config.max_tokens}) that is more than captions.max_model_len "
+                f"({self._config.max_model_len})"
+            )
+        pixels = resized(frames, height, width)
+        seconds = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
+        rate = 1 / seconds if seconds > 0 else _RATE_OF_ONE_FRAME
+        metadata = {
+            "fps": rate,
+            "duration": len(frames) / rate,
+            "total_num_frames": len(frames),
+            "frames_indices": list(range(len(frames))),
+            "video_backend": "opencv",
+            "do_sample_frames": False,
+        }
+        prompt = {
+            "prompt": text,
+            "multi_modal_data": {"video": (pixels, metadata)},
+            "mm_processor_kwargs": {"do_resize": False},
+        }
+        return _Prepared(prompt, _digest(pixels), length)
+
+    def _text(self, prompt: str) -> str:
+        content = [{"type": "video"}, {"type": "text", "text": prompt}]
+        text: str = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        if text.count(self._place) != 1:
+            raise ValueError(
+                f"the chat template and the prompt hold {text.count(self._place)} places for a video, not one"
+            )
+        return text
+
+    async def _answer(self, running: Any, prepared: _Prepared, window: CaptionRequest, request_id: str) -> Caption:
+        sampling = self._vllm.sampling(
+            self._sampling(prepared, window), None if window.schema is None else dict(window.schema)
+        )
+        output: Any = None
+        async for output in running.generate(prepared.prompt, sampling, request_id):
+            if output.request_id != request_id:
+                raise RuntimeError(f"the answer to {output.request_id} came for {request_id}")
+        if output is None:
+            raise RuntimeError("vLLM gave no answer")
+        (answer,) = output.outputs
+        tokens = (len(output.prompt_token_ids or ()), len(answer.token_ids))
+        if answer.finish_reason not in ("stop", "length"):
+            return Caption(None, "error", f"the answer ended by {answer.finish_reason}", *tokens)
+        text = answer.text.strip()
+        if not text:
+            return Caption(None, "error", "the answer is empty", *tokens)
+        return Caption(text, "truncated" if answer.finish_reason == "length" else "success", None, *tokens)
+
+    def _sampling(self, prepared: _Prepared, window: CaptionRequest) -> dict[str, Any]:
+        config = self._config
+        settings: dict[str, Any] = {
+            "max_tokens": config.max_tokens,
+            # What has to follow a schema may be over sooner.
+            "min_tokens": MINIMUM_NEW_TOKENS if window.schema is None else 0,
+            "repetition_penalty": config.repetition_penalty,
+            "presence_penalty": config.presence_penalty,
+        }
+        if config.greedy:
+            return settings | {"temperature": 0.0}
+        asked = hashlib.sha256((prepared.digest + (window.prompt or config.prompt)).encode()).digest()
+        seed = int.from_bytes(asked[:8], "little") >> 1
+        sampled = {"temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
+        return settings | sampled | {"seed": seed}
+
+
+def _digest(pixels: np.ndarray) -> str:
+    """SHA-256 of the frames [n, H, W, 3] as the engine is given them, as hex."""
+    content = hashlib.sha256(repr(pixels.shape).encode())
+    content.update(np.ascontiguousarray(pixels).data)
+    return content.hexdigest()
