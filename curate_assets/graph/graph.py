@@ -294,5 +294,6 @@ class Graph:
         known = {stage.name for stage in (*self.stages, *stages)}
         own = {table.name: table for stage in stages for table in stage.writes}
         tables = {MANIFEST.name: MANIFEST, **self.tables, **own}
+        idle = frozenset(table.name for stage in self.stages if stage.is_idle(config) for table in stage.writes)
         needed, context = with_resources(needed, config, known), context or RunContext()
-        return Plan(needed, wanted, tables, config, root, self.units, force, failed_only, context)
+        return Plan(needed, wanted, tables, config, root, self.units, force, failed_only, context, idle)

@@ -53,6 +53,7 @@ def renamed_stage(stage: Stage, table: Table, seen: Seen) -> Stage:
         writes=(table,),
         open=partial(_opened, stage.open, seen),
         needs_of=partial(_of_config, stage.needs_of, seen) if stage.needs_of else None,
+        idle=partial(_of_config, stage.idle, seen) if stage.idle else None,
         eligible=partial(_eligible, stage.eligible, seen) if stage.eligible else None,
         prepare=partial(_prepare, stage.prepare, seen) if stage.prepare else None,
     )

@@ -49,7 +49,7 @@ def item_checks(table: Table, stage: Stage, item: Table) -> Iterator[Check]:
             f"select uri, status from {table.name} where shard = $shard order by uri",
         )
         return
-    if stage.eligible is not None:  # not every item has rows
+    if stage.eligible is not None or stage.idle is not None:  # not every item has rows
         return
     yield Check(
         table,

@@ -22,7 +22,7 @@ from curate_resources.forecast.expected import FORCED, Expected, differences
 from curate_resources.forecast.forecast import forecast
 from curate_resources.pipeline.plan import Plan
 from curate_resources.sources.manifests import ManifestError, Manifests
-from curate_resources.tables.history import ALL_SHARDS, History, Record
+from curate_resources.tables.history import ALL_SHARDS, NO_ROWS, History, Record
 from curate_resources.tables.lance_tables import Tables
 
 _SHARDS_AT_ONCE = 4096
@@ -267,7 +267,8 @@ class _Look:
             reasons += ["no record says how it was made" if rows else "not made yet"]
         else:
             reasons += differences(record.recipe, asset.table.recipe(self._config))
-            reasons += [f"{name} changed" for name, digest in inputs().items() if record.inputs.get(name) != digest]
+            was = record.inputs  # of a table that it did not read then, there were no rows
+            reasons += [f"{name} changed" for name, digest in inputs().items() if was.get(name, NO_ROWS) != digest]
         if reasons:
             expected.compute = rows
             expected.reasons[", ".join(reasons)] = rows

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from curate_assets.graph.graph import Graph
-from curate_assets.graph.platform import ConfigError, StageResources
+from curate_assets.graph.platform import ConfigError
 from curate_assets.graphs import GRAPH
 from curate_assets.settings.edit import as_yaml
 from curate_assets.settings.resolve import CurationConfig
@@ -171,8 +171,8 @@ def _type(field: FieldInfo) -> str:
         int: "whole number",
         float: "number",
         bool: "`true` or `false`",
+        list[str]: "list of texts",
         dict[str, str]: "texts by name",
-        dict[str, StageResources]: "mappings by name",
     }
     limits = [
         f"{words} `{getattr(bound, name)}`"
@@ -180,4 +180,4 @@ def _type(field: FieldInfo) -> str:
         for name, words in _BOUNDS.items()
         if getattr(bound, name, None) is not None
     ]
-    return ", ".join([names[kind], *limits]) + nullable
+    return ", ".join([names.get(kind, "mappings by name"), *limits]) + nullable

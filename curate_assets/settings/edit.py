@@ -87,5 +87,5 @@ def _ended(text: str) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """A value as YAML reads it back: Python's own 1e-06 would be a text."""
-    return yaml.safe_dump(value, width=10_000).removesuffix("...\n").strip()
+    """A value on one line as YAML reads it back: Python's own 1e-06 would be a text."""
+    return yaml.safe_dump(value, width=10_000, default_flow_style=True).removesuffix("...\n").strip()

@@ -145,6 +145,8 @@ class Stage:
         open: makes the worker, once per process: loads models, opens what is dear to open. A plain function, or a
             `LiveWorker`.
         heavy: whether pixels or models are involved; light stages never start a cluster.
+        idle: whether a configuration leaves it nothing to do. It is then light, works on no items, and what reads its
+            tables goes on without them. None: never.
         needs: what a worker occupies, whatever the configuration.
         needs_of: likewise, from the configuration, where that decides, as where a model runs does.
         eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
@@ -160,6 +162,7 @@ class Stage:
     writes: tuple[Table, ...]
     open: "Callable[[Any, Storage], Worker | LiveWorker]"
     heavy: bool = False
+    idle: Callable[[Any], bool] | None = None
     gates: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
     needs_of: Callable[[Any], Needs] | None = None
@@ -172,3 +175,7 @@ class Stage:
     def inputs(self) -> tuple[str, ...]:
         """All tables whose rows it needs."""
         return (self.item, *self.reads, *self.gates)
+
+    def is_idle(self, config: Any) -> bool:
+        """Whether a configuration leaves it nothing to do."""
+        return self.idle is not None and self.idle(config)

@@ -152,7 +152,9 @@ class Batch:
             self._unit.rows[name] = pa.concat_tables([rows[name] for rows in made])
 
     def _causes(self, stage: Stage) -> dict[int, list[str]]:
-        """By unit, the tables that the stage reads and that will or may be others."""
+        """By unit, the tables that the stage reads and that will or may be others; they are all the same to an idle one."""
+        if stage.is_idle(self._plan.config):
+            return {}
         uids = self._units.all if self._changing.intersection(stage.inputs) else list(self._loose)
         found: dict[int, list[str]] = {}
         for uid in uids:

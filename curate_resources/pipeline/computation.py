@@ -61,6 +61,7 @@ class Treatment:
         self.force_kept = plan.failed_only
         self.tables = plan.tables
         self.item = plan.tables[stage.item]
+        self.idle = stage.is_idle(plan.config)
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
@@ -84,7 +85,7 @@ class Computation:
 
     def __init__(self, treatment: Treatment, unit: Unit) -> None:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
-        self._items = _workable(self._stage, unit)
+        self._items = unit.rows[self._stage.item].slice(0, 0) if treatment.idle else _workable(self._stage, unit)
         self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
         self._made_from = made_from(
             treatment.item, self._items, [treatment.tables[name] for name in self._stage.reads], unit.rows

@@ -35,6 +35,7 @@ class Plan:
         force: compute every row, whatever its fingerprint says.
         failed_only: compute only rows that failed or that are not there; the others stay, whatever their fingerprint.
         context: what the work belongs to; no row depends on it.
+        idle: names of the tables whose stages have nothing to do; they need not be there.
     """
 
     stages: tuple[Stage, ...]
@@ -46,6 +47,7 @@ class Plan:
     force: bool = False
     failed_only: bool = False
     context: RunContext = field(default_factory=RunContext)
+    idle: frozenset[str] = frozenset()
 
     def only(self, stage: Stage) -> "Plan":
         """The same, of a single stage; it reads everything else from the tables."""
@@ -143,7 +145,7 @@ class Plan:
         """
         first = self.curated.table.name
         new = first in self.wanted and not sources  # of which any may turn out to be usable
-        for name in sorted(absent):
+        for name in sorted(set(absent) - self.idle):
             if new or "ok" in sources or name == first:
                 gate_only = all(name not in (stage.item, *stage.reads) for stage in self.stages)
                 if gate_only and Tables(self.storage).exists(name):

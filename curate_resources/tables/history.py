@@ -144,6 +144,10 @@ def _digest(found: Iterable[tuple[Any, ...]]) -> str:
     return hashlib.sha256("\n".join(sorted(map(repr, found))).encode()).hexdigest()[:32]
 
 
+NO_ROWS = _digest(())
+"""`identity_digest` of no rows."""
+
+
 @dataclass(frozen=True)
 class History:
     """The history under a root."""
