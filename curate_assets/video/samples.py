@@ -5,25 +5,27 @@ those of the reference pipeline, and two more for what these leave out.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
-from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.caption_quality import CAPTION_QUALITY
+from curate_assets.video.assets.captions import text_digest
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_resources.declarations.table import Table
+from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, window_captions
+from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.shots.splitting import SECOND
 from gpu_kernels.strict import StrictModel
 
-SAMPLED = (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION)
+SAMPLED = (CLIP_FILES, *CAPTION_STAGES, CAPTION_QUALITY, DUPLICATE_GROUPS, CLIP_SELECTION)
 """The tables that decide what samples there are; an export is stale when they have changed."""
 
 
@@ -113,9 +115,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
     clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
     measured = {record: by_clip(table, record.columns) for table, record in _RECORDS}
     videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
-    captions: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in good(CAPTIONS, ["clip_id", "start_frame", "end_frame", "text", "model", "model_revision"]):
-        captions.setdefault((row["shard"], row["clip_id"]), []).append(row)
+    captions = _captions({table.name: good(table, _CAPTION) for table in CAPTION_STAGES}, good(CAPTION_QUALITY, _FLAGS))
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     columns = [
@@ -137,10 +137,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
             continue  # of an earlier selection, or a source that is gone; clip_files was not made again yet
         seconds = file["duration_ns"] / SECOND
         place = bin_of(file["width"], file["height"], seconds, config)
-        texts = [
-            {name: row[name] for name in ("start_frame", "end_frame", "text", "model", "model_revision")}
-            for row in sorted(captions.get(key, []), key=lambda row: row["start_frame"])
-        ]
+        texts = captions.get(key, [])
         reason = None
         if place is None:
             reason = "no_duration_bin" if seconds < config.min_seconds else "no_aspect_bin"
@@ -181,6 +178,37 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
             )
         )
     return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
+
+
+_TEXT = ("text", "model", "model_revision")
+_CAPTION = ("clip_id", "start_frame", "end_frame", *_TEXT)
+_FLAGS = ("clip_id", "start_frame", "text_digest", "flags")
+
+
+def _captions(
+    rows: Mapping[str, Iterable[Row]], qualities: Iterable[Row]
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """By shard and clip, what a record says of each window with a text: the caption that counts, those that it was made
+    from under `earlier`, and the flags of that very text, where there are any such."""
+    flags = {(row["shard"], row["clip_id"], row["start_frame"], row["text_digest"]): row["flags"] for row in qualities}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for each in sorted(window_captions(rows), key=lambda each: each.window["start_frame"]):
+        if (caption := each.caption) is None:
+            continue
+        shard, clip_id, start = (each.window[name] for name in ("shard", "clip_id", "start_frame"))
+        said = {"start_frame": start, "end_frame": each.window["end_frame"]} | _told(caption) | _earlier(each)
+        of_text = flags.get((shard, clip_id, start, text_digest(caption["text"])))
+        found.setdefault((shard, clip_id), []).append(said | ({} if of_text is None else {"flags": of_text}))
+    return found
+
+
+def _told(row: Row) -> dict[str, Any]:
+    return {name: row[name] for name in _TEXT}
+
+
+def _earlier(window: WindowCaption) -> dict[str, Any]:
+    before = {name: _told(row) for name, row in window.texts.items() if name != window.stage}
+    return {"stage": window.stage, "earlier": before} if before else {}
 
 
 class ChangedFile(Exception):

@@ -152,7 +152,7 @@ class Batch:
             self._unit.rows[name] = pa.concat_tables([rows[name] for rows in made])
 
     def _causes(self, stage: Stage) -> dict[int, list[str]]:
-        """By unit, the tables that the stage reads and that will or may be others; they are all the same to an idle one."""
+        """By unit, the tables that the stage reads and that will or may be others; an idle one does not mind."""
         if stage.is_idle(self._plan.config):
             return {}
         uids = self._units.all if self._changing.intersection(stage.inputs) else list(self._loose)

@@ -1,9 +1,11 @@
 """Asking an engine about many windows: always as many as it takes, and again after it died."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 from gpu_kernels.captioners.types import Caption, CaptionEngine, CaptionRequest, EngineDied, failed_caption
 
@@ -46,13 +48,13 @@ class Asker:
         async with self._out.among_others(size):
             life = self._lives
             try:
-                return self._answered(await self._engine.caption(await request(), key))
+                return await self._answer(await request(), key)
             except EngineDied as death:
                 await self._open_again(life, death)
         async with self._out.alone():
             life = self._lives
             try:
-                return self._answered(await self._engine.caption(await request(), key))
+                return await self._answer(await request(), key)
             except EngineDied as death:
                 await self._open_again(life, death)
                 return failed_caption(EngineDied(f"the engine died of it, asked alone: {death}"))
@@ -61,9 +63,11 @@ class Asker:
         """Let the engine go."""
         await self._engine.close()
 
-    def _answered(self, caption: Caption) -> Caption:
+    async def _answer(self, request: CaptionRequest, key: str) -> Caption:
+        began = time.perf_counter()
+        caption = await self._engine.caption(request, key)
         self._deaths_in_a_row = 0
-        return caption
+        return replace(caption, seconds=time.perf_counter() - began)
 
     async def _open_again(self, life: int, death: EngineDied) -> None:
         async with self._opening:

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
@@ -51,6 +51,7 @@ class Caption:
 
     Attributes:
         model: that answered, where only its server knows its name.
+        seconds: from asking to the answer; measured by who asks.
     """
 
     text: str | None
@@ -59,6 +60,7 @@ class Caption:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     model: str | None = None
+    seconds: float | None = field(default=None, compare=False)
 
 
 class Captioner(Protocol):

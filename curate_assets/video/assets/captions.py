@@ -1,6 +1,7 @@
 """`captions`: text for every window of the clips that are kept, from their storyboard frames."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,10 +38,31 @@ from gpu_kernels.shots.splitting import SECOND
 _MOST_BYTES = 256 << 20
 """Of the JPEGs of all windows that a model is asked about at a time."""
 
+
+def text_digest(text: str | None) -> str | None:
+    """16 hexadecimal digits of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
+
+
+TEXT_DIGEST = Column(
+    "text_digest",
+    pa.string(),
+    "digest of the text",
+    derived=lambda stored: pa.array([text_digest(each) for each in stored["text"].to_pylist()], pa.string()),
+)
+
+SECONDS = Column(
+    "seconds",
+    pa.float32(),
+    "from asking the model to its answer, among others that it was asked at the same time; null in rows of versions "
+    "that did not measure it",
+)
+
 CAPTIONS = Table(
     name="captions",
     grain="window",
     keys=("video_id", "clip_id", "start_frame"),
+    identity=("fingerprint", "text_digest"),  # asked again, a model may say something else
     sections=("captions",),
     model=lambda config: config.captions.identity(),
     columns=(
@@ -50,6 +72,7 @@ CAPTIONS = Table(
         Column("start_frame", pa.int64(), "first frame of the window, in the source video"),
         Column("end_frame", pa.int64(), "the frame after its last one"),
         Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`"),
+        TEXT_DIGEST,
         Column(
             "caption_status",
             pa.string(),
@@ -63,6 +86,7 @@ CAPTIONS = Table(
             "prompt_tokens", pa.int32(), "tokens of the question, frames included, where the backend tells", tokens=True
         ),
         Column("output_tokens", pa.int32(), "tokens of the answer, where the backend tells", tokens=True),
+        SECONDS,
     ),
     description=(
         "Text for every window (256 frames) of the clips that are selected and not duplicates, with its status, "
@@ -106,14 +130,17 @@ class Captions(LiveWorker):
         )
         row |= {
             "text": answer.text,
+            "text_digest": text_digest(answer.text),
             "caption_status": answer.status,
             "prompt_tokens": answer.prompt_tokens,
             "output_tokens": answer.output_tokens,
+            "seconds": answer.seconds,
             "model": answer.model or row["model"],
             "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
         }
-        if answer.status == "error":
-            row["error"] = {"type": "CaptionError", "message": answer.failure or "no reason given"}
+        if answer.text is None:
+            kind = {"blocked": "CaptionBlocked", "skipped": "CaptionSkipped"}.get(answer.status, "CaptionError")
+            row["error"] = {"type": kind, "message": answer.failure or "no reason given"}
         return row
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
+from curate_assets.video.caption_texts import CAPTION_STAGES, window_captions
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures
@@ -59,9 +59,11 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _captioned(library: Library, keys: Sequence[Key], pictures: Mapping[Key, bytes]) -> tuple[Clip, ...]:
-    captions = library.rows_of(keys, CAPTIONS, ["shard", "clip_id", "window", "text"])
+    columns = ["shard", "clip_id", "start_frame", "text"]
+    captions = window_captions({table.name: library.rows_of(keys, table, columns) for table in CAPTION_STAGES})
     first: dict[Key, str] = {}
-    for row in sorted(captions, key=lambda row: row["window"]):
-        first.setdefault((row["shard"], row["clip_id"]), row["text"])
+    for each in sorted(captions, key=lambda each: each.window["start_frame"]):
+        if each.caption is not None:
+            first.setdefault((each.window["shard"], each.window["clip_id"]), each.caption["text"])
     paths = clip_paths(library, keys)
     return tuple(shown(library, key, pictures, paths.get(key), first.get(key)) for key in keys)

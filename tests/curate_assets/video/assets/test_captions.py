@@ -1,17 +1,20 @@
-"""Captions by a server on loopback: it is asked about the clips of several videos at the same time."""
+"""Captions by a server on loopback, which is asked about clips of several videos at a time; and what rows say."""
 
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
 
 from curate_assets.settings.resolve import validated
+from curate_assets.video.assets.captions import text_digest
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS, clip_id
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
@@ -23,6 +26,8 @@ from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.ray_engine import RayEngine
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
+from gpu_kernels.backends import Backends
+from gpu_kernels.captioners.types import Caption, CaptionRequest, CaptionsConfig
 
 CONCURRENCY = 4
 VIDEOS = 10
@@ -137,3 +142,49 @@ def test_a_server_always_has_as_many_requests_as_it_takes(server, tmp_path):
 def test_the_same_from_a_worker_on_a_cluster(server, tmp_path, attached):
     endpoint, seen = server
     check(list(RayEngine(RayCluster()).run(a_plan(tmp_path, endpoint), videos(tmp_path))), seen)
+
+
+class _Moody:
+    """Refuses what it was shown of a video by its number."""
+
+    model, revision = "moody", "1"
+
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
+        number = int(window.frames[0].split(b".")[0])
+        time.sleep(0.02)
+        if number < 3:
+            return Caption("A dog.", "success")
+        status: tuple[Literal["blocked", "skipped", "error"], ...] = ("blocked", "skipped", "error")
+        return Caption(None, status[number % 3], f"not number {number}")
+
+
+class _MoodyConfig(CaptionsConfig):
+    """Captions without a model."""
+
+    backend: Literal["moody"] = "moody"
+
+    def identity(self) -> tuple[str, str]:
+        return "moody", "1"
+
+    def load(self) -> _Moody:
+        return _Moody()
+
+
+def test_a_row_says_how_long_it_took_and_why_it_has_no_text(tmp_path):
+    moody = Backends(CaptionsConfig, [_MoodyConfig], "no.such.group")
+    listed = (replace(each, section=moody) if each.name == "captions" else each for each in VIDEO.listed)
+    graph = replace(VIDEO, listed=tuple(listed))
+    plan = graph.plan({"captions"}, graph.config_model("Settings", __name__)(), str(tmp_path))
+    rows = [row for unit in InProcessEngine().run(plan, videos(tmp_path)) for row in unit.rows["captions"].to_pylist()]
+    assert len(rows) == TOTAL and all(0.02 < row["seconds"] < 5 for row in rows)
+    kinds = {"blocked": ("empty", "CaptionBlocked"), "skipped": ("empty", "CaptionSkipped")}
+    kinds |= {"error": ("failed", "CaptionError")}
+    for row in rows:
+        number = int(row["video_id"][1:])
+        if number < 3:
+            assert (row["status"], row["error"], row["text"]) == ("ok", None, "A dog.")
+            assert row["text_digest"] == text_digest("A dog.")
+        else:
+            status, kind = kinds[row["caption_status"]]
+            assert (row["status"], row["error"]["type"]) == (status, kind)
+            assert row["error"]["message"] == f"not number {number}" and row["text_digest"] is None

@@ -1,0 +1,51 @@
+"""Which caption of a window counts: that of the last stage that has text for it. All who read captions ask here."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_resources.declarations.table import Row, Table
+
+CAPTION_STAGES: tuple[Table, ...] = (CAPTIONS,)
+"""The tables with a text per window, in the order in which each is made from those before it."""
+
+
+@dataclass(frozen=True)
+class WindowCaption:
+    """A window, and the texts about it.
+
+    Attributes:
+        window: its row in the first table.
+        texts: by table, in the order of `CAPTION_STAGES`, the rows that have a text.
+    """
+
+    window: Row
+    texts: dict[str, Row]
+
+    @property
+    def stage(self) -> str | None:
+        """The table whose text counts; None: there is no text."""
+        return next(reversed(self.texts), None)
+
+    @property
+    def caption(self) -> Row | None:
+        """The row whose text counts."""
+        return self.texts[self.stage] if self.stage is not None else None
+
+
+def window_captions(rows: Mapping[str, Iterable[Row]]) -> list[WindowCaption]:
+    """The windows of some clips, in the order of the first table's rows.
+
+    Args:
+        rows: by table, with the columns `clip_id`, `start_frame` and `text`, and `shard` where they are of several.
+    """
+    found: dict[tuple[str | None, str, int | None], dict[str, Row]] = {}
+    windows: dict[tuple[str | None, str, int | None], Row] = {}
+    for table in CAPTION_STAGES:
+        for row in rows.get(table.name, ()):
+            key = (row.get("shard"), row["clip_id"], row["start_frame"])
+            if table is CAPTIONS:
+                windows[key], found[key] = row, {}
+            if key in windows and row["text"] is not None:
+                found[key][table.name] = row
+    return [WindowCaption(windows[key], texts) for key, texts in found.items()]
