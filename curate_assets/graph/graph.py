@@ -51,8 +51,10 @@ class Asset:
         same_for_all: why its settings are the same for all shards, and in no preset; empty: they need not be.
         exported: whether its rows describe samples, and go with a training set that is exported.
         published: whether people rely on it: its age is watched.
-        several: whether a root may have variants of it, each with a table and a section of its own. Its stage fills no
-            other table, and neither it nor a check names a table in any other way than by the `Table` of the module.
+        several: whether a root may have variants of it, each with a table and a section of its own. Neither its stage
+            nor a check names a table in any other way than by the `Table` of the module. If the stage fills other
+            tables, too, it fills those of the variants in the same pass: its worker is asked for them by their own
+            names, and finds their settings in sections of these names.
     """
 
     table: Table

@@ -37,11 +37,14 @@ def settings_under(config: Any, seen: Seen) -> Any:
 
 
 def renamed_stage(stage: Stage, table: Table, seen: Seen) -> Stage:
-    """A stage that fills `table`, and whose functions see other tables.
+    """A stage that fills `table`, and whose functions see other tables. One that fills several tables, and reads none
+    of these, is the same: its worker is told by their own names which to fill.
 
     Raises:
         ValueError: it fills several tables, divides items, or would see two tables under one name.
     """
+    if len(stage.writes) > 1 and seen.keys().isdisjoint(stage.inputs):
+        return stage
     inputs = [seen.get(name, name) for name in stage.inputs]
     if len(stage.writes) > 1 or stage.segments is not None or len({*inputs}) < len({*stage.inputs}):
         raise ValueError(f"stage {stage.name} cannot see other tables: {', '.join(sorted(seen.values()))}")

@@ -34,7 +34,8 @@ def with_variants(graph: Graph, choice: GraphChoice) -> Graph:
         VariantError: an asset is not there, cannot have variants or does not read what it is said to; the message says
             what there is.
     """
-    graph = graph.extended([each for of, names in choice.variants.items() for each in _variants(graph, of, names)])
+    for of, names in choice.variants.items():
+        graph = _beside(graph, of, _variants(graph, of, names))
     variants_of = {of: {f"{of}_{name}" for name in names} for of, names in choice.variants.items()}
     by_name = {asset.name: asset for asset in graph.assets}
     for reader in choice.reads:
@@ -75,6 +76,17 @@ def _variants(graph: Graph, of: str, names: Sequence[str]) -> list[Asset]:
     return found
 
 
+def _beside(graph: Graph, of: str, variants: Sequence[Asset]) -> Graph:
+    """A graph with variants of one of its assets; a stage that fills several tables fills theirs in the same pass."""
+    graph, made_by = graph.extended(variants), graph.asset(of).made_by
+    if not isinstance(made_by, Stage) or made_by not in [variant.made_by for variant in variants]:
+        return graph
+    fuller = replace(made_by, writes=(*made_by.writes, *(variant.table for variant in variants)))
+    return replace(
+        graph, listed=tuple(replace(each, made_by=fuller) if each.made_by == made_by else each for each in graph.listed)
+    )
+
+
 def _see_that_it_reads(asset: Asset, written: str, actual: str, variants_of: Mapping[str, set[str]]) -> None:
     if written not in asset.reads:
         hint = did_you_mean(written, asset.reads) or f": it reads {', '.join(asset.reads)}"
@@ -106,7 +118,7 @@ def _variant(asset: Asset, name: str, actual: str) -> Asset:
     made_by = variant.made_by
     return (
         replace(variant, made_by=replace(made_by, name=f"{made_by.name}_{name}"))
-        if isinstance(made_by, Stage)
+        if isinstance(made_by, Stage) and made_by != asset.made_by
         else variant
     )
 

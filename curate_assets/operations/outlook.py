@@ -80,10 +80,28 @@ class AssetOutlook:
 
 
 @dataclass(frozen=True)
+class SourcesRead:
+    """Sources that a stage reads although it has read them before, or for some of the tables that one pass gives.
+
+    Attributes:
+        items: of the stage, whose sources are read; of the table `of`.
+        tables: that are made.
+        kept: the other tables of the stage.
+    """
+
+    stage: str
+    items: int
+    of: str
+    tables: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Outlook:
     """What would be done.
 
     Attributes:
+        sources_read: more than once, or not for all that could be made of them; in the order of flow.
         seconds, most_seconds: of the assets whose times are known, and of Ray's start; `unknown` names the others.
         ray_start_seconds: what of `most_seconds` is the start of a Ray cluster.
     """
@@ -98,6 +116,7 @@ class Outlook:
     most_seconds: float
     ray_start_seconds: float
     unknown: tuple[str, ...]
+    sources_read: tuple[SourcesRead, ...] = ()
 
     def targets(self, missing: bool, stale: bool, failed: bool) -> dict[str, tuple[str, ...]]:
         """By asset, the shards that are in need of some kind; assets without any are left out."""
@@ -139,7 +158,20 @@ def outlook(
         most_seconds=most_start + sum(asset.most_seconds or 0.0 for asset in assets),
         ray_start_seconds=most_start,
         unknown=tuple(asset.name for asset in assets if asset.seconds is None),
+        sources_read=tuple(_sources_read(graph.stages, {asset.name: asset for asset in assets})),
     )
+
+
+def _sources_read(stages: Sequence[Stage], assets: Mapping[str, AssetOutlook]) -> Iterator[SourcesRead]:
+    for stage in stages:
+        names = [table.name for table in stage.writes]
+        made = tuple(name for name in names if name in assets and assets[name].compute)
+        if not stage.reads_sources or not made:
+            continue
+        kept = tuple(name for name in names if name not in made)
+        busiest = max((assets[name] for name in made), key=lambda asset: asset.compute)
+        if kept or busiest.compute > busiest.missing:
+            yield SourcesRead(stage.name, busiest.compute, stage.item, made, kept)
 
 
 def _starts_ray(graph: Graph, config: PlatformConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:

@@ -59,6 +59,9 @@ def _print_ahead(result: "Outlook", gone: "Gone", show_all: bool, as_json: bool)
     shown = [asset for asset in result.assets if show_all or not _nothing_to_do(asset)]
     if shown:
         console.print(_table(shown, {asset.name: asset for asset in result.assets}))
+    for read in result.sources_read:
+        why = f"for {', '.join(read.tables)} only, without {', '.join(read.kept)}" if read.kept else "again"
+        console.print(f"[yellow]{read.stage} reads the sources of {read.items} {read.of} {why}[/yellow]")
     for error, assets in _blocked(result.assets).items():
         shards = sorted({shard for asset in assets for shard, why in asset.blocked.items() if why == error})
         names = ", ".join(asset.name for asset in assets)

@@ -154,6 +154,7 @@ class Stage:
         segments: how a single item is divided among workers; None: never.
         settled: of the rows made from the beginning of a unit, those that its rest cannot change. The stages after
             this one then work on them while the rest is still to come. It fills one table.
+        reads_sources: whether it reads the files that are curated, which may be large and far away.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Stage:
     prepare: "Callable[[Any, Storage], None] | None" = None
     segments: Segments | None = None
     settled: Callable[[pa.Table], pa.Table] | None = None
+    reads_sources: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:

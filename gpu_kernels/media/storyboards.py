@@ -10,7 +10,8 @@ class StoryboardsConfig(StrictModel):
     """Which frames are kept, and how."""
 
     frames_per_second: float = Field(default=2.0, gt=0)
-    """Frames kept per second of video; models that read storyboards can sample no faster."""
+    """Frames kept per second of video; models are shown no more. Where one wants more than the others need, a variant
+    comes from the same decode ([variants](operations.md#variants))."""
     short_side: int = Field(default=480, ge=16)
     """Short side of a kept frame in pixels, at most; smaller videos keep their size."""
     jpeg_quality: int = Field(default=90, ge=1, le=100)

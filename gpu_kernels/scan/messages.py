@@ -27,6 +27,7 @@ class ScanChunk:
         pts_ns: int64 [n], presentation times.
         luma: float32 [n], mean luminance, 0 to 1.
         black: float32 [n], share of black pixels.
+        storyboards: what each storyboard keeps of these frames, in the order in which they were asked for.
     """
 
     thumbnails: np.ndarray
@@ -34,7 +35,7 @@ class ScanChunk:
     luma: np.ndarray
     black: np.ndarray
     motion: list[MotionSample]
-    storyboard: list[StoryboardFrame]
+    storyboards: list[list[StoryboardFrame]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class _Chunk(ChildMessage):
     kind: Literal["chunk"]
     count: int = Field(ge=1, le=CHUNK_FRAMES)
     motion: list[_Sample]
-    storyboard: list[_Picture]
+    storyboards: list[list[_Picture]]
     buffers: Buffers
 
 
@@ -80,15 +81,19 @@ _MESSAGE = reader_of(_Chunk, _Done)
 class ScanReader:
     """Reads the messages of the scan of one video, or of a segment of it.
 
+    Args:
+        boards: how many storyboards were asked for.
+
     Attributes:
         ended: whether the last message was read.
     """
 
-    def __init__(self, own: Segment) -> None:
+    def __init__(self, own: Segment, boards: int) -> None:
         self._own = own
         self._frames = 0
         self._last_ns = np.iinfo(np.int64).min
-        self._sample = self._picture = own.start - 1
+        self._sample = own.start - 1
+        self._pictures = [own.start - 1] * boards
         self.ended = False
 
     def __call__(self, header: Header, buffers: list[memoryview]) -> ScanChunk | ScanEnd:
@@ -112,6 +117,9 @@ class ScanReader:
 
     def _chunk(self, message: _Chunk) -> ScanChunk:
         thumbnails, pts_ns, luma, black, *jpegs = message.buffers
+        if sum(map(len, message.storyboards)) != len(jpegs):
+            raise ValueError(f"{len(jpegs)} pictures came, not as many as there are frames of storyboards")
+        following = iter(jpegs)
         self._frames += message.count
         times = np.frombuffer(pts_ns, np.int64).reshape(message.count)
         if times[0] <= self._last_ns or (times[1:] <= times[:-1]).any():
@@ -123,7 +131,10 @@ class ScanReader:
             luma=_shares(luma, message.count),
             black=_shares(black, message.count),
             motion=[self._motion(sample) for sample in message.motion],
-            storyboard=[self._pictured(picture, jpeg) for picture, jpeg in zip(message.storyboard, jpegs, strict=True)],
+            storyboards=[
+                [self._pictured(board, picture, next(following)) for picture in pictures]
+                for board, pictures in zip(range(len(self._pictures)), message.storyboards, strict=True)
+            ],
         )
 
     def _motion(self, sample: _Sample) -> MotionSample:
@@ -133,8 +144,8 @@ class ScanReader:
             raise ValueError("the motion of a frame has no values")
         return MotionSample(sample.frame, sample.pts_ns, sample.by_flow, patches.astype(np.float32))
 
-    def _pictured(self, picture: _Picture, jpeg: memoryview) -> StoryboardFrame:
-        self._picture = self._following(picture.frame, self._picture)
+    def _pictured(self, board: int, picture: _Picture, jpeg: memoryview) -> StoryboardFrame:
+        self._pictures[board] = self._following(picture.frame, self._pictures[board])
         if not jpeg.nbytes:
             raise ValueError("a picture is empty")
         return StoryboardFrame(picture.frame, picture.pts_ns, picture.width, picture.height, picture.sharpness, jpeg)

@@ -1,4 +1,4 @@
-"""One decode of a source video: every signal that needs all its frames, and its storyboard.
+"""One decode of a source video: every signal that needs all its frames, and its storyboards.
 
 `scan` runs inside the sandbox's child and sends chunks; `read_scan` yields them, typed, in the parent. Frames are the
 file's own, in presentation order: none is duplicated or dropped to make a rate constant.
@@ -6,7 +6,7 @@ file's own, in presentation order: none is duplicated or dropped to make a rate 
 
 import gc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,25 +34,25 @@ def read_scan(
     nursery: Nursery,
     path: str,
     motion: MotionSignalsConfig | None,
-    storyboards: StoryboardsConfig | None,
+    storyboards: Sequence[StoryboardsConfig],
     segment: Segment = WHOLE,
 ) -> Iterator[ScanChunk | ScanEnd]:
-    """Decode `path` once in a child process. Without `motion` or `storyboards`, those are left out.
+    """Decode `path` once in a child process, for any number of storyboards. Without `motion`, that is left out.
 
-    Of a `segment` within the video come its own frames and those that are its context, motion and storyboard of its own
-    frames only, and all numbers are the whole video's.
+    Of a `segment` within the video come its own frames and those that are its context, motion and storyboards of its
+    own frames only, and all numbers are the whole video's.
 
     Raises:
         MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
     """
-    read = ScanReader(segment)
+    read = ScanReader(segment, len(storyboards))
     yield from nursery.run(
         "gpu_kernels.scan.scan:scan",
         read,
         files=[path],
         path=path,
         motion=motion.model_dump() if motion else None,
-        storyboards=storyboards.model_dump() if storyboards else None,
+        storyboards=[each.model_dump() for each in storyboards],
         segment=asdict(segment),
     )
     if not read.ended:
@@ -67,7 +67,7 @@ def scan(
     limits: DecodingLimits,
     path: str,
     motion: dict[str, Any] | None,
-    storyboards: dict[str, Any] | None,
+    storyboards: list[dict[str, Any]],
     segment: dict[str, Any],
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
@@ -75,21 +75,23 @@ def scan(
     with open_media(path) as container:
         stream = video_stream(container)
         own = Segment(**segment)
-        chunk = _Chunk(send)
+        chunk = _Chunk(send, len(storyboards))
         decoder = Decoder(container, stream, limits, motion_vectors=motion is not None)
-        sampler = board = None
+        sampler = None
         if motion is not None:
             sampler = MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
-        if storyboards is not None:
-            board = StoryboardSampler(StoryboardsConfig.model_validate(storyboards), stream, own.first_pts_ns)
+        boards = [
+            StoryboardSampler(StoryboardsConfig.model_validate(each), stream, own.first_pts_ns) for each in storyboards
+        ]
         thumbnail = Scaler(lambda _width, _height: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
         context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
         lead_ns = max(own.context_ns, sampler.memory_ns if sampler else 0)
         for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):
             if sampler is not None and (sample := sampler.take(index, pts_ns, frame)) and own.holds(sample.frame):
                 chunk.motion.append(sample)
-            if board is not None and board.due(pts_ns) and own.holds(index):
-                chunk.storyboard.append(board.taken(index, pts_ns, frame))
+            for board, kept in zip(boards, chunk.storyboards, strict=True):
+                if board.due(pts_ns) and own.holds(index):
+                    kept.append(board.taken(index, pts_ns, frame))
             if index < own.start:
                 context.append((thumbnail(frame), pts_ns))
             else:
@@ -108,12 +110,12 @@ def scan(
 class _Chunk:
     """Gathers what belongs to up to CHUNK_FRAMES frames and sends it."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, boards: int) -> None:
         self._send = send
         self._thumbnails: list[np.ndarray] = []
         self._pts: list[int] = []
         self.motion: list[MotionSample] = []
-        self.storyboard: list[StoryboardFrame] = []
+        self.storyboards: list[list[StoryboardFrame]] = [[] for _ in range(boards)]
 
     def add(self, thumbnail: np.ndarray, pts_ns: int) -> None:
         self._thumbnails.append(thumbnail)
@@ -129,10 +131,12 @@ class _Chunk:
                 "kind": "chunk",
                 "count": len(self._pts),
                 "motion": [{**vars(sample), "patches": sample.patches.tolist()} for sample in self.motion],
-                "storyboard": [
-                    {name: value for name, value in vars(frame).items() if name != "jpeg"} for frame in self.storyboard
+                "storyboards": [
+                    [{name: value for name, value in vars(frame).items() if name != "jpeg"} for frame in board]
+                    for board in self.storyboards
                 ],
             }
             arrays = (thumbnails, np.array(self._pts, np.int64), luma, black)
-            self._send(header, *(array.data for array in arrays), *(frame.jpeg for frame in self.storyboard))
-        self.__init__(self._send)
+            pictures = (frame.jpeg for board in self.storyboards for frame in board)
+            self._send(header, *(array.data for array in arrays), *pictures)
+        self.__init__(self._send, len(self.storyboards))

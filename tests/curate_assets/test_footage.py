@@ -47,7 +47,7 @@ def thumbnails() -> dict[str, np.ndarray]:
             name: np.concatenate(
                 [
                     chunk.thumbnails
-                    for chunk in read_scan(nursery, str(MEDIA / "cuts" / name), None, None)
+                    for chunk in read_scan(nursery, str(MEDIA / "cuts" / name), None, ())
                     if isinstance(chunk, ScanChunk)
                 ]
             )

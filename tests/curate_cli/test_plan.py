@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from curate_assets.operations import outlook as looking
-from curate_assets.operations.outlook import AssetOutlook, Outlook
+from curate_assets.operations.outlook import AssetOutlook, Outlook, SourcesRead
 from curate_assets.settings.resolve import validated
 from curate_assets.video.graph import VIDEO
 from curate_cli.commands.plan import _print_ahead
@@ -109,3 +109,17 @@ def test_only_the_first_causes_are_named(capsys, monkeypatch):
     cut = replace(IDLE, name="clip_files", maybe=5, uncounted=2, depends_on=("clips", "shot_signals"))
     (row,) = [line for line in printed(capsys, scanned, split, cut) if line.startswith("clip_files")]
     assert row.rstrip().endswith("depends on shot_signals; 2 videos are not split yet")
+
+
+def test_sources_that_are_read_for_a_part_of_what_a_pass_gives_are_named(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    fine = SourcesRead("scan", 12, "source_videos", ("storyboards_fine",), ("shot_signals", "storyboards"))
+    again = SourcesRead("cut", 3, "clips", ("clip_files",), ())
+    ahead = Outlook("/root", ("a-000000",), (SPLIT,), 12, 7, 8, 20.0, 80.0, 0.0, (), (fine, again))
+    _print_ahead(ahead, Gone(0, (), True), show_all=False, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "scan reads the sources of 12 source_videos for storyboards_fine only, without shot_signals, storyboards"
+        in lines
+    )
+    assert "cut reads the sources of 3 clips again" in lines

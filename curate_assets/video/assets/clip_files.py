@@ -108,6 +108,7 @@ CUT = Stage(
     writes=(CLIP_FILES,),
     open=open_cutter,
     heavy=True,
+    reads_sources=True,
     eligible=kept_clips,
 )
 

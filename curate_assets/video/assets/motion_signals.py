@@ -47,7 +47,7 @@ MOTION_SIGNALS = Table(
 
 
 class MotionOfVideo:
-    table = MOTION_SIGNALS
+    name = MOTION_SIGNALS.name
 
     def __init__(self, video_id: str) -> None:
         self._video_id = video_id

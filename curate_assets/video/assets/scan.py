@@ -1,4 +1,4 @@
-"""The scan: one decode of the source gives `shot_signals`, `motion_signals` and `storyboards`."""
+"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `storyboards` and their variants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
 from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVideo, storyboard_folder
 from curate_assets.video.segments import segment_of, segments_of
 from curate_resources.declarations.stage import ClosedWorker, Needs, Segments, Stage, Work, Worker
-from curate_resources.declarations.table import Row, Table
+from curate_resources.declarations.table import Row
 from curate_resources.storage.root import Storage
 from gpu_kernels.media.segments import WHOLE
 from gpu_kernels.media.storyboards import StoryboardsConfig
@@ -39,6 +39,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
         if wants(SHOT_SIGNALS.name) and network is None:
             network = load_network(config.shot_signals)
         rows: dict[str, list[Row]] = {name: [] for name in work.wanted}
+        # Whatever else is wanted is a storyboard, or a variant of it.
+        boards = sorted(work.wanted - {SHOT_SIGNALS.name, MOTION_SIGNALS.name})
         for index, item in enumerate(work.items.to_pylist()):
             video_id = item["video_id"]
             own = segment_of(item, *work.segment) if work.segment is not None else WHOLE
@@ -47,15 +49,15 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                 gatherers.append(ShotsOfVideo(video_id, config.shot_signals, network, own))
             if wants(MOTION_SIGNALS.name):
                 gatherers.append(MotionOfVideo(video_id))
-            if wants(STORYBOARDS.name):
-                folder = storyboard_folder(video_id, work.fingerprints[STORYBOARDS.name][index])
-                gatherers.append(StoryboardOfVideo(video_id, folder, storage))
+            for board, name in enumerate(boards):
+                folder = storyboard_folder(video_id, work.fingerprints[name][index])
+                gatherers.append(StoryboardOfVideo(name, board, video_id, folder, storage))
             with opened(item) as path:
                 chunks = read_scan(
                     nursery,
                     path,
                     config.motion_signals if wants(MOTION_SIGNALS.name) else None,
-                    config.storyboards if wants(STORYBOARDS.name) else None,
+                    [config.section(name, StoryboardsConfig) for name in boards],
                     segment=own,
                 )
                 frames, tell_at = 0, storyboards.PACK_FRAMES
@@ -64,10 +66,10 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                         gatherer.add(chunk)
                     frames += 0 if isinstance(chunk, ScanEnd) else len(chunk.pts_ns)
                     if work.early is not None and frames >= tell_at and frames % storyboards.PACK_FRAMES == 0:
-                        work.early({gatherer.table.name: gatherer.rows(frames) for gatherer in gatherers})
+                        work.early({gatherer.name: gatherer.rows(frames) for gatherer in gatherers})
                         tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
                 for gatherer in gatherers:
-                    rows[gatherer.table.name] += gatherer.rows(None)
+                    rows[gatherer.name] += gatherer.rows(None)
         return rows
 
     return ClosedWorker(scan, nursery.close)
@@ -76,7 +78,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
 class _Gatherer(Protocol):
     """Takes what one table needs from the chunks of a scan, and makes its rows of it."""
 
-    table: Table
+    name: str
+    """Of the table."""
 
     def add(self, chunk: ScanChunk | ScanEnd) -> None: ...
 
@@ -118,10 +121,19 @@ SCAN = Stage(
     heavy=True,
     needs_of=scan_needs,
     segments=Segments(segments_of, join_segments),
+    reads_sources=True,
 )
 
 ASSETS = (
     Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
-    Asset(STORYBOARDS, SCAN, "signals", storyboards.CHECKS, storyboards.preview, section=StoryboardsConfig),
+    Asset(
+        STORYBOARDS,
+        SCAN,
+        "signals",
+        storyboards.CHECKS,
+        storyboards.preview,
+        section=StoryboardsConfig,
+        several=True,
+    ),
 )

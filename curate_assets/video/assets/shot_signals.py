@@ -61,7 +61,7 @@ SHOT_SIGNALS = Table(
 
 
 class ShotsOfVideo:
-    table = SHOT_SIGNALS
+    name = SHOT_SIGNALS.name
 
     def __init__(self, video_id: str, config: ShotSignalsConfig, network: ShotNetwork | None, own: Segment) -> None:
         name, revision = model_identity(config)

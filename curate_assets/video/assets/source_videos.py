@@ -152,7 +152,15 @@ def opened(row: Row) -> AbstractContextManager[str]:
     return local_copy(row["uri"], Content(row["video_id"], row["bytes"], row["version"]))
 
 
-PROBE = Stage(name="probe", item=MANIFEST.name, reads=(), writes=(SOURCE_VIDEOS,), open=open_prober, heavy=True)
+PROBE = Stage(
+    name="probe",
+    item=MANIFEST.name,
+    reads=(),
+    writes=(SOURCE_VIDEOS,),
+    open=open_prober,
+    heavy=True,
+    reads_sources=True,
+)
 
 
 def _incomplete(shard: Shard) -> Problems:

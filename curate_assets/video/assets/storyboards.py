@@ -54,9 +54,15 @@ def storyboard_folder(video_id: str, fingerprint: str) -> str:
 
 
 class StoryboardOfVideo:
-    table = STORYBOARDS
+    """Takes one of the storyboards of a scan.
 
-    def __init__(self, video_id: str, folder: str, storage: Storage) -> None:
+    Args:
+        name: of the table that it makes rows of.
+        board: which of the scan's.
+    """
+
+    def __init__(self, name: str, board: int, video_id: str, folder: str, storage: Storage) -> None:
+        self.name, self._board = name, board
         self._video_id, self._folder, self._storage = video_id, folder, storage
         self._rows: list[Row] = []
         self._pack = 0
@@ -65,7 +71,7 @@ class StoryboardOfVideo:
     def add(self, chunk: ScanChunk | ScanEnd) -> None:
         if isinstance(chunk, ScanEnd):
             return
-        for frame in chunk.storyboard:
+        for frame in chunk.storyboards[self._board]:
             if frame.frame // PACK_FRAMES != self._pack:
                 self._write()
                 self._pack = frame.frame // PACK_FRAMES

@@ -25,7 +25,7 @@ class Source:
 
     def __init__(self, nursery: Nursery, media: Any, path: Path) -> None:
         ((self.facts, _),) = nursery.run("gpu_kernels.media.containers:probe", raw, [str(path)], path=str(path))
-        chunks = [part for part in read_scan(nursery, str(path), None, None) if isinstance(part, ScanChunk)]
+        chunks = [part for part in read_scan(nursery, str(path), None, ()) if isinstance(part, ScanChunk)]
         self.path, self.nursery = path, nursery
         self.pts_ns = np.concatenate([chunk.pts_ns for chunk in chunks])
         self.ends_ns = np.append(self.pts_ns[1:], 2 * self.pts_ns[-1] - self.pts_ns[-2])

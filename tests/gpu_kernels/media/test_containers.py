@@ -244,11 +244,11 @@ def test_the_video_is_the_default_stream_and_no_cover(
     assert facts["stream_index"] == index
     assert facts["frames"] > 1
     pictures = [
-        part for part in read_scan(nursery, str(path), None, StoryboardsConfig()) if isinstance(part, ScanChunk)
+        part for part in read_scan(nursery, str(path), None, [StoryboardsConfig()]) if isinstance(part, ScanChunk)
     ]
     assert sum(len(part.pts_ns) for part in pictures) == facts["frames"]
     if index == 1:
-        shown = pictures[0].storyboard[1]
+        shown = pictures[0].storyboards[0][1]
         assert (shown.width, shown.height) == (320, 240)
         assert media.number(decoded(bytes(shown.jpeg))) == shown.frame
 

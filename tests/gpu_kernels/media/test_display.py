@@ -21,8 +21,8 @@ EVERY = StoryboardsConfig(frames_per_second=25, jpeg_quality=95)
 
 def storyboard(nursery: Nursery, path: Path) -> list[np.ndarray]:
     """A picture of every frame, uint8 [height, width, 3], RGB."""
-    parts = [part for part in read_scan(nursery, str(path), None, EVERY) if isinstance(part, ScanChunk)]
-    return [decoded(bytes(shown.jpeg)) for part in parts for shown in part.storyboard]
+    parts = [part for part in read_scan(nursery, str(path), None, [EVERY]) if isinstance(part, ScanChunk)]
+    return [decoded(bytes(shown.jpeg)) for part in parts for shown in part.storyboards[0]]
 
 
 def facts_of(nursery: Nursery, path: Path) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def test_rows_storyboards_and_clips_agree(nursery: Nursery, media: Any, tmp_path
     path = SOURCES[name](media, tmp_path)
     ((facts, _),) = nursery.run("gpu_kernels.media.containers:probe", raw, [str(path)], path=str(path))
     config = StoryboardsConfig(frames_per_second=25, jpeg_quality=95)
-    parts = [part for part in read_scan(nursery, str(path), None, config) if isinstance(part, ScanChunk)]
-    board = [decoded(bytes(frame.jpeg)) for part in parts for frame in part.storyboard]
+    parts = [part for part in read_scan(nursery, str(path), None, [config]) if isinstance(part, ScanChunk)]
+    board = [decoded(bytes(frame.jpeg)) for part in parts for frame in part.storyboards[0]]
     times = np.concatenate([part.pts_ns for part in parts])
 
     clip = tmp_path / "clip.mp4"

@@ -35,7 +35,7 @@ def joined(media: Any, folder: Path, suffix: str, codecs: str, second: str = "")
 
 def times_of(nursery: Nursery, path: Path) -> np.ndarray:
     """The frames' times as a scan gives them, in seconds."""
-    parts = [part for part in read_scan(nursery, str(path), None, None) if isinstance(part, ScanChunk)]
+    parts = [part for part in read_scan(nursery, str(path), None, ()) if isinstance(part, ScanChunk)]
     return np.concatenate([part.pts_ns for part in parts]) / 1e9
 
 

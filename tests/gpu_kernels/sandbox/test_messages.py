@@ -121,7 +121,7 @@ def chunk(count: int = 3, **changes: Any) -> tuple[Header, list[memoryview]]:
         "kind": "chunk",
         "count": count,
         "motion": [{"frame": 1, "pts_ns": 40, "by_flow": False, "patches": [[0.5, 0.25]]}],
-        "storyboard": [{"frame": 0, "pts_ns": 0, "width": 64, "height": 48, "sharpness": 3.5}],
+        "storyboards": [[{"frame": 0, "pts_ns": 0, "width": 64, "height": 48, "sharpness": 3.5}]],
     }
     buffers = [
         np.zeros((count, 27, 48, 3), np.uint8),
@@ -136,7 +136,7 @@ DONE = {"kind": "done", "decode_errors": 0, "damaged_frames": 1}
 
 
 def test_an_honest_scan_is_read() -> None:
-    read = ScanReader(WHOLE)
+    read = ScanReader(WHOLE, 1)
     first = understood(read, *chunk())
     assert isinstance(first, ScanChunk) and first.thumbnails.shape == (3, 27, 48, 3)
     assert understood(read, DONE, []) == ScanEnd(0, 1) and read.ended
@@ -179,12 +179,13 @@ LIES: list[Callable[[Header], None]] = [
     setting("motion", 0, "patches", to=[[math.nan]]),
     setting("motion", 0, "patches", to=[[math.inf]]),
     setting("motion", 0, "patches", to=[[1e300]]),
-    setting("storyboard", to=[]),
-    setting("storyboard", 0, "frame", to=3),
-    setting("storyboard", 0, "width", to=0),
-    setting("storyboard", 0, "width", to=1 << 31),
-    setting("storyboard", 0, "sharpness", to=math.nan),
-    setting("storyboard", 0, "jpeg", to="jpeg"),
+    setting("storyboards", to=[]),
+    setting("storyboards", to=[[]]),
+    setting("storyboards", 0, 0, "frame", to=3),
+    setting("storyboards", 0, 0, "width", to=0),
+    setting("storyboards", 0, 0, "width", to=1 << 31),
+    setting("storyboards", 0, 0, "sharpness", to=math.nan),
+    setting("storyboards", 0, 0, "jpeg", to="jpeg"),
 ]
 
 
@@ -193,7 +194,7 @@ def test_a_lie_about_a_chunk_is_an_error(lie: Callable[[Header], None]) -> None:
     header, buffers = chunk()
     lie(header := copy.deepcopy(header))
     with pytest.raises(MediaError, match="not a message"):
-        understood(ScanReader(WHOLE), header, buffers)
+        understood(ScanReader(WHOLE, 1), header, buffers)
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -207,7 +208,7 @@ def test_a_buffer_of_another_size_is_an_error(index: int, size: int) -> None:
         return
     buffers[index] = memoryview(bytes(size))
     with pytest.raises(MediaError, match="not a message"):
-        understood(ScanReader(WHOLE), header, buffers)
+        understood(ScanReader(WHOLE, 1), header, buffers)
 
 
 def test_shares_and_times_are_such() -> None:
@@ -219,14 +220,14 @@ def test_shares_and_times_are_such() -> None:
         header, buffers = chunk()
         buffers[index] = memoryview(np.asarray(values, None if index != 1 else np.int64).tobytes())
         with pytest.raises(MediaError, match="not a message"):
-            understood(ScanReader(WHOLE), header, buffers)
+            understood(ScanReader(WHOLE, 1), header, buffers)
 
 
 def test_messages_that_do_not_follow_each_other_are_errors() -> None:
-    quiet = {"motion": [], "storyboard": []}
+    quiet = {"motion": [], "storyboards": [[]]}
     with pytest.raises(MediaError, match="0 frames"):
-        understood(ScanReader(WHOLE), DONE, [])
-    twice, ended, cut_off = ScanReader(WHOLE), ScanReader(WHOLE), ScanReader(Segment(0, 5, 0, None, 200))
+        understood(ScanReader(WHOLE, 1), DONE, [])
+    twice, ended, cut_off = ScanReader(WHOLE, 1), ScanReader(WHOLE, 1), ScanReader(Segment(0, 5, 0, None, 200), 1)
     for read in (twice, ended, cut_off):
         header, buffers = chunk(**quiet)
         understood(read, header, buffers[:4])
@@ -251,7 +252,7 @@ def test_no_header_brings_another_error(data: st.DataObject) -> None:
     key = data.draw(st.sampled_from([*header, "_", "buffers"]))
     header[key] = data.draw(JSON)
     try:
-        understood(ScanReader(WHOLE), json.loads(json.dumps(header)), buffers)
+        understood(ScanReader(WHOLE, 1), json.loads(json.dumps(header)), buffers)
     except MediaError as error:
         str(error).encode()
 

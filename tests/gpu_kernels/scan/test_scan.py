@@ -53,7 +53,7 @@ class Scan:
     """The chunks of a whole scan, put together."""
 
     def __init__(self, nursery: Nursery, path: Path) -> None:
-        *chunks, end = read_scan(nursery, str(path), MotionSignalsConfig(), StoryboardsConfig())
+        *chunks, end = read_scan(nursery, str(path), MotionSignalsConfig(), [StoryboardsConfig()])
         assert isinstance(end, ScanEnd)
         self.end = end
         parts: list[ScanChunk] = [chunk for chunk in chunks if isinstance(chunk, ScanChunk)]
@@ -63,7 +63,7 @@ class Scan:
         self.luma = np.concatenate([part.luma for part in parts])
         self.black = np.concatenate([part.black for part in parts])
         self.motion: list[MotionSample] = [sample for part in parts for sample in part.motion]
-        self.storyboard: list[StoryboardFrame] = [frame for part in parts for frame in part.storyboard]
+        self.storyboard: list[StoryboardFrame] = [frame for part in parts for frame in part.storyboards[0]]
 
     def same(self, other: "Scan") -> bool:
         arrays = ("thumbnails", "pts_ns", "luma", "black")
@@ -193,8 +193,8 @@ def test_very_small_and_very_long_pictures_have_motion(nursery: Nursery, media: 
 
 
 def test_without_motion_and_storyboards_only_thumbnails_come(nursery: Nursery, media: Any) -> None:
-    *chunks, _ = read_scan(nursery, str(media("closed_gop.mp4")), None, None)
-    assert all(isinstance(chunk, ScanChunk) and not chunk.motion and not chunk.storyboard for chunk in chunks)
+    *chunks, _ = read_scan(nursery, str(media("closed_gop.mp4")), None, ())
+    assert all(isinstance(chunk, ScanChunk) and not chunk.motion and not chunk.storyboards for chunk in chunks)
     whole = Scan(nursery, media("closed_gop.mp4"))
     thumbnails = [chunk.thumbnails for chunk in chunks if isinstance(chunk, ScanChunk)]
     np.testing.assert_array_equal(np.concatenate(thumbnails), whole.thumbnails)
@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     settings = {
         "motion": MotionSignalsConfig().model_dump(),
-        "storyboards": StoryboardsConfig().model_dump(),
+        "storyboards": [StoryboardsConfig().model_dump()],
         "segment": {},
     }
 

@@ -153,7 +153,7 @@ def test_the_default_keeps_what_moves_anywhere_and_rejects_what_stands_still(
     command = [ffmpeg_executable(), "-v", "error", "-i", str(footage("carphone_pristine.mp4"))]
     command += ["-filter_complex", f"{still},{noise}[a];{thing}", "-r", "25", "-c:v", codec, *quick]
     subprocess.run([*command, "-pix_fmt", "yuv420p", str(file)], check=True)
-    chunks = read_scan(Nursery(DecodingLimits()), str(file), MotionSignalsConfig(), None)
+    chunks = read_scan(Nursery(DecodingLimits()), str(file), MotionSignalsConfig(), ())
     samples = [sample for chunk in chunks if isinstance(chunk, ScanChunk) for sample in chunk.motion]
     patches = np.stack([sample.patches for sample in samples])
     found = span_motion(np.array([sample.frame for sample in samples]), patches, 0, 150)

@@ -93,7 +93,7 @@ def test_every_clip_has_its_own_frames_and_sound(
 ) -> None:
     source = CONDITIONS[condition](media, tmp_path)
     ((facts, _),) = nursery.run("gpu_kernels.media.containers:probe", raw, [str(source)], path=str(source))
-    parts = [part for part in read_scan(nursery, str(source), None, None) if isinstance(part, ScanChunk)]
+    parts = [part for part in read_scan(nursery, str(source), None, ()) if isinstance(part, ScanChunk)]
     times = np.concatenate([part.pts_ns for part in parts])
     with av.open(str(source)) as opened:
         numbers = [media.number(frame.to_ndarray(format="rgb24")) for frame in opened.decode(video=0)]
@@ -145,7 +145,7 @@ def test_times_that_lead_elsewhere_give_no_other_frames(
     if name == "cut_off.mxf":
         data = source.read_bytes()
         source.write_bytes(data[: len(data) * 9 // 10])
-    parts = [part for part in read_scan(nursery, str(source), None, None) if isinstance(part, ScanChunk)]
+    parts = [part for part in read_scan(nursery, str(source), None, ()) if isinstance(part, ScanChunk)]
     times = np.concatenate([part.pts_ns for part in parts])
     np.testing.assert_allclose(times - times[0], np.arange(len(times)) * 4e7, rtol=0, atol=2e6)
     config = ClipFilesConfig.model_validate({"method": method, "preset": "ultrafast"})

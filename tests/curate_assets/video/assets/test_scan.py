@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from curate_assets.settings.resolve import CurationConfig, validated
+from curate_assets.graph.root_graph import GraphChoice
+from curate_assets.graph.variants import with_variants
 from curate_assets.video.assets import source_videos, storyboards
-from curate_assets.video.assets.scan import SCAN
 from curate_assets.video.assets.source_videos import PROBE
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import Work
@@ -21,6 +21,8 @@ from gpu_kernels.media.segments import SEGMENT_FRAMES
 from gpu_kernels.scan.scan import CHUNK_FRAMES
 
 _SEGMENT = 500
+_GRAPH = with_variants(VIDEO, GraphChoice(variants={"storyboards": ["fine"]}))
+(_SCAN,) = (stage for stage in _GRAPH.stages if stage.name == "scan")
 _NO_NETWORK = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
 _CUTS = (
     "-f lavfi -i testsrc2=s=96x64:r=25:d=19.5 -f lavfi -i mandelbrot=s=96x64:r=25:start_scale=1.5,trim=duration=14 "
@@ -43,10 +45,10 @@ RECIPES = {
 class Scans:
     """Scans of one file, whole and in segments."""
 
-    def __init__(self, path: Path, root: Path, config: CurationConfig) -> None:
-        tables = {MANIFEST.name: MANIFEST, **VIDEO.tables}
-        wanted = frozenset(table.name for stage in (PROBE, SCAN) for table in stage.writes)
-        self.plan = Plan((PROBE, SCAN), wanted, tables, config, str(root), source_videos.UNITS)
+    def __init__(self, path: Path, root: Path, config: Any) -> None:
+        tables = {MANIFEST.name: MANIFEST, **_GRAPH.tables}
+        wanted = frozenset(table.name for stage in (PROBE, _SCAN) for table in stage.writes)
+        self.plan = Plan((PROBE, _SCAN), wanted, tables, config, str(root), source_videos.UNITS)
         self.runner = StageRunner(self.plan)
         row = {"uri": str(path), "bytes": path.stat().st_size, "version": "1", "status": "ok", "fingerprint": ""}
         self.rows = {MANIFEST.name: MANIFEST.rows_schema.empty_table().from_pylist([row], schema=MANIFEST.rows_schema)}
@@ -68,7 +70,7 @@ class Scans:
         files = {str(path): path.read_bytes() for path in sorted(self.root.rglob("*.jpgs"))}
         for path in files:
             Path(path).unlink()
-        return {table.name: unit.rows[table.name].to_pylist() for table in SCAN.writes}, files
+        return {table.name: unit.rows[table.name].to_pylist() for table in _SCAN.writes}, files
 
     @staticmethod
     def _not_again(work: Work) -> Any:
@@ -83,7 +85,9 @@ def scans(tmp_path, media, monkeypatch):
     monkeypatch.setattr(storyboards, "PACK_FRAMES", _SEGMENT)
 
     def of(path: Path, **config: Any) -> Scans:
-        return Scans(path, tmp_path / "root", validated(config))
+        fine = {"storyboards_fine": {"frames_per_second": 5, "short_side": 32}}
+        settings = _GRAPH.config_model("Settings", __name__).model_validate(config | fine)
+        return Scans(path, tmp_path / "root", settings)
 
     return of
 
@@ -93,7 +97,7 @@ def test_segments_make_the_rows_and_files_of_one_scan(name, scans, media, tmp_pa
     network = {} if name == "open.mkv" else _NO_NETWORK
     scan = scans(media.made(tmp_path / name, RECIPES[name]), **network)
     rows, files = scan.result(divided=False)
-    assert len(rows["shot_signals"][0]["pts_ns"]) > 2.6 * _SEGMENT and len(files) == 3
+    assert len(rows["shot_signals"][0]["pts_ns"]) > 2.6 * _SEGMENT and len(files) == 6
     assert rows["motion_signals"][0]["patches"] and rows["shot_signals"][0]["status"] == "ok"
     assert scan.result(divided=True) == (rows, files)
 
