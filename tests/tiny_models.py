@@ -1,7 +1,10 @@
 """Tiny models with random weights, saved as real ones are: they exercise loading and arithmetic, not meaning."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -11,6 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     SiglipConfig,
     SiglipModel,
 )
@@ -52,9 +57,8 @@ _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "
 _SPECIAL += ["<|image_pad|>", "<|video_pad|>"]
 
 
-def tiny_qwen2_5_vl(folder: Path) -> Path:
-    """A Qwen2.5-VL of less than a million parameters with its own byte-level tokenizer; returns `folder`."""
-    torch.manual_seed(3)
+def _qwen_tokenizer(folder: Path) -> dict[str, int]:
+    """A byte-level tokenizer with a chat template, saved; returns its vocabulary."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -64,14 +68,51 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
     bpe.train_from_iterator(
         ["a dog walks along the street while people look at the camera and the light fades"] * 4, trainer
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens={
+            "image_token": "<|image_pad|>",
+            "video_token": "<|video_pad|>",
+            "vision_bos_token": "<|vision_start|>",
+            "vision_eos_token": "<|vision_end|>",
+        },
+    )
     tokenizer.chat_template = _CHAT_TEMPLATE
     tokenizer.save_pretrained(folder)
+    return bpe.get_vocab()
 
-    token = bpe.get_vocab()
+
+def _qwen_ids(token: dict[str, int]) -> dict[str, int]:
+    return {
+        "image_token_id": token["<|image_pad|>"],
+        "video_token_id": token["<|video_pad|>"],
+        "vision_start_token_id": token["<|vision_start|>"],
+        "vision_end_token_id": token["<|vision_end|>"],
+    }
+
+
+def _qwen_processors(folder: Path, family: str, video: str, **settings: Any) -> None:
+    """By hand: transformers' own preparation of videos cannot be imported without torchvision."""
+    Qwen2VLImageProcessorPil(**settings).save_pretrained(folder)
+    processors = {"processor_class": f"{family}Processor", "video_processor_type": f"{video}VideoProcessor"}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(processors | settings))
+
+
+def tiny_qwen2_5_vl(
+    folder: Path, text: Mapping[str, Any] = MappingProxyType({}), vision: Mapping[str, Any] = MappingProxyType({})
+) -> Path:
+    """A Qwen2.5-VL of less than a million parameters with its own byte-level tokenizer; returns `folder`.
+
+    Args:
+        text, vision: what is not as in the tiny one.
+    """
+    torch.manual_seed(3)
+    token = _qwen_tokenizer(folder)
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": len(tokenizer),
+            "vocab_size": len(token),
             "hidden_size": 128,  # heads of 32: vLLM has no smaller ones on a CPU
             "intermediate_size": 128,
             "num_hidden_layers": 2,
@@ -82,6 +123,7 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
             "bos_token_id": token["<|endoftext|>"],
             "eos_token_id": token["<|im_end|>"],
+            **text,
         },
         vision_config={
             "depth": 2,
@@ -91,15 +133,49 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
             "out_hidden_size": 128,
             "fullatt_block_indexes": [1],
             "initializer_range": 0.2,
+            **vision,
         },
-        image_token_id=token["<|image_pad|>"],
-        video_token_id=token["<|video_pad|>"],
-        vision_start_token_id=token["<|vision_start|>"],
-        vision_end_token_id=token["<|vision_end|>"],
+        **_qwen_ids(token),
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
-    Qwen2VLImageProcessorPil().save_pretrained(folder)
-    # By hand: transformers' own preparation of videos cannot be imported without torchvision.
-    processors = {"processor_class": "Qwen2_5_VLProcessor", "video_processor_type": "Qwen2VLVideoProcessor"}
-    (folder / "video_preprocessor_config.json").write_text(json.dumps(processors))
+    _qwen_processors(folder, "Qwen2_5_VL", "Qwen2VL")
+    return folder
+
+
+def tiny_qwen3_vl(folder: Path) -> Path:
+    """A Qwen3-VL of about a million parameters, likewise."""
+    torch.manual_seed(3)
+    token = _qwen_tokenizer(folder)
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(token),
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "initializer_range": 0.2,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+            },
+            "bos_token_id": token["<|endoftext|>"],
+            "eos_token_id": token["<|im_end|>"],
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_heads": 4,
+            "out_hidden_size": 128,
+            "deepstack_visual_indexes": [0, 1],
+            "initializer_range": 0.2,
+        },
+        **_qwen_ids(token),
+    )
+    Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    _qwen_processors(folder, "Qwen3VL", "Qwen3VL", patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3)
     return folder

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from gpu_kernels.captioners.frames import decoded, fitted_size, resized
+from gpu_kernels.captioners.frames import cut, decoded, fitted_size, resized
 from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
     NO_FRAMES,
@@ -172,25 +172,9 @@ class QwenCaptioner:
 def video_patches(
     frames: np.ndarray, mean: np.ndarray, std: np.ndarray, patch: int = 14, temporal: int = 2, merge: int = 2
 ) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Cut uint8 RGB frames [n, H, W, 3] into the patches that Qwen2.5-VL embeds.
-
-    Values are scaled to 0..1 and normalised by `mean` and `std` per channel. `temporal` successive frames share a
-    patch, the last frame repeated to fill up. Patches are ordered by time, then by merge x merge block row by row,
-    then within the block. H and W are multiples of patch * merge.
-
-    Returns:
-        Float32 [t * h * w, 3 * temporal * patch * patch] and the grid (t, h, w), counted in patches.
-    """
-    if missing := -len(frames) % temporal:
-        frames = np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-    pixels = (frames.astype(np.float32) / 255 - mean) / std
-    count, height, width, channels = pixels.shape
-    grid = (count // temporal, height // patch, width // patch)
-    cut = pixels.reshape(
-        grid[0], temporal, grid[1] // merge, merge, patch, grid[2] // merge, merge, patch, channels
-    )  # t, frame, block row, row, y, block column, column, x, channel
-    patches = cut.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
-    return np.ascontiguousarray(patches, dtype=np.float32).reshape(math.prod(grid), -1), grid
+    """Cut uint8 RGB frames into the patches that Qwen2.5-VL embeds, with values scaled to 0..1 and normalised by `mean`
+    and `std` per channel: float32, as `cut` says."""
+    return cut((frames.astype(np.float32) / 255 - mean) / std, patch, temporal, merge)
 
 
 def _seed(window: CaptionRequest, prompt: str) -> int:

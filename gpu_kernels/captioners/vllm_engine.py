@@ -4,15 +4,18 @@ import asyncio
 import hashlib
 import importlib
 import importlib.util
+import math
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from gpu_kernels.captioners.frames import decoded, fitted_size, resized
+from gpu_kernels.captioners.frames import cut, decoded, fitted_size, scaled
 from gpu_kernels.captioners.presets import CaptionPreset
 from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
@@ -30,8 +33,10 @@ from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
 from gpu_kernels.models.section import Wanted
 
 _FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
+_MOST_THREADS = 8
+"""That prepare windows."""
 _SHUTDOWN_SECONDS = 10
-_RATE_OF_ONE_FRAME = 2.0  # a single frame has no spacing; nothing is computed from it
+_SPACING_OF_ONE_FRAME = 0.5  # a single frame has none; nothing is computed from it
 
 
 class VllmCaptionsConfig(SampledCaptionsConfig):
@@ -154,34 +159,123 @@ class Vllm:
     def start(self, arguments: dict[str, Any]) -> Any:
         """An AsyncLLM with its processes, for the event loop that runs."""
         asynchronous = importlib.import_module("vllm.v1.engine.async_llm").AsyncLLM
-        return asynchronous.from_engine_args(importlib.import_module("vllm").AsyncEngineArgs(**arguments))
+        running = asynchronous.from_engine_args(importlib.import_module("vllm").AsyncEngineArgs(**arguments))
+        if not running.model_config.multimodal_config.mm_device_do_normalize:
+            running.shutdown(timeout=_SHUTDOWN_SECONDS)
+            raise UserError("this vLLM does not normalise pixels on the device; unset VLLM_USE_RUST_FRONTEND")
+        return running
+
+    def patches(self, video: "Patches") -> Any:
+        """A prompt whose frames are patches already: the engine's own preparation is skipped."""
+        import torch
+
+        inputs, fields = (
+            importlib.import_module(f"vllm.{module}") for module in ("inputs.engine", "multimodal.inputs")
+        )
+        config, grid = fields.MultiModalFieldConfig, torch.tensor([video.grid])
+        features = importlib.import_module("transformers").BatchFeature(
+            {
+                "pixel_values_videos": torch.from_numpy(video.rows),
+                "video_grid_thw": grid,
+                "second_per_grid_ts": torch.tensor([video.seconds]),
+            }
+        )
+        items = fields.MultiModalKwargsItems.from_hf_inputs(
+            features,
+            {
+                "pixel_values_videos": config.flat_from_sizes("video", grid.prod(-1)),
+                "video_grid_thw": config.batched("video", keep_on_cpu=True),
+                "second_per_grid_ts": config.batched("video", keep_on_cpu=True),
+            },
+        )
+        place = fields.PlaceholderRange(offset=video.offset, length=video.places)
+        return inputs.mm_input(video.token_ids, items, {"video": [video.digest]}, {"video": [place]})
 
     def sampling(self, settings: dict[str, Any], schema: dict[str, Any] | None) -> Any:
         """SamplingParams of one answer, which is told once, when it is whole."""
         sampling: Any = importlib.import_module("vllm.sampling_params")
         constrained = None
-        if schema is not None:  # white space may go on until the answer is cut
-            constrained = sampling.StructuredOutputsParams(json=schema, disable_any_whitespace=True)
+        if schema is not None:
+            constrained = sampling.StructuredOutputsParams(json=schema)
         return sampling.SamplingParams(
             **settings, structured_outputs=constrained, output_kind=sampling.RequestOutputKind.FINAL_ONLY
         )
 
 
 @dataclass(frozen=True)
+class Patches:
+    """A video as Qwen2.5-VL embeds it, and its prompt. The engine would die of one whose parts do not belong together.
+
+    Attributes:
+        rows: uint8 patches in the order of `frames.cut`, which the model normalises itself.
+        grid: (t, h, w), counted in patches.
+        seconds: from one pair of frames to the next.
+        token_ids: the prompt's, with `place_id` for each merge x merge block of patches.
+
+    Raises:
+        ValueError: they do not belong together.
+    """
+
+    rows: np.ndarray
+    grid: tuple[int, int, int]
+    seconds: float
+    token_ids: list[int]
+    place_id: int
+    merge: int
+
+    def __post_init__(self) -> None:
+        places, rows = self.token_ids.count(self.place_id), self.rows.shape[0]
+        if self.rows.dtype != np.uint8 or rows != math.prod(self.grid):
+            raise ValueError(f"{rows} patches of {self.rows.dtype} are not the uint8 ones of a grid of {self.grid}")
+        if places != self.places or set(self.token_ids[self.offset : self.offset + places]) != {self.place_id}:
+            raise ValueError(f"the prompt has {places} places in a row for a video that needs {self.places}")
+
+    @property
+    def places(self) -> int:
+        """Tokens that stand for the video."""
+        return math.prod(self.grid) // self.merge**2
+
+    @property
+    def offset(self) -> int:
+        """Where they begin."""
+        return self.token_ids.index(self.place_id)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that the model makes of the video: what the engine keeps of one is found again by it."""
+        content = hashlib.sha256(repr((self.rows.shape, self.grid, self.seconds)).encode())
+        content.update(self.rows.data)
+        return content.hexdigest()
+
+
+@dataclass(frozen=True)
 class _Prepared:
     """A window that fits: what the engine is given, a digest of the pixels in it, and the tokens that it is."""
 
-    prompt: dict[str, Any]
+    prompt: Any
     digest: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Video:
+    """Frames [n, H, W, 3] of the size planned, the seconds between two of them, and the prompt's text and tokens, with
+    one place for all of them."""
+
+    frames: np.ndarray
+    seconds: float
+    text: str
+    token_ids: list[int]
     tokens: int
 
 
 class VllmEngine(CaptionEngine):
     """One vLLM engine, started with the first window.
 
-    A window that does not fit would end the engine with all that are out, so each is looked at before. Frames are
-    handed over as pixels of the size planned here, and no name goes with them: vLLM shares what it computed of frames
-    by their digest, and takes a name for one.
+    A window that does not fit would end the engine with all that are out, so each is looked at before. vLLM shares what
+    it computed of frames by what it takes for their digest: it is one of the pixels, never a name of ours. Qwen2.5-VL
+    is handed patches. Qwen3-VL, which reads a time before each pair of frames, is handed frames of the size planned
+    here, and vLLM prepares them.
     """
 
     def __init__(self, config: VllmCaptionsConfig, vllm: Vllm) -> None:
@@ -199,7 +293,10 @@ class VllmEngine(CaptionEngine):
             )
         self._vision = network.vision_config
         self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-        self._place: str = self._tokenizer.convert_ids_to_tokens(network.video_token_id)
+        self._place_id: int = network.video_token_id
+        self._place: str = self._tokenizer.convert_ids_to_tokens(self._place_id)
+        self._form = self._as_patches if network.model_type == "qwen2_5_vl" else self._as_frames
+        self._threads = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "vllm-windows")
         self._opening = asyncio.Lock()
         self._running: Any = None
         self._refused: Exception | None = None
@@ -209,7 +306,7 @@ class VllmEngine(CaptionEngine):
         if not window.frames:
             return NO_FRAMES
         try:
-            prepared = await asyncio.to_thread(self._prepared, window)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepared, window)
         except Exception as unfit:
             return failed_caption(unfit)
         running = await self._opened()
@@ -221,10 +318,14 @@ class VllmEngine(CaptionEngine):
             return failed_caption(failure)
 
     async def reopen(self) -> None:
-        await self.close()
+        self._shut()
         await self._opened()
 
     async def close(self) -> None:
+        self._shut()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _shut(self) -> None:
         running, self._running = self._running, None
         if running is not None:
             running.shutdown(timeout=_SHUTDOWN_SECONDS)
@@ -264,7 +365,10 @@ class VllmEngine(CaptionEngine):
             # In a placement group of Ray it would take Ray's actors, for which there is no room in it.
             "distributed_executor_backend": "mp" if config.tensor_parallel_size > 1 else None,
             "enforce_eager": config.enforce_eager or on_cpu,
+            "mm_device_do_normalize": True,
             "limit_mm_per_prompt": {"video": 1, "image": 0},
+            # White space that a schema allows may go on until the answer is cut.
+            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
             "skip_mm_profiling": on_cpu,
             "disable_log_stats": True,
         }
@@ -282,30 +386,45 @@ class VllmEngine(CaptionEngine):
         height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
         pairs = -(-len(frames) // vision.temporal_patch_size)
         text = self._text(window.prompt or self._config.prompt)
-        length = len(self._tokenizer(text)["input_ids"]) - 1 + pairs * (height // factor) * (width // factor)
+        token_ids: list[int] = self._tokenizer(text)["input_ids"]
+        length = len(token_ids) - 1 + pairs * (height // factor) * (width // factor)
         if length + self._config.max_tokens > self._config.max_model_len:
             raise ValueError(
                 f"{len(frames)} frames of {width}x{height} and the prompt are {length} tokens; with an answer of "
                 f"captions.max_tokens ({self._config.max_tokens}) that is more than captions.max_model_len "
                 f"({self._config.max_model_len})"
             )
-        pixels = resized(frames, height, width)
         seconds = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
-        rate = 1 / seconds if seconds > 0 else _RATE_OF_ONE_FRAME
+        return self._form(
+            _Video(scaled(frames, height, width), seconds or _SPACING_OF_ONE_FRAME, text, token_ids, length)
+        )
+
+    def _as_patches(self, video: _Video) -> _Prepared:
+        vision = self._vision
+        merge, pair = vision.spatial_merge_size, vision.temporal_patch_size
+        rows, grid = cut(video.frames, vision.patch_size, pair, merge)
+        before = video.token_ids.index(self._place_id)
+        places = [self._place_id] * (math.prod(grid) // merge**2)
+        token_ids = video.token_ids[:before] + places + video.token_ids[before + 1 :]
+        patches = Patches(rows, grid, pair * video.seconds, token_ids, self._place_id, merge)
+        return _Prepared(self._vllm.patches(patches), patches.digest, len(token_ids))
+
+    def _as_frames(self, video: _Video) -> _Prepared:
+        count = len(video.frames)
         metadata = {
-            "fps": rate,
-            "duration": len(frames) / rate,
-            "total_num_frames": len(frames),
-            "frames_indices": list(range(len(frames))),
+            "fps": 1 / video.seconds,
+            "duration": count * video.seconds,
+            "total_num_frames": count,
+            "frames_indices": list(range(count)),
             "video_backend": "opencv",
             "do_sample_frames": False,
         }
         prompt = {
-            "prompt": text,
-            "multi_modal_data": {"video": (pixels, metadata)},
+            "prompt": video.text,
+            "multi_modal_data": {"video": (video.frames, metadata)},
             "mm_processor_kwargs": {"do_resize": False},
         }
-        return _Prepared(prompt, _digest(pixels), length)
+        return _Prepared(prompt, _digest(video.frames), video.tokens)
 
     def _text(self, prompt: str) -> str:
         content = [{"type": "video"}, {"type": "text", "text": prompt}]
@@ -357,5 +476,5 @@ class VllmEngine(CaptionEngine):
 def _digest(pixels: np.ndarray) -> str:
     """SHA-256 of the frames [n, H, W, 3] as the engine is given them, as hex."""
     content = hashlib.sha256(repr(pixels.shape).encode())
-    content.update(np.ascontiguousarray(pixels).data)
+    content.update(pixels.data)
     return content.hexdigest()

