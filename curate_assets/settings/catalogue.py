@@ -90,7 +90,7 @@ def _settings(section: str, model: type[StrictModel], assets: tuple[str, ...]) -
 
 
 def _settings_of_backends(section: str, backends: Backends[Any], assets: tuple[str, ...]) -> Iterator[Setting]:
-    """First the backend, then what all have, then what only some have."""
+    """First the backend, then what all have, then what only some have: of those that have it, together."""
     names = list(backends.kinds)
     meaning = "; ".join(f"`{name}`: {_one_line(kind.__doc__).rstrip('.')}" for name, kind in backends.kinds.items())
     yield Setting(section, BACKEND, ", ".join(f"`{name}`" for name in names), names[0], f"{meaning}.", assets)
@@ -100,7 +100,7 @@ def _settings_of_backends(section: str, backends: Backends[Any], assets: tuple[s
             having.setdefault(setting, []).append(name)
     common = {setting: those for setting, those in having.items() if those == names}
     yield from common
-    for setting, those in having.items():
+    for setting, those in sorted(having.items(), key=lambda each: (-len(each[1]), [*map(names.index, each[1])])):
         if setting not in common:
             yield replace(setting, backends=tuple(those), by_default=names[0] in those)
 

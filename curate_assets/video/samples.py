@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import Field
 
 from curate_assets.video.assets.caption_quality import CAPTION_QUALITY
-from curate_assets.video.assets.captions import text_digest
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, window_captions
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage

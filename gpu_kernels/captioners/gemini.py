@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig, as_json
-from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest
+from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest, ModelCaptionsConfig
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.section import Server
 
@@ -17,7 +17,7 @@ _BLOCKED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT",
 """Reasons for which an answer is held back."""
 
 
-class GeminiCaptionsConfig(ServedConfig):
+class GeminiConfig(ServedConfig):
     """Google's Gemini, or a server with its API."""
 
     backend: Literal["gemini"] = "gemini"
@@ -40,7 +40,11 @@ class GeminiCaptionsConfig(ServedConfig):
         return GeminiCaptioner(self)
 
 
-class GeminiCaptioner(ServedCaptioner[GeminiCaptionsConfig]):
+class GeminiCaptionsConfig(ModelCaptionsConfig, GeminiConfig):
+    """Google's Gemini, or a server with its API."""
+
+
+class GeminiCaptioner(ServedCaptioner[GeminiConfig]):
     """Each window as one request with its frames as JPEGs. The API knows no penalty for repetition."""
 
     def _asked(self, window: CaptionRequest, key: str) -> Caption:
@@ -93,7 +97,7 @@ def _caption_of(answer: dict[str, Any]) -> Caption:
     if reason not in ("STOP", "MAX_TOKENS"):
         return Caption(None, "error", f"Gemini ended with {reason}: {candidate.get('finishMessage', text)}", *tokens)
     if not text:
-        spent = ": all tokens went into thinking, raise captions.max_tokens" if reason == "MAX_TOKENS" else ""
+        spent = ": all tokens went into thinking, raise max_tokens" if reason == "MAX_TOKENS" else ""
         return Caption(None, "error", f"the answer is empty{spent}", *tokens)
     return Caption(text, "truncated" if reason == "MAX_TOKENS" else "success", None, *tokens)
 

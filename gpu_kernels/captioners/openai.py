@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig, as_json, unique
-from gpu_kernels.captioners.types import FRAME_TIMES, Caption, Captioner, CaptionRequest
+from gpu_kernels.captioners.types import FRAME_TIMES, Caption, Captioner, CaptionRequest, ModelCaptionsConfig
 from gpu_kernels.errors import OperatingError, UserError
 from gpu_kernels.models.section import Server
 
@@ -18,11 +18,10 @@ DISCOVERED = "discovered"
 _VIDEO_TIMES = "The video has {count} frames of one clip in order, taken {times} seconds after it starts.\n\n"
 
 
-class ServedCaptionsConfig(ServedConfig):
+class OpenAIConfig(ServedConfig):
     """A server with the OpenAI chat API, such as vLLM's."""
 
     without_effect: ClassVar[frozenset[str]] = ServedConfig.without_effect | {"request_id"}
-    unless_default: ClassVar[frozenset[str]] = ServedConfig.unless_default | {"frames_as"}
 
     backend: Literal["openai"] = "openai"
     model: str | None = Field(default=None, min_length=1)
@@ -32,21 +31,19 @@ class ServedCaptionsConfig(ServedConfig):
     """A label of your own for what the server runs, as its API does not tell."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable with the server's key; without it requests carry none."""
-    frames_as: Literal["images", "video"] = "images"
-    """`images`: each frame as a JPEG; `video`: all as one video of JPEGs, a form that vLLM's server knows. Models that
-    take videos need fewer tokens for it; vLLM drops frames beyond `num_frames` of its `--media-io-kwargs`."""
     request_id: bool = False
     """Whether requests have an id of their own, and answers must come back with it, as vLLM's do."""
 
     @model_validator(mode="after")
-    def _pinned(self) -> "ServedCaptionsConfig":
+    def _pinned(self) -> "OpenAIConfig":
         if self.model is None and self.revision is None:
             raise ValueError("without `model`, `revision` is needed: a label of your own for what the server runs")
         return self
 
     @property
-    def frame_times(self) -> str:
-        return FRAME_TIMES if self.frames_as == "images" else _VIDEO_TIMES
+    def as_video(self) -> bool:
+        """Whether frames are sent as one video."""
+        return False
 
     def identity(self) -> tuple[str, str]:
         return self.model or DISCOVERED, self.revision or "endpoint"
@@ -58,10 +55,28 @@ class ServedCaptionsConfig(ServedConfig):
         return OpenAICaptioner(self)
 
 
-class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
+class ServedCaptionsConfig(ModelCaptionsConfig, OpenAIConfig):
+    """A server with the OpenAI chat API, such as vLLM's."""
+
+    unless_default: ClassVar[frozenset[str]] = frozenset({"frames_as"})
+
+    frames_as: Literal["images", "video"] = "images"
+    """`images`: each frame as a JPEG; `video`: all as one video of JPEGs, a form that vLLM's server knows. Models that
+    take videos need fewer tokens for it; vLLM drops frames beyond `num_frames` of its `--media-io-kwargs`."""
+
+    @property
+    def as_video(self) -> bool:
+        return self.frames_as == "video"
+
+    @property
+    def frame_times(self) -> str:
+        return _VIDEO_TIMES if self.as_video else FRAME_TIMES
+
+
+class OpenAICaptioner(ServedCaptioner[OpenAIConfig]):
     """Chat completions with the frames as JPEGs in data URIs."""
 
-    def __init__(self, config: ServedCaptionsConfig) -> None:
+    def __init__(self, config: OpenAIConfig) -> None:
         super().__init__(config)
         self._name = config.model
         self._discovering = threading.Lock()
@@ -85,13 +100,14 @@ class OpenAICaptioner(ServedCaptioner[ServedCaptionsConfig]):
     def _body(self, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
         frames = [base64.b64encode(frame).decode() for frame in window.frames]
-        if config.frames_as == "video":
+        if config.as_video:
             shown = [{"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{','.join(frames)}"}}]
         else:
             shown = [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{each}"}} for each in frames]
+        asked = self._question(window)
         body: dict[str, Any] = {
             "model": self._model_name(),
-            "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": self._question(window)}]}],
+            "messages": [{"role": "user", "content": [*shown, {"type": "text", "text": asked}] if shown else asked}],
             "max_tokens": config.max_tokens,
             "temperature": config.temperature,
             "top_p": config.top_p,

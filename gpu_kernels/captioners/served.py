@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field, field_validator
 
-from gpu_kernels.captioners.types import NO_FRAMES, Caption, CaptionRequest, SampledCaptionsConfig, failed_caption
+from gpu_kernels.captioners.types import NO_FRAMES, Caption, CaptionRequest, SampledConfig, failed_caption
 from gpu_kernels.errors import OperatingError
 from gpu_kernels.models.section import Server
 from gpu_kernels.strict import Unrepeated
@@ -28,7 +28,7 @@ _SAID = 300
 """Characters of a server's answer that an error repeats."""
 
 
-class ServedConfig(SampledCaptionsConfig, ABC):
+class ServedConfig(SampledConfig, ABC):
     """A server of models."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
@@ -93,7 +93,7 @@ class ServedCaptioner(ABC, Generic[_Served]):
         self._server = Connection(config)
 
     def caption(self, window: CaptionRequest, key: str = "") -> Caption:
-        if not window.frames:
+        if not (window.frames or window.text_only):
             return NO_FRAMES
         try:
             return self._asked(window, key)
@@ -106,6 +106,8 @@ class ServedCaptioner(ABC, Generic[_Served]):
 
     def _question(self, window: CaptionRequest) -> str:
         """What is asked about a window, after when its frames were taken."""
+        if not window.frames:
+            return window.prompt or self._config.prompt
         times = ", ".join(f"{seconds:.2f}" for seconds in window.times_s)
         said = self._config.frame_times.format(count=len(window.frames), times=times)
         return said + (window.prompt or self._config.prompt)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
-from gpu_kernels.captioners.prompts import VARIANTS, Variant, prompt_in, prompt_of
+from gpu_kernels.captioners.prompts import Variant, prompt_in, prompt_of, variants
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
 from gpu_kernels.models.section import ModelSection
@@ -33,16 +33,20 @@ class CaptionRequest:
     Attributes:
         prompt: what is asked about it in place of the section's prompt.
         schema: the JSON schema of the answer; backends that cannot constrain an answer ignore it.
+        text_only: whether `prompt` says all, and there are no frames.
     """
 
     frames: list[bytes]
     times_s: list[float]
     prompt: str | None = None
     schema: Mapping[str, Any] | None = None
+    text_only: bool = False
 
     def __post_init__(self) -> None:
         if len(self.frames) != len(self.times_s):
             raise ValueError(f"{len(self.frames)} frames but {len(self.times_s)} times")
+        if self.text_only and (self.frames or not self.prompt):
+            raise ValueError("a request of text alone has a prompt and no frames")
 
 
 @dataclass(frozen=True)
@@ -155,17 +159,20 @@ def failed_caption(failure: Exception) -> Caption:
     return Caption(None, "error", f"{type(failure).__name__}: {failure}"[:1000])
 
 
-class CaptionsConfig(ModelSection, ABC):
-    """Which vision-language model captions clips, and how it is asked."""
+class AskedConfig(ModelSection, ABC):
+    """Which model is asked, and how.
+
+    Attributes:
+        prompts_of: the folder of the prompts that a field `prompt_variant` names.
+    """
+
+    prompts_of: ClassVar[str] = ""
 
     unless_default: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came later: rows that were stored without them hold as long as they have their defaults."""
+    """Fields of a class that came later: rows that were stored without them hold while they have their defaults."""
 
-    prompt: str = Field(default=prompt_of("default"), min_length=1)
-    """What the model is asked about each window."""
-    prompt_variant: Variant | None = None
-    """A prompt that comes with the platform, in place of one of your own: `driving` for cameras on vehicles,
-    `surveillance` for fixed cameras that watch traffic, `image` for single pictures. Its text becomes `prompt`."""
+    prompt: str
+    """What the model is asked."""
     prompt_file: str | None = None
     """A text file with a prompt of your own, on the machine that reads the settings. Its text becomes `prompt`."""
     max_tokens: int = Field(default=1024, ge=MINIMUM_NEW_TOKENS, le=8192)
@@ -176,12 +183,6 @@ class CaptionsConfig(ModelSection, ABC):
     """Sampling keeps the likeliest tokens up to this total probability."""
     repetition_penalty: float = Field(default=1.05, gt=0, le=2)
     """Above 1 discourages repetition. Many servers know it, OpenAI's own does not: it is not sent when it is 1."""
-    window_frames: int = Field(default=256, ge=4)
-    """Frames of a clip that one caption covers."""
-    remainder_frames: int = Field(default=128, ge=1)
-    """A clip's last frames get a caption of their own if there are at least this many."""
-    max_frames: int = Field(default=768, ge=4)
-    """Most storyboard frames shown per window."""
 
     @model_validator(mode="before")
     @classmethod
@@ -192,7 +193,7 @@ class CaptionsConfig(ModelSection, ABC):
             return given
         variant, file = given.get("prompt_variant"), given.get("prompt_file")
         try:
-            texts = [prompt_of(variant)] if variant in VARIANTS else []
+            texts = [prompt_of(variant, cls.prompts_of)] if variant in variants(cls.prompts_of) else []
             texts += [prompt_in(str(file))] if file is not None else []
         except UserError as error:
             raise Unrepeated(f"prompt_file: {error}") from None
@@ -201,12 +202,6 @@ class CaptionsConfig(ModelSection, ABC):
                 "only one can be set of prompt, prompt_variant and prompt_file; null takes one of the last two back",
             )
         return given | ({"prompt": texts[0], "prompt_file": None} if texts else {})
-
-    @model_validator(mode="after")
-    def _windows_fit(self) -> "CaptionsConfig":
-        if self.remainder_frames > self.window_frames:
-            raise ValueError("remainder_frames must not exceed window_frames")
-        return self
 
     @property
     def runs_on(self) -> Device | None:
@@ -225,15 +220,20 @@ class CaptionsConfig(ModelSection, ABC):
 
     @property
     def frame_times(self) -> str:
-        """What a server is told of the frames, before the prompt."""
-        return FRAME_TIMES
+        """What a server is told of the frames, before the prompt; nothing where there are none."""
+        return ""
+
+    @classmethod
+    def came_later(cls) -> frozenset[str]:
+        """`unless_default` of all classes that it is made of."""
+        return frozenset[str]().union(*(vars(each).get("unless_default", ()) for each in cls.__mro__))
 
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
         found = {"model": None, "revision": None, **super().settings()}
         for key in ("preset", "prompt_variant", "prompt_file"):
             found.pop(key, None)  # what they stand for is in the others
-        for key in self.unless_default:
+        for key in self.came_later():
             if getattr(self, key) == type(self).model_fields[key].default:
                 del found[key]
         return found
@@ -254,6 +254,33 @@ class CaptionsConfig(ModelSection, ABC):
         Raises:
             FileNotFoundError, ValueError: as `identity`; or the model is not what the backend needs.
         """
+
+
+class CaptionsConfig(AskedConfig, ABC):
+    """Which vision-language model captions clips, and how it is asked."""
+
+    prompt: str = Field(default=prompt_of("default"), min_length=1)
+    """What the model is asked about each window."""
+    prompt_variant: Variant | None = None
+    """A prompt that comes with the platform, in place of one of your own: `driving` for cameras on vehicles,
+    `surveillance` for fixed cameras that watch traffic, `image` for single pictures. Its text becomes `prompt`."""
+    window_frames: int = Field(default=256, ge=4)
+    """Frames of a clip that one caption covers."""
+    remainder_frames: int = Field(default=128, ge=1)
+    """A clip's last frames get a caption of their own if there are at least this many."""
+    max_frames: int = Field(default=768, ge=4)
+    """Most storyboard frames shown per window."""
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> "CaptionsConfig":
+        if self.remainder_frames > self.window_frames:
+            raise ValueError("remainder_frames must not exceed window_frames")
+        return self
+
+    @property
+    def frame_times(self) -> str:
+        """What a server is told of the frames, before the prompt."""
+        return FRAME_TIMES
 
 
 class ModelCaptionsConfig(CaptionsConfig, ABC):
@@ -283,10 +310,10 @@ class ModelCaptionsConfig(CaptionsConfig, ABC):
         return {"model": preset.model, **preset.captions}
 
 
-class SampledCaptionsConfig(ModelCaptionsConfig, ABC):
+class SampledConfig(AskedConfig, ABC):
     """A section of a backend that samples in all the usual ways."""
 
-    unless_default: ClassVar[frozenset[str]] = ModelCaptionsConfig.unless_default | {"top_k", "presence_penalty"}
+    unless_default: ClassVar[frozenset[str]] = frozenset({"top_k", "presence_penalty"})
 
     top_k: int = Field(default=0, ge=0)
     """Sampling keeps this many of the likeliest tokens; 0: all. A server is not sent a 0: OpenAI's own do not know
@@ -295,9 +322,9 @@ class SampledCaptionsConfig(ModelCaptionsConfig, ABC):
     """Above 0 discourages tokens that were written already. A server is not sent a 0."""
 
 
-def prompt_hash(config: CaptionsConfig) -> str:
+def prompt_hash(config: AskedConfig) -> str:
     """16 hexadecimal digits over the prompt and the settings that shape an answer to it."""
     asked = config.model_dump(include={"prompt", "max_tokens", "temperature", "top_p", "repetition_penalty"})
-    asked |= {key: value for key, value in config.settings().items() if key in config.unless_default}
+    asked |= {key: value for key, value in config.settings().items() if key in config.came_later()}
     asked |= {"frame_times": config.frame_times, "min_tokens": MINIMUM_NEW_TOKENS}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

@@ -24,7 +24,8 @@ from gpu_kernels.captioners.types import (
     CaptionEngine,
     CaptionRequest,
     EngineDied,
-    SampledCaptionsConfig,
+    ModelCaptionsConfig,
+    SampledConfig,
     failed_caption,
 )
 from gpu_kernels.errors import UserError
@@ -39,7 +40,7 @@ _SHUTDOWN_SECONDS = 10
 _SPACING_OF_ONE_FRAME = 0.5  # a single frame has none; nothing is computed from it
 
 
-class VllmCaptionsConfig(SampledCaptionsConfig):
+class VllmCaptionsConfig(ModelCaptionsConfig, SampledConfig):
     """A Qwen2.5-VL or Qwen3-VL model that vLLM runs, in an environment of its own."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(

@@ -90,7 +90,7 @@ def test_a_key_is_explained(config, tmp_path):
 
 def test_what_only_some_backends_have_is_explained_and_shown_with_them(config, tmp_path):
     explained = json.loads(config("explain", "captions.model", "--json"))
-    assert [each["backends"] for each in explained] == [["openai"], ["gemini"], ["transformers"]]
+    assert [each["backends"] for each in explained] == [["transformers", "vllm"], ["openai"], ["gemini"]]
     (tmp_path / "curate.yaml").write_text("captions: {max_tokens: 99}\n")
     assert "endpoint" not in config("show", "captions") and "prompt" in config("show", "captions")
     (tmp_path / "curate.yaml").write_text("captions: {backend: openai, model: seer, endpoint: http://h/v1}\n")

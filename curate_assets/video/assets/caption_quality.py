@@ -12,9 +12,9 @@ from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
-from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
-from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.caption_rows import WINDOW_COLUMNS, WINDOW_KEYS
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, window_captions
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
@@ -32,14 +32,10 @@ from gpu_kernels.captioners.caption_quality import (
 CAPTION_QUALITY = Table(
     name="caption_quality",
     grain="window",
-    keys=("video_id", "clip_id", "start_frame"),
+    keys=WINDOW_KEYS,
     sections=("caption_quality", *(table.name for table in CAPTION_STAGES)),  # for their prompts
     columns=(
-        VIDEO_ID,
-        CLIP_ID,
-        Column("window", pa.int32(), "number of the window in its clip, from 0"),
-        Column("start_frame", pa.int64(), "first frame of the window, in the source video"),
-        Column("end_frame", pa.int64(), "the frame after its last one"),
+        *WINDOW_COLUMNS,
         Column("stage", pa.string(), "the table whose text was looked at: the last that has one for the window"),
         Column("text_digest", pa.string(), "digest of that text"),
         Column("words", pa.int32(), "its words"),

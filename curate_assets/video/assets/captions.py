@@ -1,7 +1,6 @@
 """`captions`: text for every window of the clips that are kept, from their storyboard frames."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,10 +13,17 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.graph.stage_resources import model_needs
-from curate_assets.video.assets.clips import CLIP_ID, CLIPS
+from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
-from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_rows import (
+    COST_COLUMNS,
+    TEXT_COLUMNS,
+    TEXT_IDENTITY,
+    WINDOW_COLUMNS,
+    WINDOW_KEYS,
+    answered,
+)
 from curate_assets.video.storyboard_frames import Storyboard, Storyboards
 from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
@@ -38,55 +44,18 @@ from gpu_kernels.shots.splitting import SECOND
 _MOST_BYTES = 256 << 20
 """Of the JPEGs of all windows that a model is asked about at a time."""
 
-
-def text_digest(text: str | None) -> str | None:
-    """16 hexadecimal digits of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
-
-
-TEXT_DIGEST = Column(
-    "text_digest",
-    pa.string(),
-    "digest of the text",
-    derived=lambda stored: pa.array([text_digest(each) for each in stored["text"].to_pylist()], pa.string()),
-)
-
-SECONDS = Column(
-    "seconds",
-    pa.float32(),
-    "from asking the model to its answer, among others that it was asked at the same time; null in rows of versions "
-    "that did not measure it",
-)
-
 CAPTIONS = Table(
     name="captions",
     grain="window",
-    keys=("video_id", "clip_id", "start_frame"),
-    identity=("fingerprint", "text_digest"),  # asked again, a model may say something else
+    keys=WINDOW_KEYS,
+    identity=TEXT_IDENTITY,
     sections=("captions",),
     model=lambda config: config.captions.identity(),
     columns=(
-        VIDEO_ID,
-        CLIP_ID,
-        Column("window", pa.int32(), "number of the window in its clip, from 0"),
-        Column("start_frame", pa.int64(), "first frame of the window, in the source video"),
-        Column("end_frame", pa.int64(), "the frame after its last one"),
-        Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`"),
-        TEXT_DIGEST,
-        Column(
-            "caption_status",
-            pa.string(),
-            "`success`, `truncated` (at `captions.max_tokens`), `blocked`, `error` or `skipped`",
-        ),
-        Column("model", pa.string(), "the model that was asked"),
-        Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
-        Column("prompt_hash", pa.string(), "digest of the prompt and of the settings that shape an answer"),
+        *WINDOW_COLUMNS,
+        *TEXT_COLUMNS,
         Column("frames", pa.int32(), "storyboard frames that were shown"),
-        Column(
-            "prompt_tokens", pa.int32(), "tokens of the question, frames included, where the backend tells", tokens=True
-        ),
-        Column("output_tokens", pa.int32(), "tokens of the answer, where the backend tells", tokens=True),
-        SECONDS,
+        *COST_COLUMNS,
     ),
     description=(
         "Text for every window (256 frames) of the clips that are selected and not duplicates, with its status, "
@@ -128,20 +97,7 @@ class Captions(LiveWorker):
         answer = await self._asker.ask(
             lambda: asyncio.to_thread(shown.request), shown.size, key=f"{row['clip_id']}-{row['start_frame']}"
         )
-        row |= {
-            "text": answer.text,
-            "text_digest": text_digest(answer.text),
-            "caption_status": answer.status,
-            "prompt_tokens": answer.prompt_tokens,
-            "output_tokens": answer.output_tokens,
-            "seconds": answer.seconds,
-            "model": answer.model or row["model"],
-            "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(answer.status, "empty"),
-        }
-        if answer.text is None:
-            kind = {"blocked": "CaptionBlocked", "skipped": "CaptionSkipped"}.get(answer.status, "CaptionError")
-            row["error"] = {"type": kind, "message": answer.failure or "no reason given"}
-        return row
+        return answered(row, answer)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What models are asked about windows: a text per file, by the name of the variant.
+"""What models are asked about windows: a text per file, by the name of the variant; in folders, what other stages ask.
 
 A file that changes makes captions by it stale, as any change of the setting does.
 """
@@ -13,10 +13,19 @@ Variant = Literal["default", "driving", "surveillance", "image"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
+_HERE = Path(__file__).parent
+
+
 @cache
-def prompt_of(variant: Variant) -> str:
+def prompt_of(variant: str, folder: str = "") -> str:
     """The text of a variant."""
-    return Path(__file__).with_name(f"{variant}.md").read_text("utf-8").strip()
+    return (_HERE / folder / f"{variant}.md").read_text("utf-8").strip()
+
+
+@cache
+def variants(folder: str = "") -> frozenset[str]:
+    """The variants that there are."""
+    return frozenset(path.stem for path in (_HERE / folder).glob("*.md"))
 
 
 def prompt_in(path: str) -> str:

@@ -53,7 +53,7 @@ UNSAFE = [{"category": "HARM", "probability": "HIGH", "blocked": True}, {"catego
     ("answers", "status", "said"),
     [
         ([candidate("a street", reason="MAX_TOKENS")], "truncated", None),
-        ([candidate(reason="MAX_TOKENS")], "error", "raise captions.max_tokens"),
+        ([candidate(reason="MAX_TOKENS")], "error", "raise max_tokens"),
         (
             [candidate("some", reason="SAFETY", safetyRatings=UNSAFE)],
             "blocked",

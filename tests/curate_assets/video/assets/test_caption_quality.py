@@ -9,13 +9,14 @@ from curate_assets.graph.shard_checks import Finding, Shard
 from curate_assets.settings.resolve import validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.caption_quality import CAPTION_QUALITY
-from curate_assets.video.assets.captions import CAPTIONS, text_digest
+from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.training_dataset import TrainingDatasetConfig
+from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.samples import samples_of
 from curate_resources.declarations.table import Row

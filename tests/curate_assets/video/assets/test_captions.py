@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 
 from curate_assets.settings.resolve import validated
-from curate_assets.video.assets.captions import text_digest
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS, clip_id
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.table import Row, Table
 from curate_resources.engines.in_process import InProcessEngine
