@@ -164,4 +164,8 @@ def _previewed(preview: Preview, seen: Seen, tables: Tables, shard: str) -> str 
 
 
 def _agree(agrees: Agreement, seen: Seen, config: Any) -> None:
-    agrees(settings_under(config, seen))
+    try:
+        agrees(settings_under(config, seen))
+    except ValueError as error:
+        others = ", ".join(f"{written} is {actual}" for written, actual in seen.items())
+        raise ValueError(f"{error} (here {others})") from error

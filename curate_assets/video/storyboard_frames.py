@@ -7,13 +7,18 @@ from typing import Any
 import pyarrow as pa
 
 from curate_resources.storage.root import Storage
+from gpu_kernels.media.storyboards import Cadence
 
 
 class Storyboards:
-    """The storyboards of some videos, each looked up once."""
+    """The storyboards of some videos, each looked up once.
 
-    def __init__(self, storage: Storage, storyboards: pa.Table) -> None:
-        self._storage, self._table = storage, storyboards
+    Args:
+        frames_per_second: see `Storyboard`.
+    """
+
+    def __init__(self, storage: Storage, storyboards: pa.Table, frames_per_second: float | None = None) -> None:
+        self._storage, self._table, self._rate = storage, storyboards, frames_per_second
         self._known: dict[str, Storyboard] = {}
 
     def of(self, video_id: str) -> "Storyboard":
@@ -23,19 +28,25 @@ class Storyboards:
             ValueError: it has none.
         """
         if video_id not in self._known:
-            self._known[video_id] = Storyboard(self._storage, self._table, video_id)
+            self._known[video_id] = Storyboard(self._storage, self._table, video_id, self._rate)
         return self._known[video_id]
 
 
 class Storyboard:
     """The storyboard of one video.
 
+    Args:
+        frames_per_second: of the video, at most; those are taken that a storyboard of this rate would hold, if this is
+            a whole fraction of the storyboard's. None: all.
+
     Attributes:
         frames: indices of its frames in the source video, ascending.
         pts_ns: their presentation times.
     """
 
-    def __init__(self, storage: Storage, storyboards: pa.Table, video_id: str) -> None:
+    def __init__(
+        self, storage: Storage, storyboards: pa.Table, video_id: str, frames_per_second: float | None = None
+    ) -> None:
         """Find the rows of `video_id`.
 
         Raises:
@@ -48,6 +59,9 @@ class Storyboard:
             raise ValueError("the video has no storyboard: see the error of its row in storyboards")
         self._storage = storage
         self._rows = sorted(rows, key=lambda row: row["frame"])
+        if frames_per_second is not None:
+            cadence = Cadence(frames_per_second)
+            self._rows = [row for row in self._rows if cadence.due(row["pts_ns"])]
         self.frames: list[int] = [row["frame"] for row in self._rows]
         self.pts_ns: list[int] = [row["pts_ns"] for row in self._rows]
 

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def fitted_size(height: int, width: int, frames: int, factor: int = 28) -> tuple[int, int]:
-    """(height, width) in multiples of `factor` at which Qwen2.5-VL sees each of `frames` frames, keeping the aspect
-    ratio as nearly as multiples allow.
+def fitted_size(
+    height: int, width: int, frames: int, factor: int = 28, max_pixels: int | None = None
+) -> tuple[int, int]:
+    """(height, width) in multiples of `factor` at which a model of Qwen's family sees each of `frames` frames, keeping
+    the aspect ratio as nearly as multiples allow.
 
     A frame has at least 128 * factor**2 pixels and at most max(min(768 * factor**2, 24576 * factor**2 / frames * 2),
-    1.05 * 128 * factor**2): more frames, fewer pixels each (the budget of Qwen's own preparation of videos).
+    1.05 * 128 * factor**2): more frames, fewer pixels each (the budget of Qwen's own preparation of videos). With
+    `max_pixels` it has at most these, however many frames there are.
 
     Raises:
         ValueError: one side is more than 200 times the other.
@@ -21,7 +24,8 @@ def fitted_size(height: int, width: int, frames: int, factor: int = 28) -> tuple
         raise ValueError(f"a frame of {width}x{height} is too elongated")
     area = factor**2
     least = 128 * area
-    most = int(max(min(768 * area, 24576 * area / frames * 2), 1.05 * least))
+    most = int(max(min(768 * area, 24576 * area / frames * 2), 1.05 * least)) if max_pixels is None else max_pixels
+    least = min(least, most)
     fitted = [round(side / factor) * factor for side in (height, width)]
     if fitted[0] * fitted[1] > most:
         scale = math.sqrt(height * width / most)

@@ -39,7 +39,7 @@ class CaptionPreset(StrictModel):
     gate: str | None = None
     """What has to be accepted before the hub gives it, as far as is known; None: nothing is known of it."""
     frames_per_second: float = 2
-    """The rate of frames that it is to be shown: `storyboards.frames_per_second`."""
+    """The rate of frames that it is to be shown: `captions.frames_per_second`."""
     captions: Mapping[str, Any] = {}
     """Settings of that section that are not the defaults."""
 

@@ -14,7 +14,7 @@ from gpu_kernels.captioners.types import (
     Caption,
     Captioner,
     CaptionRequest,
-    ModelCaptionsConfig,
+    PreparedCaptionsConfig,
     failed_caption,
     prompt_hash,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class QwenCaptionsConfig(ModelCaptionsConfig):
+class QwenCaptionsConfig(PreparedCaptionsConfig):
     """A Qwen2.5-VL model loaded in the worker."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
@@ -135,7 +135,8 @@ class QwenCaptioner:
         settings = self._pixels
         frames = decoded(window.frames)
         factor = settings.patch_size * settings.merge_size
-        height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
+        height, width = frames[0].shape[:2]
+        height, width = fitted_size(height, width, len(frames), factor, self._config.max_pixels)
         patches, grid = video_patches(
             resized(frames, height, width),
             np.asarray(settings.image_mean, dtype=np.float32),

@@ -259,6 +259,8 @@ class AskedConfig(ModelSection, ABC):
 class CaptionsConfig(AskedConfig, ABC):
     """Which vision-language model captions clips, and how it is asked."""
 
+    unless_default: ClassVar[frozenset[str]] = frozenset({"frames_per_second"})
+
     prompt: str = Field(default=prompt_of("default"), min_length=1)
     """What the model is asked about each window."""
     prompt_variant: Variant | None = None
@@ -270,6 +272,9 @@ class CaptionsConfig(AskedConfig, ABC):
     """A clip's last frames get a caption of their own if there are at least this many."""
     max_frames: int = Field(default=768, ge=4)
     """Most storyboard frames shown per window."""
+    frames_per_second: float | None = Field(default=None, gt=0)
+    """Storyboard frames shown per second of video; `null`: all that there are. More than the storyboard holds cannot be
+    had: see [variants](operations.md#variants) of storyboards."""
 
     @model_validator(mode="after")
     def _windows_fit(self) -> "CaptionsConfig":
@@ -307,7 +312,7 @@ class ModelCaptionsConfig(CaptionsConfig, ABC):
     @classmethod
     def _of_preset(cls, preset: CaptionPreset) -> dict[str, Any]:
         """What a preset says for this backend."""
-        return {"model": preset.model, **preset.captions}
+        return {"model": preset.model, "frames_per_second": preset.frames_per_second, **preset.captions}
 
 
 class SampledConfig(AskedConfig, ABC):
@@ -320,6 +325,16 @@ class SampledConfig(AskedConfig, ABC):
     it."""
     presence_penalty: float = Field(default=0, ge=-2, le=2)
     """Above 0 discourages tokens that were written already. A server is not sent a 0."""
+
+
+class PreparedCaptionsConfig(ModelCaptionsConfig, ABC):
+    """A section of a backend whose frames are made ready in the worker."""
+
+    unless_default: ClassVar[frozenset[str]] = frozenset({"max_pixels"})
+
+    max_pixels: int | None = Field(default=None, ge=100_352, le=602_112)
+    """Most pixels of a frame as the model sees it, however many frames there are; `null`: the budget of Qwen's own
+    preparation, with Qwen2.5-VL 602,112 for up to 64 frames and fewer for more."""
 
 
 def prompt_hash(config: AskedConfig) -> str:

@@ -24,7 +24,7 @@ from gpu_kernels.captioners.types import (
     CaptionEngine,
     CaptionRequest,
     EngineDied,
-    ModelCaptionsConfig,
+    PreparedCaptionsConfig,
     SampledConfig,
     failed_caption,
 )
@@ -40,7 +40,7 @@ _SHUTDOWN_SECONDS = 10
 _SPACING_OF_ONE_FRAME = 0.5  # a single frame has none; nothing is computed from it
 
 
-class VllmCaptionsConfig(ModelCaptionsConfig, SampledConfig):
+class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
     """A Qwen2.5-VL or Qwen3-VL model that vLLM runs, in an environment of its own."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
@@ -384,7 +384,8 @@ class VllmEngine(CaptionEngine):
         frames = decoded(window.frames)
         vision = self._vision
         factor = vision.patch_size * vision.spatial_merge_size
-        height, width = fitted_size(frames[0].shape[0], frames[0].shape[1], len(frames), factor)
+        height, width = frames[0].shape[:2]
+        height, width = fitted_size(height, width, len(frames), factor, self._config.max_pixels)
         pairs = -(-len(frames) // vision.temporal_patch_size)
         text = self._text(window.prompt or self._config.prompt)
         token_ids: list[int] = self._tokenizer(text)["input_ids"]

@@ -36,7 +36,7 @@ def window_frames(
 ) -> list[int]:
     """Positions in `storyboard` of the frames that represent the window [start_frame, end_frame), ascending.
 
-    `storyboard` holds ascending frame indices, about two per second. The window is represented by those inside it; by
+    `storyboard` holds ascending frame indices. The window is represented by those inside it; by
     the 4 nearest its middle if fewer are inside (all, if the storyboard has fewer). More than `max_frames` are thinned
     to evenly spaced ones, first and last kept. The count is rounded down to an even number unless it is 1, because a
     vision model merges frames in pairs.

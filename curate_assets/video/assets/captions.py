@@ -24,6 +24,7 @@ from curate_assets.video.caption_rows import (
     WINDOW_KEYS,
     answered,
 )
+from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboard, Storyboards
 from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
@@ -125,7 +126,7 @@ def _windows(settings: CaptionsConfig, storage: Storage) -> _WindowsOf:
     asked = prompt_hash(settings)
 
     def windows_of(work: Work) -> list[tuple[Row, _Shown]]:
-        boards = Storyboards(storage, work.inputs[STORYBOARDS.name])
+        boards = Storyboards(storage, work.inputs[STORYBOARDS.name], settings.frames_per_second)
         windows: list[tuple[Row, _Shown]] = []
         for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
             board = boards.of(clip["video_id"])
@@ -209,5 +210,13 @@ CHECKS = (
 )
 
 ASSET = Asset(
-    CAPTIONS, CAPTION, "delivery", CHECKS, section=CAPTIONERS, limits=CaptionsLimits, exported=True, several=True
+    CAPTIONS,
+    CAPTION,
+    "delivery",
+    CHECKS,
+    section=CAPTIONERS,
+    agrees=holds_what_is_shown(CAPTIONS.name),
+    limits=CaptionsLimits,
+    exported=True,
+    several=True,
 )

@@ -17,7 +17,8 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 
 def captions(**settings: Any) -> Any:
-    return validated({"captions": settings}).captions  # pyright: ignore[reportAttributeAccessIssue]
+    finer = {"frames_per_second": 4}
+    return validated({"captions": settings, "storyboards": finer}).captions  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_every_preset_makes_a_section_of_each_of_its_backends_and_survives_being_passed_on() -> None:
@@ -26,8 +27,9 @@ def test_every_preset_makes_a_section_of_each_of_its_backends_and_survives_being
         for backend in preset.backends:
             config = captions(backend=backend, preset=preset.name, **GIVEN[backend])
             assert config.model == preset.model
-            assert {key: getattr(config, key) for key in preset.captions} == preset.captions
-            spelled = captions(backend=backend, model=preset.model, **GIVEN[backend], **preset.captions)
+            asked = {"frames_per_second": preset.frames_per_second, **preset.captions}
+            assert {key: getattr(config, key) for key in asked} == asked
+            spelled = captions(backend=backend, model=preset.model, **GIVEN[backend], **asked)
             assert config.settings() == spelled.settings()
             assert captions(**config.model_dump(mode="json")) == config
 

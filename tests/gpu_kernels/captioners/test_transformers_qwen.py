@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +56,9 @@ def test_sizes_equal_the_published_resizing_within_the_budget(frames: int) -> No
     for height, width in [(1080, 1920), (2160, 3840), (720, 1280), (96, 160), (1920, 300), (317, 317), (42, 8000)]:
         expected = smart_resize(height, width, 28, 128 * 28**2, budget)
         assert fitted_size(height, width, frames) == expected
+        # A limit of one's own holds however many frames there are.
+        own = smart_resize(height, width, 28, 128 * 28**2, 200_000)
+        assert fitted_size(height, width, frames, max_pixels=200_000) == own and math.prod(own) <= 200_000
     with pytest.raises(ValueError, match="elongated"):
         fitted_size(10, 2001, frames)
 
@@ -110,6 +114,9 @@ def test_inputs_count_tokens_and_times_as_the_model_does(qwen_folder: Path, wind
     assert inputs["second_per_grid_ts"].tolist() == [1.0]  # two frames, half a second apart
     [caption] = captions(captioner, [frames])
     assert caption.prompt_tokens == inputs["input_ids"].shape[1]
+    smaller: Any = loaded(qwen_folder, max_pixels=100_352).load()
+    large = window(*range(1, 7), width=1280)
+    assert math.prod(smaller.model_inputs(large)["video_grid_thw"][0, 1:]) * 14**2 <= 100_352
     asked = captioner.model_inputs(replace(frames, prompt="night?"))["input_ids"]
     assert (asked == video_id).sum() == video_tokens and asked.shape[1] < inputs["input_ids"].shape[1]
 

@@ -104,6 +104,18 @@ def test_a_finer_storyboard_is_one_more_product_of_the_same_decode(media, tmp_pa
     assert {decoded(row["picture"]).shape for row in finer} == {(96, 240, 3)}
     assert {(row["width"], row["height"]) for row in both.rows("storyboards")} == {(160, 64)}
 
+    # A model that wants fewer frames is shown those that the coarser storyboard holds.
+    coarse = [row["frame"] for row in both.rows("storyboards")]
+    for table, rate, shown in (
+        (FINE, 2, coarse),
+        (FINE, 1, coarse[::2]),
+        (FINE, 4, [row["frame"] for row in finer]),
+        ("storyboards", 2, coarse),
+        ("storyboards", 1, coarse[::2]),
+    ):
+        boards = Storyboards(both.storage, both.tables.read(FINER.tables[table]), rate)
+        assert boards.of(finer[0]["video_id"]).frames == shown, (table, rate)
+
     # Asked for later, it needs the sources once more; the plan says so, and what is there stays as it is.
     ahead = outlook(later.settings(FINER), ["source_videos", *SCANNED, FINE], ["v-000000"], graph=FINER)
     (read,) = ahead.sources_read
