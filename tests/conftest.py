@@ -26,6 +26,7 @@ _START_RAY = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side, a file's stay together, and no two Ray clusters are there at a time."""
     for item in items:
