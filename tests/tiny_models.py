@@ -14,6 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     SiglipConfig,
@@ -178,4 +180,21 @@ def tiny_qwen3_vl(folder: Path) -> Path:
     )
     Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
     _qwen_processors(folder, "Qwen3VL", "Qwen3VL", patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return folder
+
+
+def tiny_qwen2(folder: Path) -> Path:
+    """A Qwen2 language model of a quarter of a million parameters, with the same tokenizer; returns `folder`."""
+    torch.manual_seed(5)
+    token = _qwen_tokenizer(folder)
+    config = Qwen2Config(
+        **{**_LAYERS, "hidden_size": 64, "num_attention_heads": 4},
+        vocab_size=len(token),
+        num_key_value_heads=2,
+        initializer_range=0.2,
+        max_position_embeddings=4096,
+        bos_token_id=token["<|endoftext|>"],
+        eos_token_id=token["<|im_end|>"],
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder

@@ -1,8 +1,7 @@
 """`captions`: text for every window of the clips that are kept, from their storyboard frames."""
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
-from curate_assets.graph.stage_resources import model_needs
+from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked, shown
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.storyboards import STORYBOARDS
@@ -22,28 +21,16 @@ from curate_assets.video.caption_rows import (
     TEXT_IDENTITY,
     WINDOW_COLUMNS,
     WINDOW_KEYS,
-    answered,
 )
 from curate_assets.video.shown_frames import holds_what_is_shown
-from curate_assets.video.storyboard_frames import Storyboard, Storyboards
-from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work, Worker
+from curate_assets.video.storyboard_frames import Storyboards
+from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
-from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.captioner import CAPTIONERS
-from gpu_kernels.captioners.types import (
-    CaptionEngine,
-    CaptionRequest,
-    CaptionsConfig,
-    ThreadedCaptioner,
-    prompt_hash,
-)
+from gpu_kernels.captioners.types import CaptionsConfig
 from gpu_kernels.captioners.windows import caption_windows, window_frames
-from gpu_kernels.shots.splitting import SECOND
-
-_MOST_BYTES = 256 << 20
-"""Of the JPEGs of all windows that a model is asked about at a time."""
 
 CAPTIONS = Table(
     name="captions",
@@ -68,66 +55,19 @@ CAPTIONS = Table(
 def open_captioner(config: Any, storage: Storage) -> Worker | LiveWorker:
     """A worker that asks a vision-language model about windows."""
     settings: CaptionsConfig = config.captions
-    captioner = settings.load()
-    windows_of = _windows(settings, storage)
-    if captioner is None:
-        return lambda work: {CAPTIONS.name: [row for row, _ in windows_of(work)]}
-    engine = captioner if isinstance(captioner, CaptionEngine) else ThreadedCaptioner(captioner, settings.at_once)
-    return Captions(Asker(engine, _MOST_BYTES), windows_of)
+    asker, windows_of = asker_of(settings), _windows(settings, storage)
+    if asker is None:
+        return lambda work: {CAPTIONS.name: [window.row for window in windows_of(work)]}
+    return AskingWorker(CAPTIONS, asker, windows_of)
 
 
-class Captions(LiveWorker):
-    """Asks about the windows of all works in the order of their coming, as many at a time as the model takes."""
+def _windows(settings: CaptionsConfig, storage: Storage) -> Callable[[Work], list[AskedWindow]]:
+    """What gives the windows of all clips."""
+    before = not_asked(settings)
 
-    def __init__(self, asker: Asker, windows_of: "_WindowsOf") -> None:
-        self._asker, self._windows_of = asker, windows_of
-
-    async def rows(self, work: Work) -> Made:
-        windows = await asyncio.to_thread(self._windows_of, work)
-        asked = [asyncio.ensure_future(self._answered(*window)) for window in windows]
-        try:
-            return {CAPTIONS.name: await asyncio.gather(*asked)}
-        finally:
-            for each in asked:
-                each.cancel()
-
-    async def close(self) -> None:
-        await self._asker.close()
-
-    async def _answered(self, row: Row, shown: "_Shown") -> Row:
-        answer = await self._asker.ask(
-            lambda: asyncio.to_thread(shown.request), shown.size, key=f"{row['clip_id']}-{row['start_frame']}"
-        )
-        return answered(row, answer)
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """The pictures of a window, by their positions in the storyboard."""
-
-    board: Storyboard
-    positions: list[int]
-
-    @property
-    def size(self) -> int:
-        return self.board.size(self.positions)
-
-    def request(self) -> CaptionRequest:
-        pts_ns = [self.board.pts_ns[position] for position in self.positions]
-        return CaptionRequest(self.board.jpegs(self.positions), [(each - pts_ns[0]) / SECOND for each in pts_ns])
-
-
-_WindowsOf = Callable[[Work], list[tuple[Row, _Shown]]]
-
-
-def _windows(settings: CaptionsConfig, storage: Storage) -> _WindowsOf:
-    """What gives the windows of all clips, each with its row before anybody was asked, and what is shown of it."""
-    model, revision = settings.identity()
-    asked = prompt_hash(settings)
-
-    def windows_of(work: Work) -> list[tuple[Row, _Shown]]:
+    def windows_of(work: Work) -> list[AskedWindow]:
         boards = Storyboards(storage, work.inputs[STORYBOARDS.name], settings.frames_per_second)
-        windows: list[tuple[Row, _Shown]] = []
+        windows: list[AskedWindow] = []
         for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
             board = boards.of(clip["video_id"])
             spans = caption_windows(
@@ -135,31 +75,24 @@ def _windows(settings: CaptionsConfig, storage: Storage) -> _WindowsOf:
             )
             for index, (start, end) in enumerate(spans):
                 positions = window_frames(board.frames, start, end, settings.max_frames)
-                row = {
+                row: Row = {
+                    **before,
                     "video_id": clip["video_id"],
                     "clip_id": clip["clip_id"],
                     "window": index,
                     "start_frame": start,
                     "end_frame": end,
-                    "caption_status": "skipped",
-                    "model": model,
-                    "model_revision": revision,
-                    "prompt_hash": asked,
                     "frames": len(positions),
-                    "status": "empty",
                 }
-                windows.append((row, _Shown(board, positions)))
+                windows.append(AskedWindow(row, board.size(positions), partial(shown, board, positions)))
         return windows
 
     return windows_of
 
 
 def caption_needs(config: Any) -> Needs:
-    """A model of billions of weights has a GPU for itself, or several. A server has its own, wherever it is: one worker
-    keeps it busy, and takes no CPU for waiting. There are so many videos under way that windows do not run out."""
-    settings: CaptionsConfig = config.captions
-    needs = Needs(cpus=0, max_workers=1) if settings.runs_on is None else model_needs(settings.runs_on, settings.gpus)
-    return replace(needs, at_once=2 * settings.at_once) if settings.at_once > 1 else needs
+    """As `asking_needs` says."""
+    return asking_needs(config.captions)
 
 
 def fetch_captioner(config: Any, _: Storage) -> None:

@@ -1,0 +1,85 @@
+"""`enhanced_captions`: captions that a language model has rewritten, which sees the text and no frames."""
+
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.graph.graph import Asset
+from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
+from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
+from curate_resources.declarations.table import Column, Table
+from curate_resources.models.fetching import ensure
+from curate_resources.storage.root import Storage
+from gpu_kernels.captioners.enhancer import ENHANCERS
+from gpu_kernels.captioners.texts import EnhancedCaptionsConfig, without_thoughts
+from gpu_kernels.captioners.types import CaptionRequest
+
+ENHANCED_CAPTIONS = Table(
+    name="enhanced_captions",
+    grain="window",
+    keys=WINDOW_KEYS,
+    identity=TEXT_IDENTITY,
+    sections=("enhanced_captions",),
+    model=lambda config: config.enhanced_captions.identity(),
+    columns=(
+        *WINDOW_COLUMNS,
+        *TEXT_COLUMNS,
+        Column("made_from", pa.string(), "the table whose caption was rewritten"),
+        *COST_COLUMNS,
+    ),
+    description=(
+        "The caption of every window, rewritten by a language model that sees the text alone. Where a window has one, "
+        "it is the caption that samples carry. With no backend configured, there are no rows."
+    ),
+)
+
+
+def open_enhancer(config: Any, storage: Storage) -> LiveWorker:
+    """A worker that asks a language model about captions."""
+    settings: EnhancedCaptionsConfig = config.enhanced_captions
+    asker, before = asker_of(settings), not_asked(settings)
+    assert asker is not None  # else the stage is idle
+
+    def windows_of(work: Work) -> list[AskedWindow]:
+        windows: list[AskedWindow] = []
+        for each in work.items.to_pylist():
+            row = {name: each[name] for name in ("video_id", "clip_id", "window", "start_frame", "end_frame")}
+            row |= before | {"made_from": CAPTIONS.name}
+            asked = f"{settings.prompt}\n\n{each['text']}"
+            windows.append(AskedWindow(row, len(asked), partial(CaptionRequest, [], [], asked, text_only=True)))
+        return windows
+
+    return AskingWorker(ENHANCED_CAPTIONS, asker, windows_of, without_thoughts)
+
+
+def enhancer_needs(config: Any) -> Needs:
+    """As `asking_needs` says."""
+    return asking_needs(config.enhanced_captions)
+
+
+def fetch_enhancer(config: Any, _: Storage) -> None:
+    """Once per machine."""
+    ensure(config.enhanced_captions.models(), config.models)
+
+
+def nothing_enhances(config: Any) -> bool:
+    """Whether there is no backend."""
+    return config.enhanced_captions.backend == "none"
+
+
+ENHANCE = Stage(
+    name="enhance",
+    item=CAPTIONS.name,
+    reads=(),
+    writes=(ENHANCED_CAPTIONS,),
+    open=open_enhancer,
+    prepare=fetch_enhancer,
+    heavy=True,
+    idle=nothing_enhances,
+    needs_of=enhancer_needs,
+)
+
+ASSET = Asset(ENHANCED_CAPTIONS, ENHANCE, "delivery", section=ENHANCERS, exported=True, several=True)

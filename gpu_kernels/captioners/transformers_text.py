@@ -1,0 +1,122 @@
+"""Captions rewritten by a causal language model, loaded into this process."""
+
+import hashlib
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from gpu_kernels.captioners.texts import EnhancedCaptionsConfig
+from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest, failed_caption, prompt_hash
+from gpu_kernels.errors import UserError
+from gpu_kernels.models.files import Device, torch_device, whole_model
+from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
+from gpu_kernels.models.section import Wanted
+
+
+class LanguageModelConfig(EnhancedCaptionsConfig):
+    """A causal language model of transformers, loaded in the worker."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
+
+    backend: Literal["transformers"] = "transformers"
+    model: str = Field(min_length=1)
+    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
+    shows. It needs a chat template."""
+    revision: str | None = None
+    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
+    device: Device = "auto"
+    """Where the model runs; `auto` is a GPU if torch sees one."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "LanguageModelConfig":
+        check_hub_pin(self.model, self.revision)
+        return self
+
+    @property
+    def runs_on(self) -> Device:
+        return self.device
+
+    def identity(self) -> tuple[str, str]:
+        return pinned_model(self.model, self.revision)
+
+    def models(self) -> tuple[Wanted, ...]:
+        return (Wanted(self.model, self.revision),)
+
+    def load(self) -> Captioner:
+        return LanguageModel(self)
+
+
+class LanguageModel:
+    """A causal language model in this process, one text at a time, so that an answer cannot depend on its neighbours.
+
+    Raises:
+        UserError: it has no chat template, or is no causal language model.
+    """
+
+    def __init__(self, config: LanguageModelConfig) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.model, self.revision = config.identity()
+        self._config = config
+        self._device = torch_device(config.device)
+        folder = model_folder(config.model, self.revision)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if not self._tokenizer.chat_template:
+            raise UserError(
+                f"model {self.model!r} has no chat template: choose one that was made to follow instructions"
+            )
+        dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
+        self._network = whole_model(AutoModelForCausalLM, folder, self.model, dtype=dtype)
+        self._network.to(self._device)
+
+    def caption(self, window: CaptionRequest, key: str = "") -> Caption:
+        try:
+            return self._written(window.prompt or self._config.prompt)
+        except Exception as failure:
+            return failed_caption(failure)
+
+    def _written(self, asked: str) -> Caption:
+        import torch
+
+        inputs = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": asked}],
+            add_generation_prompt=True,
+            enable_thinking=False,  # of templates that know it
+            return_tensors="pt",
+            return_dict=True,
+        ).to(self._device)
+        prompt_tokens = inputs["input_ids"].shape[1]
+        most = getattr(self._network.config, "max_position_embeddings", None)
+        if most is not None and prompt_tokens + self._config.max_tokens > most:
+            raise UserError(
+                f"the model takes {most} tokens, the prompt has {prompt_tokens} of them, and max_tokens is "
+                f"{self._config.max_tokens}: lower it"
+            )
+        seeded = [self._device] if self._device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices=seeded):
+            torch.manual_seed(_seed(asked, prompt_hash(self._config)))
+            output = self._network.generate(
+                **inputs,
+                **self._sampling(),
+                max_new_tokens=self._config.max_tokens,
+                repetition_penalty=self._config.repetition_penalty,
+            )
+        answer = output[0, prompt_tokens:]
+        ended = answer[-1].item() in np.atleast_1d(self._network.generation_config.eos_token_id)
+        text = self._tokenizer.decode(answer, skip_special_tokens=True).strip()
+        counts = (prompt_tokens, len(answer))
+        if not text:
+            return Caption(None, "error", "the answer is empty", *counts)
+        return Caption(text, "success" if ended else "truncated", None, *counts)
+
+    def _sampling(self) -> dict[str, Any]:
+        # The likeliest token alone almost always exceeds so small a top_p: sampling would be a slower greedy choice.
+        if self._config.temperature == 0 or self._config.top_p <= 0.01:
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        return {"do_sample": True, "temperature": self._config.temperature, "top_p": self._config.top_p, "top_k": 0}
+
+
+def _seed(asked: str, prompt: str) -> int:
+    return int.from_bytes(hashlib.sha256((prompt + asked).encode()).digest()[:8], "little") >> 1
