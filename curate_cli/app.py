@@ -10,6 +10,7 @@ from curate_cli.command import USAGE, tell_error, told
 from curate_cli.commands.add import add
 from curate_cli.commands.backfill import backfill
 from curate_cli.commands.calibrate import calibrate
+from curate_cli.commands.captions import captions
 from curate_cli.commands.clean import clean
 from curate_cli.commands.cluster import down, up
 from curate_cli.commands.config import config
@@ -59,6 +60,7 @@ for command in (
     status,
     query,
     report,
+    captions,
     calibrate,
     export,
     clean,

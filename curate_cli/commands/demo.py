@@ -12,7 +12,7 @@ import typer
 from curate_cli.command import FAILED, OK, Json
 from curate_cli.funnel import print_funnel
 from curate_cli.outcomes import exit_code, print_outcomes
-from curate_cli.printing import messages, results
+from curate_cli.printing import escaped, messages, results
 from curate_cli.progress import live_progress
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def demo(
 
 
 def _tell(state: "Status", storage: "Storage") -> None:
+    from curate_assets.settings.resolve import CONFIG_FILE
     from curate_assets.video.assets.dataset_report import REPORT_PATH
 
     console = results()
@@ -70,8 +71,11 @@ def _tell(state: "Status", storage: "Storage") -> None:
     print_funnel(state.funnel, console)
     console.print(f"\n{_copies(storage)}", soft_wrap=True)
     captioned = next(asset for asset in state.assets if asset.name == "captions").rows.get("ok", 0)
-    if not captioned:
-        console.print("No captions: the demo has no captioner. `curate docs user-guide` says how to name one.")
+    if captioned:
+        console.print(f"{captioned} captions: curate captions --root {shlex.quote(storage.root)}", soft_wrap=True)
+    else:
+        config = escaped(storage.uri(CONFIG_FILE))
+        console.print(f"No captions: name a model or a server in {config} (`curate docs captioning`).", soft_wrap=True)
     console.print(f"\ntables   {storage.uri('tables')}", soft_wrap=True)
     console.print(f"report   {storage.uri(REPORT_PATH)}", soft_wrap=True)
     console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)

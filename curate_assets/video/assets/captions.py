@@ -15,6 +15,7 @@ from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_o
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_preview import caption_preview
 from curate_assets.video.caption_rows import (
     COST_COLUMNS,
     TEXT_COLUMNS,
@@ -147,6 +148,7 @@ ASSET = Asset(
     CAPTION,
     "delivery",
     CHECKS,
+    preview=caption_preview(CAPTIONS),
     section=CAPTIONERS,
     agrees=holds_what_is_shown(CAPTIONS.name),
     limits=CaptionsLimits,

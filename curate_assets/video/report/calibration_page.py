@@ -7,7 +7,7 @@ from curate_assets.video.assets.clip_selection import SCORED, THRESHOLDS, ClipSe
 from curate_assets.video.calibration import SECTION, Calibration, Proposal, SampledClip
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
-from curate_assets.video.report.thumbnails import Place, thumbnails
+from curate_assets.video.thumbnails import Place, thumbnails
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.scores.thresholds import rejection_reasons
 

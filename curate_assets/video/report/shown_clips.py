@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from curate_assets.video.report.thumbnails import Place, thumbnails
+from curate_assets.video.thumbnails import Place, thumbnails
 from gpu_kernels.shots.splitting import SECOND
 
 
