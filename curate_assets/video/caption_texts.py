@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.enhanced_captions import ENHANCED_CAPTIONS
+from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_resources.declarations.table import Row, Table
 
-CAPTION_STAGES: tuple[Table, ...] = (CAPTIONS, ENHANCED_CAPTIONS)
+CAPTION_STAGES: tuple[Table, ...] = (CAPTIONS, REFINED_CAPTIONS, ENHANCED_CAPTIONS)
 """The tables with a text per window, in the order in which each is made from those before it."""
 
 

@@ -5,6 +5,7 @@ import pytest
 from curate_assets.orchestration.asset_selection import UnknownAsset, asset_names, selected
 
 AFTER_SELECTION = {"clip_selection", "duplicate_pairs", "duplicate_groups", "captions", "clip_files"} | {
+    "refined_captions",
     "enhanced_captions",
     "caption_quality",
     "training_dataset",

@@ -8,6 +8,7 @@ import pyarrow as pa
 from curate_assets.graph.graph import Asset
 from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked
 from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Table
@@ -31,8 +32,8 @@ ENHANCED_CAPTIONS = Table(
         *COST_COLUMNS,
     ),
     description=(
-        "The caption of every window, rewritten by a language model that sees the text alone. Where a window has one, "
-        "it is the caption that samples carry. With no backend configured, there are no rows."
+        "The caption of every window, the refined one where there is one, rewritten by a language model that sees the "
+        "text alone. With no backend configured, there are no rows."
     ),
 )
 
@@ -44,11 +45,18 @@ def open_enhancer(config: Any, storage: Storage) -> LiveWorker:
     assert asker is not None  # else the stage is idle
 
     def windows_of(work: Work) -> list[AskedWindow]:
+        refined = {
+            (each["clip_id"], each["start_frame"]): each["text"]
+            for each in work.inputs[REFINED_CAPTIONS.name].to_pylist()
+            if each["text"] is not None
+        }
         windows: list[AskedWindow] = []
         for each in work.items.to_pylist():
+            text = refined.get((each["clip_id"], each["start_frame"]))
+            made_from = CAPTIONS if text is None else REFINED_CAPTIONS
             row = {name: each[name] for name in ("video_id", "clip_id", "window", "start_frame", "end_frame")}
-            row |= before | {"made_from": CAPTIONS.name}
-            asked = f"{settings.prompt}\n\n{each['text']}"
+            row |= before | {"made_from": made_from.name}
+            asked = f"{settings.prompt}\n\n{each['text'] if text is None else text}"
             windows.append(AskedWindow(row, len(asked), partial(CaptionRequest, [], [], asked, text_only=True)))
         return windows
 
@@ -73,7 +81,7 @@ def nothing_enhances(config: Any) -> bool:
 ENHANCE = Stage(
     name="enhance",
     item=CAPTIONS.name,
-    reads=(),
+    reads=(REFINED_CAPTIONS.name,),
     writes=(ENHANCED_CAPTIONS,),
     open=open_enhancer,
     prepare=fetch_enhancer,
