@@ -219,7 +219,7 @@ def captions(setting: Setting) -> Result:
     import torch
     from PIL import Image
 
-    from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
+    from gpu_kernels.captioners.transformers_vision import TransformersCaptionsConfig
     from gpu_kernels.captioners.types import CaptionRequest
 
     def request(frames: Sequence[np.ndarray]) -> CaptionRequest:
@@ -234,7 +234,7 @@ def captions(setting: Setting) -> Result:
     windows = [request(all_pictures[start : start + 4]) for start in (0, 4)]
 
     def on(device: str) -> Any:
-        return QwenCaptionsConfig.model_validate({"model": folder, "device": device, "max_tokens": 24}).load()
+        return TransformersCaptionsConfig.model_validate({"model": folder, "device": device, "max_tokens": 24}).load()
 
     def logits(captioner: Any) -> np.ndarray:
         with torch.inference_mode():

@@ -20,10 +20,13 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
     SiglipConfig,
     SiglipModel,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 _LAYERS = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TEXT = {**_LAYERS, "vocab_size": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
@@ -60,28 +63,40 @@ _SPECIAL += ["<|image_pad|>", "<|video_pad|>"]
 
 
 def _qwen_tokenizer(folder: Path) -> dict[str, int]:
-    """A byte-level tokenizer with a chat template, saved; returns its vocabulary."""
+    marks = {
+        "image_token": "<|image_pad|>",
+        "video_token": "<|video_pad|>",
+        "vision_bos_token": "<|vision_start|>",
+        "vision_eos_token": "<|vision_end|>",
+    }
+    return _tokenizer(folder, _SPECIAL, marks, "<|im_end|>", _CHAT_TEMPLATE)
+
+
+def _tokenizer(
+    folder: Path, special: list[str], marks: dict[str, str], end: str, template: str | None = None
+) -> dict[str, int]:
+    """A byte-level tokenizer, saved; returns its vocabulary.
+
+    Args:
+        special: tokens; `marks`: the attributes that name some of them, and `end` is the last of an answer.
+        template: of chats.
+    """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=_SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     bpe.train_from_iterator(
         ["a dog walks along the street while people look at the camera and the light fades"] * 4, trainer
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
-        eos_token="<|im_end|>",
+        eos_token=end,
         pad_token="<|endoftext|>",
-        extra_special_tokens={
-            "image_token": "<|image_pad|>",
-            "video_token": "<|video_pad|>",
-            "vision_bos_token": "<|vision_start|>",
-            "vision_eos_token": "<|vision_end|>",
-        },
+        extra_special_tokens=marks,
     )
-    tokenizer.chat_template = _CHAT_TEMPLATE
+    tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     return bpe.get_vocab()
 
@@ -197,4 +212,40 @@ def tiny_qwen2(folder: Path) -> Path:
         eos_token_id=token["<|im_end|>"],
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+_SMOLVLM_TEMPLATE = (
+    "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
+    "{% if message['content'][0]['type'] == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}"
+    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{ line['text'] }}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+def tiny_smolvlm(folder: Path) -> Path:
+    """A SmolVLM2 of some hundred thousand parameters, with images of 64x64 in four tokens each; likewise."""
+    torch.manual_seed(4)
+    marks = {"image_token": "<image>", "fake_image_token": "<fake_token_around_image>"}
+    marks |= {"global_image_token": "<global-img>", "end_of_utterance_token": "<end_of_utterance>"}
+    token = _tokenizer(folder, ["<|endoftext|>", "<|im_start|>", *marks.values()], marks, "<end_of_utterance>")
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": _SMOLVLM_TEMPLATE}))
+    config = SmolVLMConfig(
+        text_config={
+            **_LAYERS,
+            "model_type": "llama",
+            "vocab_size": len(token),
+            "initializer_range": 0.2,
+            "bos_token_id": token["<|im_start|>"],
+            "eos_token_id": token["<end_of_utterance>"],
+            "head_dim": 24,
+        },
+        vision_config={**_LAYERS, "image_size": 64, "patch_size": 16, "initializer_range": 0.2},
+        image_token_id=token["<image>"],
+        scale_factor=2,
+        pad_token_id=token["<|endoftext|>"],
+    )
+    SmolVLMForConditionalGeneration(config).save_pretrained(folder)
+    SmolVLMImageProcessorPil(size={"longest_edge": 256}, max_image_size={"longest_edge": 64}).save_pretrained(folder)
     return folder

@@ -5,7 +5,7 @@ from typing import Literal
 from gpu_kernels.backends import Backends
 from gpu_kernels.captioners.gemini import GeminiCaptionsConfig
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
-from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig
+from gpu_kernels.captioners.transformers_vision import TransformersCaptionsConfig
 from gpu_kernels.captioners.types import CaptionsConfig
 from gpu_kernels.captioners.vllm_engine import VllmCaptionsConfig
 
@@ -24,6 +24,6 @@ class NoCaptionsConfig(CaptionsConfig):
 
 CAPTIONERS = Backends(
     CaptionsConfig,
-    (NoCaptionsConfig, ServedCaptionsConfig, GeminiCaptionsConfig, QwenCaptionsConfig, VllmCaptionsConfig),
+    (NoCaptionsConfig, ServedCaptionsConfig, GeminiCaptionsConfig, TransformersCaptionsConfig, VllmCaptionsConfig),
     "curate.captioners",
 )

@@ -181,6 +181,7 @@ _ALL = (
     CaptionPreset(
         name="smolvlm2_2b",
         model="HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        backends=(*_WEIGHTS_SERVED, "transformers"),
         weights_billion=2.2,
         licence=_APACHE,
     ),

@@ -3,9 +3,9 @@
 import hashlib
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
+from gpu_kernels.captioners.generating import generated
 from gpu_kernels.captioners.texts import EnhancedCaptionsConfig
 from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest, failed_caption, prompt_hash
 from gpu_kernels.errors import UserError
@@ -78,8 +78,6 @@ class LanguageModel:
             return failed_caption(failure)
 
     def _written(self, asked: str) -> Caption:
-        import torch
-
         inputs = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": asked}],
             add_generation_prompt=True,
@@ -87,35 +85,7 @@ class LanguageModel:
             return_tensors="pt",
             return_dict=True,
         ).to(self._device)
-        prompt_tokens = inputs["input_ids"].shape[1]
-        most = getattr(self._network.config, "max_position_embeddings", None)
-        if most is not None and prompt_tokens + self._config.max_tokens > most:
-            raise UserError(
-                f"the model takes {most} tokens, the prompt has {prompt_tokens} of them, and max_tokens is "
-                f"{self._config.max_tokens}: lower it"
-            )
-        seeded = [self._device] if self._device.type == "cuda" else []
-        with torch.inference_mode(), torch.random.fork_rng(devices=seeded):
-            torch.manual_seed(_seed(asked, prompt_hash(self._config)))
-            output = self._network.generate(
-                **inputs,
-                **self._sampling(),
-                max_new_tokens=self._config.max_tokens,
-                repetition_penalty=self._config.repetition_penalty,
-            )
-        answer = output[0, prompt_tokens:]
-        ended = answer[-1].item() in np.atleast_1d(self._network.generation_config.eos_token_id)
-        text = self._tokenizer.decode(answer, skip_special_tokens=True).strip()
-        counts = (prompt_tokens, len(answer))
-        if not text:
-            return Caption(None, "error", "the answer is empty", *counts)
-        return Caption(text, "success" if ended else "truncated", None, *counts)
-
-    def _sampling(self) -> dict[str, Any]:
-        # The likeliest token alone almost always exceeds so small a top_p: sampling would be a slower greedy choice.
-        if self._config.temperature == 0 or self._config.top_p <= 0.01:
-            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        return {"do_sample": True, "temperature": self._config.temperature, "top_p": self._config.top_p, "top_k": 0}
+        return generated(self._network, self._tokenizer, inputs, self._config, _seed(asked, prompt_hash(self._config)))
 
 
 def _seed(asked: str, prompt: str) -> int:

@@ -13,12 +13,15 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
 from gpu_kernels.captioners.frames import fitted_size
-from gpu_kernels.captioners.transformers_qwen import QwenCaptionsConfig, video_patches
+from gpu_kernels.captioners.transformers_qwen import video_patches
+from gpu_kernels.captioners.transformers_vision import TransformersCaptionsConfig
 from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest
 
 
-def loaded(folder: Path, **settings: Any) -> QwenCaptionsConfig:
-    return QwenCaptionsConfig.model_validate({"model": str(folder), "max_tokens": 24, "device": "cpu"} | settings)
+def loaded(folder: Path, **settings: Any) -> TransformersCaptionsConfig:
+    return TransformersCaptionsConfig.model_validate(
+        {"model": str(folder), "max_tokens": 24, "device": "cpu"} | settings
+    )
 
 
 def captions(captioner: Captioner, windows: list[CaptionRequest]) -> list[Caption]:
