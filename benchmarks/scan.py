@@ -6,7 +6,7 @@ For the videos of FOLDER: frames per second and core of the whole scan (decode, 
 storyboard), of decoding alone, and of the bare TransNetV2 of its own package; then the seconds of every stage and the
 peak memory of the process tree. With --lengths, also that memory for 720p videos of so many seconds, which are made
 out of FOLDER's first video. Every measurement is a process of its own with one thread per process; CPU seconds are
-those of the process and all its children. Prints Markdown.
+those of the process and of all below it. Prints Markdown.
 """
 
 # pyright: basic
@@ -15,13 +15,13 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +123,14 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
-    return sum(
-        usage.ru_utime + usage.ru_stime
-        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    )
+    """CPU time of this process and of all below it, those that have ended and those that live: which of the two a child
+    is at the end of a measurement must not matter."""
+    ticks = 0
+    for pid in _tree(os.getpid()):
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))  # its own, and that of the children that it waited for
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 MEASUREMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
