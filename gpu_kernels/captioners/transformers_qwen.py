@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gpu_kernels.captioners.frames import cut, decoded, fitted_size, resized
 from gpu_kernels.captioners.types import CaptionRequest, PreparedCaptionsConfig
 
@@ -27,7 +25,7 @@ class QwenFrames:
         self._place: str = tokenizer.convert_ids_to_tokens(network.video_token_id)
         self._pixels: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
 
-    def inputs(self, window: CaptionRequest, asked: str) -> dict[str, "torch.Tensor"]:
+    def inputs(self, window: CaptionRequest, asked: str, device: "torch.device") -> dict[str, "torch.Tensor"]:
         """See `Frames`."""
         import torch
 
@@ -36,24 +34,21 @@ class QwenFrames:
         factor = settings.patch_size * settings.merge_size
         height, width = frames[0].shape[:2]
         height, width = fitted_size(height, width, len(frames), factor, self._max_pixels)
-        patches, grid = video_patches(
-            resized(frames, height, width),
-            np.asarray(settings.image_mean, dtype=np.float32),
-            np.asarray(settings.image_std, dtype=np.float32),
-            settings.patch_size,
-            settings.temporal_patch_size,
-            settings.merge_size,
-        )
+        pixels = resized(frames, height, width)
+        patches, grid = cut(pixels, settings.patch_size, settings.temporal_patch_size, settings.merge_size)
         text = self._prompted(asked).replace(self._place, self.shown(grid, window.times_s))
         input_ids = self._tokenizer(text, return_tensors="pt")["input_ids"]
-        return {
+        inputs = {
             "input_ids": input_ids,
             "attention_mask": torch.ones_like(input_ids),
             "mm_token_type_ids": (input_ids == self._network.video_token_id).int() * 2,  # 0 is text, 2 is video
-            "pixel_values_videos": torch.from_numpy(patches),
+            "pixel_values_videos": torch.from_numpy(patches),  # a quarter of the bytes until they are there
             "video_grid_thw": torch.tensor([grid]),
             **self._timing(window.times_s),
         }
+        there = {name: value.to(device) for name, value in inputs.items()}
+        there["pixel_values_videos"] = normalised(there["pixel_values_videos"], settings.image_mean, settings.image_std)
+        return there
 
     def shown(self, grid: Grid, times_s: Sequence[float]) -> str:
         """What stands in the prompt for a video whose frames were taken at some times."""
@@ -97,9 +92,14 @@ class Qwen3Frames(QwenFrames):
         return {}
 
 
-def video_patches(
-    frames: np.ndarray, mean: np.ndarray, std: np.ndarray, patch: int = 14, temporal: int = 2, merge: int = 2
-) -> tuple[np.ndarray, Grid]:
-    """Cut uint8 RGB frames into the patches that models of Qwen's family embed, with values scaled to 0..1 and
-    normalised by `mean` and `std` per channel: float32, as `cut` says."""
-    return cut((frames.astype(np.float32) / 255 - mean) / std, patch, temporal, merge)
+def normalised(patches: "torch.Tensor", mean: Sequence[float], std: Sequence[float]) -> "torch.Tensor":
+    """uint8 patches of RGB frames, as `cut` gives them, scaled to 0..1 and normalised by `mean` and `std` of the three
+    channels: float32, on the device where they are."""
+    import torch
+
+    # Tensors, because torch multiplies by the reciprocal of a number on a GPU, which rounds otherwise.
+    whole, middle, spread = (
+        torch.tensor(each, dtype=torch.float32, device=patches.device).reshape(-1, 1) for each in ([255.0], mean, std)
+    )
+    channels = patches.unflatten(1, (3, -1)).float()
+    return channels.div_(whole).sub_(middle).div_(spread).flatten(1)

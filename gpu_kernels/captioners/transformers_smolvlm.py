@@ -38,7 +38,7 @@ class SmolVLMFrames:
         self.shown = f"{mark}{overall}{self._place * tokens}{mark}"
         """What stands in the prompt for an image."""
 
-    def inputs(self, window: CaptionRequest, asked: str) -> dict[str, "torch.Tensor"]:
+    def inputs(self, window: CaptionRequest, asked: str, device: "torch.device") -> dict[str, "torch.Tensor"]:
         """See `Frames`."""
         from PIL import Image
 
@@ -56,12 +56,9 @@ class SmolVLMFrames:
             raise ValueError(f"the chat template and the prompt hold {places} places for {len(frames)} images")
         pixels = self._pixels([frames], do_image_splitting=False, size=self._pixels.max_image_size, return_tensors="pt")
         tokens = self._tokenizer(text.replace(self._place, self.shown), return_tensors="pt")
-        return {
-            "input_ids": tokens["input_ids"],
-            "attention_mask": tokens["attention_mask"],
-            "pixel_values": pixels["pixel_values"],
-            "pixel_attention_mask": pixels["pixel_attention_mask"],
-        }
+        found = {key: tokens[key] for key in ("input_ids", "attention_mask")}
+        found |= {key: pixels[key] for key in ("pixel_values", "pixel_attention_mask")}
+        return {name: value.to(device) for name, value in found.items()}
 
 
 def _template(folder: Path) -> str:

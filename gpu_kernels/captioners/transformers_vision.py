@@ -40,8 +40,8 @@ class Frames(Protocol):
         """Read what is needed from the model's folder; `network` is its configuration."""
         ...
 
-    def inputs(self, window: CaptionRequest, asked: str) -> dict[str, "torch.Tensor"]:
-        """The network's inputs, on the CPU.
+    def inputs(self, window: CaptionRequest, asked: str, device: "torch.device") -> dict[str, "torch.Tensor"]:
+        """The network's inputs, on its device.
 
         Raises:
             OSError: a frame cannot be decoded.
@@ -131,9 +131,8 @@ class TransformersCaptioner:
         return generated(self._network, self._tokenizer, self.model_inputs(window), self._config, seed, least)
 
     def model_inputs(self, window: CaptionRequest) -> dict[str, "torch.Tensor"]:
-        """The network's inputs for one window, on its device; raises what `Frames.inputs` does."""
-        inputs = self._frames.inputs(window, window.prompt or self._config.prompt)
-        return {name: value.to(self._device) for name, value in inputs.items()}
+        """See `Frames.inputs`."""
+        return self._frames.inputs(window, window.prompt or self._config.prompt, self._device)
 
 
 def _seed(window: CaptionRequest, prompt: str) -> int:

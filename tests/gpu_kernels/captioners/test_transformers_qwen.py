@@ -12,8 +12,8 @@ from PIL import Image
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
-from gpu_kernels.captioners.frames import fitted_size
-from gpu_kernels.captioners.transformers_qwen import video_patches
+from gpu_kernels.captioners.frames import cut, fitted_size
+from gpu_kernels.captioners.transformers_qwen import normalised
 from gpu_kernels.captioners.transformers_vision import TransformersCaptionsConfig
 from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest
 
@@ -22,6 +22,11 @@ def loaded(folder: Path, **settings: Any) -> TransformersCaptionsConfig:
     return TransformersCaptionsConfig.model_validate(
         {"model": str(folder), "max_tokens": 24, "device": "cpu"} | settings
     )
+
+
+def prepared(frames: np.ndarray, mean: Any, std: Any) -> tuple[np.ndarray, tuple[int, int, int]]:
+    patches, grid = cut(frames, 14, 2, 2)
+    return normalised(torch.from_numpy(patches), mean, std).numpy(), grid
 
 
 def captions(captioner: Captioner, windows: list[CaptionRequest]) -> list[Caption]:
@@ -33,21 +38,25 @@ def test_patches_equal_the_image_processor_on_a_still() -> None:
     picture = np.random.default_rng(5).integers(0, 256, (56, 84, 3), dtype=np.uint8)
     processor = Qwen2VLImageProcessorPil(do_resize=False)
     expected = processor(images=Image.fromarray(picture), return_tensors="np")
-    mean, std = (np.asarray(values, np.float32) for values in (processor.image_mean, processor.image_std))
-    patches, grid = video_patches(np.stack([picture] * 2), mean, std)
+    mean, std = processor.image_mean, processor.image_std
+    patches, grid = prepared(np.stack([picture] * 2), mean, std)
     assert [list(grid)] == expected["image_grid_thw"].tolist()
     np.testing.assert_allclose(patches, expected["pixel_values"], atol=1e-5)
 
+    # To the last bit what numpy computes before the cut, so rows are the same as when that was done.
+    exact = (np.stack([picture] * 2).astype(np.float32) / 255 - np.float32(mean)) / np.float32(std)
+    np.testing.assert_array_equal(patches, cut(exact, 14, 2, 2)[0])
+
     # Two such stills in a row are the two pictures' patches in a row; a single frame is repeated.
     other = 255 - picture
-    film, grid = video_patches(np.stack([picture, picture, other]), mean, std)
+    film, grid = prepared(np.stack([picture, picture, other]), mean, std)
     assert grid == (2, 4, 6)
-    np.testing.assert_array_equal(film, np.concatenate([patches, video_patches(other[None], mean, std)[0]]))
+    np.testing.assert_array_equal(film, np.concatenate([patches, prepared(other[None], mean, std)[0]]))
 
 
 def test_the_two_frames_of_a_pair_stay_apart_in_a_patch() -> None:
     frames = np.stack([np.full((28, 28, 3), value, dtype=np.uint8) for value in (0, 255)])
-    patches, _ = video_patches(frames, np.zeros(3, np.float32), np.ones(3, np.float32))
+    patches, _ = prepared(frames, [0.0] * 3, [1.0] * 3)
     per_channel_and_frame = patches.reshape(4, 3, 2, 14 * 14)
     assert (per_channel_and_frame[:, :, 0] == 0).all()
     assert (per_channel_and_frame[:, :, 1] == 1).all()

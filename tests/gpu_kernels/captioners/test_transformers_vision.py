@@ -80,7 +80,7 @@ def test_frames_stand_in_the_prompt_as_the_models_processors_have_them(
 
     shown = loaded(tiny_models.tiny_smolvlm(tmp_path / "smolvlm"))._frames
     assert shown.shown == get_image_prompt_string(0, 0, 4, "<fake_token_around_image>", "<image>", "<global-img>")
-    inputs = shown.inputs(five, "What?")
+    inputs = shown.inputs(five, "What?", torch.device("cpu"))
     assert inputs["pixel_values"].shape == (1, 5, 3, 64, 64)
     text: str = shown._tokenizer.decode(inputs["input_ids"][0])
     assert text.startswith("<|im_start|>User:<fake_token_around_image><global-img><image><image><image><image>")
