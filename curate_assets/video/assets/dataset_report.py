@@ -9,11 +9,11 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.whole_table import Gathered, Made, Markdown, StoredPath
 from curate_assets.video.assets import clip_files
-from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, samples_in
+from curate_assets.video.caption_texts import CAPTION_STAGES
 from curate_assets.video.report.contents import ReportContents, gather
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
@@ -92,7 +92,7 @@ def _kept_clips(tables: Tables) -> str:
 GATHER = Gathered(
     DATASET_REPORT,
     _made,
-    (CLIP_FILES, CAPTIONS, DUPLICATE_GROUPS, CLIP_SELECTION, TRAINING_DATASET),
+    (CLIP_FILES, *CAPTION_STAGES, DUPLICATE_GROUPS, CLIP_SELECTION, TRAINING_DATASET),
     stored=False,
     kinds=frozenset({"html"}),
 )

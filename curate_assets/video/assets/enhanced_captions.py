@@ -9,6 +9,7 @@ from curate_assets.graph.graph import Asset
 from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
+from curate_assets.video.caption_preview import caption_preview
 from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Table
@@ -90,4 +91,12 @@ ENHANCE = Stage(
     needs_of=enhancer_needs,
 )
 
-ASSET = Asset(ENHANCED_CAPTIONS, ENHANCE, "delivery", section=ENHANCERS, exported=True, several=True)
+ASSET = Asset(
+    ENHANCED_CAPTIONS,
+    ENHANCE,
+    "delivery",
+    preview=caption_preview(ENHANCED_CAPTIONS),
+    section=ENHANCERS,
+    exported=True,
+    several=True,
+)

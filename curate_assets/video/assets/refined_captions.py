@@ -9,6 +9,7 @@ from curate_assets.graph.graph import Asset
 from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked, shown
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_preview import caption_preview
 from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboards
@@ -91,6 +92,7 @@ ASSET = Asset(
     REFINED_CAPTIONS,
     REFINE,
     "delivery",
+    preview=caption_preview(REFINED_CAPTIONS),
     section=REFINERS,
     agrees=holds_what_is_shown(REFINED_CAPTIONS.name),
     exported=True,

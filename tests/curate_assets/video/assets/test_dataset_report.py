@@ -19,6 +19,7 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.enhanced_captions import ENHANCED_CAPTIONS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
@@ -139,7 +140,7 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
                 "clip_id": "one-0",
                 "window": 0,
                 "start_frame": 0,
-                "text": CAPTION,
+                "text": "A dog.",
                 "caption_status": "success",
                 "model": "vlm",
                 "model_revision": "r1",
@@ -147,6 +148,12 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
                 "output_tokens": 8,
             },
             {"video_id": "one", "clip_id": "one-0", "start_frame": 9, **failed("caption", "timed out")},
+        ]
+    },
+    ENHANCED_CAPTIONS: {
+        "a": [
+            {"video_id": "one", "clip_id": "one-0", "start_frame": 0, "text": CAPTION, "model": "writer"}
+            | {"caption_status": "success", "output_tokens": 9}
         ]
     },
     CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": PATH, "thumbnail": b"JPEG of one-0"}]},
@@ -239,9 +246,10 @@ def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
         ("/w/one.mp4", False, 0.96875),
     ]
     assert contents.captions is not None
-    assert sorted((c.model, c.status, c.windows, c.output_tokens) for c in contents.captions) == [
-        ("", "error", 1, 0),
-        ("vlm", "success", 1, 8),
+    assert [(c.stage, c.model, c.status, c.windows, c.output_tokens) for c in contents.captions] == [
+        ("captions", "", "error", 1, 0),
+        ("captions", "vlm", "success", 1, 8),
+        ("enhanced_captions", "writer", "success", 1, 9),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -119,3 +120,31 @@ def test_without_a_backend_it_costs_nothing(root: TemporaryRoot) -> None:
     assert root.rows(ENHANCED_CAPTIONS) == []
     plan = VIDEO.plan({ENHANCED_CAPTIONS.name}, validated({}), str(root.folder))
     assert not plan.heavy
+
+
+@pytest.mark.deep
+def test_models_caption_refine_and_rewrite_footage_in_one_run(
+    copy: Any, tiny_models: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("models")
+    seer = {"backend": "transformers", "model": str(tiny_models.tiny_qwen2_5_vl(folder / "seer")), "device": "cpu"}
+    writer = seer | {"model": str(tiny_models.tiny_qwen2(folder / "writer"))}
+    short = {"max_tokens": 16}
+    settings = {"captions": seer | short, "refined_captions": seer | short, "enhanced_captions": writer | short}
+    wanted = frozenset({"captions", *settings, "caption_quality"})
+    done = copy.run(wanted, settings)
+    rows = {
+        name: {(row["clip_id"], row["start_frame"]): row for row in table.to_pylist()}
+        for name, table in copy.contents().items()
+        if name in wanted
+    }
+    first = rows["captions"]
+    assert first and all(row["status"] == "ok" for row in first.values())
+    for name in ("refined_captions", "enhanced_captions"):
+        assert rows[name].keys() == first.keys()
+        assert all(row["status"] == "ok" and row["text"] and row["seconds"] > 0 for row in rows[name].values()), name
+    assert all(row["text"] != first[key]["text"] for key, row in rows["refined_captions"].items())
+    assert {row["made_from"] for row in rows["enhanced_captions"].values()} == {"refined_captions"}
+    assert {row["stage"] for row in rows["caption_quality"].values()} == {"enhanced_captions"}
+    assert sum(each.computed for each in done.values()) > 0
+    assert sum(each.computed for each in copy.run(wanted, settings).values()) == 0
