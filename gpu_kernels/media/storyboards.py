@@ -1,5 +1,7 @@
 """Storyboards: a few frames per second of a video, small, as JPEG, with their exact presentation times."""
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -16,6 +18,16 @@ class StoryboardsConfig(StrictModel):
     """Short side of a kept frame in pixels, at most; smaller videos keep their size."""
     jpeg_quality: int = Field(default=90, ge=1, le=100)
     """JPEG quality, 1 to 100."""
+    multiple_of: int = Field(default=1, ge=1, le=64)
+    """Both sides of a kept frame are rounded to multiples of this many pixels. Models cut frames into squares, of 28
+    pixels in Qwen2.5-VL and of 32 in Qwen3-VL: what already fits need not be scaled for them."""
+
+    def settings(self) -> dict[str, Any]:
+        """Without a rounding that changes nothing: frames that were stored before there was one hold."""
+        found = super().settings()
+        if self.multiple_of == 1:
+            del found["multiple_of"]
+        return found
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
@@ -59,12 +71,17 @@ class Cadence:
         return True
 
 
-def storyboard_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Width and height of a storyboard frame: as displayed, but with a short side of `short_side` at most.
+def storyboard_size(width: int, height: int, short_side: int, multiple_of: int = 1) -> tuple[int, int]:
+    """Width and height of a storyboard frame: as displayed, but with a short side of `short_side` at most, and both
+    sides rounded to multiples.
 
     A shrunken size is even, because scaling 4:2:0 pictures to an odd width takes four times as long.
     """
     short = min(width, height)
+    if multiple_of > 1:
+        scale = min(1.0, short_side / short)
+        wide, high = (max(1, round(side * scale / multiple_of)) * multiple_of for side in (width, height))
+        return wide, high
     if short <= short_side:
         return width, height
     return _even(width * short_side / short), _even(height * short_side / short)

@@ -37,7 +37,8 @@ class StoryboardSampler:
     def __init__(self, config: StoryboardsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
         self._config = config
         self._cadence = Cadence(config.frames_per_second, origin_ns)
-        self._scaler = Scaler(lambda width, height: storyboard_size(width, height, config.short_side), "bgr24", stream)
+        short, multiple = config.short_side, config.multiple_of
+        self._scaler = Scaler(lambda width, height: storyboard_size(width, height, short, multiple), "bgr24", stream)
 
     def due(self, pts_ns: int) -> bool:
         """Whether the frame at `pts_ns` is one to take; frames must come in order."""

@@ -74,7 +74,7 @@ class Scanned:
 
     def settings(self, graph: Graph) -> ShardSettings:
         settings = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
-        fine = {FINE: {"frames_per_second": 4, "short_side": 96}} if FINE in graph.tables else {}
+        fine = {FINE: {"frames_per_second": 4, "short_side": 96, "multiple_of": 32}} if FINE in graph.tables else {}
         config = graph.config_model("Settings", __name__).model_validate(
             {**settings, **fine, "storyboards": {"short_side": 64}}
         )
@@ -100,8 +100,8 @@ def test_a_finer_storyboard_is_one_more_product_of_the_same_decode(media, tmp_pa
     finer = both.rows(FINE)
     assert [row["frame"] for row in finer] == list(range(0, 72, 6))
     assert [row["pts_ns"] for row in finer] == [round(1e9 * frame / 24) for frame in range(0, 72, 6)]
-    assert {(row["width"], row["height"]) for row in finer} == {(240, 96)}
-    assert {decoded(row["picture"]).shape for row in finer} == {(96, 240, 3)}
+    assert {(row["width"], row["height"]) for row in finer} == {(256, 96)}  # 240 would be the width
+    assert {decoded(row["picture"]).shape for row in finer} == {(96, 256, 3)}
     assert {(row["width"], row["height"]) for row in both.rows("storyboards")} == {(160, 64)}
 
     # A model that wants fewer frames is shown those that the coarser storyboard holds.
