@@ -51,6 +51,12 @@ def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
             f"engine.stages.{stage.name}.gpus is 0, but its model is set to run on a GPU (device: cuda): "
             "give it a share of one, or set the device to auto or cpu"
         )
+    if declared.gpus > 1 and settings.get("gpus", declared.gpus) != declared.gpus:
+        raise ConfigError(
+            f"engine.stages.{stage.name}.gpus is {settings['gpus']:g}, but its model is divided among "
+            f"{declared.gpus:g}: leave it out, or divide the model otherwise (tensor_parallel_size); copies are "
+            "workers"
+        )
     try:
         needs = replace(declared, **settings)
     except ValueError as error:

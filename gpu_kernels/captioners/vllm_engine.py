@@ -71,10 +71,14 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
     """Number format of the weights; `auto` is the one that the model was saved in."""
     quantization: str | None = None
     """How weights are quantized when they are loaded, such as `fp8`. A model that was saved quantized needs none."""
+    kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
+    """Number format of what the model keeps of its sequences; `auto` is that of the weights. In 8 bits twice as many
+    windows fit, and answers change a little."""
     max_num_seqs: int = Field(default=64, ge=1)
     """Windows that are answered at a time; a quarter more wait within the engine."""
     max_model_len: int = Field(default=32768, ge=256)
-    """Most tokens of a window, its prompt and its answer; a window that needs more fails and the others go on."""
+    """Most tokens of a window, its prompt and its answer. What the prompt leaves is the longest answer, where that is
+    less than `max_tokens`; a window whose prompt leaves nothing fails, and the others go on."""
     max_num_batched_tokens: int | None = Field(default=None, ge=256)
     """Most tokens of one step of the engine; vLLM's default where it is not set."""
     chunked_prefill: bool = True
@@ -104,6 +108,11 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
             raise ValueError("max_num_batched_tokens must be at least max_model_len where chunked_prefill is off")
         if self.device == "cpu" and self.tensor_parallel_size > 1:
             raise ValueError("tensor_parallel_size counts GPUs; with device cpu it is 1")
+        eight_bits = {"quantization": self.quantization, "kv_cache_dtype": self.kv_cache_dtype}
+        if found := [name for name, value in eight_bits.items() if self.device == "cpu" and "fp8" in (value or "")]:
+            raise ValueError(f"{found[0]} fp8 needs a GPU; device is cpu")
+        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError("max_num_batched_tokens must be at least max_num_seqs, each of which takes one a step")
         return self
 
     @classmethod
@@ -355,6 +364,7 @@ class VllmEngine(CaptionEngine):
             "model": str(self._folder),
             "dtype": config.dtype,
             "quantization": config.quantization,
+            "kv_cache_dtype": config.kv_cache_dtype,
             "max_num_seqs": config.max_num_seqs,
             "max_model_len": config.max_model_len,
             "max_num_batched_tokens": batched if chunked else max(batched or 0, config.max_model_len),
@@ -390,11 +400,10 @@ class VllmEngine(CaptionEngine):
         text = self._text(window.prompt or self._config.prompt)
         token_ids: list[int] = self._tokenizer(text)["input_ids"]
         length = len(token_ids) - 1 + pairs * (height // factor) * (width // factor)
-        if length + self._config.max_tokens > self._config.max_model_len:
+        if length + MINIMUM_NEW_TOKENS > self._config.max_model_len:
             raise ValueError(
-                f"{len(frames)} frames of {width}x{height} and the prompt are {length} tokens; with an answer of "
-                f"captions.max_tokens ({self._config.max_tokens}) that is more than captions.max_model_len "
-                f"({self._config.max_model_len})"
+                f"{len(frames)} frames of {width}x{height} and the prompt are {length} tokens, which leaves no room "
+                f"for an answer in captions.max_model_len ({self._config.max_model_len}): raise it, or set max_frames"
             )
         seconds = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
         return self._form(
@@ -461,7 +470,7 @@ class VllmEngine(CaptionEngine):
     def _sampling(self, prepared: _Prepared, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
         settings: dict[str, Any] = {
-            "max_tokens": config.max_tokens,
+            "max_tokens": min(config.max_tokens, config.max_model_len - prepared.tokens),
             # What has to follow a schema may be over sooner.
             "min_tokens": MINIMUM_NEW_TOKENS if window.schema is None else 0,
             "repetition_penalty": config.repetition_penalty,

