@@ -23,6 +23,7 @@ _START_RAY = {
     "test_observability",
     "test_ray_engine",
     "test_same_rows",
+    "test_vllm_captions",
 }
 
 

@@ -1,37 +1,29 @@
-"""Asks the real vLLM, in the environment that has it: `python vllm_process.py MODEL_FOLDER`, prints JSON.
+"""Asks the real vLLM about windows, in the environment that has it, and prints JSON.
 
-Windows are asked one after another, then all at once in another order while the process that holds the model is killed;
-then with their frames prepared by vLLM itself, and with the name of their clip as digest.
+    python vllm_process.py SETTINGS WINDOWS
+
+Windows are asked one after another; all at once in another order; with their frames prepared by vLLM itself; and, as
+nobody should do it, with one name for the pixels of two windows.
+
+Args:
+    SETTINGS: of `captions`, as JSON.
+    WINDOWS: a file with the frames of each, by its key.
 """
 
 import asyncio
-import io
 import json
 import random
 import sys
 import time
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from PIL import Image
 
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.types import Caption, CaptionRequest
 from gpu_kernels.captioners.vllm_engine import Patches, VllmCaptionsConfig
-
-WINDOWS, KILLED_AFTER = 50, 10
-
-
-def jpeg(seed: int) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    encoded = io.BytesIO()
-    Image.fromarray(coarse).resize((160, 96), Image.Resampling.BICUBIC).save(encoded, "JPEG", quality=90)
-    return encoded.getvalue()
-
-
-def window(number: int, frames: int = 3) -> CaptionRequest:
-    return CaptionRequest([jpeg(100 * number + k) for k in range(frames)], [0.5 * k for k in range(frames)])
 
 
 def children() -> list[psutil.Process]:
@@ -48,55 +40,63 @@ def gone(before: set[int]) -> list[str]:
     return [" ".join(each.cmdline()) for each in left]
 
 
-async def main(folder: str) -> dict[str, Any]:
+async def main(settings: dict[str, Any], shown: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     before = {each.pid for each in children()}
-    config = VllmCaptionsConfig(
-        model=folder, max_tokens=24, top_p=1, temperature=0, max_num_seqs=8, max_model_len=2048, cpu_cache_gib=1
-    )
-    engine: Any = config.load()
-    unfit = {WINDOWS: CaptionRequest([b"\xff\xd8 no picture"], [0.0]), WINDOWS + 1: window(7, frames=40)}
-    requests = {number: window(number) for number in range(WINDOWS)} | unfit
-    alone = {number: await engine.caption(requests[number], f"alone-{number}") for number in range(WINDOWS)}
-    asker, answers, killed = Asker(engine, 1 << 24), dict[int, Caption](), list[str]()
+    engine: Any = VllmCaptionsConfig.model_validate(settings).load()
+    windows = {
+        key: CaptionRequest([b64decode(each["jpeg"]) for each in frames], [each["second"] for each in frames])
+        for key, frames in shown.items()
+    }
+    some = next(iter(windows.values()))
+    long = CaptionRequest(some.frames[:1] * 60, [0.5 * k for k in range(60)])
+    asked = windows | {"broken": CaptionRequest([b"\xff\xd8 no picture"], [0.0]), "long": long}
 
-    async def ask(number: int) -> None:
+    async def one_by_one(name: str) -> dict[str, Any]:
+        return {key: vars(await engine.caption(window, f"{name}-{key}")) for key, window in windows.items()}
+
+    alone = await one_by_one("alone")
+    asker, together = Asker(engine, 1 << 24), dict[str, Caption]()
+
+    async def ask(key: str) -> None:
         async def read() -> CaptionRequest:
-            return requests[number]
+            return asked[key]
 
-        answers[number] = await asker.ask(read, sum(map(len, requests[number].frames)), f"clip-{number // 2}")
-        if len(answers) == KILLED_AFTER:
-            holder = next(each for each in children() if each.name().startswith("VLLM::Worker"))
-            killed.append(holder.name())
-            holder.kill()
+        together[key] = await asker.ask(read, sum(map(len, asked[key].frames)), key)
 
-    order = list(requests)
+    order = [*asked]
     random.Random(1).shuffle(order)
     await asyncio.gather(*map(ask, order))
+
     engine._form = engine._as_frames
-    frames = [await engine.caption(requests[number], f"frames-{number}") for number in range(WINDOWS)]
+    frames = await one_by_one("frames")
     engine._form, digest = engine._as_patches, Patches.digest
-    named = []
-    for number in range(WINDOWS):
+    named: dict[str, Any] = {}
+    for number, (key, window) in enumerate(windows.items()):
         Patches.digest = f"clip-{number // 2}"  # pyright: ignore[reportAttributeAccessIssue]
-        named.append(await engine.caption(requests[number], f"named-{number}"))
+        named[key] = vars(await engine.caption(window, f"named-{key}"))
     Patches.digest = digest
+
     schema = {"type": "object", "properties": {"night": {"enum": ["yes", "no"]}}, "required": ["night"]}
-    constrained = await engine.caption(
-        CaptionRequest(requests[0].frames, requests[0].times_s, prompt="Is it night?", schema=schema), "schema"
-    )
+    question = CaptionRequest(some.frames, some.times_s, prompt="Is it night?", schema=schema)
+    constrained = vars(await engine.caption(question, "schema"))
+    planned = [engine._prepared(window).tokens for window in windows.values()]
     await asker.close()
+
+    def compared(captions: dict[str, Caption]) -> dict[str, Any]:
+        return {key: vars(captions[key]) | {"seconds": None} for key in windows}
+
     return {
-        "alone": [alone[number].__dict__ for number in range(WINDOWS)],
-        "together": [answers[number].__dict__ for number in range(WINDOWS)],
-        "frames": [each.__dict__ for each in frames],
-        "named": [each.__dict__ for each in named],
-        "planned_tokens": engine._prepared(requests[0]).tokens,
-        "unfit": [answers[number].__dict__ for number in unfit],
-        "constrained": constrained.__dict__,
-        "killed": killed,
+        "alone": alone,
+        "together": compared(together),
+        "frames": frames,
+        "named": named,
+        "planned": planned,
+        "unfit": [vars(together[key]) for key in ("broken", "long")],
+        "constrained": constrained,
         "left": gone(before),
     }
 
 
 if __name__ == "__main__":
-    print("\n" + json.dumps(asyncio.run(main(sys.argv[1]))))
+    told = asyncio.run(main(json.loads(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())))
+    print("\n" + json.dumps(told))
