@@ -45,6 +45,9 @@ TEXT_COLUMNS = (
 )
 """What was asked, and what came of it."""
 
+SOURCE_DIGEST = Column("source_digest", pa.string(), "digest of the caption that it was made from")
+"""Of captions that are made from others: they count only beside these."""
+
 TEXT_IDENTITY = ("fingerprint", "text_digest")
 """Of a table of captions: asked again, a model may say something else."""
 

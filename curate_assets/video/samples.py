@@ -18,7 +18,7 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_rows import text_digest
-from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, window_captions
+from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -115,7 +115,10 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
     clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
     measured = {record: by_clip(table, record.columns) for table, record in _RECORDS}
     videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
-    captions = _captions({table.name: good(table, _CAPTION) for table in CAPTION_STAGES}, good(CAPTION_QUALITY, _FLAGS))
+    captions = _captions(
+        {table.name: good(table, caption_columns(table, "end_frame", *_BY)) for table in CAPTION_STAGES},
+        good(CAPTION_QUALITY, _FLAGS),
+    )
     samples: list[Sample] = []
     left_out: list[LeftOut] = []
     columns = [
@@ -180,8 +183,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
     return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
 
 
-_TEXT = ("text", "model", "model_revision")
-_CAPTION = ("clip_id", "start_frame", "end_frame", *_TEXT)
+_BY = ("model", "model_revision")
 _FLAGS = ("clip_id", "start_frame", "text_digest", "flags")
 
 
@@ -203,7 +205,7 @@ def _captions(
 
 
 def _told(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in _TEXT}
+    return {name: row[name] for name in ("text", *_BY)}
 
 
 def _earlier(window: WindowCaption) -> dict[str, Any]:

@@ -10,7 +10,15 @@ from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_o
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_assets.video.caption_preview import caption_preview
-from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
+from curate_assets.video.caption_rows import (
+    COST_COLUMNS,
+    SOURCE_DIGEST,
+    TEXT_COLUMNS,
+    TEXT_IDENTITY,
+    WINDOW_COLUMNS,
+    WINDOW_KEYS,
+    text_digest,
+)
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
 from curate_resources.declarations.table import Column, Table
 from curate_resources.models.fetching import ensure
@@ -29,6 +37,7 @@ ENHANCED_CAPTIONS = Table(
     columns=(
         *WINDOW_COLUMNS,
         *TEXT_COLUMNS,
+        SOURCE_DIGEST,
         Column("made_from", pa.string(), "the table whose caption was rewritten"),
         *COST_COLUMNS,
     ),
@@ -47,17 +56,17 @@ def open_enhancer(config: Any, storage: Storage) -> LiveWorker:
 
     def windows_of(work: Work) -> list[AskedWindow]:
         refined = {
-            (each["clip_id"], each["start_frame"]): each["text"]
+            (each["clip_id"], each["start_frame"], each[SOURCE_DIGEST.name]): each["text"]
             for each in work.inputs[REFINED_CAPTIONS.name].to_pylist()
             if each["text"] is not None
         }
         windows: list[AskedWindow] = []
         for each in work.items.to_pylist():
-            text = refined.get((each["clip_id"], each["start_frame"]))
-            made_from = CAPTIONS if text is None else REFINED_CAPTIONS
+            second = refined.get((each["clip_id"], each["start_frame"], text_digest(each["text"])))
+            text, table = (each["text"], CAPTIONS) if second is None else (second, REFINED_CAPTIONS)
             row = {name: each[name] for name in ("video_id", "clip_id", "window", "start_frame", "end_frame")}
-            row |= before | {"made_from": made_from.name}
-            asked = f"{settings.prompt}\n\n{each['text'] if text is None else text}"
+            row |= before | {"made_from": table.name, SOURCE_DIGEST.name: text_digest(text)}
+            asked = f"{settings.prompt}\n\n{text}"
             windows.append(AskedWindow(row, len(asked), partial(CaptionRequest, [], [], asked, text_only=True)))
         return windows
 

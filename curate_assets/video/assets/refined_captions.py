@@ -10,7 +10,15 @@ from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_o
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.caption_preview import caption_preview
-from curate_assets.video.caption_rows import COST_COLUMNS, TEXT_COLUMNS, TEXT_IDENTITY, WINDOW_COLUMNS, WINDOW_KEYS
+from curate_assets.video.caption_rows import (
+    COST_COLUMNS,
+    SOURCE_DIGEST,
+    TEXT_COLUMNS,
+    TEXT_IDENTITY,
+    WINDOW_COLUMNS,
+    WINDOW_KEYS,
+    text_digest,
+)
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
@@ -30,6 +38,7 @@ REFINED_CAPTIONS = Table(
     columns=(
         *WINDOW_COLUMNS,
         *TEXT_COLUMNS,
+        SOURCE_DIGEST,
         Column("frames", pa.int32(), "storyboard frames that were shown"),
         *COST_COLUMNS,
     ),
@@ -55,7 +64,8 @@ def open_refiner(config: Any, storage: Storage) -> LiveWorker:
             row = {name: each[name] for name in ("video_id", "clip_id", "window", "start_frame", "end_frame")}
             asked = f"{settings.prompt}\n\n{each['text']}"
             request = partial(shown, board, positions, asked)
-            windows.append(AskedWindow(row | before | {"frames": len(positions)}, board.size(positions), request))
+            row |= before | {"frames": len(positions), SOURCE_DIGEST.name: text_digest(each["text"])}
+            windows.append(AskedWindow(row, board.size(positions), request))
         return windows
 
     return AskingWorker(REFINED_CAPTIONS, asker, windows_of)

@@ -7,7 +7,7 @@ from curate_assets.graph.contact_sheet import spread
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_assets.video.caption_texts import CAPTION_STAGES, window_captions
+from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import Place, thumbnails
 from curate_resources.declarations.table import Row, Table
@@ -19,8 +19,7 @@ CAPTIONS_PATH = "reports/captions.html"
 _TEMPLATE = "captions.html.jinja"
 _FRAMES = 3
 """Pictures of a window: one alone says nothing of what happens."""
-_WINDOW = ["shard", "video_id", "clip_id", "window", "start_frame", "end_frame", "text", "caption_status", "error"]
-_TEXT = ["shard", "clip_id", "start_frame", "text"]
+_WINDOW = ("video_id", "window", "end_frame", "caption_status", "error")
 _CLIP = ["shard", "clip_id", "start_ns", "end_ns"]
 _VIDEO = ["shard", "video_id", "uri"]
 
@@ -88,7 +87,10 @@ def caption_page(
         return tables.read(table, known, columns, where).to_pylist()
 
     of_clip = f"starts_with(clip_id, {quoted(clip)})" if clip is not None else None
-    stored = {table.name: rows(table, _WINDOW if table is CAPTIONS else _TEXT, of_clip) for table in CAPTION_STAGES}
+    stored = {
+        table.name: rows(table, caption_columns(table, "shard", *(_WINDOW if table is CAPTIONS else ())), of_clip)
+        for table in CAPTION_STAGES
+    }
     windows = [
         each
         for each in window_captions(stored)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from curate_assets.video.assets.clip_files import CLIP_FILES
-from curate_assets.video.caption_texts import CAPTION_STAGES, window_captions
+from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, storyboard_pictures
@@ -59,10 +59,9 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def _captioned(library: Library, keys: Sequence[Key], pictures: Mapping[Key, bytes]) -> tuple[Clip, ...]:
-    columns = ["shard", "clip_id", "start_frame", "text"]
-    captions = window_captions({table.name: library.rows_of(keys, table, columns) for table in CAPTION_STAGES})
+    rows = {each.name: library.rows_of(keys, each, caption_columns(each, "shard")) for each in CAPTION_STAGES}
     first: dict[Key, str] = {}
-    for each in sorted(captions, key=lambda each: each.window["start_frame"]):
+    for each in sorted(window_captions(rows), key=lambda each: each.window["start_frame"]):
         if each.caption is not None:
             first.setdefault((each.window["shard"], each.window["clip_id"]), each.caption["text"])
     paths = clip_paths(library, keys)

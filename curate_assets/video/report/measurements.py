@@ -14,7 +14,7 @@ from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.caption_texts import CAPTION_STAGES, window_captions
+from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
@@ -83,9 +83,8 @@ def _similarity(library: Library, config: PlatformConfig) -> Distribution:
 
 
 def _caption_words(library: Library) -> list[int]:
-    columns = ["shard", "clip_id", "start_frame", "text"]
-    captions = window_captions({table.name: library.rows(table, columns) for table in CAPTION_STAGES})
-    return [len(each.caption["text"].split()) for each in captions if each.caption is not None]
+    rows = {each.name: library.rows(each, caption_columns(each, "shard")) for each in CAPTION_STAGES}
+    return [len(each.caption["text"].split()) for each in window_captions(rows) if each.caption is not None]
 
 
 def _marks(**limits: float | None) -> list[Mark]:

@@ -24,6 +24,7 @@ from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.charts import histogram
 from curate_assets.video.report.contact_sheets import PICTURES, spread
@@ -153,7 +154,7 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
     ENHANCED_CAPTIONS: {
         "a": [
             {"video_id": "one", "clip_id": "one-0", "start_frame": 0, "text": CAPTION, "model": "writer"}
-            | {"caption_status": "success", "output_tokens": 9}
+            | {"caption_status": "success", "output_tokens": 9, "source_digest": text_digest("A dog.")}
         ]
     },
     CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": PATH, "thumbnail": b"JPEG of one-0"}]},

@@ -150,6 +150,7 @@ def test_a_window_is_shown_again_with_its_caption(root: TemporaryRoot) -> None:
     assert [(row["window"], row["start_frame"], row["end_frame"]) for row in rows] == [
         (at, at * WINDOW, (at + 1) * WINDOW) for at in range(3)
     ]
+    assert [row["source_digest"] for row in rows] == [*map(text_digest, TEXTS)]
     assert {(row["model"], row["model_revision"], row["frames"], row["status"]) for row in rows} == {
         ("echo", "1", FRAMES, "ok")
     }
@@ -197,6 +198,18 @@ def test_the_last_caption_that_there_is_counts_and_the_earlier_ones_are_kept(roo
     assert [each["text"] for each in found] == [f"Enhanced {text}" for text in refined]
     assert found[1]["earlier"] == {"captions": original[1], "refined_captions": {"text": refined[1]} | by}
     assert all(isinstance(each["flags"], list) for each in found)
+
+
+def test_a_text_that_was_made_from_another_caption_does_not_count(root: TemporaryRoot) -> None:
+    """The first one was made again since, or is another variant's."""
+    run(root, "refined_captions", "enhanced_captions", "caption_quality")
+    store(root, "one", "two", "four")
+    assert [each["text"].split()[0] for each in captions(root)] == ["Enhanced", "Enhanced", "four"]
+    assert "stage" not in captions(root)[2] and "flags" not in captions(root)[2]
+    run(root, "refined_captions")
+    assert captions(root)[2]["text"] == f"Refined four {pictures(2)}"
+    run(root, "enhanced_captions", "caption_quality")
+    assert captions(root)[2]["text"] == f"Enhanced Refined four {pictures(2)}"
 
 
 def test_a_variant_of_captions_is_refined_in_place_of_the_first() -> None:
