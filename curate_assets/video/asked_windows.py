@@ -1,8 +1,9 @@
 """Workers that ask a model about windows, a request and a row for each: all stages that write captions."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from curate_assets.graph.stage_resources import model_needs
 from curate_assets.video.caption_rows import answered
@@ -75,10 +76,12 @@ class AskingWorker(LiveWorker):
         return answered(window.row, self._read(caption))
 
 
-def shown(board: Storyboard, positions: Sequence[int], prompt: str | None = None) -> CaptionRequest:
+def shown(
+    board: Storyboard, positions: Sequence[int], prompt: str | None = None, schema: Mapping[str, Any] | None = None
+) -> CaptionRequest:
     """A request about the pictures at some positions of a storyboard."""
     pts_ns = [board.pts_ns[position] for position in positions]
-    return CaptionRequest(board.jpegs(positions), [(each - pts_ns[0]) / SECOND for each in pts_ns], prompt)
+    return CaptionRequest(board.jpegs(positions), [(each - pts_ns[0]) / SECOND for each in pts_ns], prompt, schema)
 
 
 def not_asked(settings: AskedConfig) -> Row:

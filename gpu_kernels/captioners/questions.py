@@ -17,7 +17,7 @@ class Question(StrictModel):
 
     text: str = Field(min_length=1)
     """What is asked."""
-    choices: tuple[str, ...] = Field(default=(YES, NO), min_length=2)
+    choices: list[str] = Field(default=[YES, NO], min_length=2)
     """The answers to choose from."""
 
     @model_validator(mode="before")
@@ -29,8 +29,8 @@ class Question(StrictModel):
     @classmethod
     def _words(cls, given: Any) -> Any:
         # YAML reads an unquoted yes or no as a boolean.
-        if isinstance(given, list | tuple):
-            return tuple({True: YES, False: NO}[each] if isinstance(each, bool) else each for each in given)
+        if isinstance(given, list):
+            return [{True: YES, False: NO}[each] if isinstance(each, bool) else each for each in given]
         return given
 
     @model_validator(mode="after")
@@ -49,10 +49,7 @@ Questions = Mapping[str, Question]
 """Questions by the key that their answers have."""
 
 
-INTRODUCTION = "Look at this video clip and answer each of these questions, judging only by what the frames show."
-
-
-def prompt_for(questions: Questions, introduction: str = INTRODUCTION) -> str:
+def prompt_for(questions: Questions, introduction: str) -> str:
     """What a model is asked, for an answer to all questions at once."""
     lines = [f"- {_quoted(key)} ({' or '.join(each.choices)}): {each.text}" for key, each in questions.items()]
     form = _quoted({key: "|".join(each.choices) for key, each in questions.items()})

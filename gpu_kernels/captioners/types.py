@@ -267,9 +267,9 @@ class CaptionsConfig(AskedConfig, ABC):
     """A prompt that comes with the platform, in place of one of your own: `driving` for cameras on vehicles,
     `surveillance` for fixed cameras that watch traffic, `image` for single pictures. Its text becomes `prompt`."""
     window_frames: int = Field(default=256, ge=4)
-    """Frames of a clip that one caption covers."""
+    """Frames of a clip that one request is about."""
     remainder_frames: int = Field(default=128, ge=1)
-    """A clip's last frames get a caption of their own if there are at least this many."""
+    """A clip's last frames get a request of their own if there are at least this many."""
     max_frames: int = Field(default=768, ge=4)
     """Most storyboard frames shown per window."""
     frames_per_second: float | None = Field(default=None, gt=0)

@@ -8,7 +8,7 @@ from gpu_kernels.captioners.questions import Question
 ASKED = {
     "night": Question(text="Is it night?"),
     "video_in_video": Question(text="Is there a picture in the picture?"),
-    "weather": Question(text="How is the weather?", choices=("clear", "light rain")),
+    "weather": Question(text="How is the weather?", choices=["clear", "light rain"]),
 }
 RIGHT = {"night": "yes", "video_in_video": "no", "weather": "light rain"}
 PLAIN = '{"night": "yes", "video_in_video": "no", "weather": "light rain"}'

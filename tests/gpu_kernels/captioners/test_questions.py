@@ -23,9 +23,9 @@ def test_the_lists_that_ship_are_those_of_the_reference() -> None:
 def test_a_prompt_asks_everything_once_and_the_schema_takes_the_choices_alone() -> None:
     questions = {
         "night": Question(text="Is it night?"),
-        "weather": Question(text="How is the weather?", choices=("clear", "rain")),
+        "weather": Question(text="How is the weather?", choices=["clear", "rain"]),
     }
-    prompt = prompt_for(questions)
+    prompt = prompt_for(questions, "Answer.")
     assert prompt.count("Is it night?") == prompt.count("How is the weather?") == 1
     assert json.loads(prompt.splitlines()[-1]) == {"night": "yes|no", "weather": "clear|rain"}
     assert schema_for(questions) == {
@@ -42,9 +42,9 @@ def test_a_prompt_asks_everything_once_and_the_schema_takes_the_choices_alone() 
 def test_a_question_may_be_its_text_and_yaml_may_read_its_choices_as_booleans() -> None:
     asked = Question.model_validate("Is it night?")
     assert asked == Question.model_validate({"text": "Is it night?", "choices": [True, False]})
-    assert asked.digest != Question(text="Is it night?", choices=("yes", "no", "unclear")).digest
+    assert asked.digest != Question(text="Is it night?", choices=["yes", "no", "unclear"]).digest
     with pytest.raises(ValueError, match="are the same"):
-        Question(text="Is it night?", choices=("yes", "Yes"))
+        Question(text="Is it night?", choices=["yes", "Yes"])
 
 
 def test_questions_of_several_lists_are_asked_together_under_their_own_keys() -> None:

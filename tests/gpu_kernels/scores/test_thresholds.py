@@ -14,6 +14,9 @@ GOOD = {
     "short_side": 480.0,
     "seconds": 4.0,
     "frame_rate": 25.0,
+    "windows_against": None,  # nobody was asked
+    "windows_allowed": None,
+    "windows_blocked": None,
 }
 
 
