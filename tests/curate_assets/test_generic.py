@@ -46,7 +46,8 @@ EXAMPLES = {"clips", "captions"}
 
 OF_ASSETS = {
     "curate_assets/graph/contact_sheet.py": {"storyboards"},  # decodes their JPEGs with a module of that name
-    "curate_cli/commands/calibrate.py": {"clip_selection"},  # for roots of videos only, as the next three
+    "curate_cli/commands/calibrate.py": {"clip_selection"},  # for roots of videos only, as the next four
+    "curate_cli/commands/captions.py": {"Captions"},
     "curate_cli/commands/demo.py": {"dataset_report", "duplicate_groups", "source_videos"},
     "curate_cli/commands/export.py": {"TRAINING_DATASET", "training_dataset"},
     "curate_cli/commands/report.py": {"dataset_report"},
