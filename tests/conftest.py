@@ -13,6 +13,7 @@ hypothesis.settings.register_profile("shared-machine", deadline=None)  # its tim
 hypothesis.settings.load_profile("shared-machine")
 
 _START_RAY = {
+    "test_caption_integrity",
     "test_captions",
     "test_chaos",
     "test_cluster",
