@@ -62,6 +62,8 @@ class Treatment:
         self.tables = plan.tables
         self.item = plan.tables[stage.item]
         self.idle = stage.is_idle(plan.config)
+        # As if an idle table were not read: a stage that comes to read one keeps its rows until that has any.
+        self.made_from = [plan.tables[name] for name in stage.reads if name not in plan.idle]
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
@@ -87,9 +89,7 @@ class Computation:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
         self._items = unit.rows[self._stage.item].slice(0, 0) if treatment.idle else _workable(self._stage, unit)
         self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
-        self._made_from = made_from(
-            treatment.item, self._items, [treatment.tables[name] for name in self._stage.reads], unit.rows
-        )
+        self._made_from = made_from(treatment.item, self._items, treatment.made_from, unit.rows)
         self._fingerprints = {
             name: [fingerprint(recipe, each) for each in self._made_from] for name, recipe in treatment.made_by.items()
         }

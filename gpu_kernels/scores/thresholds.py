@@ -45,6 +45,13 @@ Measured = Mapping[str, float | None]
 """Scores of a clip by name; None where the measurement failed."""
 
 
+class _Thresholds(StrictModel):
+    """Those that are off go into no fingerprint, so that a new one leaves the verdicts as they are."""
+
+    def settings(self) -> dict[str, Any]:
+        return {key: limit for key, limit in super().settings().items() if limit is not None}
+
+
 def selection_config(name: str, module: str, thresholds: Sequence[Threshold]) -> type[StrictModel]:
     """The settings of some thresholds, as a class of that name in that module."""
     fields: dict[str, Any] = {
@@ -54,7 +61,7 @@ def selection_config(name: str, module: str, thresholds: Sequence[Threshold]) ->
         )
         for each in thresholds
     }
-    model = create_model(name, __base__=StrictModel, __module__=module, **fields)
+    model = create_model(name, __base__=_Thresholds, __module__=module, **fields)
     model.__doc__ = "Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."
     return model
 

@@ -19,6 +19,7 @@ from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.graph import VIDEO
+from curate_resources.pipeline.computation import Treatment
 from gpu_kernels.backends import Backends
 from gpu_kernels.captioners.answerer import AnswersConfig
 from gpu_kernels.captioners.questions import SEMANTIC_FILTER, VIDEO_TYPE
@@ -194,6 +195,15 @@ def test_by_default_nobody_is_asked(root: TemporaryRoot) -> None:
     assert all(reasons == [] for reasons in selected(root).values())
     plan = VIDEO.plan(ANSWERED, validated({}), str(root.folder))
     assert [stage.name for stage in plan.stages if stage.heavy] == []
+    # The fingerprints are those of a selection that knows of no answers.
+    plan = VIDEO.plan(["clip_selection"], validated({}), str(root.folder))
+    (select,) = plan.stages
+    assert json.loads(Treatment(select, plan).made_by["clip_selection"])[2] == {
+        "clip_selection": {"motion_peak_min": 2e-05}
+    }
+    without = replace(select, reads=tuple(name for name in select.reads if name != "answer_scores"))
+    for unit in plan.units("s"):
+        assert Treatment(select, plan).of(unit).pending == Treatment(without, plan).of(unit).pending == []
 
 
 @pytest.mark.parametrize(
