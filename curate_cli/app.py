@@ -28,6 +28,7 @@ from curate_cli.commands.query import query
 from curate_cli.commands.report import report
 from curate_cli.commands.status import status
 from curate_cli.commands.ui import ui
+from curate_cli.commands.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,6 +62,7 @@ for command in (
     query,
     report,
     captions,
+    verify,
     calibrate,
     export,
     clean,

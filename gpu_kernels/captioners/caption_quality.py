@@ -117,7 +117,7 @@ def caption_qualities(
 def _quality(
     words: list[str], neighbours: list[list[str]], prompt: str, config: CaptionQualityConfig
 ) -> CaptionQuality:
-    similarity = max((_similarity(words, other) for other in neighbours), default=None)
+    similarity = max((similarity_of(words, other) for other in neighbours), default=None)
     holds = {
         TOO_SHORT: len(words) < config.min_words,
         TOO_LONG: len(words) > config.max_words,
@@ -129,7 +129,7 @@ def _quality(
     return CaptionQuality(len(words), distinct, similarity, [flag for flag in FLAGS if holds[flag]])
 
 
-def _similarity(words: Sequence[str], others: Sequence[str]) -> float:
+def similarity_of(words: Sequence[str], others: Sequence[str]) -> float:
     """Jaccard's index of the different words; 1 of two texts without any."""
     both = {*words, *others}
     return len({*words} & {*others}) / len(both) if both else 1.0
