@@ -13,6 +13,7 @@ from curate_cli.commands.calibrate import calibrate
 from curate_cli.commands.captions import captions
 from curate_cli.commands.clean import clean
 from curate_cli.commands.cluster import down, up
+from curate_cli.commands.compare import compare
 from curate_cli.commands.config import config
 from curate_cli.commands.demo import demo
 from curate_cli.commands.docs import docs
@@ -75,6 +76,7 @@ for command in (
     docs,
 ):
     app.command()(told(command))
+app.add_typer(compare, name="compare")
 app.add_typer(config, name="config")
 app.add_typer(image, name="image")
 app.add_typer(models, name="models")

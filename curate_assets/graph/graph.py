@@ -96,6 +96,18 @@ class Asset:
 
 
 @dataclass(frozen=True)
+class CommandSection:
+    """A section of the configuration that no asset has: what a command goes by, in all shards.
+
+    Attributes:
+        agrees: as of an asset.
+    """
+
+    section: type[StrictModel] | Backends[Any]
+    agrees: Agreement | None = None
+
+
+@dataclass(frozen=True)
 class Phase:
     """The assets of stages that stream through one plan: one step of a run.
 
@@ -159,6 +171,7 @@ class Graph:
         funnel: counts the way from files to what comes out, of all shards or of one.
         previews: by asset, previews that show more than its own rows.
         remark: what people should know of it when they add files.
+        commands: by name, sections that are no asset's.
     """
 
     name: str
@@ -170,6 +183,7 @@ class Graph:
     remark: str = ""
     jobs: tuple[Job, ...] = ()
     views: Mapping[str, View] = field(default_factory=dict)
+    commands: Mapping[str, CommandSection] = field(default_factory=dict)
 
     def extended(self, assets: Iterable[Asset]) -> "Graph":
         """The graph, with further assets on it."""
@@ -268,8 +282,9 @@ class Graph:
     def config_model(self, name: str, module: str) -> type[PlatformConfig]:
         """The configuration of the graph; see `curate_assets.graph.platform.config_model`."""
         sections = {asset.name: asset.section for asset in self.assets if asset.section is not None}
+        sections |= {name: each.section for name, each in self.commands.items()}
         limits = dict.fromkeys(asset.limits for asset in self.assets if asset.limits is not None)
-        agreements = [asset.agrees for asset in self.assets if asset.agrees is not None]
+        agreements = [each.agrees for each in (*self.assets, *self.commands.values()) if each.agrees is not None]
         return config_model(name, module, sections, [*limits], agreements)
 
     def plan(

@@ -30,6 +30,7 @@ OF_THE_DATASET: Mapping[str, str] = {
         if asset.limits is not None and not asset.partitioned
         for key in asset.limits.model_fields
     },
+    **dict.fromkeys(GRAPH.commands, "a command looks at all shards"),
     "variants": "they are assets of all shards",
     "reads": "lineage is that of all shards",
     "prices": "estimates of all shards are compared",

@@ -1,12 +1,15 @@
 """The video graph: from files to the training set and its report. Its assets are the modules of `video/assets`."""
 
 from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
-from curate_assets.graph.graph import FunnelStep, Graph, Job, Phase, View
+from curate_assets.graph.graph import CommandSection, FunnelStep, Graph, Job, Phase, View
 from curate_assets.graph.run_pools import DECODE, GPU
 from curate_assets.video import assets
 from curate_assets.video.assets import source_videos, training_dataset
+from curate_assets.video.comparison.comparison import JUDGE
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
+from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.captioners.judge import JUDGES
 
 
 def _funnel(tables: Tables, shard: str | None) -> list[FunnelStep]:
@@ -47,4 +50,5 @@ VIDEO = Graph(
         ),
     ),
     views={"source_outcomes": View(frozenset({"source_videos", "shot_signals", "clips"}), SOURCE_OUTCOMES)},
+    commands={JUDGE: CommandSection(JUDGES, holds_what_is_shown(JUDGE))},
 )

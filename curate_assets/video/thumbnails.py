@@ -13,6 +13,8 @@ from curate_resources.tables.lance_tables import Tables, quoted
 SIDE = 160
 """Longest side in pixels."""
 _QUALITY = 78
+_OF_WINDOW = 3
+"""Pictures of a window: one alone says nothing of what happens."""
 _COLUMNS = ["shard", "video_id", "frame", "pts_ns", "path", "offset", "bytes", "status"]
 
 
@@ -25,6 +27,13 @@ class Place:
     clip_id: str
     start_frame: int
     end_frame: int
+
+
+def window_places(shard: str, video_id: str, clip_id: str, start_frame: int, end_frame: int) -> list[Place]:
+    """Moments of a window, from its beginning to its end, as places of no length."""
+    length = end_frame - start_frame
+    frames = [start_frame + length * (2 * part + 1) // (2 * _OF_WINDOW) for part in range(_OF_WINDOW)]
+    return [Place(shard, video_id, clip_id, frame, frame) for frame in frames]
 
 
 def thumbnails(tables: Tables, places: Iterable[Place]) -> dict[Place, bytes]:

@@ -20,14 +20,15 @@ def read_answers(text: str | None, questions: Questions) -> dict[str, str | None
     Returns:
         None: the text is malformed, it holds no JSON object.
     """
-    found = _object(text) if text is not None else None
+    found = read_object(text) if text is not None else None
     if found is None:
         return None
     said = {same_key(key): value for key, value in found.items()}
     return {key: _choice(question, said.get(same_key(key))) for key, question in questions.items()}
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def read_object(text: str) -> dict[str, Any] | None:
+    """The first JSON object in a text, as it is or repaired; None: there is none."""
     text = _ANSWER_TAGS.sub("", text.rpartition(_THOUGHT_ENDS)[2])
     start = text.find("{")
     if start < 0:

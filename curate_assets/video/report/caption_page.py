@@ -9,7 +9,7 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
 from curate_assets.video.report.page import environment
-from curate_assets.video.thumbnails import Place, thumbnails
+from curate_assets.video.thumbnails import Place, thumbnails, window_places
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.shots.splitting import SECOND
@@ -17,8 +17,6 @@ from gpu_kernels.shots.splitting import SECOND
 CAPTIONS_PATH = "reports/captions.html"
 
 _TEMPLATE = "captions.html.jinja"
-_FRAMES = 3
-"""Pictures of a window: one alone says nothing of what happens."""
 _WINDOW = ("video_id", "window", "end_frame", "caption_status", "error")
 _CLIP = ["shard", "clip_id", "start_ns", "end_ns"]
 _VIDEO = ["shard", "video_id", "uri"]
@@ -140,7 +138,4 @@ def render_caption_page(tables: Tables, page: CaptionPage) -> str:
 
 
 def _places(window: CaptionedWindow) -> list[Place]:
-    """Moments of a window, as places of no length."""
-    length = window.end_frame - window.start_frame
-    frames = [window.start_frame + length * (2 * part + 1) // (2 * _FRAMES) for part in range(_FRAMES)]
-    return [Place(window.shard, window.video_id, window.clip_id, frame, frame) for frame in frames]
+    return window_places(window.shard, window.video_id, window.clip_id, window.start_frame, window.end_frame)

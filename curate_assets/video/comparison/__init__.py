@@ -1,0 +1,1 @@
+"""Two captions of the same windows, compared by a judge: `curate compare captions`."""
