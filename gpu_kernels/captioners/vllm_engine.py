@@ -156,15 +156,15 @@ class Vllm:
     def __init__(self, device: Device) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
-                f"captions.backend is vllm, which {sys.executable} cannot import: run `make env-vllm`, and set "
-                "engine.stages.caption.environment to the path of .venvs/vllm/bin/python"
+                f"a section's backend is vllm, which {sys.executable} cannot import: set the environment of its stage, "
+                "such as engine.stages.caption.environment, to the Python of one with vLLM (`curate docs captioning`)"
             )
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it reports home otherwise
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self.on_cpu = bool(importlib.import_module("vllm.platforms").current_platform.is_cpu())
         if device != "auto" and self.on_cpu != (device == "cpu"):
             built_for = "CPUs" if self.on_cpu else "GPUs"
-            raise UserError(f"captions.device is {device}, but the vLLM of {sys.executable} is built for {built_for}")
+            raise UserError(f"device is {device}, but the vLLM of {sys.executable} is built for {built_for}")
 
     def start(self, arguments: dict[str, Any]) -> Any:
         """An AsyncLLM with its processes, for the event loop that runs."""

@@ -170,7 +170,7 @@ def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Stud
     for name in asset_names():
         expect(shown(page, name)).to_be_visible()
     picture(page, "lineage")
-    page.goto('/asset-groups~group:"clips"')
+    page.goto('/asset-groups~group:"signals"')  # few enough to be drawn with their partitions
     expect(shown(page, "33% filled")).to_be_visible()
     picture(page, "lineage_clips")
 

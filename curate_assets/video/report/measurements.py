@@ -18,6 +18,7 @@ from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, w
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
+from curate_resources.declarations.stage import Stage
 from gpu_kernels.dedup.groups import DuplicateGroupsConfig
 from gpu_kernels.dedup.neighbours import DuplicatePairsConfig
 
@@ -45,15 +46,21 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
             score.title, score.unit, "clips", table.name, library.written(table), values, score.scale, marks=marks
         )
 
-    of_clips = [asset for asset in SCORED if asset.table.has("clip_id")]
+    scored = [asset for asset in SCORED if not _idle(asset, config)]
+    of_clips = [asset for asset in scored if asset.table.has("clip_id")]
     yield from (of_score(asset, score) for asset in of_clips for score in asset.scores)
     luma, measured = by_group(library.luma.get), library.written(MOTION_SIGNALS)
     yield distribution("Mean luminance", "", "clips", MOTION_SIGNALS.name, measured, luma, within=(0, 1))
-    yield from (of_score(asset, score) for asset in SCORED if asset not in of_clips for score in asset.scores)
+    yield from (of_score(asset, score) for asset in scored if asset not in of_clips for score in asset.scores)
     yield _sharpness(library)
     yield _similarity(library, config)
     if words := _caption_words(library):
         yield distribution("Caption length", "words", "captions", CAPTIONS.name, True, {"captions": words})
+
+
+def _idle(asset: Asset, config: PlatformConfig) -> bool:
+    """Whether nothing is measured with this configuration."""
+    return isinstance(asset.made_by, Stage) and asset.made_by.is_idle(config)
 
 
 def _rounded(value: float | None, digits: int | None) -> float | None:

@@ -301,5 +301,5 @@ def test_a_python_without_vllm_says_what_to_install_and_to_set(
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(UserError, match=r"make env-vllm.*engine\.stages\.caption\.environment"):
+    with pytest.raises(UserError, match=r"engine\.stages\.caption\.environment.*curate docs captioning"):
         VllmCaptionsConfig(model=str(qwen_folder)).load()
