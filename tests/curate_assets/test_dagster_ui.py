@@ -172,7 +172,7 @@ def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Stud
     picture(page, "lineage")
     page.goto('/asset-groups~group:"signals"')  # few enough to be drawn with their partitions
     expect(shown(page, "33% filled")).to_be_visible()
-    picture(page, "lineage_clips")
+    picture(page, "lineage_signals")
 
 
 def test_a_run_of_the_command_shows_what_it_made_and_is_repeated_by_clicking(studio: Studio, page: Page):
