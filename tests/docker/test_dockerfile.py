@@ -80,7 +80,7 @@ def test_images_have_the_packages_that_the_constraints_name():
     installs = [rest for rest in runs if "--requirements pyproject.toml" in rest]
     assert len(installs) == 2 and all("--constraint constraints.txt" in each for each in installs)
     assert "--excludes worker_only.txt" in installs[0] and "--excludes" not in installs[1]
-    environments = [rest for rest in runs if "/opt/environments/" in rest and "--group" in rest]
+    environments = [rest for rest in runs if "/srv/environments/" in rest and "--group" in rest]
     assert [re.findall(r"--group (\w+)", each) for each in environments] == [[name.value] for name in Environment]
     assert all("grep '^ray==' constraints.txt" in each for each in environments), "a cluster has one Ray"
 

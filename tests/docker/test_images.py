@@ -105,7 +105,7 @@ def engine(tmp_path_factory) -> Iterator[Engine]:
     """A store with a base image in it."""
     made = Engine(tmp_path_factory.mktemp("images"))
     root = made.folder / "debian"
-    command = ["debootstrap", "--variant=minbase", "bookworm", str(root), "http://deb.debian.org/debian"]
+    command = ["debootstrap", "--variant=minbase", "bookworm", str(root)]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     for each in LEFT_OUT:
         shutil.rmtree(root / each, ignore_errors=True)

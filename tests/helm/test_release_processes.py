@@ -89,7 +89,7 @@ def test_code_server(database, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     given = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-    places = {"/opt/dagster": str(home), "/etc/curate": str(settings), "/home/curate": str(tmp_path)}
+    places = {"/srv/dagster": str(home), "/etc/curate": str(settings), "/home/curate": str(tmp_path)}
     for name, value in given.items():
         for inside, here in places.items():
             value = value.replace(inside, here) if name != "DAGSTER_CONTAINER_CONTEXT" else value

@@ -238,7 +238,7 @@ def test_runs_are_launched_as_the_release_says_and_dagster_asks_what_its_role_al
     assert given["CURATE_ROOT"] == dagster_release.values["root"] and "DAGSTER_POSTGRES_PASSWORD" in given
     volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
     mounted = {each["mountPath"]: volumes[each["name"]] for each in container["volumeMounts"]}
-    assert {"/tmp", "/home/curate", "/etc/curate", "/opt/dagster", "/opt/dagster/dagster.yaml", "/models"} <= set(
+    assert {"/tmp", "/home/curate", "/etc/curate", "/srv/dagster", "/srv/dagster/dagster.yaml", "/models"} <= set(
         mounted
     )
     assert len(volumes) == len(pod["spec"]["volumes"]) and len(mounted) == len(container["volumeMounts"])

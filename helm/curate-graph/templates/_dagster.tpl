@@ -42,7 +42,7 @@ run_launcher:
     load_incluster_config: true
     service_account_name: {{ include "curate.account" (list . "run") }}
     instance_config_map: {{ include "curate.fullname" . }}-dagster
-    dagster_home: /opt/dagster
+    dagster_home: /srv/dagster
     image_pull_policy: {{ .Values.images.pullPolicy }}
     run_k8s_config:
       container_config:
@@ -53,8 +53,8 @@ run_launcher:
           {{- include "curate.databasePassword" . | nindent 10 }}
         volumeMounts:
           {{- include "curate.scratchMounts" . | nindent 10 }}
-          - {name: dagster-home, mountPath: /opt/dagster}
-          - {name: dagster, mountPath: /opt/dagster/dagster.yaml, subPath: dagster.yaml}
+          - {name: dagster-home, mountPath: /srv/dagster}
+          - {name: dagster, mountPath: /srv/dagster/dagster.yaml, subPath: dagster.yaml}
       pod_spec_config:
         automountServiceAccountToken: {{ eq .Values.ray.mode "kuberay" }}
         enableServiceLinks: false

@@ -11,7 +11,7 @@
 {{/* Of Dagster's own pods. */}}
 {{- define "curate.dagsterEnv" -}}
 - {name: HOME, value: /home/curate}
-- {name: DAGSTER_HOME, value: /opt/dagster}
+- {name: DAGSTER_HOME, value: /srv/dagster}
 {{ include "curate.databasePassword" . }}
 {{- end }}
 
@@ -78,8 +78,8 @@
 
 {{- define "curate.dagsterMounts" -}}
 {{ include "curate.scratchMounts" . }}
-- {name: dagster-home, mountPath: /opt/dagster}
-- {name: dagster, mountPath: /opt/dagster/dagster.yaml, subPath: dagster.yaml}
+- {name: dagster-home, mountPath: /srv/dagster}
+- {name: dagster, mountPath: /srv/dagster/dagster.yaml, subPath: dagster.yaml}
 {{- end }}
 
 {{/* Of pods that reach the data. */}}
