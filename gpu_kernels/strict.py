@@ -17,6 +17,17 @@ class StrictModel(BaseModel):
     without_effect: ClassVar[frozenset[str]] = frozenset()
     """Fields that affect how a result is obtained, not the result: where a model runs, how often a call is tried."""
 
+    unless_default: ClassVar[frozenset[str]] = frozenset()
+    """Fields of a class that came later: rows that were stored without them hold while they have their defaults."""
+
+    @classmethod
+    def came_later(cls) -> frozenset[str]:
+        """`unless_default` of all classes that it is made of."""
+        return frozenset[str]().union(*(vars(each).get("unless_default", ()) for each in cls.__mro__))
+
     def settings(self) -> dict[str, Any]:
         """The fields that a result depends on, as plain values: what goes into fingerprints."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in self.without_effect}
+        fields = type(self).model_fields
+        at_default = {key for key in self.came_later() if getattr(self, key) == fields[key].default}
+        left_out = self.without_effect | at_default
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}

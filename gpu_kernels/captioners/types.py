@@ -168,9 +168,6 @@ class AskedConfig(ModelSection, ABC):
 
     prompts_of: ClassVar[str] = ""
 
-    unless_default: ClassVar[frozenset[str]] = frozenset()
-    """Fields of a class that came later: rows that were stored without them hold while they have their defaults."""
-
     prompt: str
     """What the model is asked."""
     prompt_file: str | None = None
@@ -223,19 +220,11 @@ class AskedConfig(ModelSection, ABC):
         """What a server is told of the frames, before the prompt; nothing where there are none."""
         return ""
 
-    @classmethod
-    def came_later(cls) -> frozenset[str]:
-        """`unless_default` of all classes that it is made of."""
-        return frozenset[str]().union(*(vars(each).get("unless_default", ()) for each in cls.__mro__))
-
     def settings(self) -> dict[str, Any]:
         """With null for the keys of other backends: rows that were stored when all had them keep their fingerprints."""
         found = {"model": None, "revision": None, **super().settings()}
         for key in ("preset", "prompt_variant", "prompt_file"):
             found.pop(key, None)  # what they stand for is in the others
-        for key in self.came_later():
-            if getattr(self, key) == type(self).model_fields[key].default:
-                del found[key]
         return found
 
     @abstractmethod

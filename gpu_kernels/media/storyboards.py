@@ -1,6 +1,6 @@
 """Storyboards: a few frames per second of a video, small, as JPEG, with their exact presentation times."""
 
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -10,6 +10,8 @@ from gpu_kernels.strict import StrictModel
 
 class StoryboardsConfig(StrictModel):
     """Which frames are kept, and how."""
+
+    unless_default: ClassVar[frozenset[str]] = frozenset({"multiple_of"})
 
     frames_per_second: float = Field(default=2.0, gt=0)
     """Frames kept per second of video; models are shown no more. Where one wants more than the others need, a variant
@@ -21,13 +23,6 @@ class StoryboardsConfig(StrictModel):
     multiple_of: int = Field(default=1, ge=1, le=64)
     """Both sides of a kept frame are rounded to multiples of this many pixels. Models cut frames into squares, of 28
     pixels in Qwen2.5-VL and of 32 in Qwen3-VL: what already fits need not be scaled for them."""
-
-    def settings(self) -> dict[str, Any]:
-        """Without a rounding that changes nothing: frames that were stored before there was one hold."""
-        found = super().settings()
-        if self.multiple_of == 1:
-            del found["multiple_of"]
-        return found
 
 
 def decoded(jpeg: bytes) -> np.ndarray:

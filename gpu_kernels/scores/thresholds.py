@@ -1,7 +1,7 @@
 """Which clips are kept: thresholds on scores that were measured before. Applied here only."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -45,15 +45,15 @@ Measured = Mapping[str, float | None]
 """Scores of a clip by name; None where the measurement failed."""
 
 
-class _Thresholds(StrictModel):
-    """Those that are off go into no fingerprint, so that a new one leaves the verdicts as they are."""
+def selection_config(
+    name: str, module: str, thresholds: Sequence[Threshold], named_when_off: Collection[str] = ()
+) -> type[StrictModel]:
+    """The settings of some thresholds, as a class of that name in that module.
 
-    def settings(self) -> dict[str, Any]:
-        return {key: limit for key, limit in super().settings().items() if limit is not None}
-
-
-def selection_config(name: str, module: str, thresholds: Sequence[Threshold]) -> type[StrictModel]:
-    """The settings of some thresholds, as a class of that name in that module."""
+    Args:
+        named_when_off: those that go into fingerprints when they are off, too. The others do not, so that a threshold
+            that is added leaves stored verdicts as they are until it is set.
+    """
     fields: dict[str, Any] = {
         each.setting: (
             int | None if each.whole else float | None,
@@ -61,7 +61,9 @@ def selection_config(name: str, module: str, thresholds: Sequence[Threshold]) ->
         )
         for each in thresholds
     }
-    model = create_model(name, __base__=_Thresholds, __module__=module, **fields)
+    model = create_model(name, __base__=StrictModel, __module__=module, **fields)
+    off = (each.setting for each in thresholds if each.default is None)
+    model.unless_default = frozenset(off) - {*named_when_off}
     model.__doc__ = "Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."
     return model
 

@@ -31,9 +31,25 @@ ASKED = {
 }
 SERVED = {"backend": "openai", "model": "seer"}
 LOADED = {"backend": "transformers", "model": "owner/name", "revision": COMMIT}
+VERDICTS = {
+    "frame_rate_min": None,
+    "motion_global_mean_min": None,
+    "motion_peak_min": 2e-05,
+    "motion_per_patch_min": None,
+    "seconds_max": None,
+    "seconds_min": None,
+    "short_side_min": None,
+}
 
 # As the version without backends of their own gave them: the dict, and the digest of the whole recipe.
 BEFORE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    (
+        "storyboards",
+        {},
+        {"frames_per_second": 2.0, "short_side": 480, "jpeg_quality": 90},
+        "2e57cf6bfb2325265bdf8f7360553e4d",
+    ),
+    ("clip_selection", {}, VERDICTS, "03511532f71553b0856dd7f6c803f0fe"),
     (
         "clip_embeddings",
         {},

@@ -69,7 +69,17 @@ SCORED = tuple(asset for asset in _BEFORE if asset.scores)
 SCORES = tuple(score for asset in SCORED for score in asset.scores)
 THRESHOLDS = tuple(threshold for score in SCORES for threshold in score.named())
 
-ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS)
+_FIRST = (
+    "frame_rate_min",
+    "motion_global_mean_min",
+    "motion_per_patch_min",
+    "seconds_max",
+    "seconds_min",
+    "short_side_min",
+)
+"""Thresholds that stored verdicts name, though they are off."""
+
+ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS, _FIRST)
 
 
 class Measurements:
