@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from chaos_runs.processes import runs, wait_until
 
 from gpu_kernels.media.ffmpeg import ffmpeg_executable
 
@@ -144,8 +145,7 @@ def test_a_run_whose_warm_cluster_hangs_starts_one_of_its_own(videos, tmp_path, 
         assert json.loads(curate(root, "status", "--json").stdout)["assets"][0]["rows"] == {"ok": 2}
     finally:
         curate(root, "down")
-    ended = Path(f"/proc/{heads[0]}/stat")
-    assert not ended.exists() or ended.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    assert wait_until(lambda: not runs(heads[0]), 30)
 
 
 def test_an_interrupted_run_leaves_no_process_behind(videos, tmp_path):

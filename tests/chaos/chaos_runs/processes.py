@@ -33,6 +33,11 @@ def descendants(pid: int) -> list[int]:
     return below + [each for child in below for each in descendants(child)]
 
 
+def runs(pid: int) -> bool:
+    """Whether it is there and no zombie: a child whose parent was killed waits for another to reap it."""
+    return bool(_fields(pid))
+
+
 def command(pid: int) -> str:
     """The command line; empty when the process is gone."""
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
