@@ -15,6 +15,7 @@ from curate_assets.video.assets.clip_selection import (
     THRESHOLDS,
     ClipSelectionConfig,
     Measurements,
+    thresholds_that_count,
 )
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
@@ -121,16 +122,17 @@ def calibrate(
         UserError: there is no such score, or no clip that has it.
     """
     limits = config.section(SECTION, ClipSelectionConfig)
-    chosen = _chosen(scores, limits)
+    counting = thresholds_that_count(config)
+    chosen = _chosen(scores, limits, counting)
     scored = _scored_by(chosen)
     clips = _measured_clips(tables, shards, scored)
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
     proposed = type(config).model_validate(_with(config, values))
-    now = [rejection_reasons(clip.scores, THRESHOLDS, limits) for clip in found]
+    now = [rejection_reasons(clip.scores, counting, limits) for clip in found]
     then_limits = proposed.section(SECTION, ClipSelectionConfig)
-    then = [rejection_reasons(clip.scores, THRESHOLDS, then_limits) for clip in found]
+    then = [rejection_reasons(clip.scores, counting, then_limits) for clip in found]
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),
@@ -156,12 +158,12 @@ def calibrate(
     )
 
 
-def _chosen(scores: Sequence[str], config: StrictModel) -> list[Threshold]:
+def _chosen(scores: Sequence[str], config: StrictModel, counting: Sequence[Threshold]) -> list[Threshold]:
     known = list(dict.fromkeys(each.score for each in THRESHOLDS))
     if unknown := sorted(set(scores) - set(known)):
         hint = did_you_mean(unknown[0], known) or f": choose from {', '.join(known)}"
         raise UserError(f"there is no score {unknown[0]!r} with a threshold{hint}")
-    on = {each.score for each in THRESHOLDS if getattr(config, each.setting) is not None}
+    on = {each.score for each in counting if getattr(config, each.setting) is not None}
     if not scores and not on:
         raise UserError(f"no threshold is on: name a score with --score: {', '.join(known)}")
     wanted = set(scores) or on

@@ -67,7 +67,7 @@ def _section(task: type[_Task], kind: type[CaptionsConfig], name: str, prompt: s
         fields |= {key: (int, Field(default, description=unused)) for key, default in defaults.items()}
         without_effect |= {*_CHOICE_OF_WINDOWS}
     named = kind.__name__.replace("Captions", name)
-    made = create_model(named, __base__=(kind, task), __module__=task.__module__, **fields)
+    made: Any = create_model(named, __base__=(kind, task), __module__=task.__module__, **fields)
     made.__doc__ = (kind.__doc__ or "").replace("No captions.", none)
     made.without_effect = without_effect
     setattr(sys.modules[task.__module__], named, made)

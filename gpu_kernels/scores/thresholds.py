@@ -46,13 +46,13 @@ Measured = Mapping[str, float | None]
 
 
 def selection_config(
-    name: str, module: str, thresholds: Sequence[Threshold], named_when_off: Collection[str] = ()
+    name: str, module: str, thresholds: Sequence[Threshold], always_named: Collection[str] = ()
 ) -> type[StrictModel]:
     """The settings of some thresholds, as a class of that name in that module.
 
     Args:
-        named_when_off: those that go into fingerprints when they are off, too. The others do not, so that a threshold
-            that is added leaves stored verdicts as they are until it is set.
+        always_named: those that go into fingerprints when they have their defaults, too. The others do not, so that a
+            threshold that is added leaves stored verdicts as they are until it is set.
     """
     fields: dict[str, Any] = {
         each.setting: (
@@ -62,8 +62,7 @@ def selection_config(
         for each in thresholds
     }
     model = create_model(name, __base__=StrictModel, __module__=module, **fields)
-    off = (each.setting for each in thresholds if each.default is None)
-    model.unless_default = frozenset(off) - {*named_when_off}
+    model.unless_default = frozenset(each.setting for each in thresholds) - {*always_named}
     model.__doc__ = "Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."
     return model
 

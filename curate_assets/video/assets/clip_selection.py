@@ -17,11 +17,14 @@ from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.measuring import is_measured
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.scores.thresholds import Measured, rejection_reasons, selection_config
+from gpu_kernels.scores.measurement import MeasurementConfig
+from gpu_kernels.scores.thresholds import Measured, Threshold, rejection_reasons, selection_config
+from gpu_kernels.strict import StrictModel
 
 _REJECTED = "rejected_share"
 _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $shard and not selected order by clip_id"
@@ -67,19 +70,36 @@ SCORED = tuple(asset for asset in _BEFORE if asset.scores)
 """The assets whose rows clips are selected by."""
 
 SCORES = tuple(score for asset in SCORED for score in asset.scores)
-THRESHOLDS = tuple(threshold for score in SCORES for threshold in score.named())
+_THRESHOLDS_OF = {asset.name: tuple(each for score in asset.scores for each in score.named()) for asset in SCORED}
+THRESHOLDS = tuple(threshold for thresholds in _THRESHOLDS_OF.values() for threshold in thresholds)
 
 _FIRST = (
     "frame_rate_min",
     "motion_global_mean_min",
+    "motion_peak_min",
     "motion_per_patch_min",
     "seconds_max",
     "seconds_min",
     "short_side_min",
 )
-"""Thresholds that stored verdicts name, though they are off."""
+"""Thresholds that stored verdicts name, though they have their defaults."""
 
 ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS, _FIRST)
+
+
+def thresholds_that_count(config: Any) -> list[Threshold]:
+    """Those on scores that are measured with a configuration."""
+    return [each for asset in SCORED if is_measured(asset, config) for each in _THRESHOLDS_OF[asset.name]]
+
+
+def _measures_what_it_limits(config: Any) -> None:
+    limits: StrictModel = config.clip_selection
+    for asset in SCORED:
+        asked = [each.setting for each in _THRESHOLDS_OF[asset.name] if each.setting in limits.model_fields_set]
+        if (wanted := [name for name in asked if getattr(limits, name) is not None]) and not is_measured(asset, config):
+            section = getattr(config, asset.name, None)
+            remedy = f"set {asset.name}.enabled" if isinstance(section, MeasurementConfig) else "see their settings"
+            raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")
 
 
 class Measurements:
@@ -118,12 +138,13 @@ class Measurements:
 
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
+    thresholds = thresholds_that_count(config)
 
     def select(work: Work) -> Mapping[str, list[Row]]:
         measurements = Measurements(work.inputs)
         rows: list[Row] = []
         for clip in work.items.to_pylist():
-            reasons = rejection_reasons(measurements.of(clip), THRESHOLDS, config.clip_selection)
+            reasons = rejection_reasons(measurements.of(clip), thresholds, config.clip_selection)
             rows.append(
                 {
                     "video_id": clip["video_id"],
@@ -207,5 +228,12 @@ CHECKS = (
 
 
 ASSET = Asset(
-    CLIP_SELECTION, SELECT, "clips", CHECKS, section=ClipSelectionConfig, limits=ClipSelectionLimits, exported=True
+    CLIP_SELECTION,
+    SELECT,
+    "clips",
+    CHECKS,
+    section=ClipSelectionConfig,
+    agrees=_measures_what_it_limits,
+    limits=ClipSelectionLimits,
+    exported=True,
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.video.assets.clip_selection import SCORED, THRESHOLDS, ClipSelectionConfig
+from curate_assets.video.assets.clip_selection import SCORED, ClipSelectionConfig, thresholds_that_count
 from curate_assets.video.calibration import SECTION, Calibration, Proposal, SampledClip
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
@@ -90,11 +90,12 @@ def _moment(clip: SampledClip, part: float) -> Place:
 
 def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
     limits = calibration.config.section(SECTION, ClipSelectionConfig)
+    thresholds = thresholds_that_count(calibration.config)
     verdicts = {"selected": [0.0][:0], "rejected": [0.0][:0]}
     for clip in calibration.sample:
         score = clip.scores[proposal.score]
         if score is not None:
-            rejected = rejection_reasons(clip.scores, THRESHOLDS, limits)
+            rejected = rejection_reasons(clip.scores, thresholds, limits)
             verdicts["rejected" if rejected else "selected"].append(score)
     marks = [Mark(proposal.proposed, "proposed")]
     if proposal.current is not None and proposal.current != proposal.proposed:

@@ -15,10 +15,10 @@ from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
+from curate_assets.video.measuring import is_measured
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
-from curate_resources.declarations.stage import Stage
 from gpu_kernels.dedup.groups import DuplicateGroupsConfig
 from gpu_kernels.dedup.neighbours import DuplicatePairsConfig
 
@@ -46,7 +46,7 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
             score.title, score.unit, "clips", table.name, library.written(table), values, score.scale, marks=marks
         )
 
-    scored = [asset for asset in SCORED if not _idle(asset, config)]
+    scored = [asset for asset in SCORED if is_measured(asset, config)]
     of_clips = [asset for asset in scored if asset.table.has("clip_id")]
     yield from (of_score(asset, score) for asset in of_clips for score in asset.scores)
     luma, measured = by_group(library.luma.get), library.written(MOTION_SIGNALS)
@@ -56,11 +56,6 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
     yield _similarity(library, config)
     if words := _caption_words(library):
         yield distribution("Caption length", "words", "captions", CAPTIONS.name, True, {"captions": words})
-
-
-def _idle(asset: Asset, config: PlatformConfig) -> bool:
-    """Whether nothing is measured with this configuration."""
-    return isinstance(asset.made_by, Stage) and asset.made_by.is_idle(config)
 
 
 def _rounded(value: float | None, digits: int | None) -> float | None:

@@ -2,7 +2,10 @@
 
 import duckdb
 import numpy as np
+import pytest
 
+from curate_assets.graph.platform import ConfigError
+from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
@@ -29,3 +32,10 @@ def test_reasons_are_those_that_sql_finds(copy) -> None:
     assert {row["clip_id"]: {*row["reasons"]} for row in rows} == expected
     assert all(row["selected"] == (not row["reasons"]) for row in rows)
     assert 0 < sum(row["selected"] for row in rows) < len(rows)
+
+
+def test_a_threshold_on_what_is_not_measured_is_an_error_that_names_what_to_switch_on():
+    said = "clip_selection.windows_against_max needs answer_scores, which are not made"
+    with pytest.raises(ConfigError, match=said):
+        validated({"clip_selection": {"windows_against_max": 0.5}})
+    validated({"clip_selection": {"windows_against_max": None}})

@@ -1,0 +1,66 @@
+"""How good measurements are: positives and negatives made from real footage, and what each measurement says of them.
+
+    python benchmarks/measurements.py                      # all
+    python benchmarks/measurements.py borders --docs       # one, and its table goes into docs/measurements.md
+    python benchmarks/measurements.py --media FOLDER --json build/results
+
+`--json FOLDER` writes a file for each, which benchmarks/floors.py reads.
+"""
+
+# pyright: basic
+
+import argparse
+import importlib
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from floors import write_figures
+from proofs.proof import Material, Proof, packaged_footage
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "measurements.md"
+NAMES = sorted(path.stem for path in (HERE / "proofs").glob("*.py") if path.stem not in ("__init__", "proof"))
+
+
+def into_docs(name: str, proof: Proof) -> None:
+    """Put the table between the two marks of the asset.
+
+    Raises:
+        SystemExit: the page has no place for it.
+    """
+    start, end = f"<!-- proof of {name} -->", f"<!-- end of {name} -->"
+    text, places = re.subn(
+        f"(?<={start}\n).*?(?={end})", lambda _: proof.markdown() + "\n", PAGE.read_text(), flags=re.DOTALL
+    )
+    if places != 1:
+        raise SystemExit(f"{PAGE} should have one line {start}, and one {end} after it")
+    PAGE.write_text(text)
+
+
+def main() -> int:
+    """Print a table for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("assets", nargs="*", help=f"of {', '.join(NAMES)}; all where none is named")
+    parser.add_argument("--media", type=Path, action="append", default=[], help="folder with more footage (.mp4)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/measurements.md")
+    parser.add_argument("--json", type=Path, help="folder for the figures")
+    given = parser.parse_args()
+    if unknown := set(given.assets) - set(NAMES):
+        parser.error(f"there is no proof of {', '.join(sorted(unknown))}")
+    footage = packaged_footage() + sorted(path for folder in given.media for path in folder.glob("*.mp4"))
+    for name in given.assets or NAMES:
+        with tempfile.TemporaryDirectory() as scratch:
+            proof = importlib.import_module(f"proofs.{name}").prove(Material(footage, Path(scratch), given.seed))
+        print(f"\n{name}\n\n{proof.markdown()}", flush=True)
+        if given.docs:
+            into_docs(name, proof)
+        if given.json is not None:
+            write_figures(given.json / f"{name}.json", str(HERE / "proofs" / f"{name}.py"), proof.figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
