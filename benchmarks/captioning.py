@@ -34,6 +34,7 @@ from floors import write_figures
 from gpu_kernels.captioners.frames import fitted_size
 from gpu_kernels.captioners.types import Caption, CaptionRequest
 from gpu_kernels.captioners.vllm_engine import Vllm, VllmCaptionsConfig, VllmEngine
+from gpu_kernels.captioners.vllm_windows import Prepared
 
 PROJECT = Path(__file__).resolve().parents[1]
 FRAMES, HEIGHT, WIDTH = 4, 140, 252
@@ -87,6 +88,16 @@ class MeasuredEngine(VllmEngine):
 
     def __init__(self, config: VllmCaptionsConfig, size: int, results: Path) -> None:
         super().__init__(config, Vllm(config.device))
+        prepare = self.prepared
+
+        def timed(window: CaptionRequest) -> Prepared:
+            began = time.thread_time()
+            try:
+                return prepare(window)
+            finally:
+                self._now.prepare_s += time.thread_time() - began
+
+        self.prepared = timed
         self._size, self._results = size, results
         self._turns: list[dict[str, Turn]] = []
         self._came = self._out = 0
@@ -123,13 +134,13 @@ class MeasuredEngine(VllmEngine):
         return answer
 
     async def _warm_up(self, window: CaptionRequest) -> None:
-        prepared, running = self._prepared(window), await self._opened()
+        prepared, running = self.prepared(window), await self._opened()
         asked = (self._answer(running, prepared, window, f"warm-{number}") for number in range(WARM_UP))
         await asyncio.gather(*asked)
 
     async def _alone(self) -> Turn:
         windows, running = self._windows, await self._opened()
-        prepared = await asyncio.to_thread(lambda: [self._prepared(each) for each in windows])
+        prepared = await asyncio.to_thread(lambda: [self.prepared(each) for each in windows])
         self._begin()
         asked = [
             self._answer(running, prompt, window, f"alone-{len(self._turns)}-{number}")
@@ -163,13 +174,6 @@ class MeasuredEngine(VllmEngine):
             raise RuntimeError(f"{request_id} was not answered: {answer}")
         self._now.tokens += answer.output_tokens or 0
         return answer
-
-    def _prepared(self, window: CaptionRequest) -> Any:
-        began = time.thread_time()
-        try:
-            return super()._prepared(window)
-        finally:
-            self._now.prepare_s += time.thread_time() - began
 
     def _sampling(self, prepared: Any, window: CaptionRequest) -> dict[str, Any]:
         tokens = TOKENS[0] + int(prepared.digest[:8], 16) % (TOKENS[1] - TOKENS[0] + 1)
@@ -294,7 +298,7 @@ def prepare(folder: Path, repeats: int) -> None:
     for count, height, width in SHAPES:
         jpegs = [picture(number, height, width) for number in range(count)]
         window = CaptionRequest(jpegs, [0.5 * k for k in range(count)])
-        text = engine._text(config.prompt)
+        text = engine.prepared.text(config.prompt)
 
         def own(jpegs: list[bytes] = jpegs, text: str = text, count: int = count) -> Any:
             frames = np.stack([np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in jpegs])
@@ -307,7 +311,7 @@ def prepare(folder: Path, repeats: int) -> None:
         tall, wide = fitted_size(height, width, count)
         tokens = (count + 1) // 2 * (tall // 28) * (wide // 28)
         costs: list[float] = []
-        for way in (functools.partial(engine._prepared, window), own):
+        for way in (functools.partial(engine.prepared, window), own):
             way()
             took: list[float] = []
             for _ in range(repeats):

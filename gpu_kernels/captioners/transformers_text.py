@@ -1,47 +1,32 @@
 """Captions rewritten by a causal language model, loaded into this process."""
 
 import hashlib
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gpu_kernels.captioners.generating import generated
 from gpu_kernels.captioners.texts import EnhancedCaptionsConfig
-from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest, failed_caption, prompt_hash
+from gpu_kernels.captioners.types import (
+    Caption,
+    Captioner,
+    CaptionRequest,
+    LoadedModelConfig,
+    failed_caption,
+    prompt_hash,
+)
 from gpu_kernels.errors import UserError
-from gpu_kernels.models.files import Device, torch_device, whole_model
-from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
-from gpu_kernels.models.section import Wanted
+from gpu_kernels.models.files import torch_device, whole_model
+from gpu_kernels.models.resolve import model_folder
 
 
-class LanguageModelConfig(EnhancedCaptionsConfig):
+class LanguageModelConfig(EnhancedCaptionsConfig, LoadedModelConfig):
     """A causal language model of transformers, loaded in the worker."""
-
-    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
 
     backend: Literal["transformers"] = "transformers"
     model: str = Field(min_length=1)
     """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
     shows. It needs a chat template."""
-    revision: str | None = None
-    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
-    device: Device = "auto"
-    """Where the model runs; `auto` is a GPU if torch sees one."""
-
-    @model_validator(mode="after")
-    def _pinned(self) -> "LanguageModelConfig":
-        check_hub_pin(self.model, self.revision)
-        return self
-
-    @property
-    def runs_on(self) -> Device:
-        return self.device
-
-    def identity(self) -> tuple[str, str]:
-        return pinned_model(self.model, self.revision)
-
-    def models(self) -> tuple[Wanted, ...]:
-        return (Wanted(self.model, self.revision),)
 
     def load(self) -> Captioner:
         return LanguageModel(self)

@@ -1,9 +1,7 @@
 """Captions by a vision-language model of transformers, loaded into this process."""
 
 import hashlib
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gpu_kernels.captioners.generating import generated
 from gpu_kernels.captioners.transformers_qwen import Qwen3Frames, QwenFrames
@@ -14,14 +12,14 @@ from gpu_kernels.captioners.types import (
     Caption,
     Captioner,
     CaptionRequest,
+    LoadedModelConfig,
     PreparedCaptionsConfig,
     failed_caption,
     prompt_hash,
 )
 from gpu_kernels.errors import UserError
-from gpu_kernels.models.files import Device, torch_device, whole_model
-from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
-from gpu_kernels.models.section import Wanted
+from gpu_kernels.models.files import torch_device, whole_model
+from gpu_kernels.models.resolve import model_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,34 +56,10 @@ _FAMILIES: dict[str, tuple[str, type[Frames]]] = {
 """By `model_type`, the class in transformers, and what makes its frames ready."""
 
 
-class TransformersCaptionsConfig(PreparedCaptionsConfig):
+class TransformersCaptionsConfig(PreparedCaptionsConfig, LoadedModelConfig):
     """A Qwen2.5-VL, Qwen3-VL or SmolVLM2 model loaded in the worker."""
 
-    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
-
     backend: Literal["transformers"] = "transformers"
-    model: str = Field(min_length=1)
-    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
-    shows."""
-    revision: str | None = None
-    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
-    device: Device = "auto"
-    """Where the model runs; `auto` is a GPU if torch sees one."""
-
-    @model_validator(mode="after")
-    def _pinned(self) -> "TransformersCaptionsConfig":
-        check_hub_pin(self.model, self.revision)
-        return self
-
-    @property
-    def runs_on(self) -> Device:
-        return self.device
-
-    def identity(self) -> tuple[str, str]:
-        return pinned_model(self.model, self.revision)
-
-    def models(self) -> tuple[Wanted, ...]:
-        return (Wanted(self.model, self.revision),)
 
     def load(self) -> Captioner:
         return TransformersCaptioner(self)

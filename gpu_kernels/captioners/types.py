@@ -16,7 +16,8 @@ from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
 from gpu_kernels.captioners.prompts import Variant, prompt_in, prompt_of, variants
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
-from gpu_kernels.models.section import ModelSection
+from gpu_kernels.models.resolve import check_hub_pin, pinned_model
+from gpu_kernels.models.section import ModelSection, Wanted
 from gpu_kernels.strict import Unrepeated
 
 FRAME_TIMES = "The {count} images are frames of one clip in order, taken {times} seconds after it starts.\n\n"
@@ -314,6 +315,35 @@ class SampledConfig(AskedConfig, ABC):
     it."""
     presence_penalty: float = Field(default=0, ge=-2, le=2)
     """Above 0 discourages tokens that were written already. A server is not sent a 0."""
+
+
+class LoadedModelConfig(AskedConfig, ABC):
+    """A section of a backend that loads its model in the worker."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
+
+    model: str = Field(min_length=1)
+    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
+    shows."""
+    revision: str | None = None
+    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
+    device: Device = "auto"
+    """Where the model runs; `auto` is a GPU if torch sees one."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "LoadedModelConfig":
+        check_hub_pin(self.model, self.revision)
+        return self
+
+    @property
+    def runs_on(self) -> Device:
+        return self.device
+
+    def identity(self) -> tuple[str, str]:
+        return pinned_model(self.model, self.revision)
+
+    def models(self) -> tuple[Wanted, ...]:
+        return (Wanted(self.model, self.revision),)
 
 
 class PreparedCaptionsConfig(ModelCaptionsConfig, ABC):

@@ -4,18 +4,13 @@ import asyncio
 import hashlib
 import importlib
 import importlib.util
-import math
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from gpu_kernels.captioners.frames import cut, decoded, fitted_size, scaled
 from gpu_kernels.captioners.presets import CaptionPreset
 from gpu_kernels.captioners.types import (
     MINIMUM_NEW_TOKENS,
@@ -24,23 +19,23 @@ from gpu_kernels.captioners.types import (
     CaptionEngine,
     CaptionRequest,
     EngineDied,
+    LoadedModelConfig,
     PreparedCaptionsConfig,
     SampledConfig,
     failed_caption,
 )
+from gpu_kernels.captioners.vllm_windows import Patches, Prepared, WindowPreparation
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
-from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
-from gpu_kernels.models.section import Wanted
+from gpu_kernels.models.resolve import model_folder
 
 _FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 _MOST_THREADS = 8
 """That prepare windows."""
 _SHUTDOWN_SECONDS = 10
-_SPACING_OF_ONE_FRAME = 0.5  # a single frame has none; nothing is computed from it
 
 
-class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
+class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig, LoadedModelConfig):
     """A Qwen2.5-VL or Qwen3-VL model that vLLM runs, in an environment of its own."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
@@ -60,11 +55,6 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
     )
 
     backend: Literal["vllm"] = "vllm"
-    model: str = Field(min_length=1)
-    """A folder in the transformers format, a hub id `owner/name`, or the name of a model that `curate models list`
-    shows."""
-    revision: str | None = None
-    """The commit of a hub id (needed with one); with a folder it is optional and pins the folder's content."""
     device: Device = "auto"
     """Where the model runs. vLLM is built for GPUs or for CPUs: another device than that of its build is an error."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -100,7 +90,6 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> "VllmCaptionsConfig":
-        check_hub_pin(self.model, self.revision)
         if self.max_tokens >= self.max_model_len:
             raise ValueError("max_tokens must be less than max_model_len, which holds the prompt, too")
         too_few = self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_model_len
@@ -120,10 +109,6 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
         return super()._of_preset(preset) | ({"tensor_parallel_size": preset.gpus} if preset.gpus > 1 else {})
 
     @property
-    def runs_on(self) -> Device:
-        return self.device
-
-    @property
     def gpus(self) -> float:
         return self.tensor_parallel_size
 
@@ -135,12 +120,6 @@ class VllmCaptionsConfig(PreparedCaptionsConfig, SampledConfig):
     def greedy(self) -> bool:
         """The likeliest token alone almost always exceeds so small a top_p."""
         return self.temperature == 0 or self.top_p <= 0.01
-
-    def identity(self) -> tuple[str, str]:
-        return pinned_model(self.model, self.revision)
-
-    def models(self) -> tuple[Wanted, ...]:
-        return (Wanted(self.model, self.revision),)
 
     def load(self) -> CaptionEngine:
         return VllmEngine(self, Vllm(self.device))
@@ -175,7 +154,7 @@ class Vllm:
             raise UserError("this vLLM does not normalise pixels on the device; unset VLLM_USE_RUST_FRONTEND")
         return running
 
-    def patches(self, video: "Patches") -> Any:
+    def patches(self, video: Patches) -> Any:
         """A prompt whose frames are patches already: the engine's own preparation is skipped."""
         import torch
 
@@ -212,84 +191,18 @@ class Vllm:
         )
 
 
-@dataclass(frozen=True)
-class Patches:
-    """A video as Qwen2.5-VL embeds it, and its prompt. The engine would die of one whose parts do not belong together.
-
-    Attributes:
-        rows: uint8 patches in the order of `frames.cut`, which the model normalises itself.
-        grid: (t, h, w), counted in patches.
-        seconds: from one pair of frames to the next.
-        token_ids: the prompt's, with `place_id` for each merge x merge block of patches.
-
-    Raises:
-        ValueError: they do not belong together.
-    """
-
-    rows: np.ndarray
-    grid: tuple[int, int, int]
-    seconds: float
-    token_ids: list[int]
-    place_id: int
-    merge: int
-
-    def __post_init__(self) -> None:
-        places, rows = self.token_ids.count(self.place_id), self.rows.shape[0]
-        if self.rows.dtype != np.uint8 or rows != math.prod(self.grid):
-            raise ValueError(f"{rows} patches of {self.rows.dtype} are not the uint8 ones of a grid of {self.grid}")
-        if places != self.places or set(self.token_ids[self.offset : self.offset + places]) != {self.place_id}:
-            raise ValueError(f"the prompt has {places} places in a row for a video that needs {self.places}")
-
-    @property
-    def places(self) -> int:
-        """Tokens that stand for the video."""
-        return math.prod(self.grid) // self.merge**2
-
-    @property
-    def offset(self) -> int:
-        """Where they begin."""
-        return self.token_ids.index(self.place_id)
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all that the model makes of the video: what the engine keeps of one is found again by it."""
-        content = hashlib.sha256(repr((self.rows.shape, self.grid, self.seconds)).encode())
-        content.update(self.rows.data)
-        return content.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A window that fits: what the engine is given, a digest of the pixels in it, and the tokens that it is."""
-
-    prompt: Any
-    digest: str
-    tokens: int
-
-
-@dataclass(frozen=True)
-class _Video:
-    """Frames [n, H, W, 3] of the size planned, the seconds between two of them, and the prompt's text and tokens, with
-    one place for all of them."""
-
-    frames: np.ndarray
-    seconds: float
-    text: str
-    token_ids: list[int]
-    tokens: int
-
-
 class VllmEngine(CaptionEngine):
     """One vLLM engine, started with the first window.
 
     A window that does not fit would end the engine with all that are out, so each is looked at before. vLLM shares what
-    it computed of frames by what it takes for their digest: it is one of the pixels, never a name of ours. Qwen2.5-VL
-    is handed patches. Qwen3-VL, which reads a time before each pair of frames, is handed frames of the size planned
-    here, and vLLM prepares them.
+    it computed of frames by what it takes for their digest: it is one of the pixels, never a name of ours.
+
+    Attributes:
+        prepared: makes windows ready.
     """
 
     def __init__(self, config: VllmCaptionsConfig, vllm: Vllm) -> None:
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig
 
         self.model, self.revision = config.identity()
         self.window = config.at_once
@@ -301,11 +214,7 @@ class VllmEngine(CaptionEngine):
                 f"model {self.model!r} is a {network.model_type} model; captions.backend vllm knows "
                 f"{', '.join(_FAMILIES)}. A server with any model can be asked with captions.backend openai"
             )
-        self._vision = network.vision_config
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-        self._place_id: int = network.video_token_id
-        self._place: str = self._tokenizer.convert_ids_to_tokens(self._place_id)
-        self._form = self._as_patches if network.model_type == "qwen2_5_vl" else self._as_frames
+        self.prepared = WindowPreparation(self._folder, network, config, vllm.patches, config.max_model_len)
         self._threads = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "vllm-windows")
         self._opening = asyncio.Lock()
         self._running: Any = None
@@ -316,7 +225,7 @@ class VllmEngine(CaptionEngine):
         if not window.frames:
             return NO_FRAMES
         try:
-            prepared = await asyncio.get_running_loop().run_in_executor(self._threads, self._prepared, window)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._threads, self.prepared, window)
         except Exception as unfit:
             return failed_caption(unfit)
         running = await self._opened()
@@ -384,71 +293,7 @@ class VllmEngine(CaptionEngine):
             "disable_log_stats": True,
         }
 
-    def _prepared(self, window: CaptionRequest) -> _Prepared:
-        """What the engine is given.
-
-        Raises:
-            OSError: a frame cannot be decoded.
-            ValueError: frames differ in size, or the window is longer than the model takes.
-        """
-        frames = decoded(window.frames)
-        vision = self._vision
-        factor = vision.patch_size * vision.spatial_merge_size
-        height, width = frames[0].shape[:2]
-        height, width = fitted_size(height, width, len(frames), factor, self._config.max_pixels)
-        pairs = -(-len(frames) // vision.temporal_patch_size)
-        text = self._text(window.prompt or self._config.prompt)
-        token_ids: list[int] = self._tokenizer(text)["input_ids"]
-        length = len(token_ids) - 1 + pairs * (height // factor) * (width // factor)
-        if length + MINIMUM_NEW_TOKENS > self._config.max_model_len:
-            raise ValueError(
-                f"{len(frames)} frames of {width}x{height} and the prompt are {length} tokens, which leaves no room "
-                f"for an answer in captions.max_model_len ({self._config.max_model_len}): raise it, or set max_frames"
-            )
-        seconds = (window.times_s[-1] - window.times_s[0]) / max(len(frames) - 1, 1)
-        return self._form(
-            _Video(scaled(frames, height, width), seconds or _SPACING_OF_ONE_FRAME, text, token_ids, length)
-        )
-
-    def _as_patches(self, video: _Video) -> _Prepared:
-        vision = self._vision
-        merge, pair = vision.spatial_merge_size, vision.temporal_patch_size
-        rows, grid = cut(video.frames, vision.patch_size, pair, merge)
-        before = video.token_ids.index(self._place_id)
-        places = [self._place_id] * (math.prod(grid) // merge**2)
-        token_ids = video.token_ids[:before] + places + video.token_ids[before + 1 :]
-        patches = Patches(rows, grid, pair * video.seconds, token_ids, self._place_id, merge)
-        return _Prepared(self._vllm.patches(patches), patches.digest, len(token_ids))
-
-    def _as_frames(self, video: _Video) -> _Prepared:
-        count = len(video.frames)
-        metadata = {
-            "fps": 1 / video.seconds,
-            "duration": count * video.seconds,
-            "total_num_frames": count,
-            "frames_indices": list(range(count)),
-            "video_backend": "opencv",
-            "do_sample_frames": False,
-        }
-        prompt = {
-            "prompt": video.text,
-            "multi_modal_data": {"video": (video.frames, metadata)},
-            "mm_processor_kwargs": {"do_resize": False},
-        }
-        return _Prepared(prompt, _digest(video.frames), video.tokens)
-
-    def _text(self, prompt: str) -> str:
-        content = [{"type": "video"}, {"type": "text", "text": prompt}]
-        text: str = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        if text.count(self._place) != 1:
-            raise ValueError(
-                f"the chat template and the prompt hold {text.count(self._place)} places for a video, not one"
-            )
-        return text
-
-    async def _answer(self, running: Any, prepared: _Prepared, window: CaptionRequest, request_id: str) -> Caption:
+    async def _answer(self, running: Any, prepared: Prepared, window: CaptionRequest, request_id: str) -> Caption:
         sampling = self._vllm.sampling(
             self._sampling(prepared, window), None if window.schema is None else dict(window.schema)
         )
@@ -467,7 +312,7 @@ class VllmEngine(CaptionEngine):
             return Caption(None, "error", "the answer is empty", *tokens)
         return Caption(text, "truncated" if answer.finish_reason == "length" else "success", None, *tokens)
 
-    def _sampling(self, prepared: _Prepared, window: CaptionRequest) -> dict[str, Any]:
+    def _sampling(self, prepared: Prepared, window: CaptionRequest) -> dict[str, Any]:
         config = self._config
         settings: dict[str, Any] = {
             "max_tokens": min(config.max_tokens, config.max_model_len - prepared.tokens),
@@ -482,10 +327,3 @@ class VllmEngine(CaptionEngine):
         seed = int.from_bytes(asked[:8], "little") >> 1
         sampled = {"temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
         return settings | sampled | {"seed": seed}
-
-
-def _digest(pixels: np.ndarray) -> str:
-    """SHA-256 of the frames [n, H, W, 3] as the engine is given them, as hex."""
-    content = hashlib.sha256(repr(pixels.shape).encode())
-    content.update(pixels.data)
-    return content.hexdigest()

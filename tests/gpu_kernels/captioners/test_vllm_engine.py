@@ -18,7 +18,8 @@ from curate_assets.video.graph import VIDEO
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.frames import cut, decoded, resized
 from gpu_kernels.captioners.types import MINIMUM_NEW_TOKENS, Caption, CaptionRequest, EngineDied
-from gpu_kernels.captioners.vllm_engine import Patches, Vllm, VllmCaptionsConfig, VllmEngine
+from gpu_kernels.captioners.vllm_engine import Vllm, VllmCaptionsConfig, VllmEngine
+from gpu_kernels.captioners.vllm_windows import Patches
 from gpu_kernels.errors import UserError
 
 
@@ -144,7 +145,7 @@ def test_windows_keep_their_answers_when_the_engine_dies_and_is_started_again(qw
         return answers
 
     answers = asyncio.run(run())
-    assert [each.text for each in answers] == [seen(asked._prepared(each).prompt) for each in requests]
+    assert [each.text for each in answers] == [seen(asked.prepared(each).prompt) for each in requests]
     assert len(vllm.started) == 3 and all(each.shut for each in vllm.started)
     for life, started in enumerate(vllm.started, 1):
         for prompt, _, request_id in started.asked:
@@ -181,7 +182,7 @@ def test_frames_go_as_patches_of_the_planned_size_with_their_spacing(qwen_folder
     assert video.seconds == 1.0 and video.token_ids.count(video.place_id) == 270
     # The same frames at another time, other frames: what vLLM keeps of these is not theirs.
     slower = CaptionRequest(request.frames, [0, 1, 2])
-    digests = [engine(qwen_folder, vllm)._prepared(each).digest for each in (request, slower, window(1, 2, 4))]
+    digests = [engine(qwen_folder, vllm).prepared(each).digest for each in (request, slower, window(1, 2, 4))]
     assert digests[0] == video.digest and len(set(digests)) == 3
     # They are those of the processor's own, when it is asked not to normalise: exact but for what torch rounds.
     frames = decoded(request.frames)
@@ -199,7 +200,7 @@ def test_frames_go_as_patches_of_the_planned_size_with_their_spacing(qwen_folder
 
 def test_qwen3_is_given_frames_of_the_planned_size(tiny_models: ModuleType, tmp_path: Path, window: Any) -> None:
     asked = engine(tiny_models.tiny_qwen3_vl(tmp_path / "tiny-qwen3"), StandInVllm())
-    prompt = asked._prepared(window(1, 2, 3)).prompt
+    prompt = asked.prepared(window(1, 2, 3)).prompt
     pixels, metadata = prompt["multi_modal_data"]["video"]
     assert (pixels.shape, str(pixels.dtype)) == ((3, 288, 480, 3), "uint8")
     assert (metadata["fps"], metadata["frames_indices"], metadata["do_sample_frames"]) == (2.0, [0, 1, 2], False)

@@ -23,7 +23,8 @@ import psutil
 
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.types import Caption, CaptionRequest
-from gpu_kernels.captioners.vllm_engine import Patches, VllmCaptionsConfig
+from gpu_kernels.captioners.vllm_engine import VllmCaptionsConfig
+from gpu_kernels.captioners.vllm_windows import Patches
 
 
 def children() -> list[psutil.Process]:
@@ -67,9 +68,9 @@ async def main(settings: dict[str, Any], shown: dict[str, list[dict[str, Any]]])
     random.Random(1).shuffle(order)
     await asyncio.gather(*map(ask, order))
 
-    engine._form = engine._as_frames
+    engine.prepared._form = engine.prepared.as_frames
     frames = await one_by_one("frames")
-    engine._form, digest = engine._as_patches, Patches.digest
+    engine.prepared._form, digest = engine.prepared.as_patches, Patches.digest
     named: dict[str, Any] = {}
     for number, (key, window) in enumerate(windows.items()):
         Patches.digest = f"clip-{number // 2}"  # pyright: ignore[reportAttributeAccessIssue]
@@ -79,7 +80,7 @@ async def main(settings: dict[str, Any], shown: dict[str, list[dict[str, Any]]])
     schema = {"type": "object", "properties": {"night": {"enum": ["yes", "no"]}}, "required": ["night"]}
     question = CaptionRequest(some.frames, some.times_s, prompt="Is it night?", schema=schema)
     constrained = vars(await engine.caption(question, "schema"))
-    planned = [engine._prepared(window).tokens for window in windows.values()]
+    planned = [engine.prepared(window).tokens for window in windows.values()]
     await asker.close()
 
     def compared(captions: dict[str, Caption]) -> dict[str, Any]:
