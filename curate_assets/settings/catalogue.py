@@ -94,14 +94,13 @@ def _settings_of_backends(section: str, backends: Backends[Any], assets: tuple[s
     names = list(backends.kinds)
     meaning = "; ".join(f"`{name}`: {_one_line(kind.__doc__).rstrip('.')}" for name, kind in backends.kinds.items())
     yield Setting(section, BACKEND, ", ".join(f"`{name}`" for name in names), names[0], f"{meaning}.", assets)
-    having: dict[Setting, list[str]] = {}
+    having: dict[str, tuple[Setting, list[str]]] = {}  # a default may be a mapping, which is no key
     for name, kind in backends.kinds.items():
         for setting in _settings(section, kind, assets):
-            having.setdefault(setting, []).append(name)
-    common = {setting: those for setting, those in having.items() if those == names}
-    yield from common
-    for setting, those in sorted(having.items(), key=lambda each: (-len(each[1]), [*map(names.index, each[1])])):
-        if setting not in common:
+            having.setdefault(repr(setting), (setting, []))[1].append(name)
+    yield from (setting for setting, those in having.values() if those == names)
+    for setting, those in sorted(having.values(), key=lambda each: (-len(each[1]), [*map(names.index, each[1])])):
+        if those != names:
             yield replace(setting, backends=tuple(those), by_default=names[0] in those)
 
 

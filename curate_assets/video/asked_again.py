@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from curate_assets.graph.graph import Graph
-from curate_assets.video.caption_rows import TEXT_IDENTITY
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.run import Engine
 from curate_resources.pipeline.unit import Unit
@@ -76,11 +75,6 @@ def compared(windows: Sequence[AskedAgain]) -> list[AskedAgain]:
     return found
 
 
-def captions_in(graph: Graph) -> dict[str, Table]:
-    """The tables of a graph with a caption per window."""
-    return {asset.name: asset.table for asset in graph.assets if asset.table.identity == TEXT_IDENTITY}
-
-
 def ask_again(
     graph: Graph,
     table: Table,
@@ -93,7 +87,7 @@ def ask_again(
     """Ask the model about all windows of some clips as the stage does, and compare. Nothing is stored.
 
     Args:
-        table: of `captions_in`.
+        table: of `caption_tables`.
         settings: configurations, and the shards for which each holds.
         engine_of: gives what runs a plan with a configuration.
         clips: at most; drawn by their ids.

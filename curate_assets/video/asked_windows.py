@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from curate_assets.graph.stage_resources import model_needs
@@ -10,6 +11,8 @@ from curate_assets.video.caption_rows import answered
 from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.declarations.stage import LiveWorker, Made, Needs, Work
 from curate_resources.declarations.table import Row, Table
+from curate_resources.models.fetching import ensure
+from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.asking import Asker
 from gpu_kernels.captioners.types import (
     AskedConfig,
@@ -100,8 +103,34 @@ def asker_of(settings: AskedConfig) -> Asker | None:
     return Asker(engine, _MOST_BYTES)
 
 
-def asking_needs(settings: AskedConfig) -> Needs:
-    """A model of billions of weights has a GPU for itself. A server has its own, wherever it is: one worker keeps it
-    busy, and takes no CPU for waiting. There are so many videos under way that windows do not run out."""
+def asking_needs(section: str) -> Callable[[Any], Needs]:
+    """What one worker that asks the model of a section occupies.
+
+    A model of billions of weights has a GPU for itself. A server has its own, wherever it is: one worker keeps it busy,
+    and takes no CPU for waiting. There are so many videos under way that windows do not run out.
+    """
+    return partial(_needs, section)
+
+
+def fetching(section: str) -> Callable[[Any, Storage], None]:
+    """Gets the model of a section onto a machine, once."""
+    return partial(_fetch, section)
+
+
+def without_backend(section: str) -> Callable[[Any], bool]:
+    """Whether a section has no backend that could be asked."""
+    return partial(_has_none, section)
+
+
+def _fetch(section: str, config: Any, _: Storage) -> None:
+    ensure(getattr(config, section).models(), config.models)
+
+
+def _has_none(section: str, config: Any) -> bool:
+    return getattr(config, section).backend == "none"
+
+
+def _needs(section: str, config: Any) -> Needs:
+    settings: AskedConfig = getattr(config, section)
     needs = Needs(cpus=0, max_workers=1) if settings.runs_on is None else model_needs(settings.runs_on, settings.gpus)
     return replace(needs, at_once=2 * settings.at_once) if settings.at_once > 1 else needs

@@ -1,12 +1,13 @@
 """What rows about captions of windows have in common, whichever stage writes them."""
 
 import hashlib
+from collections.abc import Iterable
 
 import pyarrow as pa
 
 from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_resources.declarations.table import Column, Row
+from curate_resources.declarations.table import Column, Row, Table
 from gpu_kernels.captioners.types import Caption
 
 WINDOW_COLUMNS = (
@@ -26,6 +27,12 @@ def text_digest(text: str | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text is not None else None
 
 
+MODEL_COLUMNS = (
+    Column("model", pa.string(), "the model that was asked"),
+    Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
+)
+"""Who was asked."""
+
 TEXT_COLUMNS = (
     Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`"),
     Column(
@@ -39,8 +46,7 @@ TEXT_COLUMNS = (
         pa.string(),
         "`success`, `truncated` (at `max_tokens`), `blocked`, `error` or `skipped`; `error` says why there is no text",
     ),
-    Column("model", pa.string(), "the model that was asked"),
-    Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
+    *MODEL_COLUMNS,
     Column("prompt_hash", pa.string(), "digest of the prompt and of the settings that shape an answer"),
 )
 """What was asked, and what came of it."""
@@ -69,9 +75,13 @@ COST_COLUMNS = (
 """What it took."""
 
 
+def caption_tables(tables: Iterable[Table]) -> dict[str, Table]:
+    """Those among some tables that have a caption per window, by name: the variants of caption stages, too."""
+    return {table.name: table for table in tables if table.identity == TEXT_IDENTITY}
+
+
 def answered(row: Row, caption: Caption) -> Row:
     """A row of a window with what came of asking about it."""
-    status = {"success": "ok", "truncated": "ok", "error": "failed"}.get(caption.status, "empty")
     said: Row = {
         "text": caption.text,
         "text_digest": text_digest(caption.text),
@@ -80,9 +90,18 @@ def answered(row: Row, caption: Caption) -> Row:
         "output_tokens": caption.output_tokens,
         "seconds": caption.seconds,
         "model": caption.model or row["model"],
-        "status": status,
     }
-    if caption.text is None:
-        kind = {"blocked": "CaptionBlocked", "skipped": "CaptionSkipped"}.get(caption.status, "CaptionError")
-        said["error"] = {"type": kind, "message": caption.failure or "no reason given"}
-    return row | said
+    return row | said | outcome(caption, "Caption")
+
+
+def outcome(caption: Caption, asked_for: str) -> Row:
+    """The status of a row, and its error where there is no text.
+
+    Args:
+        asked_for: what names of errors begin with.
+    """
+    status = {"success": "ok", "truncated": "ok", "error": "failed"}.get(caption.status, "empty")
+    if caption.text is not None:
+        return {"status": status}
+    kind = {"blocked": "Blocked", "skipped": "Skipped"}.get(caption.status, "Error")
+    return {"status": status, "error": {"type": asked_for + kind, "message": caption.failure or "no reason given"}}

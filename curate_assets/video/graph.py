@@ -1,11 +1,13 @@
 """The video graph: from files to the training set and its report. Its assets are the modules of `video/assets`."""
 
+from typing import Any
+
 from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.graph import CommandSection, FunnelStep, Graph, Job, Phase, View
 from curate_assets.graph.run_pools import DECODE, GPU
 from curate_assets.video import assets
 from curate_assets.video.assets import source_videos, training_dataset
-from curate_assets.video.comparison.comparison import JUDGE
+from curate_assets.video.comparison.regressions import JUDGE, baselines_are_captions
 from curate_assets.video.report.funnel import SOURCE_OUTCOMES, funnel
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_resources.tables.lance_tables import Tables
@@ -20,6 +22,11 @@ def _selection_preview(tables: Tables, shard: str) -> str:
     from curate_assets.video.report.funnel_markdown import selection_preview  # workers do without charts
 
     return selection_preview(tables, shard)
+
+
+def _judges_captions(config: Any) -> None:
+    holds_what_is_shown(JUDGE)(config)
+    baselines_are_captions(config)
 
 
 VIDEO = Graph(
@@ -50,5 +57,5 @@ VIDEO = Graph(
         ),
     ),
     views={"source_outcomes": View(frozenset({"source_videos", "shot_signals", "clips"}), SOURCE_OUTCOMES)},
-    commands={JUDGE: CommandSection(JUDGES, holds_what_is_shown(JUDGE))},
+    commands={JUDGE: CommandSection(JUDGES, _judges_captions)},
 )

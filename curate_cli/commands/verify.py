@@ -26,14 +26,15 @@ def verify(
     from curate_assets.graphs import GRAPH
     from curate_assets.orchestration.engines import engine_of
     from curate_assets.settings.presets import ShardSettings
-    from curate_assets.video.asked_again import ask_again, captions_in
+    from curate_assets.video.asked_again import ask_again
+    from curate_assets.video.caption_rows import caption_tables
     from curate_resources.sources.manifests import Manifests
     from curate_resources.suggestions import did_you_mean
     from curate_resources.tables.lance_tables import Tables
     from gpu_kernels.errors import NotThere
 
     of_video_graph("verify")
-    storage, known = existing_root(root), captions_in(GRAPH)
+    storage, known = existing_root(root), caption_tables(GRAPH.tables.values())
     if table not in known:
         meant = did_you_mean(table, known) or f": there are {', '.join(known)}"
         raise NotThere(f"there is no table of captions {table!r}{meant}")

@@ -6,6 +6,8 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+from pydantic import Field
+
 from gpu_kernels.captioners.answers import read_object
 from gpu_kernels.captioners.tasks import GivenWindowsConfig, captioners_for
 
@@ -31,10 +33,16 @@ class JudgeConfig(GivenWindowsConfig, ABC):
 
     prompts_of: ClassVar[str] = "judge"
     windows_of: ClassVar[str] = "the captions that are compared"
+    without_effect: ClassVar[frozenset[str]] = frozenset({"baselines", "baseline_windows"})
 
     guided: bool = True
     """Whether a backend that can is made to keep to the form of the answer. Without it, for servers that do not know
     `response_format`, what the model writes is repaired where it has to be."""
+    baselines: dict[str, str] = Field(default_factory=dict[str, str])
+    """By a table of captions, such as `captions_detailed`, the one that it should be no worse than, such as `captions`:
+    after a shard was made, the judge compares windows of both for the check `regressions_few`."""
+    baseline_windows: int = Field(default=30, ge=1)
+    """Most windows of a shard that are judged for this check, evenly from those with different captions."""
 
     def question(self, first: str, second: str) -> str:
         """What is asked about two captions. They are quoted, so that neither can pass for the other or for a part of

@@ -60,7 +60,7 @@ def _section(task: type[_Task], kind: type[CaptionsConfig], name: str, prompt: s
             Field(default=None, description="A prompt that comes with the platform, in place of one of your own."),
         ),
     }
-    without_effect = kind.without_effect
+    without_effect = kind.without_effect | task.without_effect
     if issubclass(task, GivenWindowsConfig):
         unused = f"Of no use here: the windows are those of {task.windows_of}."
         defaults = {key: kind.model_fields[key].default for key in _CHOICE_OF_WINDOWS}

@@ -14,7 +14,13 @@ from curate_assets.video import VIDEO
 REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = REPOSITORY / "tests"
 ASSETS = REPOSITORY / "curate_assets" / "video" / "assets"
-NO_KERNELS = {"gpu_kernels.errors", "gpu_kernels.sandbox", "gpu_kernels.backends", "gpu_kernels.strict"}
+NO_KERNELS = {
+    "gpu_kernels.backends",
+    "gpu_kernels.errors",
+    "gpu_kernels.sandbox",
+    "gpu_kernels.scores.measurement",
+    "gpu_kernels.strict",
+}
 """Of the kernels' package, what computes nothing."""
 
 

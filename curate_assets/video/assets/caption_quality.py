@@ -12,6 +12,8 @@ from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
+from curate_assets.video.asked_windows import without_backend
+from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.caption_rows import WINDOW_COLUMNS, WINDOW_KEYS
@@ -92,11 +94,6 @@ def _rows(windows: list[WindowCaption], prompts: Mapping[str, str], settings: Ca
     return rows
 
 
-def nothing_captioned(config: Any) -> bool:
-    """Whether there is no captioner."""
-    return config.captions.backend == "none"
-
-
 JUDGE = Stage(
     name="judge_captions",
     item=CLIPS.name,
@@ -105,7 +102,7 @@ JUDGE = Stage(
     writes=(CAPTION_QUALITY,),
     open=open_quality,
     eligible=kept_clips,
-    idle=nothing_captioned,
+    idle=without_backend(CAPTIONS.name),
 )
 
 

@@ -11,7 +11,15 @@ from curate_assets.graph.drift import too_few
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
-from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked, shown
+from curate_assets.video.asked_windows import (
+    AskedWindow,
+    AskingWorker,
+    asker_of,
+    asking_needs,
+    fetching,
+    not_asked,
+    shown,
+)
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
 from curate_assets.video.assets.storyboards import STORYBOARDS
@@ -23,11 +31,11 @@ from curate_assets.video.caption_rows import (
     WINDOW_COLUMNS,
     WINDOW_KEYS,
 )
+from curate_assets.video.comparison.regressions import regressions_few
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work, Worker
+from curate_resources.declarations.stage import LiveWorker, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.captioner import CAPTIONERS
 from gpu_kernels.captioners.types import CaptionsConfig
@@ -91,16 +99,6 @@ def _windows(settings: CaptionsConfig, storage: Storage) -> Callable[[Work], lis
     return windows_of
 
 
-def caption_needs(config: Any) -> Needs:
-    """As `asking_needs` says."""
-    return asking_needs(config.captions)
-
-
-def fetch_captioner(config: Any, _: Storage) -> None:
-    """Once per machine."""
-    ensure(config.captions.models(), config.models)
-
-
 CAPTION = Stage(
     name="caption",
     item=CLIPS.name,
@@ -108,9 +106,9 @@ CAPTION = Stage(
     gates=GROUPED,
     writes=(CAPTIONS,),
     open=open_captioner,
-    prepare=fetch_captioner,
+    prepare=fetching(CAPTIONS.name),
     heavy=True,
-    needs_of=caption_needs,
+    needs_of=asking_needs(CAPTIONS.name),
     eligible=kept_clips,
 )
 
@@ -141,6 +139,7 @@ CHECKS = (
         'select clip_id, "window", caption_status, error.message as message from captions '
         "where shard = $shard and (status = 'failed' or caption_status = 'blocked') order by clip_id",
     ),
+    regressions_few(CAPTIONS),
 )
 
 ASSET = Asset(

@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
-from curate_assets.video.asked_windows import asker_of, asking_needs, shown
+from curate_assets.video.asked_windows import asker_of, asking_needs, fetching, shown
 from curate_assets.video.assets.clip_questions import CLIP_QUESTIONS, nothing_asked
 from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_rows import MODEL_COLUMNS, outcome
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboard, Storyboards
-from curate_resources.declarations.stage import LiveWorker, Made, Needs, Stage, Work
+from curate_resources.declarations.stage import LiveWorker, Made, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.answerer import ANSWERERS, AnswersConfig
 from gpu_kernels.captioners.answers import read_answers
@@ -44,8 +44,7 @@ CLIP_ANSWERS = Table(
         Column("malformed", pa.bool_(), "whether the text holds no answers to any question"),
         Column("text", pa.string(), "what the model wrote, to all questions that it was asked together"),
         Column("answer_status", pa.string(), "`success`, `truncated`, `blocked`, `error` or `skipped`"),
-        Column("model", pa.string(), "the model that was asked"),
-        Column("model_revision", pa.string(), "what pins it, or the label given for a server"),
+        *MODEL_COLUMNS,
         Column("prompt_hash", pa.string(), "digest of all that it was asked, and of the settings that shape an answer"),
         Column("frames", pa.int32(), "storyboard frames that were shown"),
         Column(
@@ -89,11 +88,8 @@ class _Window:
             "text": caption.text,
             "malformed": None if caption.text is None else said is None,
             "answer_status": caption.status,
-            "status": {"success": "ok", "truncated": "ok", "error": "failed"}.get(caption.status, "empty"),
+            **outcome(caption, "Answer"),
         }
-        if caption.text is None:
-            kind = {"blocked": "AnswerBlocked", "skipped": "AnswerSkipped"}.get(caption.status, "AnswerError")
-            shared["error"] = {"type": kind, "message": caption.failure or "no reason given"}
         rows = [{**row, **shared, "answer": (said or {}).get(row["question"])} for row in self.rows]
         rows[0] |= {
             "prompt_tokens": caption.prompt_tokens,
@@ -175,26 +171,16 @@ def _windows(settings: AnswersConfig, storage: Storage, work: Work) -> list[_Win
     return found
 
 
-def answer_needs(config: Any) -> Needs:
-    """As `asking_needs` says."""
-    return asking_needs(config.clip_answers)
-
-
-def fetch_answerer(config: Any, _: Storage) -> None:
-    """Once per machine."""
-    ensure(config.clip_answers.models(), config.models)
-
-
 ANSWER = Stage(
     name="answer",
     item=CLIP_QUESTIONS.name,
     reads=(STORYBOARDS.name,),
     writes=(CLIP_ANSWERS,),
     open=open_answerer,
-    prepare=fetch_answerer,
+    prepare=fetching(CLIP_ANSWERS.name),
     heavy=True,
     idle=nothing_asked,
-    needs_of=answer_needs,
+    needs_of=asking_needs(CLIP_ANSWERS.name),
 )
 
 

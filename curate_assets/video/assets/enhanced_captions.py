@@ -6,7 +6,15 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
-from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked
+from curate_assets.video.asked_windows import (
+    AskedWindow,
+    AskingWorker,
+    asker_of,
+    asking_needs,
+    fetching,
+    not_asked,
+    without_backend,
+)
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_assets.video.caption_preview import caption_preview
@@ -19,9 +27,9 @@ from curate_assets.video.caption_rows import (
     WINDOW_KEYS,
     text_digest,
 )
-from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
+from curate_assets.video.comparison.regressions import regressions_few
+from curate_resources.declarations.stage import LiveWorker, Stage, Work
 from curate_resources.declarations.table import Column, Table
-from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.enhancer import ENHANCERS
 from gpu_kernels.captioners.texts import EnhancedCaptionsConfig, without_thoughts
@@ -73,37 +81,23 @@ def open_enhancer(config: Any, storage: Storage) -> LiveWorker:
     return AskingWorker(ENHANCED_CAPTIONS, asker, windows_of, without_thoughts)
 
 
-def enhancer_needs(config: Any) -> Needs:
-    """As `asking_needs` says."""
-    return asking_needs(config.enhanced_captions)
-
-
-def fetch_enhancer(config: Any, _: Storage) -> None:
-    """Once per machine."""
-    ensure(config.enhanced_captions.models(), config.models)
-
-
-def nothing_enhances(config: Any) -> bool:
-    """Whether there is no backend."""
-    return config.enhanced_captions.backend == "none"
-
-
 ENHANCE = Stage(
     name="enhance",
     item=CAPTIONS.name,
     reads=(REFINED_CAPTIONS.name,),
     writes=(ENHANCED_CAPTIONS,),
     open=open_enhancer,
-    prepare=fetch_enhancer,
+    prepare=fetching(ENHANCED_CAPTIONS.name),
     heavy=True,
-    idle=nothing_enhances,
-    needs_of=enhancer_needs,
+    idle=without_backend(ENHANCED_CAPTIONS.name),
+    needs_of=asking_needs(ENHANCED_CAPTIONS.name),
 )
 
 ASSET = Asset(
     ENHANCED_CAPTIONS,
     ENHANCE,
     "delivery",
+    (regressions_few(ENHANCED_CAPTIONS),),
     preview=caption_preview(ENHANCED_CAPTIONS),
     section=ENHANCERS,
     exported=True,

@@ -6,7 +6,16 @@ from typing import Any
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
-from curate_assets.video.asked_windows import AskedWindow, AskingWorker, asker_of, asking_needs, not_asked, shown
+from curate_assets.video.asked_windows import (
+    AskedWindow,
+    AskingWorker,
+    asker_of,
+    asking_needs,
+    fetching,
+    not_asked,
+    shown,
+    without_backend,
+)
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.caption_preview import caption_preview
@@ -19,11 +28,11 @@ from curate_assets.video.caption_rows import (
     WINDOW_KEYS,
     text_digest,
 )
+from curate_assets.video.comparison.regressions import RegressionLimits, regressions_few
 from curate_assets.video.shown_frames import holds_what_is_shown
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.declarations.stage import LiveWorker, Needs, Stage, Work
+from curate_resources.declarations.stage import LiveWorker, Stage, Work
 from curate_resources.declarations.table import Column, Table
-from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.refiner import REFINERS, RefinedCaptionsConfig
 from gpu_kernels.captioners.windows import window_frames
@@ -71,40 +80,27 @@ def open_refiner(config: Any, storage: Storage) -> LiveWorker:
     return AskingWorker(REFINED_CAPTIONS, asker, windows_of)
 
 
-def refiner_needs(config: Any) -> Needs:
-    """As `asking_needs` says."""
-    return asking_needs(config.refined_captions)
-
-
-def fetch_refiner(config: Any, _: Storage) -> None:
-    """Once per machine."""
-    ensure(config.refined_captions.models(), config.models)
-
-
-def nothing_refines(config: Any) -> bool:
-    """Whether there is no backend."""
-    return config.refined_captions.backend == "none"
-
-
 REFINE = Stage(
     name="refine",
     item=CAPTIONS.name,
     reads=(STORYBOARDS.name,),
     writes=(REFINED_CAPTIONS,),
     open=open_refiner,
-    prepare=fetch_refiner,
+    prepare=fetching(REFINED_CAPTIONS.name),
     heavy=True,
-    idle=nothing_refines,
-    needs_of=refiner_needs,
+    idle=without_backend(REFINED_CAPTIONS.name),
+    needs_of=asking_needs(REFINED_CAPTIONS.name),
 )
 
 ASSET = Asset(
     REFINED_CAPTIONS,
     REFINE,
     "delivery",
+    (regressions_few(REFINED_CAPTIONS),),
     preview=caption_preview(REFINED_CAPTIONS),
     section=REFINERS,
     agrees=holds_what_is_shown(REFINED_CAPTIONS.name),
+    limits=RegressionLimits,
     exported=True,
     several=True,
 )

@@ -10,13 +10,11 @@ from curate_assets.video.comparison.bounds import CONFIDENCE, share_bounds
 from curate_assets.video.comparison.judgements import Judgements
 from curate_assets.video.comparison.judging import Cost, JudgedPair, judged
 from curate_assets.video.comparison.pairs import CaptionPairs, caption_pairs
+from curate_assets.video.comparison.regressions import JUDGE
 from curate_resources.declarations.table import Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.captioners.judge import JudgeConfig
-
-JUDGE = "caption_judge"
-"""The section of the judge."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,17 @@ class Comparison:
 
 
 def compare_captions(
-    a: tuple[Tables, Table], b: tuple[Tables, Table], config: Any, sample: int | None = None
+    a: tuple[Tables, Table],
+    b: tuple[Tables, Table],
+    config: Any,
+    sample: int | None = None,
+    shard: str | None = None,
 ) -> Comparison:
     """Have the windows of two tables judged that have different captions; judgements are kept in the first one's root.
 
     Args:
         sample: of this many, evenly from all.
+        shard: of this one alone.
 
     Raises:
         ConfigError: no judge is configured.
@@ -107,7 +110,7 @@ def compare_captions(
             f"there is no judge: set {JUDGE}.backend and {JUDGE}.model in curate.yaml, as those of captions"
         )
     tables, root = a[0], a[0].storage.root
-    pairs = caption_pairs(a, b)
+    pairs = caption_pairs(a, b, shard)
     ensure(settings.models(), config.models)
     model, revision = settings.identity()
     chosen = pairs.changed if sample is None else spread(pairs.changed, sample)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from curate_assets.video.caption_rows import TEXT_IDENTITY
+from curate_assets.video.caption_rows import caption_tables
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import NotThere, UserError
@@ -47,19 +47,19 @@ def caption_table(tables: Mapping[str, Table], name: str) -> Table:
     Raises:
         UserError: there is none of this name.
     """
-    able = {each.name: each for each in tables.values() if {*_COLUMNS, *TEXT_IDENTITY} <= {*each.schema.names}}
+    able = caption_tables(tables.values())
     if name not in able:
         raise UserError(f"there is no table of captions {name!r}; there are {', '.join(able)}")
     return able[name]
 
 
-def caption_pairs(a: tuple[Tables, Table], b: tuple[Tables, Table]) -> CaptionPairs:
-    """The windows of two tables, matched by video, clip and frames.
+def caption_pairs(a: tuple[Tables, Table], b: tuple[Tables, Table], shard: str | None = None) -> CaptionPairs:
+    """The windows of two tables, of one shard or of all, matched by video, clip and frames.
 
     Raises:
         NotThere: one of the tables was never written.
     """
-    first, second = _windows(*a), _windows(*b)
+    first, second = _windows(*a, shard), _windows(*b, shard)
     counts: dict[Class, int] = {
         "only_a": len(first.keys() - second.keys()),
         "only_b": len(second.keys() - first.keys()),
@@ -83,12 +83,12 @@ def caption_pairs(a: tuple[Tables, Table], b: tuple[Tables, Table]) -> CaptionPa
     return CaptionPairs(counts, tuple(changed))
 
 
-def _windows(tables: Tables, table: Table) -> dict[WindowKey, Row]:
+def _windows(tables: Tables, table: Table, shard: str | None) -> dict[WindowKey, Row]:
     """The rows of windows. A video that is in several shards counts once, where it comes first."""
     if not tables.exists(table.name):
         raise NotThere(f"there are no {table.name} under {tables.storage.root}: materialize them first")
     found: dict[WindowKey, Row] = {}
-    rows = tables.read(table, columns=_COLUMNS).to_pylist()
+    rows = tables.read(table, shard, _COLUMNS).to_pylist()
     for row in sorted(rows, key=lambda row: row["shard"]):
         if row["start_frame"] is not None:  # else it says why a clip has no windows
             found.setdefault((row["video_id"], row["clip_id"], row["start_frame"], row["end_frame"]), row)

@@ -7,7 +7,7 @@ from curate_assets.graph.contact_sheet import spread
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
+from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import Place, thumbnails, window_places
 from curate_resources.declarations.table import Row, Table
@@ -18,6 +18,8 @@ CAPTIONS_PATH = "reports/captions.html"
 
 _TEMPLATE = "captions.html.jinja"
 _WINDOW = ("video_id", "window", "end_frame", "caption_status", "error")
+_KEY = ("shard", "clip_id", "start_frame")
+_ORDER = ("shard", "video_id", "start_frame")
 _CLIP = ["shard", "clip_id", "start_ns", "end_ns"]
 _VIDEO = ["shard", "video_id", "uri"]
 
@@ -84,21 +86,35 @@ def caption_page(
     def rows(table: Table, columns: Sequence[str], where: str | None = None) -> list[Row]:
         return tables.read(table, known, columns, where).to_pylist()
 
+    def captioned(clip_ids: Collection[str]) -> list[WindowCaption]:
+        of_these = f"clip_id IN ({', '.join(map(quoted, sorted(clip_ids)))})" if clip_ids else "false"
+        stored = {
+            table.name: rows(table, caption_columns(table, "shard", *(_WINDOW if table is CAPTIONS else ())), of_these)
+            for table in CAPTION_STAGES
+        }
+        return window_captions(stored)
+
     of_clip = f"starts_with(clip_id, {quoted(clip)})" if clip is not None else None
-    stored = {
-        table.name: rows(table, caption_columns(table, "shard", *(_WINDOW if table is CAPTIONS else ())), of_clip)
-        for table in CAPTION_STAGES
-    }
-    windows = [
-        each
-        for each in window_captions(stored)
-        if text is None or any(text.casefold() in row["text"].casefold() for row in each.texts.values())
-    ]
-    windows.sort(key=lambda each: (each.window["shard"], each.window["video_id"], each.window["start_frame"]))
-    clips = {(row["shard"], row["clip_id"]): row for row in rows(CLIPS, _CLIP, of_clip)}
+    if text is None:  # only keys are read of those that are not shown
+        keys = tables.read(CAPTIONS, known, [*_KEY, "video_id"], of_clip).sort_by(
+            [(name, "ascending") for name in _ORDER]
+        )
+        total, positions = keys.num_rows, list(spread(range(keys.num_rows), most))
+        chosen = {tuple(row[name] for name in _KEY) for row in keys.take(positions).to_pylist()}
+        windows = [each for each in captioned({key[1] for key in chosen}) if _key(each.window) in chosen]
+    else:
+        said = f"contains(lower(text), {quoted(text.lower())})"
+        where = said if of_clip is None else f"{of_clip} AND {said}"
+        found = captioned({row["clip_id"] for table in CAPTION_STAGES for row in rows(table, ["clip_id"], where)})
+        windows = [each for each in found if any(text.lower() in row["text"].lower() for row in each.texts.values())]
+        total = len(windows)
+    windows.sort(key=lambda each: tuple(each.window[name] for name in _ORDER))
+    windows = list(spread(windows, most))
+    of_those = f"clip_id IN ({', '.join(quoted(each.window['clip_id']) for each in windows)})" if windows else "false"
+    clips = {(row["shard"], row["clip_id"]): row for row in rows(CLIPS, _CLIP, of_those)}
     uris = {(row["shard"], row["video_id"]): row["uri"] for row in rows(SOURCE_VIDEOS, _VIDEO)}
     shown: list[CaptionedWindow] = []
-    for each in spread(windows, most):
+    for each in windows:
         row: Row = each.window
         spanned = clips.get((row["shard"], row["clip_id"]))
         shown.append(
@@ -119,7 +135,11 @@ def caption_page(
         )
     sought = [f"in {', '.join(sorted(shards))}"] * bool(shards)
     sought += [f"of clip {clip}"] * (clip is not None) + [f"with “{text}”"] * (text is not None)
-    return CaptionPage(tables.storage.root, tuple(shown), len(windows), " ".join(sought))
+    return CaptionPage(tables.storage.root, tuple(shown), total, " ".join(sought))
+
+
+def _key(row: Row) -> tuple[str, str, int]:
+    return row["shard"], row["clip_id"], row["start_frame"]
 
 
 def write_caption_page(tables: Tables, page: CaptionPage) -> str:

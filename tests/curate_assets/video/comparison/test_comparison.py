@@ -11,17 +11,20 @@ from typing import Any, ClassVar, Literal
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from curate_assets.graph.graph import CommandSection
 from curate_assets.graph.platform import ConfigError
+from curate_assets.graph.shard_checks import Finding, Shard
 from curate_assets.settings.resolve import validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.comparison.bounds import share_bounds
-from curate_assets.video.comparison.comparison import JUDGE, Comparison, compare_captions
+from curate_assets.video.comparison.comparison import Comparison, compare_captions
 from curate_assets.video.comparison.pairs import caption_table
+from curate_assets.video.comparison.regressions import JUDGE, baselines_are_captions
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.comparison_page import render_comparison_page
 from curate_cli.app import app
@@ -81,7 +84,8 @@ class FakeJudgeConfig(JudgeConfig):
         return Judge(self)
 
 
-GRAPH = replace(VIDEO, commands={JUDGE: CommandSection(Backends(JudgeConfig, [FakeJudgeConfig], "no.such.group"))})
+JUDGES: Backends[JudgeConfig] = Backends(JudgeConfig, [FakeJudgeConfig], "no.such.group")
+GRAPH = replace(VIDEO, commands={JUDGE: CommandSection(JUDGES, baselines_are_captions)})
 SETTINGS = GRAPH.config_model("Settings", __name__)
 
 
@@ -189,6 +193,32 @@ def test_what_cannot_be_compared_is_said(root: TemporaryRoot, tmp_path: Path) ->
         compare_captions((root.tables, CAPTIONS), (empty.tables, CAPTIONS), SETTINGS.model_validate({}))
     with pytest.raises(ConfigError, match=r"set caption_judge\.backend"):
         compare_captions((root.tables, CAPTIONS), (root.tables, REFINED_CAPTIONS), validated({}))
+
+
+def checked(root: TemporaryRoot, limit: float, **judge: Any) -> Finding:
+    config = SETTINGS.model_validate({JUDGE: judge, "checks": {"max_caption_regressions": limit}})
+    (check,) = (each for each in GRAPH.checks if each.name == "regressions_few" and each.table is REFINED_CAPTIONS)
+    return check.judge(Shard("s", root.tables, config, VIDEO.units))
+
+
+def test_the_check_fails_where_captions_are_surely_worse_than_their_baseline(root: TemporaryRoot) -> None:
+    worse = {"baselines": {"refined_captions": "captions"}}
+    found = checked(root, 0.008, **worse)
+    (said,) = found.problems
+    assert said.startswith("1 of 3 judged windows are worse than in captions: surely more than 0.8% (0.8% to 90.6%)")
+    assert found.numbers == {"judged": 3.0, "regressions_share": pytest.approx(1 / 3)}
+    asked = len(FakeJudgeConfig.asked)
+    assert not checked(root, 0.009, **worse).problems and len(FakeJudgeConfig.asked) == asked == 6
+    FakeJudgeConfig.asked.clear()
+    (said,) = checked(root, 1, **worse, prefers="fails", prompt="Which is better?").problems
+    assert said.startswith("the judge decided nothing: the judge gave no verdict")
+    assert checked(root, 0).note.startswith("not judged: caption_judge.baselines")
+    root.store(CAPTIONS, "t", rows_of(["much, much longer"]))  # another shard is none of its business
+    assert checked(root, 0.009, **worse, baseline_windows=1).numbers["judged"] == 1
+    with pytest.raises(ValidationError, match="no table of captions 'clips'"):
+        checked(root, 0, baselines={"captions": "clips"})
+    with pytest.raises(ConfigError, match="has no backend"):
+        validated({JUDGE: worse})
 
 
 def test_shares_have_exact_bounds(root: TemporaryRoot) -> None:
