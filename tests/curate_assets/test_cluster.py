@@ -115,6 +115,7 @@ def test_who_follows_may_be_killed_and_the_next_one_takes_the_running_job_over(f
     assert_same(root, finished)
 
 
+@pytest.mark.deep
 def test_who_is_interrupted_stops_the_job_and_a_new_one_goes_on(finished, new_root, cluster):
     root = new_root()
     server = RayJobServer(cluster.dashboard, str(cluster.token_path))
@@ -155,6 +156,7 @@ def test_three_runs_share_the_cluster_and_none_starves(finished, new_root, clust
         assert_same(root, finished)
 
 
+@pytest.mark.deep
 def test_an_error_of_the_driver_is_the_error_of_the_run(new_root, cluster):
     root = new_root()
     plan = a_plan(root, cluster)

@@ -175,6 +175,7 @@ def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Stud
     picture(page, "lineage_signals")
 
 
+@pytest.mark.deep
 def test_a_run_of_the_command_shows_what_it_made_and_is_repeated_by_clicking(studio: Studio, page: Page):
     page.goto("/runs")
     expect(shown(page, "clip_selection")).to_be_visible()

@@ -155,6 +155,7 @@ def samples(root: Path) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.deep
 def test_a_measurement_is_one_module(finished, tmp_path):
     """Of another package, it is set, made, checked, queried, counted, calibrated, selected by, reported, documented and
     in the training set as those of this project are: all follows from what the module declares."""

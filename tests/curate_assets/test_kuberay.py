@@ -52,6 +52,7 @@ def test_a_rayjob_commits_every_shard_and_its_driver_is_heard(finished, root, ku
     assert any("of 3 videos" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.deep
 def test_who_stops_following_deletes_the_rayjob_and_the_next_run_is_a_new_one(
     finished, root, kubernetes, operator, tmp_path
 ):

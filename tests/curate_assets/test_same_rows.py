@@ -22,6 +22,7 @@ def assert_same(one, other, but=frozenset()):
             assert mine[name].equals(theirs[name]), name
 
 
+@pytest.mark.deep
 def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
     again = new_root()
     again.run()
@@ -31,7 +32,7 @@ def test_two_runs_from_scratch_are_identical_byte_for_byte(finished, new_root):
     assert finished.media() == again.media()
 
 
-@pytest.mark.parametrize("layout", ["fused", "pooled"])
+@pytest.mark.parametrize("layout", ["fused", pytest.param("pooled", marks=pytest.mark.deep)])
 def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, attached, layout):
     streamed = new_root()
     streamed.run(engine=RayEngine(RayCluster(), layout))

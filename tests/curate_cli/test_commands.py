@@ -100,6 +100,7 @@ def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, 
     assert json.loads(curate(root, "status", "--json").stdout)["failed_rows"] == 1
 
 
+@pytest.mark.deep
 def test_a_warm_cluster_is_started_once_used_and_ended(videos, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     root = tmp_path / "data"

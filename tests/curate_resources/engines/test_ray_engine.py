@@ -211,6 +211,7 @@ def test_killed_workers_cost_no_rows(engine, attached, tmp_path, layout):
         assert found == row or (found["error"] or {}).get("type") == "WorkerDied"
 
 
+@pytest.mark.deep
 def test_a_machine_that_goes_away_costs_no_rows(engine, attached, tmp_path):
     expected = scores(list(InProcessEngine().run(a_plan(tmp_path), videos(20))))
     attached.add_node("extra", 2)
@@ -224,6 +225,7 @@ def test_a_machine_that_goes_away_costs_no_rows(engine, attached, tmp_path):
     assert scores(units) == expected
 
 
+@pytest.mark.deep
 def test_a_quick_stage_does_not_fill_the_store_ahead_of_a_slow_one(engine, tmp_path, monkeypatch):
     import ray
 
