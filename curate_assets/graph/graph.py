@@ -55,6 +55,7 @@ class Asset:
             nor a check names a table in any other way than by the `Table` of the module. If the stage fills other
             tables, too, it fills those of the variants in the same pass: its worker is asked for them by their own
             names, and finds their settings in sections of these names.
+        on_demand: it gets rows only where something that has work to do reads it; its stage fills other tables, too.
     """
 
     table: Table
@@ -71,6 +72,7 @@ class Asset:
     exported: bool = False
     published: bool = False
     several: bool = False
+    on_demand: bool = False
 
     @property
     def name(self) -> str:
@@ -273,7 +275,7 @@ class Graph:
         for asset in self.assets:
             if asset.partitioned:
                 found += row_checks(asset.table, self.units)
-            if isinstance(asset.made_by, Stage):
+            if isinstance(asset.made_by, Stage) and not asset.on_demand:
                 found += item_checks(asset.table, asset.made_by, known[asset.made_by.item])
             found += score_checks(asset.table, asset.scores)
             found += asset.checks
@@ -311,6 +313,15 @@ class Graph:
         known = {stage.name for stage in (*self.stages, *stages)}
         own = {table.name: table for stage in stages for table in stage.writes}
         tables = {MANIFEST.name: MANIFEST, **self.tables, **own}
-        idle = frozenset(table.name for stage in self.stages if stage.is_idle(config) for table in stage.writes)
         needed, context = with_resources(needed, config, known), context or RunContext()
+        idle = self.idle(config)
         return Plan(needed, wanted, tables, config, root, self.units, force, failed_only, context, idle)
+
+    def idle(self, config: Any) -> frozenset[str]:
+        """The tables of stages that get no rows with a configuration."""
+        at_work = [stage for stage in self.stages if not stage.is_idle(config)]
+        read = {name for stage in at_work for name in stage.inputs}
+        read |= {name for asset in self.assets if not isinstance(asset.made_by, Stage) for name in asset.reads}
+        unread = {asset.name for asset in self.assets if asset.on_demand} - read
+        made = {table.name for stage in at_work for table in stage.writes} - unread
+        return frozenset(table.name for stage in self.stages for table in stage.writes) - made

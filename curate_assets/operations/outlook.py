@@ -158,13 +158,14 @@ def outlook(
         most_seconds=most_start + sum(asset.most_seconds or 0.0 for asset in assets),
         ray_start_seconds=most_start,
         unknown=tuple(asset.name for asset in assets if asset.seconds is None),
-        sources_read=tuple(_sources_read(graph.stages, {asset.name: asset for asset in assets})),
+        sources_read=tuple(_sources_read(graph, settings.whole, {asset.name: asset for asset in assets})),
     )
 
 
-def _sources_read(stages: Sequence[Stage], assets: Mapping[str, AssetOutlook]) -> Iterator[SourcesRead]:
-    for stage in stages:
-        names = [table.name for table in stage.writes]
+def _sources_read(graph: Graph, config: PlatformConfig, assets: Mapping[str, AssetOutlook]) -> Iterator[SourcesRead]:
+    idle = graph.idle(config)
+    for stage in graph.stages:
+        names = [table.name for table in stage.writes if table.name not in idle]
         made = tuple(name for name in names if name in assets and assets[name].compute)
         if not stage.reads_sources or not made:
             continue

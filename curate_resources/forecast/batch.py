@@ -195,7 +195,7 @@ class Batch:
         rows: dict[str, pa.Table] = {}
         for name in treatment.writes:
             found = _by_unit({i: doubt for i, doubt in doubts[name].items() if owners[i] not in causes}, owners)
-            for shard, count in counts.items():
+            for shard, count in counts.items() if name in treatment.made else ():
                 self._tally.entry(shard, name).reuse += count
             for uid, own in found.items():
                 self._tally.count(self._units.shard_of[uid], name, own)
@@ -275,7 +275,7 @@ class Batch:
         for uid, names in causes.items():
             loose = dict(self._loose.get(uid, {}))
             again = all(name in loose and loose[name].again for name in names)
-            for name in treatment.writes:
+            for name in treatment.made:
                 self._entry(uid, name).depends_on.update(names)
                 if not again:
                     self._tally.change(self._units.shard_of[uid], name)
@@ -289,7 +289,7 @@ class Batch:
             leaving = set[int]().union(
                 *(found for name, found in touched_by.items() if name == treatment.stage.item or name in gates)
             )
-            for name in treatment.writes:
+            for name in treatment.made:
                 found = by_unit[name].get(uid, {})
                 certain: dict[int, Doubt] = {
                     i: doubt
@@ -308,7 +308,7 @@ class Batch:
     def _unknown(self, treatment: Treatment, uid: int, again: bool) -> None:
         """There are no items yet; where each unit is one, it is known how many there can be."""
         single = treatment.item.grain == MANIFEST.grain
-        for name in treatment.writes:
+        for name in treatment.made:
             expected = self._entry(uid, name)
             expected.maybe += single
             expected.uncounted += not single

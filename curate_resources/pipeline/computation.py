@@ -65,6 +65,8 @@ class Treatment:
         # As if an idle table were not read: a stage that comes to read one keeps its rows until that has any.
         self.made_from = [plan.tables[name] for name in stage.reads if name not in plan.idle]
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
+        self.made = [name for name in self.writes if not self.idle and name not in plan.idle]
+        """Those of its tables that get rows."""
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
         self._clock = SharedClock(children=stage.heavy)
@@ -101,7 +103,7 @@ class Computation:
                 unit.kept.get(name),
                 treatment.force_kept,
             )
-            for name in treatment.writes
+            for name in treatment.made
         }
         self.pending = [
             i for i in range(self._items.num_rows) if not all(i in rows for rows in self._reusable.values())
@@ -123,7 +125,9 @@ class Computation:
 
     def in_doubt(self, table: str) -> list[int]:
         """The items whose rows of a table do not hold; before any are computed."""
-        held = self._reusable[table]
+        held = self._reusable.get(table)
+        if held is None:
+            return []
         return [index for index in range(self._items.num_rows) if index not in held]
 
     def doubts(self, table: str, recipes: Callable[[int], Sequence[str]]) -> dict[int, Doubt]:
@@ -158,10 +162,10 @@ class Computation:
     def unclaimed(self, table: str) -> list[int]:
         """The places of stored rows of a table that belong to none of the items any more."""
         kept, links = self._unit.kept.get(table), self._about.links[table]
-        held = {row for rows in self._reusable[table].values() for row in rows}
+        held = {row for rows in self._reusable.get(table, {}).values() for row in rows}
         if kept is None or len(held) == kept.num_rows:
             return []
-        items = set(keys_of(self._items, links))
+        items = set(keys_of(self._items, links)) if table in self._reusable else set[Key]()
         return [row for row, key in enumerate(keys_of(kept, links)) if row not in held and key not in items]
 
     def parts(self, alone: bool = False) -> list[Part]:
@@ -248,11 +252,12 @@ class Computation:
             ordered = sorted((item for item in fresh if item[0].start == start), key=lambda item: item[0].segment)
             computed.append(self._joined(start, [rows for _, rows in ordered], worker))
         for name, table in self._about.writes.items():
+            reusable = self._reusable.get(name, {})
             if name in self._wanted:
                 for position in self.pending:
-                    self._reusable[name].pop(position, None)
+                    reusable.pop(position, None)
             kept = self._unit.kept.get(name, table.empty())
-            places = [row for _, rows in sorted(self._reusable[name].items()) for row in rows]
+            places = [row for _, rows in sorted(reusable.items()) for row in rows]
             held = kept.take(pa.array(places, pa.int64()))
             new = [rows[name] for rows in computed if name in rows]
             self._unit.rows[name] = pa.concat_tables([held, *new])

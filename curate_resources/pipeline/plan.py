@@ -35,7 +35,8 @@ class Plan:
         force: compute every row, whatever its fingerprint says.
         failed_only: compute only rows that failed or that are not there; the others stay, whatever their fingerprint.
         context: what the work belongs to; no row depends on it.
-        idle: names of the tables whose stages have nothing to do; they need not be there.
+        idle: names of the tables that get no rows, because their stages have nothing to do or nothing reads them; they
+            need not be there.
     """
 
     stages: tuple[Stage, ...]

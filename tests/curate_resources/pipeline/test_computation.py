@@ -85,3 +85,29 @@ def test_a_call_gets_no_more_than_its_budget_of_rows_and_media(tmp_path):
     tables = {"items": ITEMS, "files": files, "sizes": SIZES}
     plan = Plan((stage,), frozenset({"sizes"}), tables, None, str(tmp_path), UNITS)
     assert Treatment(stage, plan).of(unit).batches() == [Part(0, 2), Part(2, 3), Part(3, 4), Part(4, 5)]
+
+
+def test_a_table_that_is_idle_gets_no_rows_while_others_of_its_stage_do(tmp_path):
+    """And costs none of theirs: what is stored of them still holds when it comes to be made."""
+    weights = Table("weights", "item", ("name",), (Column("name", pa.string()),), "Their weights.")
+    asked: list[frozenset[str]] = []
+
+    def measure(work: Work) -> dict[str, list[Row]]:
+        asked.append(work.wanted)
+        return {table: [{"name": name} for name in work.items["name"].to_pylist()] for table in work.wanted}
+
+    stage = Stage("measure", "items", (), (SIZES, weights), lambda *_: measure)
+    rows = [{"name": name, "status": "ok", "fingerprint": name} for name in "ab"]
+    tables = {"items": ITEMS, "sizes": SIZES, "weights": weights}
+    made: dict[str, pa.Table] = {}
+    for idle in ({"weights"}, {"weights"}, set[str](), {"weights"}):
+        unit = Unit("shard", "source", {"items": pa.Table.from_pylist(rows, schema=ITEMS.rows_schema)}, dict(made))
+        plan = Plan((stage,), frozenset({"sizes", "weights"}), tables, None, str(tmp_path), UNITS, idle=frozenset(idle))
+        computation = Treatment(stage, plan).of(unit)
+        assert (len(computation.unclaimed("weights")), computation.in_doubt("weights")) == (
+            (made["weights"].num_rows if made else 0, []) if idle else (0, [0, 1])
+        )
+        StageRunner(plan)(unit)
+        made = {name: unit.rows[name] for name in ("sizes", "weights")}
+        assert (made["sizes"].num_rows, made["weights"].num_rows) == (2, 0 if idle else 2)
+    assert asked == [{"sizes"}, {"weights"}]
