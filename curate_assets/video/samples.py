@@ -113,7 +113,8 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
     kept = {key for key, row in by_clip(DUPLICATE_GROUPS, ["keeper"]).items() if row["keeper"]}
     kept &= {key for key, row in by_clip(CLIP_SELECTION, ["selected"]).items() if row["selected"]}
     clips = by_clip(CLIPS, ["video_id", "start_frame", "end_frame", "start_ns", "end_ns"])
-    measured = {record: by_clip(table, record.columns) for table, record in _RECORDS}
+    # Of those that were made at all: what is off is in no record.
+    measured = {record: rows for table, record in _RECORDS if (rows := by_clip(table, record.columns))}
     videos = {(row["shard"], row["video_id"]): row for row in good(SOURCE_VIDEOS, ["video_id", "uri", "average_rate"])}
     captions = _captions(
         {table.name: good(table, caption_columns(table, "end_frame", *_BY)) for table in CAPTION_STAGES},

