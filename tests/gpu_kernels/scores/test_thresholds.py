@@ -7,16 +7,14 @@ from curate_assets.video.assets.clip_selection import THRESHOLDS, ClipSelectionC
 from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, rejection_reasons, selection_config
 from gpu_kernels.strict import StrictModel
 
-GOOD = {
+GOOD: dict[str, float | None] = {
+    **dict.fromkeys(each.score for each in THRESHOLDS),  # of what is off, nothing is measured
     "motion_peak": 0.02,
     "motion_global_mean": 0.01,
     "motion_per_patch": 0.001,
     "short_side": 480.0,
     "seconds": 4.0,
     "frame_rate": 25.0,
-    "windows_against": None,  # nobody was asked
-    "windows_allowed": None,
-    "windows_blocked": None,
 }
 
 
