@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import Backends, backends_of
-from gpu_kernels.strict import Unrepeated
+from gpu_kernels.strict import Unrepeated, descriptions
 
 _MOST = 3
 
@@ -48,7 +48,7 @@ def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, 
                 f"must be a mapping of settings (got {wrong['input']!r})" if with_values else "must be a mapping",
             )
         case "missing" if place.chosen is not None:
-            meaning = _fields(place.owner)[place.path[-1]].description or ""
+            meaning = descriptions(place.owner).get(place.path[-1], "")
             return path, f"backend {place.chosen} needs it. {' '.join(meaning.split())}"
         case _:
             said = wrong["msg"].removeprefix("Value error, ")

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from importlib.metadata import entry_points
 from operator import or_
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
+from gpu_kernels import packages
 from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
 
@@ -62,7 +62,7 @@ def backends_of(field: FieldInfo) -> Backends[Any] | None:
 
 
 def _brought(base: type[Config], group: str) -> Iterator[type[Config]]:
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+    for entry in packages.brought(group):
         kind = entry.load()
         if not (isinstance(kind, type) and issubclass(kind, base) and KEY in kind.model_fields):
             raise UserError(f"the entry point {entry.name} = {entry.value} of {group} names no {base.__name__}")

@@ -3,11 +3,12 @@
 import pkgutil
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
 from curate_assets.graph.graph import Asset, Graph
+from gpu_kernels import packages
 from gpu_kernels.errors import UserError
 
 ASSETS_GROUP = "curate.assets"
@@ -56,7 +57,7 @@ def brought_assets(group: str) -> tuple[Asset, ...]:
 
 
 def _brought(group: str) -> Iterator[Asset]:
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+    for entry in packages.brought(group):
         found = _loaded(entry)
         assets: Sequence[Any] = [found] if isinstance(found, Asset) else list(found)
         for asset in assets:
@@ -72,7 +73,7 @@ def _brought(group: str) -> Iterator[Asset]:
 
 def brought_graphs() -> list[str]:
     """The names of the graphs that other packages bring."""
-    return sorted(entry.name for entry in entry_points(group=GRAPHS_GROUP))
+    return [entry.name for entry in packages.brought(GRAPHS_GROUP)]
 
 
 def brought_graph(name: str) -> Graph | None:
@@ -81,7 +82,9 @@ def brought_graph(name: str) -> Graph | None:
     Raises:
         UserError: it cannot be loaded, or is something else; the message names its package.
     """
-    for entry in entry_points(group=GRAPHS_GROUP, name=name):
+    for entry in packages.brought(GRAPHS_GROUP):
+        if entry.name != name:
+            continue
         graph = _loaded(entry)
         if not isinstance(graph, Graph) or graph.name != name:
             said = f"the graph {graph.name}" if isinstance(graph, Graph) else type(graph).__name__

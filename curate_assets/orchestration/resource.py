@@ -17,6 +17,7 @@ from curate_resources.storage.root import Storage, root_uri
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import Backends, backends_of
+from gpu_kernels.strict import descriptions
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dg.Field:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return dg.Field(dg.Shape(config_schema(kind)), is_required=False, description=(kind.__doc__ or "").strip())
     default = "" if field.is_required() else f" Default: {field.get_default(call_default_factory=True)!r}."
-    description = f"{field.description or ''}{default}".strip()
+    description = f"{descriptions(model).get(name, '')}{default}".strip()
     return dg.Field(_type(kind, f"{model.__name__}_{name}"), is_required=False, description=description)
 
 

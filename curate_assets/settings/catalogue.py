@@ -16,7 +16,7 @@ from curate_assets.settings.resolve import CurationConfig
 from curate_resources.suggestions import did_you_mean, meant
 from gpu_kernels.backends import KEY as BACKEND
 from gpu_kernels.backends import Backends, backends_of
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.strict import StrictModel, descriptions
 
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "pattern": "matching"}
 
@@ -82,10 +82,10 @@ def _settings(section: str, model: type[StrictModel], assets: tuple[str, ...]) -
     for key, field in model.model_fields.items():
         if key == BACKEND:
             continue  # described for all of them
-        assert field.description, f"{section}.{key} has no description"
+        assert key in descriptions(model), f"{section}.{key} has no description"
         recomputes = () if key in model.without_effect else assets
         default = None if field.is_required() else field.get_default(call_default_factory=True)
-        meaning = _one_line(field.description)
+        meaning = _one_line(descriptions(model)[key])
         yield Setting(section, key, _type(field), default, meaning, recomputes, field.is_required())
 
 

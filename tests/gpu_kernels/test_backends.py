@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import TypeAdapter
 
-from gpu_kernels import backends
+from gpu_kernels import packages
 from gpu_kernels.backends import Backends
 from gpu_kernels.errors import UserError
 from gpu_kernels.strict import StrictModel
@@ -31,7 +31,7 @@ class Clash(Base):
 
 def brought(monkeypatch: pytest.MonkeyPatch, name: str) -> Backends[Any]:
     entry = EntryPoint("other", f"{__name__}:{name}", "curate.things")
-    monkeypatch.setattr(backends, "entry_points", lambda group: [entry] if group == "curate.things" else [])
+    monkeypatch.setattr(packages, "brought", lambda group: [entry] if group == "curate.things" else [])
     monkeypatch.setattr(EntryPoint, "load", lambda entry: globals()[entry.value.partition(":")[2]])
     return Backends(Base, (Plain,), "curate.things")
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from curate_assets.video.assets.clip_selection import THRESHOLDS, ClipSelectionConfig
 from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, rejection_reasons, selection_config
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.strict import StrictModel, descriptions
 
 GOOD: dict[str, float | None] = {
     **dict.fromkeys(each.score for each in THRESHOLDS),  # of what is off, nothing is measured
@@ -51,7 +51,7 @@ def test_settings_follow_from_thresholds():
     few = Threshold("faces", "high", "Most faces of a clip.", default=3, whole=True, bounds={"ge": 1})
     config = selection_config("FewFaces", __name__, [few])
     assert config.model_validate({}).model_dump() == {"faces_max": 3}
-    assert config.model_fields["faces_max"].description == "Most faces of a clip."
+    assert descriptions(config)["faces_max"] == "Most faces of a clip."
     assert rejection_reasons({"faces": 3.0}, [few], config.model_validate({})) == []
     assert rejection_reasons({"faces": 4.0}, [few], config.model_validate({})) == ["faces_high"]
     assert rejection_reasons({"faces": None}, [few], config.model_validate({"faces_max": None})) == []
