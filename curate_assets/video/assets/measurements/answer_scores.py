@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
-from curate_assets.graph.graph import Asset
+from curate_assets.graph.graph import Asset, Record
 from curate_assets.graph.score import Score, at_least, at_most
 from curate_assets.video.assets.clip_answers import CLIP_ANSWERS
 from curate_assets.video.assets.clip_questions import nothing_asked
@@ -161,6 +161,7 @@ ASSET = Asset(
     SCORE_ANSWERS,
     "clips",
     scores=SCORES,
+    recorded=Record("answers", ("against", "labels", "reasons")),
     section=AnswerScoresConfig,
     exported=True,
 )
