@@ -13,16 +13,16 @@ import numpy as np
 from gpu_kernels.cutting.muxing import ClipFile
 from gpu_kernels.cutting.spans import Span
 from gpu_kernels.media.containers import open_media
+from gpu_kernels.media.epochs import epochs_of
 from gpu_kernels.media.file_ends import lacks_index
-from gpu_kernels.media.streams import sound_stream, video_stream
-from gpu_kernels.media.timeline import Epoch, Follower, epochs
+from gpu_kernels.media.streams import sound_stream
+from gpu_kernels.media.timeline import Follower
 from gpu_kernels.sandbox import Send
 
 if TYPE_CHECKING:
     from av import AudioFrame, Packet
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1")
@@ -118,7 +118,7 @@ def _decoded(send: Send, path: str, span: Span, seek: bool = True) -> Iterator[t
         if (begins := not seek or span.clock_restarts > 0) is False:
             begins = _sought(container, stream, span)
         if begins:
-            follower = Follower(_epochs(path) if span.clock_restarts else ())
+            follower = Follower(epochs_of(path) if span.clock_restarts else ())
             for index, packet in enumerate(_packets(container, stream)):
                 if index % _PROGRESS_PACKETS == 0:
                     send({"kind": "progress"})
@@ -155,13 +155,7 @@ def _sought(container: "InputContainer", stream: "AudioStream", span: Span) -> b
     return first.pts * first.time_base <= span.start - _EARLIER
 
 
-def _epochs(path: str) -> list[Epoch]:
-    with open_media(path) as container:
-        stream = video_stream(container)
-        return epochs(container, _packets(container, stream))
-
-
-def _packets(container: "InputContainer", stream: "AudioStream | VideoStream") -> Iterator["Packet[Any]"]:
+def _packets(container: "InputContainer", stream: "AudioStream") -> Iterator["Packet[Any]"]:
     import av.error
 
     try:

@@ -6,7 +6,7 @@ Runs inside the sandbox's child.
 from collections.abc import Iterator
 from fractions import Fraction
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gpu_kernels.media.containers import NANOSECONDS
 from gpu_kernels.media.file_ends import lacks_index
@@ -17,6 +17,7 @@ from gpu_kernels.sandbox import DecodingLimits, MediaError
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
 _EARLIER = -1
@@ -25,21 +26,43 @@ _EARLIER = -1
 _FARTHEST_BACK_NS = 128 * NANOSECONDS
 
 
+class Beside(Protocol):
+    """Takes the packets of another stream as they come by."""
+
+    @property
+    def stream(self) -> "Stream": ...
+
+    def take(self, packet: "Packet[Any]") -> None:
+        """The next one. What is wrong with it must not reach the pictures."""
+        ...
+
+
 class Decoder:
     """Frames in presentation order with times that never go back; damaged data is counted, not fatal.
 
     Where the file's clock starts again, times go on; see `timeline`.
 
+    Args:
+        beside: what is handed the packets of another stream.
+
     Attributes:
         count: frames so far.
         errors, damaged: packets that could not be decoded, frames that are marked as damaged.
+        packets: of the file, as far as they were not read yet.
         guessed: whether a frame had no usable time of its own. A decoder that begins elsewhere may give it another one.
     """
 
     def __init__(
-        self, container: "InputContainer", stream: "VideoStream", limits: DecodingLimits, motion_vectors: bool
+        self,
+        container: "InputContainer",
+        stream: "VideoStream",
+        limits: DecodingLimits,
+        motion_vectors: bool,
+        beside: "Beside | None" = None,
     ) -> None:
         self.container, self.stream, self._limits = container, stream, limits
+        self._beside = beside
+        self.packets = container.demux(stream) if beside is None else container.demux(stream, beside.stream)
         self._tick = (stream.time_base or Fraction(1, NANOSECONDS)) * NANOSECONDS
         # A second thread changes motion vectors from run to run, and loses more frames around damage.
         stream.codec_context.thread_count = 1
@@ -95,9 +118,11 @@ class Decoder:
         import av.error
 
         try:
-            for packet in self.container.demux(self.stream):
-                if packet.size:
-                    yield packet
+            for packet in self.packets:
+                if packet.size and packet.stream.index == self.stream.index:
+                    yield cast("Packet[VideoStream]", packet)
+                elif packet.size and self._beside is not None:
+                    self._beside.take(packet)
         except av.error.MemoryError:
             raise
         except av.FFmpegError:

@@ -109,7 +109,24 @@ YUFACE = Model(
     extra="measurements",
 )
 
-_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE)
+SILERO_VAD = Model(
+    name="silero_vad",
+    revision="9ccdacc4719d8aa7",
+    source="package",
+    files=(
+        ModelFile(
+            path="silero_vad/data/silero_vad_16k_sequence.onnx",
+            bytes=1_246_165,
+            sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+        ),
+    ),
+    licence="MIT",
+    memory_gib=0.01,
+    package="silero-vad",
+    extra="measurements",
+)
+
+_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE, SILERO_VAD)
 
 
 @cache

@@ -11,6 +11,7 @@ from gpu_kernels.sandbox import ChildMessage, Header, reader_of
 from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
 from gpu_kernels.scan.motion_sampler import MotionSample
 from gpu_kernels.scan.storyboard_sampler import StoryboardFrame
+from gpu_kernels.sound.messages import Heard, HeardAll, HeardSound, SoundEnd, SoundReader
 
 THUMBNAIL = (27, 48)
 """Height and width of the frames that TransNetV2 sees."""
@@ -75,7 +76,7 @@ class _Done(ChildMessage):
     damaged_frames: Count
 
 
-_MESSAGE = reader_of(_Chunk, _Done)
+_MESSAGE = reader_of(_Chunk, _Done, Heard, HeardAll)
 
 
 class ScanReader:
@@ -83,12 +84,14 @@ class ScanReader:
 
     Args:
         boards: how many storyboards were asked for.
+        sound: whether the sound was.
 
     Attributes:
         ended: whether the last message was read.
     """
 
-    def __init__(self, own: Segment, boards: int) -> None:
+    def __init__(self, own: Segment, boards: int, sound: bool = False) -> None:
+        self._sound = SoundReader() if sound else None
         self._own = own
         self._frames = 0
         self._last_ns = np.iinfo(np.int64).min
@@ -96,7 +99,7 @@ class ScanReader:
         self._pictures = [own.start - 1] * boards
         self.ended = False
 
-    def __call__(self, header: Header, buffers: list[memoryview]) -> ScanChunk | ScanEnd:
+    def __call__(self, header: Header, buffers: list[memoryview]) -> ScanChunk | ScanEnd | HeardSound | SoundEnd:
         """The next message.
 
         Raises:
@@ -107,6 +110,12 @@ class ScanReader:
             raise ValueError("there is more after the end")
         if isinstance(message, _Chunk):
             return self._chunk(message)
+        if isinstance(message, Heard | HeardAll):
+            if self._sound is None:
+                raise ValueError("no sound was asked for")
+            return self._sound(message)
+        if self._sound is not None and not self._sound.ended:
+            raise ValueError("the scan ends before the sound does")
         expected = (
             None if self._own.end is None else self._own.before + self._own.end - self._own.start + self._own.after
         )

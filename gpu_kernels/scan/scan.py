@@ -25,6 +25,11 @@ from gpu_kernels.scan.storyboard_sampler import StoryboardFrame, StoryboardSampl
 from gpu_kernels.scores.luminance import thumbnail_luminance
 from gpu_kernels.scores.motion import MotionSignalsConfig
 from gpu_kernels.shots.transitions import CONTEXT_FRAMES
+from gpu_kernels.sound.hearing import hear_rest, hearing_of
+from gpu_kernels.sound.messages import HeardSound, SoundEnd
+
+Scanned = ScanChunk | ScanEnd | HeardSound | SoundEnd
+"""What comes of a scan, in the order in which it is known."""
 
 _PROGRESS_FRAMES = 10
 """How often a sign of life is sent: a chunk of 8K frames takes long."""
@@ -36,16 +41,22 @@ def read_scan(
     motion: MotionSignalsConfig | None,
     storyboards: Sequence[StoryboardsConfig],
     segment: Segment = WHOLE,
-) -> Iterator[ScanChunk | ScanEnd]:
+    sound: bool = False,
+    restarts: bool = False,
+) -> Iterator[Scanned]:
     """Decode `path` once in a child process, for any number of storyboards. Without `motion`, that is left out.
 
     Of a `segment` within the video come its own frames and those that are its context, motion and storyboards of its
     own frames only, and all numbers are the whole video's.
 
+    Args:
+        sound: whether to hear the file's sound, too: all of it, whatever the segment, which has to begin the video.
+        restarts: whether the file's clock starts again somewhere.
+
     Raises:
         MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
     """
-    read = ScanReader(segment, len(storyboards))
+    read = ScanReader(segment, len(storyboards), sound)
     yield from nursery.run(
         "gpu_kernels.scan.scan:scan",
         read,
@@ -54,6 +65,8 @@ def read_scan(
         motion=motion.model_dump() if motion else None,
         storyboards=[each.model_dump() for each in storyboards],
         segment=asdict(segment),
+        sound=sound,
+        restarts=restarts,
     )
     if not read.ended:
         raise MediaError("the decoding process ended before the scan did")
@@ -69,6 +82,8 @@ def scan(
     motion: dict[str, Any] | None,
     storyboards: list[dict[str, Any]],
     segment: dict[str, Any],
+    sound: bool,
+    restarts: bool,
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
@@ -76,7 +91,8 @@ def scan(
         stream = video_stream(container)
         own = Segment(**segment)
         chunk = _Chunk(send, len(storyboards))
-        decoder = Decoder(container, stream, limits, motion_vectors=motion is not None)
+        hearing = hearing_of(send, container, path, restarts) if sound else None
+        decoder = Decoder(container, stream, limits, motion_vectors=motion is not None, beside=hearing)
         sampler = None
         if motion is not None:
             sampler = MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
@@ -104,6 +120,9 @@ def scan(
         chunk.flush()
         if decoder.count == 0:
             raise MediaError(f"no frame of the {stream.codec_context.name} stream could be decoded")
+        if hearing is not None:
+            hear_rest(send, decoder.packets, hearing)
+            hearing.finish()
         send({"kind": "done", "decode_errors": decoder.errors, "damaged_frames": decoder.damaged})
 
 

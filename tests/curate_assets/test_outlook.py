@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
 }
 CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-IDLE = {"clip_questions", "clip_answers", "answer_scores", "faces"}
+IDLE = {"clip_questions", "clip_answers", "answer_scores", "faces", "audio_signals", "audio_scores"}
 """Of these, those that have no rows as long as no questions are configured, and measurements that are off."""
 EVERYTHING = CURATED | {
     "duplicate_pairs",
@@ -75,7 +75,7 @@ def concerned(ahead: dict[str, AssetOutlook]) -> set[str]:
 def agrees(root, ahead: dict[str, AssetOutlook], settings: dict[str, Any] | None = None) -> None:
     """Run, and compare with what was said: exactly, or within bounds where these were all that could be said."""
     done = root.run(CURATED, merged(settings))
-    for name in CURATED - {"shot_signals", "motion_signals", "storyboards"}:
+    for name in CURATED - {"shot_signals", "motion_signals", "audio_signals", "storyboards"}:
         computed = sum(each.computed for each in done.values() if each.table == name)
         said = ahead[name]
         assert said.compute <= computed, name

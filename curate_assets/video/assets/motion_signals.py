@@ -12,7 +12,7 @@ from curate_assets.video.segments import appended, overlapping, with_values
 from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Column, Row, Table
 from gpu_kernels.scan.motion_sampler import MotionSample
-from gpu_kernels.scan.scan import ScanChunk, ScanEnd
+from gpu_kernels.scan.scan import ScanChunk, Scanned
 
 MOTION_SIGNALS = Table(
     name="motion_signals",
@@ -55,7 +55,7 @@ class MotionOfVideo:
         self._black: list[np.ndarray] = []
         self._samples: list[MotionSample] = []
 
-    def add(self, chunk: ScanChunk | ScanEnd) -> None:
+    def add(self, chunk: Scanned) -> None:
         if isinstance(chunk, ScanChunk):
             self._luma.append(chunk.luma)
             self._black.append(chunk.black)

@@ -1,13 +1,16 @@
-"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `storyboards` and their variants."""
+"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `audio_signals`, `storyboards` and their
+variants."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.stage_resources import model_needs
-from curate_assets.video.assets import motion_signals, shot_signals, storyboards
+from curate_assets.video.assets import audio_signals, motion_signals, shot_signals, storyboards
+from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, SoundOfVideo, has_sound, joined_sound
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
@@ -16,31 +19,37 @@ from curate_assets.video.segments import segment_of, segments_of
 from curate_resources.declarations.stage import ClosedWorker, Needs, Segments, Stage, Work, Worker
 from curate_resources.declarations.table import Row
 from curate_resources.storage.root import Storage
-from gpu_kernels.media.segments import WHOLE
+from gpu_kernels.media.segments import WHOLE, Segment
 from gpu_kernels.media.storyboards import StoryboardsConfig
 from gpu_kernels.sandbox import Nursery
-from gpu_kernels.scan.scan import ScanChunk, ScanEnd, read_scan
+from gpu_kernels.scan.scan import ScanChunk, Scanned, read_scan
+from gpu_kernels.scores.audio import AudioSignalsConfig
 from gpu_kernels.scores.motion import MotionSignalsConfig
 from gpu_kernels.shots.transitions import (
     ShotNetwork,
     ShotSignalsConfig,
     load_network,
 )
+from gpu_kernels.sound.hearing import read_sound
+from gpu_kernels.sound.voice_detector import VoiceNetwork
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
     """A worker that decodes each video once; the network runs here while the child decodes ahead."""
     nursery = Nursery(config.limits)
     network: ShotNetwork | None = None
+    voices: VoiceNetwork | None = None
 
     def scan(work: Work) -> Mapping[str, list[Row]]:
-        nonlocal network
+        nonlocal network, voices
         wants = work.wanted.__contains__
         if wants(SHOT_SIGNALS.name) and network is None:
             network = load_network(config.shot_signals)
+        if wants(AUDIO_SIGNALS.name) and voices is None and config.audio_signals.voice_detector != "none":
+            voices = VoiceNetwork()
         rows: dict[str, list[Row]] = {name: [] for name in work.wanted}
         # Whatever else is wanted is a storyboard, or a variant of it.
-        boards = sorted(work.wanted - {SHOT_SIGNALS.name, MOTION_SIGNALS.name})
+        boards = sorted(work.wanted - {SHOT_SIGNALS.name, MOTION_SIGNALS.name, AUDIO_SIGNALS.name})
         for index, item in enumerate(work.items.to_pylist()):
             video_id = item["video_id"]
             own = segment_of(item, *work.segment) if work.segment is not None else WHOLE
@@ -52,27 +61,45 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
             for board, name in enumerate(boards):
                 folder = storyboard_folder(video_id, work.fingerprints[name][index])
                 gatherers.append(StoryboardOfVideo(name, board, video_id, folder, storage))
-            with opened(item) as path:
-                chunks = read_scan(
-                    nursery,
-                    path,
-                    config.motion_signals if wants(MOTION_SIGNALS.name) else None,
-                    [config.section(name, StoryboardsConfig) for name in boards],
-                    segment=own,
-                )
-                frames, tell_at = 0, storyboards.PACK_FRAMES
-                for chunk in chunks:
-                    for gatherer in gatherers:
-                        gatherer.add(chunk)
-                    frames += 0 if isinstance(chunk, ScanEnd) else len(chunk.pts_ns)
-                    if work.early is not None and frames >= tell_at and frames % storyboards.PACK_FRAMES == 0:
-                        work.early({gatherer.name: gatherer.rows(frames) for gatherer in gatherers})
-                        tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
+            sound = SoundOfVideo(item, config, voices) if wants(AUDIO_SIGNALS.name) else None
+            if sound is not None:
+                gatherers.append(sound)
+
+            def scanned(item: Row = item, own: Segment = own, hear: bool = sound is not None) -> Iterator[Scanned]:
+                hear = hear and own.start == 0 and has_sound(item)  # the first segment hears all
+                restarts = item["clock_restarts"] > 0
+                if work.wanted != frozenset({AUDIO_SIGNALS.name}):  # else no frame has to be decoded
+                    motion = config.motion_signals if wants(MOTION_SIGNALS.name) else None
+                    wanted = [config.section(name, StoryboardsConfig) for name in boards]
+                    with opened(item) as path:
+                        yield from read_scan(nursery, path, motion, wanted, own, hear, restarts)
+                elif hear:
+                    with opened(item) as path:
+                        yield from read_sound(nursery, path, restarts)
+
+            times: list[np.ndarray] = []
+            frames, tell_at = 0, storyboards.PACK_FRAMES
+            for chunk in scanned():
                 for gatherer in gatherers:
-                    rows[gatherer.name] += gatherer.rows(None)
+                    gatherer.add(chunk)
+                if not isinstance(chunk, ScanChunk):
+                    continue
+                times.append(chunk.pts_ns)
+                frames += len(chunk.pts_ns)
+                if work.early is not None and frames >= tell_at and frames % storyboards.PACK_FRAMES == 0:
+                    known = frames if sound is None else _frames_until(sound.known_until_ns(), times)
+                    work.early({gatherer.name: gatherer.rows(known) for gatherer in gatherers})
+                    tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
+            for gatherer in gatherers:
+                rows[gatherer.name] += gatherer.rows(None)
         return rows
 
     return ClosedWorker(scan, nursery.close)
+
+
+def _frames_until(time_ns: float, times: list[np.ndarray]) -> int:
+    """How many frames begin up to a time."""
+    return int(np.searchsorted(np.concatenate(times), time_ns, "right"))
 
 
 class _Gatherer(Protocol):
@@ -81,7 +108,7 @@ class _Gatherer(Protocol):
     name: str
     """Of the table."""
 
-    def add(self, chunk: ScanChunk | ScanEnd) -> None: ...
+    def add(self, chunk: Scanned) -> None: ...
 
     def rows(self, frames: int | None) -> list[Row]:
         """The rows of the whole video; or of what will not change any more of its first `frames`, all read so far."""
@@ -102,6 +129,8 @@ def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Ta
                 joined[name] = joined_shots(tables)
             case MOTION_SIGNALS.name:
                 joined[name] = joined_motion(tables)
+            case AUDIO_SIGNALS.name:
+                joined[name] = joined_sound(tables)
             case _:
                 joined[name] = pa.concat_tables(tables)
     return joined
@@ -116,7 +145,7 @@ SCAN = Stage(
     name="scan",
     item=SOURCE_VIDEOS.name,
     reads=(),
-    writes=(SHOT_SIGNALS, MOTION_SIGNALS, STORYBOARDS),
+    writes=(SHOT_SIGNALS, MOTION_SIGNALS, AUDIO_SIGNALS, STORYBOARDS),
     open=open_scanner,
     heavy=True,
     needs_of=scan_needs,
@@ -127,6 +156,7 @@ SCAN = Stage(
 ASSETS = (
     Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
+    Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
     Asset(
         STORYBOARDS,
         SCAN,

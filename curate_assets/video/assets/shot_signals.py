@@ -15,7 +15,7 @@ from curate_assets.video.segments import appended, overlapping, with_values
 from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Column, Row, Table
 from gpu_kernels.media.segments import Segment
-from gpu_kernels.scan.scan import ScanChunk, ScanEnd
+from gpu_kernels.scan.scan import ScanChunk, ScanEnd, Scanned
 from gpu_kernels.shots.transitions import (
     ShotNetwork,
     ShotSignalsConfig,
@@ -70,13 +70,13 @@ class ShotsOfVideo:
         self._after = own.after
         self._pts: list[np.ndarray] = []
 
-    def add(self, chunk: ScanChunk | ScanEnd) -> None:
+    def add(self, chunk: Scanned) -> None:
         if isinstance(chunk, ScanEnd):
             self._row |= {"decode_errors": chunk.decode_errors, "damaged_frames": chunk.damaged_frames}
-            return
-        self._pts.append(chunk.pts_ns)
-        if self._stream is not None:
-            self._stream.add(chunk.thumbnails)
+        elif isinstance(chunk, ScanChunk):
+            self._pts.append(chunk.pts_ns)
+            if self._stream is not None:
+                self._stream.add(chunk.thumbnails)
 
     def rows(self, frames: int | None) -> list[Row]:
         pts = np.concatenate(self._pts)
@@ -85,7 +85,8 @@ class ShotsOfVideo:
         else:
             curve = self._stream.finish(self._after) if frames is None else self._stream.so_far()
             known = len(curve) if frames is not None else len(pts)
-        return [{**self._row, "frames": known, "pts_ns": pts[:known], "transition": curve}]
+        known = known if frames is None else min(known, frames)
+        return [{**self._row, "frames": known, "pts_ns": pts[:known], "transition": curve[:known]}]
 
 
 def joined_shots(segments: Sequence[pa.Table]) -> pa.Table:

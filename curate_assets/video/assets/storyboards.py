@@ -11,7 +11,7 @@ from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.scan.scan import ScanChunk, ScanEnd
+from gpu_kernels.scan.scan import ScanChunk, Scanned
 
 STORYBOARDS = Table(
     name="storyboards",
@@ -68,8 +68,8 @@ class StoryboardOfVideo:
         self._pack = 0
         self._pictures = bytearray()
 
-    def add(self, chunk: ScanChunk | ScanEnd) -> None:
-        if isinstance(chunk, ScanEnd):
+    def add(self, chunk: Scanned) -> None:
+        if not isinstance(chunk, ScanChunk):
             return
         for frame in chunk.storyboards[self._board]:
             if frame.frame // PACK_FRAMES != self._pack:
