@@ -1,4 +1,4 @@
-"""The sound of clips: levels against FFmpeg's meter, planted clipping, silence and gaps, synthesised speech in noise."""
+"""The sound of clips: levels against FFmpeg's meter, planted clipping, silence and gaps, synthesised speech."""
 
 # pyright: basic
 
@@ -15,7 +15,7 @@ from gpu_kernels.media.ffmpeg import ffmpeg_executable
 from gpu_kernels.sandbox import DecodingLimits, reader_of
 from gpu_kernels.scores.audio import AudioScoresConfig, Sound, audio_scores
 from gpu_kernels.sound.hearing import hear
-from gpu_kernels.sound.messages import TENTH_NS, Heard, HeardAll, HeardSound, SoundReader
+from gpu_kernels.sound.messages import TENTH_NS, Heard, HeardAll, HeardSound, SoundEnd, SoundReader
 from gpu_kernels.sound.voice_detector import VoiceCurve, VoiceNetwork
 from proofs.proof import Material, Proof, precision_recall
 
@@ -53,14 +53,18 @@ def _network() -> VoiceNetwork:
 def heard(proof: Proof, path: Path) -> Sound:
     """A file's sound, as the scan and the asset make it."""
     parts: list[HeardSound] = []
-    read, ends = SoundReader(), []
+    ends: list[SoundEnd] = []
+    read = SoundReader()
     understood = reader_of(Heard, HeardAll)
 
     def send(header: dict, *buffers: memoryview) -> None:
         if header["kind"] == "progress":
             return
         found = read(understood(header, [memoryview(bytes(memoryview(each).cast("B"))) for each in buffers]))
-        (parts if isinstance(found, HeardSound) else ends).append(found)
+        if isinstance(found, HeardSound):
+            parts.append(found)
+        else:
+            ends.append(found)
 
     _network()
     speech: list[np.ndarray] = []
@@ -68,10 +72,10 @@ def heard(proof: Proof, path: Path) -> Sound:
         hear(send, DecodingLimits(), str(path), False)
         curve, length = None, 0
         for part in parts:
-            if part.anew and curve is not None:
-                curve.finish()
-                speech.append(np.resize(curve.tenths(), length))
-            if part.anew:
+            if curve is None or part.anew:
+                if curve is not None:
+                    curve.finish()
+                    speech.append(np.resize(curve.tenths(), length))
                 curve, length = VoiceCurve(_network()), 0
             curve.add(part.levels.voice)
             length += len(part.levels.loudness)
@@ -227,7 +231,7 @@ def _speech(proof: Proof, material: Material) -> None:
                 false += int((says & ~is_true & sure).sum())
                 quiet += int((~says & ~is_true & sure).sum())
                 name = f"{language}{variant} {noise}"
-                clips_found[name], clips_true[name] = scores(found, len(samples) / RATE).speech >= 0.1, True
+                clips_found[name], clips_true[name] = (scores(found, len(samples) / RATE).speech or 0) >= 0.1, True
         recalls[noise] = hits / max(1, hits + misses)
         what = "without noise" if noise is None else f"{noise} dB over white noise"
         proof.rows.append((f"synthesised speech in 5 languages, {what}: tenths of speech", hits + misses, hits, ""))
@@ -247,7 +251,7 @@ def _speech(proof: Proof, material: Material) -> None:
     names |= {path.stem: path for path in material.footage if _has_sound(path) and path.stem in WITHOUT_SPEECH}
     for name, path in names.items():
         found = scores(heard(proof, path), _seconds(path))
-        clips_found[name], clips_true[name] = found.speech >= 0.1, False
+        clips_found[name], clips_true[name] = (found.speech or 0) >= 0.1, False
         proof.rows.append((f"{name}: share of speech", 0, found.speech, ""))
     precision, recall = precision_recall(clips_found, clips_true)
     proof.rows.append(
