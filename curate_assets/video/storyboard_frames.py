@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from curate_resources.storage.root import Storage
-from gpu_kernels.media.storyboards import Cadence
+from gpu_kernels.media.storyboards import Cadence, decoded
 
 
 class Storyboards:
@@ -94,3 +95,26 @@ class Storyboard:
             data = self._storage.read(path, base, last["offset"] + last["bytes"] - base)
             pictures += [data[row["offset"] - base : row["offset"] - base + row["bytes"]] for row in rows]
         return pictures
+
+    def pictures(self, start: int, end: int, most: int) -> tuple[list[int], list[np.ndarray]]:
+        """Positions and pictures of the frames in [start, end), as `within` has them, to be compared with each other.
+
+        Args:
+            most: of more, every second is taken, or every third, and so on.
+
+        Returns:
+            The pictures, uint8 RGB [height, width, 3], have the size of the first.
+        """
+        positions = self.within(start, end)
+        positions = positions[:: -(-len(positions) // most)]
+        return positions, _of_one_size([decoded(jpeg) for jpeg in self.jpegs(positions)])
+
+
+def _of_one_size(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    import cv2
+
+    height, width = pictures[0].shape[:2]
+    return [
+        each if each.shape[:2] == (height, width) else cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA)
+        for each in pictures
+    ]

@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
     "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
 }
 CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-IDLE = {"clip_questions", "clip_answers", "answer_scores", "faces", "audio_signals", "audio_scores"}
+IDLE = {"clip_questions", "clip_answers", "answer_scores", "faces", "audio_signals", "audio_scores", "borders"}
 """Of these, those that have no rows as long as no questions are configured, and measurements that are off."""
 EVERYTHING = CURATED | {
     "duplicate_pairs",
