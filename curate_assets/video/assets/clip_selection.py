@@ -95,8 +95,12 @@ def thresholds_that_count(config: Any) -> list[Threshold]:
 def _measures_what_it_limits(config: Any) -> None:
     limits: StrictModel = config.clip_selection
     for asset in SCORED:
-        asked = [each.setting for each in _THRESHOLDS_OF[asset.name] if each.setting in limits.model_fields_set]
-        if (wanted := [name for name in asked if getattr(limits, name) is not None]) and not is_measured(asset, config):
+        wanted = [  # not as by default, which a whole configuration names, too
+            each.setting
+            for each in _THRESHOLDS_OF[asset.name]
+            if getattr(limits, each.setting) not in (None, each.default)
+        ]
+        if wanted and not is_measured(asset, config):
             section = getattr(config, asset.name, None)
             remedy = f"set {asset.name}.enabled" if isinstance(section, MeasurementConfig) else "see their settings"
             raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")

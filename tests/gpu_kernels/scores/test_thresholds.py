@@ -3,12 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from curate_assets.video.assets.clip_selection import THRESHOLDS, ClipSelectionConfig
+from curate_assets.settings.resolve import CurationConfig
+from curate_assets.video.assets.clip_selection import ClipSelectionConfig, thresholds_that_count
 from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, rejection_reasons, selection_config
 from gpu_kernels.strict import StrictModel, descriptions
 
+COUNTING = thresholds_that_count(CurationConfig())  # none on what is off
 GOOD: dict[str, float | None] = {
-    **dict.fromkeys(each.score for each in THRESHOLDS),  # of what is off, nothing is measured
     "motion_peak": 0.02,
     "motion_global_mean": 0.01,
     "motion_per_patch": 0.001,
@@ -19,7 +20,7 @@ GOOD: dict[str, float | None] = {
 
 
 def reasons(measured: Measured, config: StrictModel) -> list[str]:
-    return rejection_reasons(measured, THRESHOLDS, config)
+    return rejection_reasons(measured, COUNTING, config)
 
 
 def test_by_default_only_what_stands_still_is_rejected():

@@ -39,3 +39,4 @@ def test_a_threshold_on_what_is_not_measured_is_an_error_that_names_what_to_swit
     with pytest.raises(ConfigError, match=said):
         validated({"clip_selection": {"windows_against_max": 0.5}})
     validated({"clip_selection": {"windows_against_max": None}})
+    validated(validated({}).model_dump(exclude_none=True))  # which names every default
