@@ -21,7 +21,7 @@ from proofs.proof import Material, Proof, packaged_footage
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "measurements.md"
-NAMES = sorted(path.stem for path in (HERE / "proofs").glob("*.py") if path.stem not in ("__init__", "proof"))
+NAMES = sorted(path.stem for path in (HERE / "proofs").glob("*.py") if path.stem not in ("__init__", "proof", "films"))
 
 
 def into_docs(name: str, proof: Proof) -> None:

@@ -27,7 +27,7 @@ CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in 
 IDLE = {"clip_questions", "clip_answers", "answer_scores", "audio_scores"} | {
     asset.name
     for asset in VIDEO.assets
-    if isinstance(asset.section, type) and issubclass(asset.section, MeasurementConfig)
+    if asset.on_demand or (isinstance(asset.section, type) and issubclass(asset.section, MeasurementConfig))
 }
 """Of these, those that have no rows as long as no questions are configured, and measurements that are off."""
 EVERYTHING = CURATED | {

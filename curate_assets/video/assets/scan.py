@@ -1,5 +1,5 @@
-"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `audio_signals`, `storyboards` and their
-variants."""
+"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `frame_signals`, `audio_signals`,
+`storyboards` and their variants."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.stage_resources import model_needs
-from curate_assets.video.assets import audio_signals, motion_signals, shot_signals, storyboards
+from curate_assets.video.assets import audio_signals, frame_signals, motion_signals, shot_signals, storyboards
 from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, SoundOfVideo, has_sound, joined_sound
+from curate_assets.video.assets.frame_signals import FRAME_SIGNALS, FrameSignalsOfVideo, joined_frame_signals
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
@@ -33,6 +34,8 @@ from gpu_kernels.shots.transitions import (
 from gpu_kernels.sound.hearing import read_sound
 from gpu_kernels.sound.voice_detector import VoiceNetwork
 
+_SIGNALS = (SHOT_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, AUDIO_SIGNALS)
+
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
     """A worker that decodes each video once; the network runs here while the child decodes ahead."""
@@ -49,7 +52,7 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
             voices = VoiceNetwork()
         rows: dict[str, list[Row]] = {name: [] for name in work.wanted}
         # Whatever else is wanted is a storyboard, or a variant of it.
-        boards = sorted(work.wanted - {SHOT_SIGNALS.name, MOTION_SIGNALS.name, AUDIO_SIGNALS.name})
+        boards = sorted(work.wanted - {each.name for each in _SIGNALS})
         for index, item in enumerate(work.items.to_pylist()):
             video_id = item["video_id"]
             own = segment_of(item, *work.segment) if work.segment is not None else WHOLE
@@ -58,6 +61,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                 gatherers.append(ShotsOfVideo(video_id, config.shot_signals, network, own))
             if wants(MOTION_SIGNALS.name):
                 gatherers.append(MotionOfVideo(video_id))
+            if wants(FRAME_SIGNALS.name):
+                gatherers.append(FrameSignalsOfVideo(video_id, own))
             for board, name in enumerate(boards):
                 folder = storyboard_folder(video_id, work.fingerprints[name][index])
                 gatherers.append(StoryboardOfVideo(name, board, video_id, folder, storage))
@@ -131,6 +136,8 @@ def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Ta
                 joined[name] = joined_motion(tables)
             case AUDIO_SIGNALS.name:
                 joined[name] = joined_sound(tables)
+            case FRAME_SIGNALS.name:
+                joined[name] = joined_frame_signals(tables)
             case _:
                 joined[name] = pa.concat_tables(tables)
     return joined
@@ -145,7 +152,7 @@ SCAN = Stage(
     name="scan",
     item=SOURCE_VIDEOS.name,
     reads=(),
-    writes=(SHOT_SIGNALS, MOTION_SIGNALS, AUDIO_SIGNALS, STORYBOARDS),
+    writes=(*_SIGNALS, STORYBOARDS),
     open=open_scanner,
     heavy=True,
     needs_of=scan_needs,
@@ -157,6 +164,7 @@ ASSETS = (
     Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
     Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
+    Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, on_demand=True),
     Asset(
         STORYBOARDS,
         SCAN,

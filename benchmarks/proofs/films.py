@@ -1,0 +1,30 @@
+"""Footage as arrays, and back: for proofs that change films and have them encoded."""
+
+# pyright: basic
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gpu_kernels.media.ffmpeg import ffmpeg_executable
+
+
+def film(path: Path, frames: int, rate: float, width: int = 320, height: int = 180) -> np.ndarray:
+    """The first frames of a video at a rate, uint8 [n, height, width, 3]; fewer where it is shorter."""
+    size = f"scale={width}:{height}:force_original_aspect_ratio=increase,crop={width}:{height}"
+    command = [ffmpeg_executable(), "-v", "error", "-i", str(path), "-vf", f"fps={rate},{size}"]
+    command += ["-frames:v", str(frames), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+def encoded(path: Path, frames: np.ndarray, rate: float, codec: Sequence[str]) -> Path:
+    """Write pictures, uint8 [n, height, width, 3] or [n, height, width], as a video."""
+    grey = frames.ndim == 3
+    size = f"{frames.shape[2]}x{frames.shape[1]}"
+    command = [ffmpeg_executable(), "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gray" if grey else "rgb24"]
+    command += ["-s", size, "-r", str(rate), "-i", "-", "-pix_fmt", "yuv420p", *codec, str(path)]
+    subprocess.run(command, input=np.ascontiguousarray(frames).data, check=True)
+    return path
