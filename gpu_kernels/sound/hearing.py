@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-_JITTER = Fraction(3, 100)
-"""Seconds by which times may lie beside where the sound before them ends: containers round them."""
+_JITTER_NS = 30_000_000
+"""By which times may lie beside where the sound before them ends: containers round them."""
 
 _LONGEST_REASON = 500
 _PROGRESS_PACKETS = 1000
@@ -41,51 +41,51 @@ class Hearing:
 
     def __init__(self, send: Send, stream: "AudioStream", epochs: Sequence[Epoch]) -> None:
         self._send, self.stream = send, stream
-        self._follower = Follower(epochs)
+        self._follower = Follower(epochs) if epochs else None
+        self._shift_ns = 0
         stream.codec_context.thread_count = 1
         self._meter: LevelMeter | None = None
         self._shape: tuple[int, str, str] | None = None
-        self._begin = Fraction(0)
-        """When the stretch began that is measured, in seconds,"""
+        self._tick = Fraction(1)
+        self._begin_ns = 0
+        """When the stretch began that is measured,"""
         self._samples = 0
         """how long it is,"""
         self._sent = 0
         """and how many of its tenths were sent."""
-        self._start: Fraction | None = None
+        self._start_ns: int | None = None
         self._errors = 0
         self._error: str | None = None
 
     def take(self, packet: "Packet[Any]") -> None:
         """The next packet of the stream."""
         if self._error is None:
-            shift = self._follower.latest
-            if packet.pts is not None and packet.time_base:
-                shift = self._follower.shift(packet.pts * packet.time_base)
-            self._hear(packet, shift)
+            if self._follower is not None and packet.pts is not None and packet.time_base:
+                self._shift_ns = int(self._follower.shift(packet.pts * packet.time_base) * NANOSECONDS)
+            self._hear(packet)
 
     def finish(self) -> None:
         """Send what is left, and the end."""
         if self._error is None:
-            self._hear(None, self._follower.latest)
-        start = self._start
+            self._hear(None)
         self._send(
             {
                 "kind": "sound_end",
-                "start_ns": None if start is None else _nanoseconds(start),
-                "end_ns": None if start is None else _nanoseconds(self._end),
+                "start_ns": self._start_ns,
+                "end_ns": None if self._start_ns is None else self._end_ns,
                 "decode_errors": self._errors,
                 "error": self._error,
             }
         )
 
     @property
-    def _end(self) -> Fraction:
-        return self._begin + (Fraction(self._samples, self._meter.rate) if self._meter else 0)
+    def _end_ns(self) -> int:
+        return self._begin_ns + (self._samples * NANOSECONDS // self._meter.rate if self._meter else 0)
 
-    def _hear(self, packet: "Packet[Any] | None", shift: Fraction) -> None:
+    def _hear(self, packet: "Packet[Any] | None") -> None:
         try:
             for frame in self._decoded(packet):
-                self._place(frame, shift)
+                self._place(frame)
             if packet is None:
                 self._close()
         except MemoryError:
@@ -106,23 +106,24 @@ class Hearing:
             self._errors += 1
             return []
 
-    def _place(self, frame: "AudioFrame", shift: Fraction) -> None:
-        expected = self._end
-        at = expected if frame.pts is None or not frame.time_base else frame.pts * frame.time_base + shift
-        if not frame.samples or abs(at) * NANOSECONDS > LAST_NS:
+    def _place(self, frame: "AudioFrame") -> None:
+        at_ns = expected_ns = self._end_ns
+        if frame.pts is not None and (tick := frame.time_base):
+            at_ns = frame.pts * tick.numerator * NANOSECONDS // tick.denominator + self._shift_ns
+        if not frame.samples or abs(at_ns) > LAST_NS:
             return
         shape = (frame.sample_rate, frame.layout.name, frame.format.name)
-        if self._start is None:
-            self._start = at
-        elif at < expected - _JITTER:
+        if self._start_ns is None:
+            self._start_ns = at_ns
+        elif at_ns < expected_ns - _JITTER_NS:
             return
-        elif shape == self._shape and at <= expected + _JITTER:
-            at = expected
-        if self._meter is None or shape != self._shape or at != expected:
+        elif shape == self._shape and at_ns <= expected_ns + _JITTER_NS:
+            at_ns = expected_ns
+        if self._meter is None or shape != self._shape or at_ns != expected_ns:
             self._close()
-            self._meter, self._shape = LevelMeter(frame), shape
-            self._begin, self._samples, self._sent = at, 0, 0
-        frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
+            self._meter, self._shape, self._tick = LevelMeter(frame), shape, Fraction(1, frame.sample_rate)
+            self._begin_ns, self._samples, self._sent = at_ns, 0, 0
+        frame.pts, frame.time_base = self._samples, self._tick
         self._samples += frame.samples
         self._measure(frame)
 
@@ -135,17 +136,13 @@ class Hearing:
         for levels in self._meter.take(frame):
             header = {
                 "kind": "sound",
-                "pts_ns": _nanoseconds(self._begin) + self._sent * TENTH_NS,
+                "pts_ns": self._begin_ns + self._sent * TENTH_NS,
                 "anew": self._sent == 0,
                 "count": len(levels.loudness),
             }
             curves = (levels.loudness, levels.peak, levels.true_peak, levels.clipped, levels.voice)
             self._send(header, *(curve.data for curve in curves))
             self._sent += len(levels.loudness)
-
-
-def _nanoseconds(seconds: Fraction) -> int:
-    return int(seconds * NANOSECONDS)
 
 
 # ---------------------------------------------------------------- the sound alone

@@ -136,18 +136,20 @@ class LevelMeter:
     def _levels(
         self, count: int, sound: np.ndarray, weighted: np.ndarray, fine: np.ndarray, voice: np.ndarray
     ) -> Levels:
-        if not (np.isfinite(sound).all() and np.isfinite(weighted).all()):
+        np.square(weighted, out=weighted)
+        power = (_by_tenth(np.add, weighted, _RATE, count) * self._weights).sum(0) / _counts(weighted, _RATE, count)
+        peak, between = _peaks(sound, self.rate, count), _peaks(fine, _PEAK_RATE, count)
+        if not np.isfinite([power, peak]).all():
             raise ValueError("the values of its samples are no numbers")
-        power = (_by_tenth(np.add, weighted**2, _RATE, count) * self._weights).sum(0) / _counts(weighted, _RATE, count)
-        hot = _clipped(sound)
-        samples = sound.shape[0] * _counts(sound, self.rate, count)
-        peak = _by_tenth(np.maximum, np.abs(sound), self.rate, count).max(0)
-        between = _by_tenth(np.maximum, np.abs(fine), _PEAK_RATE, count).max(0)
+        clipped = np.zeros(count)
+        if peak.max() >= _FULL:
+            hot = _by_tenth(np.add, _clipped(sound).astype(np.float32), self.rate, count).sum(0)
+            clipped = hot / (sound.shape[0] * _counts(sound, self.rate, count))
         return Levels(
             loudness=_decibels(power, 10.0, -0.691),
             peak=_decibels(peak, 20.0),
             true_peak=_decibels(np.maximum(peak, between), 20.0),
-            clipped=(_by_tenth(np.add, hot.astype(np.float32), self.rate, count).sum(0) / samples).astype(np.float32),
+            clipped=clipped.astype(np.float32),
             voice=np.ascontiguousarray(voice[0], np.int16),
         )
 
@@ -176,11 +178,15 @@ def _by_tenth(reduced: np.ufunc, samples: np.ndarray, rate: int, count: int) -> 
     return reduced.reduceat(samples, _starts(samples.shape[1], rate, count), axis=1)
 
 
+def _peaks(samples: np.ndarray, rate: int, count: int) -> np.ndarray:
+    """[channels, samples] -> [count]: the largest magnitudes."""
+    highest, lowest = (_by_tenth(each, samples, rate, count) for each in (np.maximum, np.minimum))
+    return np.maximum(highest.max(0), -lowest.min(0))
+
+
 def _clipped(sound: np.ndarray) -> NDArray[np.bool_]:
     """Which samples are part of a run of _RUN at least that are all at full scale on one side."""
     clipped = np.zeros(sound.shape, np.bool_)
-    if np.abs(sound).max(initial=0.0) < _FULL:
-        return clipped
     for full in (sound >= _FULL, sound <= -_FULL):
         run = full[:, :-2] & full[:, 1:-1] & full[:, 2:]
         for offset in range(_RUN):

@@ -41,6 +41,7 @@ def curve(network: VoiceNetwork, samples: np.ndarray, step: int) -> np.ndarray:
     return found.tenths()
 
 
+@pytest.mark.deep
 def test_windows_are_judged_as_by_the_plain_network(network: VoiceNetwork) -> None:
     """One window after the other, with the 64 samples before it, is what the package's own code does."""
     import importlib.util

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate_assets.graph.graph import Asset
+from curate_assets.graph.graph import Asset, Record
 from curate_assets.graph.score import Score, at_least, at_most
 from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, sound_of
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
@@ -142,4 +142,12 @@ SCORES = (
     ),
 )
 
-ASSET = Asset(AUDIO_SCORES, SCORE_AUDIO, "clips", scores=SCORES, section=AudioScoresConfig, exported=True)
+ASSET = Asset(
+    AUDIO_SCORES,
+    SCORE_AUDIO,
+    "clips",
+    scores=SCORES,
+    recorded=Record("audio", ("loudness", "silent", "speech", "missing")),
+    section=AudioScoresConfig,
+    exported=True,
+)

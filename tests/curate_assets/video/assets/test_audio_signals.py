@@ -17,9 +17,9 @@ from curate_resources.storage.root import Storage
 from gpu_kernels.media import segments
 
 # A tone, then a pause, then another tone; the second channel of another stream is louder and not the default.
-_TONES = "aevalsrc='0.25*sin(2*PI*(500+300*floor(t/9))*t)*gt(abs(t-9)\\,2)':s=44100:d=22"
+_TONES = "aevalsrc='0.25*sin(2*PI*(500+300*floor(t/9))*t)*gt(abs(t-9)\\,2)':s=44100:d=15"
 _VIDEO = (
-    f"-f lavfi -i testsrc2=s=96x64:r=25:d=22 -f lavfi -i {_TONES} -f lavfi -i sine=3000:d=22 -map 0 -map 1 -map 2 "
+    f"-f lavfi -i testsrc2=s=96x64:r=25:d=15 -f lavfi -i {_TONES} -f lavfi -i sine=3000:d=15 -map 0 -map 1 -map 2 "
     "-c:v libx264 -preset ultrafast -g 40 -bf 2 -c:a aac -disposition:a:1 0"
 )
 
@@ -51,11 +51,11 @@ def tones(media: Any, tmp_path: Path) -> Path:
 
 
 def test_segments_and_the_sound_alone_give_the_rows_of_one_scan(tones, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 200)
-    monkeypatch.setattr(source_videos, "SEGMENT_FRAMES", 200)
+    monkeypatch.setattr(segments, "SEGMENT_FRAMES", 130)
+    monkeypatch.setattr(source_videos, "SEGMENT_FRAMES", 130)
     scanner, both = Scanner(tones, tmp_path), (AUDIO_SIGNALS.name, SHOT_SIGNALS.name)
     (whole,) = scanner.rows(*both)[AUDIO_SIGNALS.name]
-    assert len(whole["pts_ns"]) == len(whole["speech"]) == 220 and whole["audio_error"] is None
+    assert len(whole["pts_ns"]) == len(whole["speech"]) == 150 and whole["audio_error"] is None
     # The default stream, and its pause: the other one is a sine without any.
     loud = whole["loudness"] > -40
     times = whole["pts_ns"] / 1e9
