@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from curate_resources.declarations.table import Row
 from gpu_kernels.scores.thresholds import Threshold
 
@@ -46,6 +50,13 @@ class Score:
     def of(self, row: Row) -> float | None:
         """The score of a row; None where it cannot be said."""
         return self.value(row) if self.value is not None else row[self.columns[0]]
+
+    def column(self, rows: pa.Table) -> NDArray[np.float64]:
+        """The score of many rows; NaN where it cannot be said."""
+        if self.value is None:
+            return rows[self.columns[0]].cast(pa.float64()).to_numpy()
+        each = zip(*(rows[name].to_pylist() for name in self.columns), strict=True)
+        return np.array([self.value(dict(zip(self.columns, row, strict=True))) for row in each], np.float64)
 
     def named(self) -> Sequence[Threshold]:
         """Its thresholds, which have its name."""

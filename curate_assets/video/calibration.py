@@ -6,25 +6,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.clip_selection import (
     CLIP_SELECTION,
     SCORED,
+    SCORES,
     THRESHOLDS,
     ClipSelectionConfig,
-    Measurements,
+    judged,
     thresholds_that_count,
 )
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.clip_scores import by_clip, stored_scores
 from curate_resources.declarations.table import Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import UserError
-from gpu_kernels.scores.thresholds import Measured, Threshold, rejection_reasons
+from gpu_kernels.scores.thresholds import Measured, Scores, Threshold, Verdicts
 from gpu_kernels.strict import StrictModel
 
 SECTION = CLIP_SELECTION.name
@@ -130,9 +134,7 @@ def calibrate(
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
     proposed = type(config).model_validate(_with(config, values))
-    now = [rejection_reasons(clip.scores, counting, limits) for clip in found]
-    then_limits = proposed.section(SECTION, ClipSelectionConfig)
-    then = [rejection_reasons(clip.scores, counting, then_limits) for clip in found]
+    now, then = sample_verdicts(config, found).reasons, sample_verdicts(proposed, found).reasons
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),
@@ -148,7 +150,7 @@ def calibrate(
                 measured=sum(clip.scores[each.score] is not None for clip in found),
                 rejected_now=sum(each.reason in reasons for reasons in now),
                 rejected=sum(each.reason in reasons for reasons in then),
-                rejected_alone=sum(reasons == [each.reason] for reasons in then),
+                rejected_alone=sum(reasons == (each.reason,) for reasons in then),
             )
             for each in chosen
         ),
@@ -156,6 +158,15 @@ def calibrate(
         rejected=sum(map(bool, then)),
         config=proposed,
     )
+
+
+def sample_verdicts(config: PlatformConfig, sample: Sequence[SampledClip]) -> Verdicts:
+    """The verdicts on the clips of a sample with a configuration."""
+
+    def scores(names: frozenset[str]) -> Scores:
+        return {name: np.array([clip.scores[name] for clip in sample], np.float64) for name in names}
+
+    return judged(config, len(sample), scores)
 
 
 def _chosen(scores: Sequence[str], config: StrictModel, counting: Sequence[Threshold]) -> list[Threshold]:
@@ -202,31 +213,23 @@ def _keys(tables: Tables, table: Table, where: str | None, shards: Collection[st
 
 
 def _sampled(tables: Tables, keys: Sequence[tuple[str, str]]) -> list[SampledClip]:
+    """The clips of these keys, as far as their source is there still: else clips was not made again since it went."""
     columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
-    clips = _rows(tables, CLIPS, columns, keys)
+    names = [score.name for score in SCORES]
     found: list[SampledClip] = []
     for shard in sorted({shard for shard, _ in keys}):
-        measurements = Measurements.stored(tables, shard)
+        wanted = pa.array([clip_id for own, clip_id in keys if own == shard])
+        clips = tables.read(CLIPS, shard, columns, "status = 'ok'")
+        clips = clips.filter(pc.field("clip_id").isin(wanted))
         sources = tables.read(SOURCE_VIDEOS, shard, ["video_id", "uri"], "status = 'ok'").to_pylist()
         uris = {row["video_id"]: row["uri"] for row in sources}
-        for key in keys:
-            if key[0] == shard and (uri := uris.get(clips[key]["video_id"])) is not None:
-                # else clips was not made again since the file went
-                found.append(SampledClip(uri=uri, scores=measurements.of(clips[key]), **clips[key]))
-    return found
-
-
-def _rows(
-    tables: Tables, table: Table, columns: list[str], keys: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Good rows of some clips, by shard and clip."""
-    wanted = set(keys)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for shard in sorted({shard for shard, _ in keys}):
-        for row in tables.read(table, shard, columns, "status = 'ok'").to_pylist():
-            if (shard, row["clip_id"]) in wanted:
-                found[shard, row["clip_id"]] = row
-    return found
+        measured = by_clip(stored_scores(SCORED, names, clips, tables, [shard]))
+        found += [
+            SampledClip(uri=uris[clip["video_id"]], scores=scores, **clip)
+            for clip, scores in zip(clips.to_pylist(), measured, strict=True)
+            if clip["video_id"] in uris
+        ]
+    return sorted(found, key=lambda clip: (clip.shard, clip.clip_id))
 
 
 def _proposed(threshold: Threshold, scores: Iterable[float | None], percentile: float) -> float:

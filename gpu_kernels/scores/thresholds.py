@@ -1,11 +1,13 @@
 """Which clips are kept: thresholds on scores that were measured before. Applied here only."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, create_model
 
 from gpu_kernels.strict import StrictModel
@@ -44,6 +46,9 @@ class Threshold:
 Measured = Mapping[str, float | None]
 """Scores of a clip by name; None where the measurement failed."""
 
+Scores = Mapping[str, NDArray[np.float64]]
+"""Scores of many clips by name; NaN where the measurement failed."""
+
 
 def selection_config(
     name: str, module: str, thresholds: Sequence[Threshold], always_named: Collection[str] = ()
@@ -67,27 +72,62 @@ def selection_config(
     return model
 
 
-def rejection_reasons(measured: Measured, thresholds: Sequence[Threshold], limits: StrictModel) -> list[str]:
-    """Every reason against a clip, sorted; none means that it is selected.
+@dataclass(frozen=True)
+class Verdicts:
+    """The reasons against many clips.
+
+    Attributes:
+        combinations: the different sets of reasons that occur, each sorted; the empty one is that of selected clips.
+        of: by clip, the place of its set in `combinations`.
+    """
+
+    combinations: tuple[tuple[str, ...], ...]
+    of: NDArray[np.intp]
+
+    @property
+    def selected(self) -> NDArray[np.bool_]:
+        """By clip, whether nothing speaks against it."""
+        return np.array([not each for each in self.combinations], bool)[self.of]
+
+    @property
+    def reasons(self) -> list[tuple[str, ...]]:
+        """By clip, every reason against it, sorted."""
+        return [self.combinations[place] for place in self.of.tolist()]
+
+    @property
+    def counts(self) -> Counter[tuple[str, ...]]:
+        """Clips by the reasons against them, for `loss_ledger`."""
+        counts = np.bincount(self.of, minlength=len(self.combinations)).tolist()
+        return Counter(dict(zip(self.combinations, counts, strict=True)))
+
+
+def verdicts(scores: Scores, thresholds: Sequence[Threshold], limits: StrictModel, clips: int) -> Verdicts:
+    """Every reason against some clips.
 
     Args:
-        measured: every score that has a threshold.
+        scores: every score that has a threshold which is on.
         limits: the settings of the thresholds; see `selection_config`.
+        clips: how many there are.
     """
-    reasons: set[str] = set()
+    rejected: dict[str, NDArray[np.bool_]] = {}
     for each in thresholds:
-        limit, value = getattr(limits, each.setting), measured[each.score]
-        if limit is None:
-            continue
-        if value is None:
-            reasons.add(f"{each.score}_unmeasured")
-        elif value < limit if each.rejects == "low" else value > limit:
-            reasons.add(each.reason)
-    return sorted(reasons)
+        if (limit := getattr(limits, each.setting)) is not None:
+            values = scores[each.score]
+            rejected[f"{each.score}_unmeasured"] = np.isnan(values)
+            rejected[each.reason] = values < limit if each.rejects == "low" else values > limit
+    found: list[tuple[str, ...]] = [()]
+    of = np.zeros(clips, np.intp)
+    for reason, by_it in sorted(rejected.items()):
+        if by_it.any():
+            both = 2 * of + by_it
+            occur = np.bincount(both, minlength=2 * len(found)) > 0
+            of = (np.cumsum(occur) - 1)[both]
+            found = [found[place // 2] + (reason,) * (place % 2) for place in np.flatnonzero(occur).tolist()]
+    return Verdicts(tuple(found), of)
 
 
-def loss_ledger(reasons: Iterable[Iterable[str]]) -> list[dict[str, object]]:
-    """What each reason costs, from the reasons of every clip (none for a selected one).
+def loss_ledger(reasons: Mapping[tuple[str, ...], int]) -> list[dict[str, object]]:
+    """What each reason costs, from the number of clips by the reasons against them (none for selected ones).
 
     Returns:
         One entry per reason, and one per pair of reasons that occur together: `reason`, `removed` (clips with it),
@@ -95,10 +135,11 @@ def loss_ledger(reasons: Iterable[Iterable[str]]) -> list[dict[str, object]]:
     """
     removed: Counter[str] = Counter()
     alone: Counter[str] = Counter()
-    for found in (sorted(set(each)) for each in reasons):
-        removed.update(found)
-        removed.update(" + ".join(pair) for pair in combinations(found, 2))
+    for combination, clips in reasons.items():
+        found = sorted(set(combination)) if clips else []
+        for each in (*found, *(" + ".join(pair) for pair in combinations(found, 2))):
+            removed[each] += clips
         if len(found) == 1:
-            alone[found[0]] += 1
+            alone[found[0]] += clips
     ordered = sorted(removed, key=lambda reason: ("+" in reason, -removed[reason], reason))
     return [{"reason": reason, "removed": removed[reason], "removed_alone": alone[reason]} for reason in ordered]

@@ -1,7 +1,6 @@
 """`clip_selection`: the verdict on every clip, and every reason against it. The only asset with score thresholds."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.scores.measurement import MeasurementConfig
-from gpu_kernels.scores.thresholds import Measured, Threshold, rejection_reasons, selection_config
+from gpu_kernels.scores.thresholds import Scores, Threshold, Verdicts, selection_config, verdicts
 from gpu_kernels.strict import StrictModel
 
 _REJECTED = "rejected_share"
@@ -32,13 +31,13 @@ _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $sh
 
 def _measures(rows: pa.Table) -> Measures:
     """The shares of clips that are rejected, and that each reason rejects."""
-    found = rows.filter(pc.field("status") == "ok").select(["selected", "reasons"]).to_pylist()
-    if not found:
+    found = rows.filter(pc.field("status") == "ok")
+    if (clips := found.num_rows) == 0:
         return {"clips": [0.0]}
-    reasons = Counter(reason for row in found for reason in row["reasons"])
-    shares = {f"{_REJECTED}_{reason}": [count / len(found)] for reason, count in sorted(reasons.items())}
-    rejected = sum(not row["selected"] for row in found) / len(found)
-    return {"clips": [float(len(found))], _REJECTED: [rejected], **shares}
+    reasons = pa.chunked_array([each.flatten() for each in found["reasons"].chunks], pa.string()).value_counts()
+    shares = {f"{_REJECTED}_{each['values']}": [each["counts"] / clips] for each in reasons.to_pylist()}
+    rejected = clips - np.count_nonzero(found["selected"].to_numpy())
+    return {"clips": [float(clips)], _REJECTED: [rejected / clips], **dict(sorted(shares.items()))}
 
 
 CLIP_SELECTION = Table(
@@ -106,58 +105,37 @@ def _measures_what_it_limits(config: Any) -> None:
             raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")
 
 
-class Measurements:
-    """The scores of clips, from good rows of the assets that declare them."""
+def judged(config: Any, clips: int, scores: Callable[[frozenset[str]], Scores]) -> Verdicts:
+    """The verdicts on clips with a configuration.
 
-    def __init__(self, rows: Mapping[str, pa.Table]) -> None:
-        """Args:
-        rows: by asset, the rows of some clips, or of their videos.
-        """
-        self._rows: dict[str, dict[tuple[Any, ...], Row]] = {}
-        for asset in SCORED:
-            if asset.table is not CLIPS:
-                links = asset.table.links
-                good = (row for row in rows[asset.name].to_pylist() if row["status"] == "ok")
-                self._rows[asset.name] = {tuple(row[name] for name in links): row for row in good}
+    Args:
+        clips: how many there are.
+        scores: gives those of some names; only scores with a threshold that is on are asked for.
+    """
+    limits: StrictModel = config.clip_selection
+    on = [each for each in thresholds_that_count(config) if getattr(limits, each.setting) is not None]
+    return verdicts(scores(frozenset(each.score for each in on)), on, limits, clips)
 
-    @classmethod
-    def stored(cls, tables: Tables, shard: str) -> "Measurements":
-        """Of the clips of a shard, as far as they were measured."""
-        rows: dict[str, pa.Table] = {}
-        for asset in SCORED:
-            names = [*asset.table.links, *(name for score in asset.scores for name in score.columns), "status"]
-            rows[asset.name] = tables.read(asset.table, shard, list(dict.fromkeys(names)), "status = 'ok'")
-        return cls(rows)
 
-    def of(self, clip: Row) -> Measured:
-        """All scores of a clip; None for those that could not be measured."""
-        found: dict[str, float | None] = {}
-        for asset in SCORED:
-            row: Row | None = clip
-            if asset.table is not CLIPS:
-                row = self._rows[asset.name].get(tuple(clip[name] for name in asset.table.links))
-            found |= {score.name: score.of(row) if row is not None else None for score in asset.scores}
-        return found
+def reasons_column(found: Verdicts) -> pa.Array:
+    """Every reason against each clip."""
+    each = pa.array([list(reasons) for reasons in found.combinations], pa.list_(pa.string()))
+    return each.take(pa.array(found.of))
 
 
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
-    thresholds = thresholds_that_count(config)
 
     def select(work: Work) -> Mapping[str, list[Row]]:
-        measurements = Measurements(work.inputs)
-        rows: list[Row] = []
-        for clip in work.items.to_pylist():
-            reasons = rejection_reasons(measurements.of(clip), thresholds, config.clip_selection)
-            rows.append(
-                {
-                    "video_id": clip["video_id"],
-                    "clip_id": clip["clip_id"],
-                    "selected": not reasons,
-                    "reasons": reasons,
-                }
-            )
-        return {CLIP_SELECTION.name: rows}
+        clips = work.items
+        found = judged(config, clips.num_rows, lambda names: clip_scores(SCORED, names, clips, work.inputs))
+        columns = {
+            "video_id": clips["video_id"],
+            "clip_id": clips["clip_id"],
+            "selected": found.selected,
+            "reasons": reasons_column(found),
+        }
+        return {CLIP_SELECTION.name: pa.table(columns).to_pylist()}
 
     return select
 

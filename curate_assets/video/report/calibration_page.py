@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.video.assets.clip_selection import SCORED, ClipSelectionConfig, thresholds_that_count
-from curate_assets.video.calibration import SECTION, Calibration, Proposal, SampledClip
+from curate_assets.video.assets.clip_selection import SCORED
+from curate_assets.video.calibration import Calibration, Proposal, SampledClip, sample_verdicts
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import Place, thumbnails
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.scores.thresholds import rejection_reasons
 
 _TEMPLATE = "calibration.html.jinja"
 
@@ -89,14 +88,12 @@ def _moment(clip: SampledClip, part: float) -> Place:
 
 
 def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
-    limits = calibration.config.section(SECTION, ClipSelectionConfig)
-    thresholds = thresholds_that_count(calibration.config)
     verdicts = {"selected": [0.0][:0], "rejected": [0.0][:0]}
-    for clip in calibration.sample:
+    selected = sample_verdicts(calibration.config, calibration.sample).selected.tolist()
+    for clip, is_selected in zip(calibration.sample, selected, strict=True):
         score = clip.scores[proposal.score]
         if score is not None:
-            rejected = rejection_reasons(clip.scores, thresholds, limits)
-            verdicts["rejected" if rejected else "selected"].append(score)
+            verdicts["selected" if is_selected else "rejected"].append(score)
     marks = [Mark(proposal.proposed, "proposed")]
     if proposal.current is not None and proposal.current != proposal.proposed:
         marks.append(Mark(proposal.current, "now"))

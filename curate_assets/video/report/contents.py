@@ -1,5 +1,6 @@
 """What the report says: gathered from the tables, as plain data."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,5 +107,5 @@ def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported
 
 
 def _ledger(reasons: Iterable[tuple[str, ...]]) -> tuple[Loss, ...]:
-    entries: list[dict[str, Any]] = loss_ledger(reasons)
+    entries: list[dict[str, Any]] = loss_ledger(Counter(reasons))
     return tuple(Loss(**entry) for entry in entries)

@@ -4,17 +4,22 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 import numpy as np
+import pyarrow as pa
 
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, Measurements
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, SCORES
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.clip_scores import by_clip, stored_scores
 from curate_assets.video.report.funnel import Key
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.scores.thresholds import Measured
 from gpu_kernels.shots.splitting import SECOND
+
+_COLUMNS = ("shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns")
+_CLIPS = pa.schema([CLIPS.schema.field(name) for name in _COLUMNS])
 
 
 class Library:
@@ -37,8 +42,7 @@ class Library:
         self.files: list[Row] = tables.read(SOURCE_VIDEOS, columns=columns).to_pylist()
         readable = [row for row in self.files if row["status"] == "ok"]
         self.videos: dict[Key, Row] = {(row["shard"], row["video_id"]): row for row in readable}
-        columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
-        clips = [row for row in self.rows(CLIPS, columns) if (row["shard"], row["video_id"]) in self.videos]
+        clips = [row for row in self.rows(CLIPS, _CLIPS.names) if (row["shard"], row["video_id"]) in self.videos]
         self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
         self.scores = self._scores()
         self.luma = self._luminance()
@@ -81,11 +85,9 @@ class Library:
         return {pair: s for pair, s in pairs.items() if pair[0] in self.clips and pair[1] in self.clips}
 
     def _scores(self) -> dict[Key, Measured]:
-        found: dict[Key, Measured] = {}
-        for shard in sorted({shard for shard, _ in self.clips}):
-            measurements = Measurements.stored(self.tables, shard)
-            found |= {key: measurements.of(clip) for key, clip in self.clips.items() if key[0] == shard}
-        return found
+        clips = pa.Table.from_pylist([*self.clips.values()], schema=_CLIPS)
+        names = [score.name for score in SCORES]
+        return dict(zip(self.clips, by_clip(stored_scores(SCORED, names, clips, self.tables, None)), strict=True))
 
     def _luminance(self) -> dict[Key, float]:
         """From the curves of one shard at a time: they have a value per frame."""

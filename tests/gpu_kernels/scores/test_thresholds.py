@@ -1,11 +1,15 @@
 """Verdicts and the loss ledger."""
 
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_selection import ClipSelectionConfig, thresholds_that_count
-from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, rejection_reasons, selection_config
+from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, selection_config, verdicts
 from gpu_kernels.strict import StrictModel, descriptions
 
 COUNTING = thresholds_that_count(CurationConfig())  # none on what is off
@@ -19,8 +23,43 @@ GOOD: dict[str, float | None] = {
 }
 
 
-def reasons(measured: Measured, config: StrictModel) -> list[str]:
-    return rejection_reasons(measured, COUNTING, config)
+def reasons(measured: Measured, config: StrictModel, thresholds: Sequence[Threshold] = COUNTING) -> list[str]:
+    scores = {name: np.array([value], np.float64) for name, value in measured.items()}
+    return [*verdicts(scores, thresholds, config, 1).reasons[0]]
+
+
+def by_row(measured: Measured, thresholds: Sequence[Threshold], limits: StrictModel) -> tuple[str, ...]:
+    """The rule, for one clip at a time."""
+    found: set[str] = set()
+    for each in thresholds:
+        limit, value = getattr(limits, each.setting), measured[each.score]
+        if limit is None:
+            continue
+        if value is None:
+            found.add(f"{each.score}_unmeasured")
+        elif value < limit if each.rejects == "low" else value > limit:
+            found.add(each.reason)
+    return tuple(sorted(found))
+
+
+def test_many_clips_get_the_reasons_that_each_would_get_alone():
+    """More thresholds than an integer has bits, values on the thresholds, and some that are missing."""
+    thresholds = [Threshold(f"s{number:02d}", side, "") for number in range(40) for side in ("low", "high")]
+    limits = selection_config("Many", __name__, thresholds).model_validate(
+        {each.setting: 2 if each.rejects == "low" else 7 for each in thresholds if each.score != "s07"}
+    )
+    drawn = np.random.default_rng(3).integers(-1, 10, (40, 500)).astype(np.float64)
+    drawn[4:, :300] = 5.0  # many have few reasons
+    scores = {f"s{number:02d}": np.where(values < 0, np.nan, values) for number, values in enumerate(drawn)}
+    found = verdicts(scores, thresholds, limits, 500)
+    each = [
+        {name: None if np.isnan(value[i]) else float(value[i]) for name, value in scores.items()} for i in range(500)
+    ]
+    expected = [by_row(measured, thresholds, limits) for measured in each]
+    assert found.reasons == expected
+    assert found.selected.tolist() == [not those for those in expected]
+    assert 0 < found.selected.sum() < 500
+    assert found.counts == Counter(expected)
 
 
 def test_by_default_only_what_stands_still_is_rejected():
@@ -53,16 +92,17 @@ def test_settings_follow_from_thresholds():
     config = selection_config("FewFaces", __name__, [few])
     assert config.model_validate({}).model_dump() == {"faces_max": 3}
     assert descriptions(config)["faces_max"] == "Most faces of a clip."
-    assert rejection_reasons({"faces": 3.0}, [few], config.model_validate({})) == []
-    assert rejection_reasons({"faces": 4.0}, [few], config.model_validate({})) == ["faces_high"]
-    assert rejection_reasons({"faces": None}, [few], config.model_validate({"faces_max": None})) == []
+    assert reasons({"faces": 3.0}, config.model_validate({}), [few]) == []
+    assert reasons({"faces": 4.0}, config.model_validate({}), [few]) == ["faces_high"]
+    assert reasons({"faces": None}, config.model_validate({"faces_max": None}), [few]) == []
     for wrong in ({"faces_max": 0}, {"faces_max": 1.5}, {"faces_min": 1}):
         with pytest.raises(ValidationError):
             config.model_validate(wrong)
 
 
 def test_the_ledger_counts_reasons_alone_and_together():
-    ledger = loss_ledger([[], ["still"], ["still", "small"], ["small"], ["small", "still", "short"], []])
+    clips = [(), ("still",), ("still", "small"), ("small",), ("small", "still", "short"), ()]
+    ledger = loss_ledger(Counter(clips))
     assert ledger == [
         {"reason": "small", "removed": 3, "removed_alone": 1},
         {"reason": "still", "removed": 3, "removed_alone": 1},
