@@ -143,13 +143,17 @@ class StageRunner:
         if settling is None:
             return None
         items = self._plan.stages[settling].writes[0]
+        own = {table.name: table for table in self._plan.stages[stage].writes}
         passed: set[tuple[Any, ...]] = set()
 
         def early(rows: Rows) -> None:
+            if not (own.keys() & self._plan.wanted) - self._plan.idle <= rows.keys():
+                return  # some of it is stored for the whole unit, and fits no beginning
+            idle = {name: table.empty() for name, table in own.items() if name in self._plan.idle}
             # What was stored of the whole unit does not belong to its beginning.
             made = {table.name for i in range(stage, settling + 1) for table in self._plan.stages[i].writes}
             kept = {name: stored for name, stored in unit.kept.items() if name not in made}
-            beginning = Unit(unit.shard, unit.source, {**unit.rows, **rows}, kept)
+            beginning = Unit(unit.shard, unit.source, {**unit.rows, **idle, **rows}, kept)
             for i in following:
                 declared = self._plan.stages[i]
                 self.run(i, beginning, i)

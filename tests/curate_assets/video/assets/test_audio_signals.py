@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 from curate_assets.settings.resolve import validated
+from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets import source_videos
 from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.measurements.audio_scores import AUDIO_SCORES
 from curate_assets.video.assets.scan import SCAN, join_segments, open_scanner
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
-from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.source_videos import PROBE, SOURCE_VIDEOS
+from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import Work
 from curate_resources.storage.root import Storage
 from gpu_kernels.media import segments
@@ -119,3 +123,22 @@ def _without_data(media: Any, target: Path) -> Path:
             packet.stream = of
             written.mux(packet)
     return target
+
+
+def test_a_video_that_goes_ahead_is_heard_or_not_as_it_is_asked_for(tones, tmp_path) -> None:
+    root = TemporaryRoot(tmp_path / "root")
+    root.add("x", [str(tones)])
+    settings: dict[str, Any] = {"shot_signals": {"network": "none"}, "clips": {"splitter": "fixed_stride"}}
+    names = [table.name for stage in (PROBE, SCAN) for table in stage.writes] + ["clips", "audio_scores"]
+    root.materialize(VIDEO, *names, settings=settings)
+    assert [row["status"] for row in root.rows(SHOT_SIGNALS)] == ["ok"] and root.rows(AUDIO_SIGNALS) == []
+    settings |= {"audio_signals": {"enabled": True, "voice_detector": "none"}}
+    done = {each.table: each for each in root.materialize(VIDEO, *names, settings=settings)}
+    assert done["storyboards"].computed == 1 and len(root.rows(AUDIO_SIGNALS)[0]["pts_ns"]) == 150
+    first = root.rows(AUDIO_SCORES)
+    assert len(first) == len(root.rows(CLIPS)) > 0 and {row["status"] for row in first} == {"ok"}
+    # Made together with the frames, they are the same.
+    again = TemporaryRoot(tmp_path / "again")
+    again.add("x", [str(tones)])
+    again.materialize(VIDEO, *names, settings=settings)
+    assert [row["loudness"] for row in again.rows(AUDIO_SCORES)] == [row["loudness"] for row in first]
