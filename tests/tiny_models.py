@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPConfig,
@@ -39,6 +41,18 @@ def tiny_clip(folder: Path) -> Path:
     config = CLIPConfig(text_config=_TEXT, vision_config=_IMAGE, projection_dim=24)
     CLIPModel(config).save_pretrained(folder)
     CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def tiny_aesthetic_head(folder: Path, features: int = 24) -> Path:
+    """Five linear layers with dropout between the first four, numbered as in the known heads; returns `folder`."""
+    torch.manual_seed(6)
+    widths = (features, 32, 16, 8, 4, 1)
+    layers = [torch.nn.Linear(*pair) for pair in pairwise(widths)]
+    numbered = {f"layers.{number}": layer for number, layer in zip((0, 2, 4, 6, 7), layers, strict=True)}
+    tensors = {f"{name}.{key}": value for name, layer in numbered.items() for key, value in layer.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors")
     return folder
 
 

