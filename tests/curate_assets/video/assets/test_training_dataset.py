@@ -50,6 +50,7 @@ def test_webdataset_reads_every_kept_clip_with_its_facts(copy):
             about = json.loads(sample["json"])
             assert about["clip_id"] == sample["__key__"]
             assert about["span_frames"][1] - about["span_frames"][0] == about["frames"]
+            assert "motion" in about and "faces" not in about  # nobody asked for the faces
     assert seen == {clip: files[clip]["sha256"] for clip in kept}
     rows = [row for part in written.rows.values() for row in part.to_pylist()]
     assert {row["clip_id"] for row in rows if row["status"] == "ok"} == kept
