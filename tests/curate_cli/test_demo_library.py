@@ -10,9 +10,13 @@ import av
 import av.error
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
+from curate_assets.settings.resolve import validated
 from curate_cli import demo_library
+from curate_cli.commands import demo as demo_command
+from curate_cli.commands.demo import demo_settings
 from curate_cli.demo_library import DEMO_VIDEOS, DemoTruth, DemoVideo, make_library
 
 READABLE = [video for video in DEMO_VIDEOS if video.expected != "failed"]
@@ -184,3 +188,12 @@ def test_failure_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(RuntimeError, match=r"camera_b/glimpse\.mp4[\s\S]*no_such_filter"):
         make_library(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_demo_measures_what_is_installed_and_says_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = validated(yaml.safe_load(demo_settings()))
+    assert there.borders.enabled and there.clip_selection.border_share_max == 0.02
+    monkeypatch.setattr(demo_command, "find_spec", lambda name: None)
+    without = demo_settings()
+    assert "faces: {enabled: false}  # pip install 'curate-graph[measurements]' brings yuface" in without
+    assert validated(yaml.safe_load(without)).borders.enabled
