@@ -67,6 +67,7 @@ def test_windows_are_judged_as_by_the_plain_network(network: VoiceNetwork) -> No
     assert found[:20].max() > 0.9
 
 
+@pytest.mark.deep
 def test_how_sound_comes_in_changes_nothing(network: VoiceNetwork) -> None:
     samples = voiced(3.3)
     first = curve(network, samples, 16_000)

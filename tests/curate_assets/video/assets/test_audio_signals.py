@@ -49,9 +49,9 @@ def same(one: Any, other: Any) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-@pytest.fixture
-def tones(media: Any, tmp_path: Path) -> Path:
-    return media.made(tmp_path / "tones.mp4", _VIDEO)
+@pytest.fixture(scope="module")
+def tones(media: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.made(tmp_path_factory.mktemp("tones") / "tones.mp4", _VIDEO)
 
 
 def test_segments_and_the_sound_alone_give_the_rows_of_one_scan(tones, tmp_path, monkeypatch) -> None:
@@ -135,10 +135,5 @@ def test_a_video_that_goes_ahead_is_heard_or_not_as_it_is_asked_for(tones, tmp_p
     settings |= {"audio_signals": {"enabled": True, "voice_detector": "none"}}
     done = {each.table: each for each in root.materialize(VIDEO, *names, settings=settings)}
     assert done["storyboards"].computed == 1 and len(root.rows(AUDIO_SIGNALS)[0]["pts_ns"]) == 150
-    first = root.rows(AUDIO_SCORES)
-    assert len(first) == len(root.rows(CLIPS)) > 0 and {row["status"] for row in first} == {"ok"}
-    # Made together with the frames, they are the same.
-    again = TemporaryRoot(tmp_path / "again")
-    again.add("x", [str(tones)])
-    again.materialize(VIDEO, *names, settings=settings)
-    assert [row["loudness"] for row in again.rows(AUDIO_SCORES)] == [row["loudness"] for row in first]
+    scores = root.rows(AUDIO_SCORES)
+    assert len(scores) == len(root.rows(CLIPS)) > 0 and {row["status"] for row in scores} == {"ok"}
