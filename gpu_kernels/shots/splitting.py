@@ -1,13 +1,14 @@
 """Clips: spans of a source video, cut from its shot-transition curve or at a fixed stride. Pure and quick."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from gpu_kernels.shots.transitions import shot_boundaries
+from gpu_kernels.shots.transitions import runs_above, shots_between
 from gpu_kernels.strict import StrictModel
 
 SECOND = 1_000_000_000
@@ -58,7 +59,13 @@ class Span:
     dropped: str | None
 
 
-def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, end_ns: int, config: ClipsConfig) -> list[Span]:
+def clip_spans(
+    transitions: np.ndarray,
+    pts_ns: np.ndarray,
+    end_ns: int,
+    config: ClipsConfig,
+    runs: Sequence[tuple[int, int]] | None = None,
+) -> list[Span]:
     """Cut a video into clips.
 
     Lengths are measured by presentation times, so variable frame rates are cut in time, and every bound is a frame.
@@ -67,6 +74,7 @@ def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, end_ns: int, config:
         transitions: float32 [frames], transition probability per frame; not read by the fixed stride.
         pts_ns: int64 [frames], presentation times, increasing.
         end_ns: when the last frame has been shown.
+        runs: of frames that part shots; where not given, those of transitions above the threshold.
 
     Returns:
         Spans in order; pieces that are too short, or have too few frames, come with a reason.
@@ -81,7 +89,8 @@ def clip_spans(transitions: np.ndarray, pts_ns: np.ndarray, end_ns: int, config:
         strides = _pieces(times, 0, frames, config.stride_seconds, at_least=True)
         return [_span(times, index, *piece, config.min_seconds, 1) for index, piece in enumerate(strides)]
     spans: list[Span] = []
-    for shot, (start, end) in enumerate(shot_boundaries(transitions, config.transition_threshold)):
+    parted = runs_above(transitions, config.transition_threshold) if runs is None else runs
+    for shot, (start, end) in enumerate(shots_between(parted, frames)):
         pieces = _pieces(times, start, end, config.max_seconds, at_least=False)
         for piece in pieces if config.longer == "stride" else pieces[:1]:
             cropped = _cropped(times, *piece, round(config.crop_seconds * SECOND))

@@ -1,6 +1,7 @@
 """Where shots begin and end: the transition curve of a video read once, and the shots that a threshold makes of it."""
 
 import ctypes
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -166,19 +167,27 @@ class TransitionStream:
             self._full = 0
 
 
-def shot_boundaries(probabilities: NDArray[np.floating], threshold: float) -> list[tuple[int, int]]:
-    """The shots [start, end) in frames of a video whose transition curve is `probabilities` [n], in order.
-
-    A run of frames above the threshold parts two shots. A run of one frame is a hard cut: that frame is the earlier
-    shot's last. The frames of a longer run, a gradual transition, belong to no shot. With no run, and likewise when
-    every frame is in one, the whole video is one shot.
-    """
-    total = len(probabilities)
+def runs_above(probabilities: NDArray[np.floating], threshold: float) -> list[tuple[int, int]]:
+    """The runs [first, end) of frames above a threshold, in order."""
     edges = np.diff(np.concatenate(([0], probabilities > threshold, [0])).astype(np.int8))
+    return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
+
+
+def shots_between(runs: Iterable[tuple[int, int]], total: int) -> list[tuple[int, int]]:
+    """The shots [start, end) of a video of `total` frames in which runs of frames [first, end) part shots.
+
+    A run of one frame is a hard cut: that frame is the earlier shot's last. The frames of a longer run, a gradual
+    transition, belong to no shot. With no run, and likewise when every frame is in one, the whole video is one shot.
+    """
     shots: list[tuple[int, int]] = []
     start = 0
-    for first, after in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
+    for first, after in runs:
         shots.append((start, after if after - first == 1 else first))
         start = after
     shots.append((start, total))
     return [(a, b) for a, b in shots if a < b] or ([(0, total)] if total else [])
+
+
+def shot_boundaries(probabilities: NDArray[np.floating], threshold: float) -> list[tuple[int, int]]:
+    """The shots of a video whose transition curve is `probabilities` [n]: those between the runs above a threshold."""
+    return shots_between(runs_above(probabilities, threshold), len(probabilities))

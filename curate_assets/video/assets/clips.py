@@ -15,6 +15,7 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.score import Score, at_least, at_most
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
+from curate_assets.video.assets.shot_boundaries import SHOT_BOUNDARIES, parting_runs
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_resources.declarations.stage import Stage, Work, Worker
@@ -83,6 +84,7 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
 
     def split(work: Work) -> Mapping[str, list[Row]]:
         signals = {row["video_id"]: row for row in work.inputs[SHOT_SIGNALS.name].to_pylist() if row["status"] == "ok"}
+        parting = parting_runs(work.inputs[SHOT_BOUNDARIES.name]) if config.shot_boundaries.enabled else None
         rows: list[Row] = []
         for video in work.items.select(["video_id", "first_pts_ns", "duration_ns"]).to_pylist():
             video_id, end_ns = video["video_id"], video["first_pts_ns"] + video["duration_ns"]
@@ -95,7 +97,10 @@ def open_splitter(config: Any, storage: Storage) -> Worker:
                 raise ValueError("the frames' times go back: materialize shot_signals of this shard with --force")
             if config.clips.splitter == "shots" and len(curve) != len(pts):
                 raise ValueError("the video was scanned with shot_signals.network: none, so it cannot be cut at shots")
-            for span in clip_spans(curve, pts, end_ns, config.clips):
+            if parting is not None and video_id not in parting:
+                raise ValueError("its transitions were not judged: see the error of its row in shot_boundaries")
+            runs = parting[video_id] if parting is not None else None
+            for span in clip_spans(curve, pts, end_ns, config.clips, runs):
                 rows.append(
                     {
                         "video_id": video_id,
@@ -124,7 +129,7 @@ def settled_clips(clips: pa.Table) -> pa.Table:
 SPLIT = Stage(
     name="split",
     item=SOURCE_VIDEOS.name,
-    reads=(SHOT_SIGNALS.name,),
+    reads=(SHOT_SIGNALS.name, SHOT_BOUNDARIES.name),
     writes=(CLIPS,),
     open=open_splitter,
     settled=settled_clips,

@@ -1,5 +1,4 @@
-"""The scan: one decode of the source gives `shot_signals`, `motion_signals`, `frame_signals`, `audio_signals`,
-`storyboards` and their variants."""
+"""The scan: one decode of the source gives all signals, `storyboards` and their variants."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,8 +8,16 @@ import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.stage_resources import model_needs
-from curate_assets.video.assets import audio_signals, frame_signals, motion_signals, shot_signals, storyboards
+from curate_assets.video.assets import (
+    audio_signals,
+    boundary_signals,
+    frame_signals,
+    motion_signals,
+    shot_signals,
+    storyboards,
+)
 from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, SoundOfVideo, has_sound, joined_sound
+from curate_assets.video.assets.boundary_signals import BOUNDARY_SIGNALS, BoundariesOfVideo, joined_boundaries
 from curate_assets.video.assets.frame_signals import FRAME_SIGNALS, FrameSignalsOfVideo, joined_frame_signals
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
@@ -34,7 +41,7 @@ from gpu_kernels.shots.transitions import (
 from gpu_kernels.sound.hearing import read_sound
 from gpu_kernels.sound.voice_detector import VoiceNetwork
 
-_SIGNALS = (SHOT_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, AUDIO_SIGNALS)
+_SIGNALS = (SHOT_SIGNALS, BOUNDARY_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, AUDIO_SIGNALS)
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
@@ -46,7 +53,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
     def scan(work: Work) -> Mapping[str, list[Row]]:
         nonlocal network, voices
         wants = work.wanted.__contains__
-        if wants(SHOT_SIGNALS.name) and network is None:
+        reads_curve = wants(SHOT_SIGNALS.name) or wants(BOUNDARY_SIGNALS.name)
+        if reads_curve and network is None:
             network = load_network(config.shot_signals)
         if wants(AUDIO_SIGNALS.name) and voices is None and config.audio_signals.voice_detector != "none":
             voices = VoiceNetwork()
@@ -57,8 +65,10 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
             video_id = item["video_id"]
             own = segment_of(item, *work.segment) if work.segment is not None else WHOLE
             gatherers: list[_Gatherer] = []
-            if wants(SHOT_SIGNALS.name):
-                gatherers.append(ShotsOfVideo(video_id, config.shot_signals, network, own))
+            if reads_curve:
+                gatherers.append(shots := ShotsOfVideo(video_id, config.shot_signals, network, own))
+                if wants(BOUNDARY_SIGNALS.name):
+                    gatherers.append(BoundariesOfVideo(video_id, shots, own))
             if wants(MOTION_SIGNALS.name):
                 gatherers.append(MotionOfVideo(video_id))
             if wants(FRAME_SIGNALS.name):
@@ -93,10 +103,11 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                 frames += len(chunk.pts_ns)
                 if work.early is not None and frames >= tell_at and frames % storyboards.PACK_FRAMES == 0:
                     known = frames if sound is None else _frames_until(sound.known_until_ns(), times)
-                    work.early({gatherer.name: gatherer.rows(known) for gatherer in gatherers})
+                    work.early({each.name: each.rows(known) for each in gatherers if wants(each.name)})
                     tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
             for gatherer in gatherers:
-                rows[gatherer.name] += gatherer.rows(None)
+                if wants(gatherer.name):
+                    rows[gatherer.name] += gatherer.rows(None)
         return rows
 
     return ClosedWorker(scan, nursery.close)
@@ -132,6 +143,8 @@ def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Ta
         match name:
             case SHOT_SIGNALS.name:
                 joined[name] = joined_shots(tables)
+            case BOUNDARY_SIGNALS.name:
+                joined[name] = joined_boundaries(tables)
             case MOTION_SIGNALS.name:
                 joined[name] = joined_motion(tables)
             case AUDIO_SIGNALS.name:
@@ -162,6 +175,7 @@ SCAN = Stage(
 
 ASSETS = (
     Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
+    Asset(BOUNDARY_SIGNALS, SCAN, "signals", boundary_signals.CHECKS, on_demand=True),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
     Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
     Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, on_demand=True),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from curate_assets.graph.drift import Measures
@@ -68,6 +69,7 @@ class ShotsOfVideo:
         self._row: Row = {"video_id": video_id, "model": name, "model_revision": revision}
         self._stream = TransitionStream(network, own.before) if network is not None else None
         self._after = own.after
+        self._whole: NDArray[np.float32] | None = None
         self._pts: list[np.ndarray] = []
 
     def add(self, chunk: Scanned) -> None:
@@ -78,13 +80,20 @@ class ShotsOfVideo:
             if self._stream is not None:
                 self._stream.add(chunk.thumbnails)
 
+    def curve(self, whole: bool) -> NDArray[np.float32]:
+        """The curve as far as it is known, or, after the last frame, of all frames; empty without a network."""
+        if self._stream is None:
+            return np.zeros(0, np.float32)
+        if not whole:
+            return self._stream.so_far()
+        if self._whole is None:
+            self._whole = self._stream.finish(self._after)
+        return self._whole
+
     def rows(self, frames: int | None) -> list[Row]:
         pts = np.concatenate(self._pts)
-        if self._stream is None:
-            curve, known = np.zeros(0, np.float32), len(pts)
-        else:
-            curve = self._stream.finish(self._after) if frames is None else self._stream.so_far()
-            known = len(curve) if frames is not None else len(pts)
+        curve = self.curve(whole=frames is None)
+        known = len(pts) if frames is None or self._stream is None else len(curve)
         known = known if frames is None else min(known, frames)
         return [{**self._row, "frames": known, "pts_ns": pts[:known], "transition": curve[:known]}]
 

@@ -98,6 +98,8 @@ def test_segments_make_the_rows_and_files_of_one_scan(name, scans, media, tmp_pa
     scan = scans(media.made(tmp_path / name, RECIPES[name]), **network)
     rows, files = scan.result(divided=False)
     assert len(rows["shot_signals"][0]["pts_ns"]) > 2.6 * _SEGMENT and len(files) == 6
+    (boundaries,) = rows["boundary_signals"]
+    assert network or (boundaries["frames"] == len(rows["shot_signals"][0]["pts_ns"]) and boundaries["frame"])
     assert len(rows["frame_signals"][0]["change"]) == len(rows["shot_signals"][0]["pts_ns"])
     assert rows["motion_signals"][0]["patches"] and rows["shot_signals"][0]["status"] == "ok"
     assert scan.result(divided=True) == (rows, files)
