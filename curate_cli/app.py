@@ -27,6 +27,7 @@ from curate_cli.commands.plan import plan
 from curate_cli.commands.profile import profile
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
+from curate_cli.commands.select import select
 from curate_cli.commands.status import status
 from curate_cli.commands.ui import ui
 from curate_cli.commands.verify import verify
@@ -65,6 +66,7 @@ for command in (
     captions,
     verify,
     calibrate,
+    select,
     export,
     clean,
     up,

@@ -120,6 +120,25 @@ class ShardSettings:
         return validated(merged(over, self.given), f"{uri}, with the settings of this run,")
 
 
+def side_by_side(
+    storage: Storage, given: Mapping[str, Any], shards: Sequence[str]
+) -> list[tuple[PlatformConfig, PlatformConfig, list[str]]]:
+    """The settings that hold, those that would with what is given, and the shards that have both.
+
+    Raises:
+        ConfigError: some are not valid.
+        ManifestError: there is no such shard.
+    """
+    found: list[tuple[PlatformConfig, PlatformConfig, list[str]]] = []
+    now, then = ShardSettings.read(storage), ShardSettings.read(storage, given)
+    for settings in (now, then):
+        for error in settings.alike(shards)[1]:
+            raise error
+    for config, alike in now.alike(shards)[0]:
+        found += [(config, other, some) for other, some in then.alike(alike)[0]]
+    return found
+
+
 def source_preset(storage: Storage, name: str) -> dict[str, Any]:
     """What a preset sets for the sources that have it. One that comes with the platform may say more.
 

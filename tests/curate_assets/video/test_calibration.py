@@ -1,4 +1,5 @@
-"""Thresholds from planted scores: the percentile is right, what is written is read again, and the selection follows."""
+"""Thresholds from planted scores: the percentile is right, what is written is read again, and the selection follows,
+as `curate select --what-if` said before."""
 
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.edit import write_settings
+from curate_assets.settings.presets import side_by_side
 from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
@@ -18,7 +20,9 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.calibration import calibrate
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import render_calibration
+from curate_assets.video.report.what_if_page import WHAT_IF_PATH, render_what_if
 from curate_assets.video.video_files import VIDEO_FILES
+from curate_assets.video.what_if import WhatIf, tried, what_if
 from curate_cli.app import app
 from curate_resources.declarations.table import Row, Table
 from curate_resources.engines.in_process import InProcessEngine
@@ -208,3 +212,57 @@ def test_a_file_that_cannot_be_changed_stays_as_it_is(tmp_path: Path, text: str)
 def test_the_page_fits_every_window(root: Tables, layout_faults: Any, width: int) -> None:
     found = calibrate(root, resolve_config(root.storage), ["motion_global_mean", "seconds"], 50, 5.0, 0, None)
     assert layout_faults(render_calibration(root, found), width) == []
+
+
+def test_gained_and_lost_are_those_of_the_run_that_follows(root: Tables) -> None:
+    before = selected(root)
+    version = root.dataset(CLIP_SELECTION.name).version
+    assignments = ["motion_global_mean_min=null", "clip_selection.short_side_min=400", "seconds_max=2.5"]
+    arguments = ["select", "--root", root.storage.root, "--json", "--no-open"]
+    shown = CliRunner().invoke(app, [*arguments, *(part for each in assignments for part in ("--what-if", each))])
+    found = json.loads(shown.stdout)
+    assert root.dataset(CLIP_SELECTION.name).version == version
+    write_settings(root.storage, "clip_selection", tried(assignments))
+    after = selected(root)
+    assert {clip["clip_id"] for clip in found["gained"]["shown"]} == after - before and after - before
+    lost = before - after
+    assert found["lost"]["clips"] == len(lost) and {c["clip_id"] for c in found["lost"]["shown"]} < lost
+    assert found["selected"] == [len(before), len(after)] and found["clips"] == 2 * CLIPS_PER_SHARD
+    assert found["reasons"]["short_side_low"] == [0, CLIPS_PER_SHARD]
+    assert found["reasons"]["motion_global_mean_low"] == [10, 0]
+    assert found["gained"]["seconds"] == pytest.approx(sum(2 + place / 100 for place in range(10)))
+
+
+def looked_at(tables: Tables, shards: list[str], *assignments: str) -> WhatIf:
+    settings = tried(assignments)
+    return what_if(tables, settings, side_by_side(tables.storage, {"clip_selection": settings}, shards), 24)
+
+
+def test_what_if_some_shards_can_be_looked_at_alone(root: Tables) -> None:
+    found = looked_at(root, ["b-000000"], "motion_global_mean_min=0.15")
+    assert (found.clips, found.selected, found.lost.clips) == (CLIPS_PER_SHARD, (100, 50), 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("motion_peek_min=1", "did you mean 'motion_peak_min'"),
+        ("beauty=1", "choose from short_side_min, "),
+        ("motion_peak_min", "motion_peak_min=0.5, or motion_peak_min=null"),
+        ("motion_peak_min=much", "'much' is not a number"),
+    ],
+)
+def test_what_cannot_be_tried_is_said(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        tried([text])
+
+
+def test_small_numbers_are_numbers() -> None:
+    assert tried(["motion_per_patch_min=1e-6"]) == {"motion_per_patch_min": 1e-6}
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_of_what_if_fits_every_window(root: Tables, layout_faults: Any, width: int) -> None:
+    found = looked_at(root, Manifests(root.storage).shards(), "motion_global_mean_min=0.1")
+    assert layout_faults(render_what_if(root, found), width) == []
+    assert not root.storage.exists(WHAT_IF_PATH)
