@@ -9,16 +9,19 @@ import pytest
 
 from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.resolve import validated
+from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.boundary_signals import BOUNDARY_SIGNALS
 from curate_assets.video.assets.clips import CLIPS, open_splitter
 from curate_assets.video.assets.shot_boundaries import SHOT_BOUNDARIES, open_judge
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import Work
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.shots.evidence import EvidenceStream
 from gpu_kernels.shots.splitting import SECOND
+from gpu_kernels.shots.transitions import shots_between
 
 FRAMES = 400
 
@@ -116,3 +119,30 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
         )
     with pytest.raises(ConfigError, match=r"clips.transition_threshold is below 0.05"):
         validated({"shot_boundaries": {"enabled": True}, "clips": {"transition_threshold": 0.02}})
+
+
+@pytest.mark.deep
+def test_clips_of_a_real_video_are_cut_at_its_rows_and_thresholds_scan_nothing_again(tmp_path, media) -> None:
+    path = media.made(
+        tmp_path / "a.mp4",
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=3 -f lavfi -i mandelbrot=s=160x90:r=25:start_scale=1.5,trim=duration=4 "
+        "-filter_complex concat=n=2:v=1 -c:v libx264 -pix_fmt yuv420p",
+    )
+    root = TemporaryRoot(tmp_path / "root")
+    root.add("x", [str(path)])
+    settings = {"clips": {"min_seconds": 0.5, "min_frames": 5, "crop_seconds": 0}, "shot_boundaries": {"enabled": True}}
+    scanned = (SOURCE_VIDEOS.name, SHOT_SIGNALS.name, BOUNDARY_SIGNALS.name)
+    root.materialize(VIDEO, *scanned, SHOT_BOUNDARIES.name, CLIPS.name, settings=settings)
+    judged = root.rows(SHOT_BOUNDARIES)
+    assert (judged[0]["first_frame"], judged[0]["label"], judged[0]["verdict"]) == (74, "cut", "confirmed")
+    parting = [(row["first_frame"], row["end_frame"]) for row in judged if row["verdict"] == "confirmed"]
+    assert [(row["start_frame"], row["end_frame"]) for row in root.rows(CLIPS)] == shots_between(parting, 175)
+    stored = root.rows(BOUNDARY_SIGNALS)
+    again = {**settings, "shot_boundaries": {"enabled": True, "keep_above": 1}}
+    root.materialize(VIDEO, *scanned, SHOT_BOUNDARIES.name, CLIPS.name, settings=again)
+    assert root.rows(BOUNDARY_SIGNALS) == stored
+    assert {row["verdict"] for row in root.rows(SHOT_BOUNDARIES)} == {"dropped"}
+    assert [(row["start_frame"], row["end_frame"]) for row in root.rows(CLIPS)] == [(0, 175)]
+    off = {"clips": settings["clips"]}
+    root.materialize(VIDEO, SHOT_SIGNALS.name, CLIPS.name, settings=off)
+    assert root.rows(CLIPS)[0]["end_frame"] == 75
