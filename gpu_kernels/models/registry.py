@@ -159,7 +159,24 @@ NUDENET = Model(
     package="nudenet",
 )
 
-_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET)
+PP_OCR_DETECTOR = Model(
+    name="pp_ocr_v6_detector",
+    revision="090f04abcd9d9a74",
+    source="package",
+    files=(
+        ModelFile(
+            path="rapidocr/models/PP-OCRv6_det_small.onnx",
+            bytes=9_929_594,
+            sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+        ),
+    ),
+    licence="Apache-2.0",
+    memory_gib=0.4,
+    package="rapidocr",
+    extra="measurements",
+)
+
+_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, PP_OCR_DETECTOR, YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET)
 
 
 @cache
