@@ -9,8 +9,11 @@ from pydantic import Field
 from gpu_kernels.media.segments import Segment
 from gpu_kernels.sandbox import ChildMessage, Header, reader_of
 from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
+from gpu_kernels.scan.frame_sampler import FrameSample
 from gpu_kernels.scan.motion_sampler import MotionSample
 from gpu_kernels.scan.storyboard_sampler import StoryboardFrame
+from gpu_kernels.scores.camera_motion import Step
+from gpu_kernels.scores.picture_quality import PictureQuality
 from gpu_kernels.sound.messages import Heard, HeardAll, HeardSound, SoundEnd, SoundReader
 
 THUMBNAIL = (27, 48)
@@ -37,6 +40,7 @@ class ScanChunk:
     black: np.ndarray
     motion: list[MotionSample]
     storyboards: list[list[StoryboardFrame]]
+    samples: list[FrameSample]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,14 @@ class _Sample(ChildMessage):
     patches: list[list[float]]
 
 
+class _FrameSample(ChildMessage):
+    frame: Count
+    other: Count
+    step_ns: int = Field(ge=1, lt=1 << 62)
+    quality: list[float] = Field(min_length=len(PictureQuality._fields), max_length=len(PictureQuality._fields))
+    step: list[float] = Field(min_length=len(Step._fields), max_length=len(Step._fields))
+
+
 class _Picture(ChildMessage):
     frame: Count
     pts_ns: Int64
@@ -67,6 +79,7 @@ class _Chunk(ChildMessage):
     count: int = Field(ge=1, le=CHUNK_FRAMES)
     motion: list[_Sample]
     storyboards: list[list[_Picture]]
+    samples: list[_FrameSample]
     buffers: Buffers
 
 
@@ -95,7 +108,7 @@ class ScanReader:
         self._own = own
         self._frames = 0
         self._last_ns = np.iinfo(np.int64).min
-        self._sample = own.start - 1
+        self._sample = self._frame_sample = own.start - 1
         self._pictures = [own.start - 1] * boards
         self.ended = False
 
@@ -144,6 +157,7 @@ class ScanReader:
                 [self._pictured(board, picture, next(following)) for picture in pictures]
                 for board, pictures in zip(range(len(self._pictures)), message.storyboards, strict=True)
             ],
+            samples=[self._sampled(sample) for sample in message.samples],
         )
 
     def _motion(self, sample: _Sample) -> MotionSample:
@@ -152,6 +166,15 @@ class ScanReader:
         if patches.ndim != 2 or patches.size == 0 or not (np.abs(patches) <= np.finfo(np.float32).max).all():
             raise ValueError("the motion of a frame has no values")
         return MotionSample(sample.frame, sample.pts_ns, sample.by_flow, patches.astype(np.float32))
+
+    def _sampled(self, sample: _FrameSample) -> FrameSample:
+        self._frame_sample = self._following(sample.frame, self._frame_sample)
+        values = np.array([*sample.quality, *sample.step])
+        if sample.other <= sample.frame or not (np.abs(values) <= np.finfo(np.float32).max).all():
+            raise ValueError("the sample of a frame is none")
+        return FrameSample(
+            sample.frame, sample.other, sample.step_ns, PictureQuality(*sample.quality), Step(*sample.step)
+        )
 
     def _pictured(self, board: int, picture: _Picture, jpeg: memoryview) -> StoryboardFrame:
         self._pictures[board] = self._following(picture.frame, self._pictures[board])

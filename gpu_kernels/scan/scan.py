@@ -19,6 +19,7 @@ from gpu_kernels.media.segments import WHOLE, Segment
 from gpu_kernels.media.storyboards import StoryboardsConfig
 from gpu_kernels.media.streams import video_stream
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
+from gpu_kernels.scan.frame_sampler import FrameSample, FrameSampler, FrameSignalsConfig
 from gpu_kernels.scan.messages import CHUNK_FRAMES, THUMBNAIL, ScanChunk, ScanEnd, ScanReader
 from gpu_kernels.scan.motion_sampler import MotionSample, MotionSampler
 from gpu_kernels.scan.storyboard_sampler import StoryboardFrame, StoryboardSampler
@@ -43,11 +44,13 @@ def read_scan(
     segment: Segment = WHOLE,
     sound: bool = False,
     restarts: bool = False,
+    frame_signals: FrameSignalsConfig | None = None,
 ) -> Iterator[Scanned]:
-    """Decode `path` once in a child process, for any number of storyboards. Without `motion`, that is left out.
+    """Decode `path` once in a child process, for any number of storyboards. Without `motion` or
+    `frame_signals`, that is left out.
 
-    Of a `segment` within the video come its own frames and those that are its context, motion and storyboards of its
-    own frames only, and all numbers are the whole video's.
+    Of a `segment` within the video come its own frames and those that are its context; motion, storyboards and samples
+    of its own frames only, and all numbers are the whole video's.
 
     Args:
         sound: whether to hear the file's sound, too: all of it, whatever the segment, which has to begin the video.
@@ -67,6 +70,7 @@ def read_scan(
         segment=asdict(segment),
         sound=sound,
         restarts=restarts,
+        frame_signals=frame_signals.model_dump() if frame_signals else None,
     )
     if not read.ended:
         raise MediaError("the decoding process ended before the scan did")
@@ -84,6 +88,7 @@ def scan(
     segment: dict[str, Any],
     sound: bool,
     restarts: bool,
+    frame_signals: dict[str, Any] | None = None,
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
@@ -96,15 +101,22 @@ def scan(
         sampler = None
         if motion is not None:
             sampler = MotionSampler(MotionSignalsConfig.model_validate(motion), stream, own.first_pts_ns)
+        frame_sampler = None
+        if frame_signals is not None:
+            frame_sampler = FrameSampler(FrameSignalsConfig.model_validate(frame_signals), stream, own.first_pts_ns)
         boards = [
             StoryboardSampler(StoryboardsConfig.model_validate(each), stream, own.first_pts_ns) for each in storyboards
         ]
         thumbnail = Scaler(lambda _width, _height: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
         context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
-        lead_ns = max(own.context_ns, sampler.memory_ns if sampler else 0)
+        lead_ns = max(own.context_ns, *(each.memory_ns for each in (sampler, frame_sampler) if each is not None), 0)
         for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):
             if sampler is not None and (sample := sampler.take(index, pts_ns, frame)) and own.holds(sample.frame):
                 chunk.motion.append(sample)
+            if frame_sampler is not None:
+                taken = frame_sampler.take(index, pts_ns, frame)
+                if taken is not None and own.holds(taken.frame):
+                    chunk.samples.append(taken)
             for board, kept in zip(boards, chunk.storyboards, strict=True):
                 if board.due(pts_ns) and own.holds(index):
                     kept.append(board.taken(index, pts_ns, frame))
@@ -135,6 +147,7 @@ class _Chunk:
         self._pts: list[int] = []
         self.motion: list[MotionSample] = []
         self.storyboards: list[list[StoryboardFrame]] = [[] for _ in range(boards)]
+        self.samples: list[FrameSample] = []
 
     def add(self, thumbnail: np.ndarray, pts_ns: int) -> None:
         self._thumbnails.append(thumbnail)
@@ -153,6 +166,9 @@ class _Chunk:
                 "storyboards": [
                     [{name: value for name, value in vars(frame).items() if name != "jpeg"} for frame in board]
                     for board in self.storyboards
+                ],
+                "samples": [
+                    {**vars(each), "quality": list(each.quality), "step": list(each.step)} for each in self.samples
                 ],
             }
             arrays = (thumbnails, np.array(self._pts, np.int64), luma, black)

@@ -11,15 +11,34 @@ from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.segments import appended, overlapping, with_values
 from curate_resources.declarations.table import Column, Row, Table
 from gpu_kernels.media.segments import Segment
+from gpu_kernels.scan.frame_sampler import FrameSample
 from gpu_kernels.scan.scan import ScanChunk, Scanned
 from gpu_kernels.scores.thumbnails import thumbnail_signals
 
 _OF_FRAMES = ("pts_ns", "luma", "black", "contrast", "colourfulness", "uniform")
 
+_OF_SAMPLES = {
+    "blur": "the re-blur ratio, 0 (sharp) to 1",
+    "noise": "the standard deviation of the finest diagonal detail, in grey levels of 255",
+    "blockiness": "differences across borders of blocks of 8 pixels, by those within; about 1 without blocks",
+    "banding": "the share of pixels in steps of what should be a gradient",
+    "combing": "the share of pixels that are like a line of another field",
+    "dark": "the share of pixels at the darkest levels",
+    "bright": "the share of pixels at the brightest levels",
+    "pan": "what the camera turns to the right up to the other frame, as a share of the picture's longer side",
+    "tilt": "what it turns upwards, likewise",
+    "zoom": "by how much the picture grows",
+    "roll": "by how many degrees the camera turns clockwise",
+    "inliers": "the share of features that move as this says; 0 where there are too few",
+    "spread": "the share of the cells of a grid of 4 by 4 that these lie in",
+}
+
 FRAME_SIGNALS = Table(
     name="frame_signals",
     grain="video",
     keys=("video_id",),
+    version="2",
+    sections=("frame_signals",),
     columns=(
         VIDEO_ID,
         Column("pts_ns", pa.list_(pa.int64()), "presentation time of every frame, increasing"),
@@ -33,10 +52,15 @@ FRAME_SIGNALS = Table(
             pa.list_(pa.float32()),
             "mean difference of every frame to the one before, in grey levels of 255; 0 for the first",
         ),
+        Column("sample_frames", pa.list_(pa.int64()), "indices of the frames that were sampled"),
+        Column("sample_others", pa.list_(pa.int64()), "of each, the frame up to which the camera's motion is measured"),
+        Column("sample_step_ns", pa.list_(pa.int64()), "of each, the time to that frame"),
+        *(Column(name, pa.list_(pa.float32()), f"of each sample, {what}") for name, what in _OF_SAMPLES.items()),
     ),
     description=(
         "Per video: how bright, even and colourful every frame is, and how much it differs from the one before, all of "
-        "its thumbnail of 48 by 27 pixels. Made only where a measurement that reads it is enabled."
+        "its thumbnail of 48 by 27 pixels; and of a few frames per second, their technical quality at full size and "
+        "what the camera does. Made only where a measurement that reads it is enabled."
     ),
 )
 
@@ -65,6 +89,7 @@ class FrameSignalsOfVideo:
         self._video_id, self._own = video_id, own
         self._last: np.ndarray | None = None
         self._values: dict[str, list[np.ndarray]] = {name: [] for name in (*_OF_FRAMES, "change")}
+        self._samples: list[FrameSample] = []
 
     def add(self, chunk: Scanned) -> None:
         if not isinstance(chunk, ScanChunk):
@@ -74,6 +99,7 @@ class FrameSignalsOfVideo:
         of_chunk = {"pts_ns": chunk.pts_ns, "luma": chunk.luma, "black": chunk.black, **found._asdict()}
         for name, parts in self._values.items():
             parts.append(of_chunk[name])
+        self._samples += chunk.samples
 
     def rows(self, frames: int | None) -> list[Row]:
         values = {name: np.concatenate(parts) for name, parts in self._values.items()}
@@ -81,12 +107,24 @@ class FrameSignalsOfVideo:
         values["change"] = values["change"][self._own.before :]
         if frames is None and self._own.after:
             values["change"] = values["change"][: -self._own.after]
-        return [{"video_id": self._video_id, **values}]
+        return [{"video_id": self._video_id, **values, **_of_samples(self._samples)}]
+
+
+def _of_samples(samples: Sequence[FrameSample]) -> Row:
+    """The columns of samples."""
+    measured = [{**sample.quality._asdict(), **sample.step._asdict()} for sample in samples]
+    return {
+        "sample_frames": [sample.frame for sample in samples],
+        "sample_others": [sample.other for sample in samples],
+        "sample_step_ns": [sample.step_ns for sample in samples],
+        **{name: [each[name] for each in measured] for name in _OF_SAMPLES},
+    }
 
 
 def joined_frame_signals(segments: Sequence[pa.Table]) -> pa.Table:
     values = {name: overlapping(segments, name) for name in _OF_FRAMES}
-    return with_values(segments[0], {**values, "change": appended(segments, "change")})
+    own = ("change", "sample_frames", "sample_others", "sample_step_ns", *_OF_SAMPLES)
+    return with_values(segments[0], values | {name: appended(segments, name) for name in own})
 
 
 def _signals_finite(shard: Shard) -> Problems:

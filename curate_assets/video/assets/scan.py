@@ -30,6 +30,7 @@ from curate_resources.storage.root import Storage
 from gpu_kernels.media.segments import WHOLE, Segment
 from gpu_kernels.media.storyboards import StoryboardsConfig
 from gpu_kernels.sandbox import Nursery
+from gpu_kernels.scan.frame_sampler import FrameSignalsConfig
 from gpu_kernels.scan.scan import ScanChunk, Scanned, read_scan
 from gpu_kernels.scores.audio import AudioSignalsConfig
 from gpu_kernels.scores.motion import MotionSignalsConfig
@@ -85,9 +86,10 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                 restarts = item["clock_restarts"] > 0
                 if work.wanted != frozenset({AUDIO_SIGNALS.name}):  # else no frame has to be decoded
                     motion = config.motion_signals if wants(MOTION_SIGNALS.name) else None
+                    sampled = config.frame_signals if wants(FRAME_SIGNALS.name) else None
                     wanted = [config.section(name, StoryboardsConfig) for name in boards]
                     with opened(item) as path:
-                        yield from read_scan(nursery, path, motion, wanted, own, hear, restarts)
+                        yield from read_scan(nursery, path, motion, wanted, own, hear, restarts, sampled)
                 elif hear:
                     with opened(item) as path:
                         yield from read_sound(nursery, path, restarts)
@@ -178,7 +180,7 @@ ASSETS = (
     Asset(BOUNDARY_SIGNALS, SCAN, "signals", boundary_signals.CHECKS, on_demand=True),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
     Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
-    Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, on_demand=True),
+    Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, section=FrameSignalsConfig, on_demand=True),
     Asset(
         STORYBOARDS,
         SCAN,

@@ -122,6 +122,7 @@ def chunk(count: int = 3, **changes: Any) -> tuple[Header, list[memoryview]]:
         "count": count,
         "motion": [{"frame": 1, "pts_ns": 40, "by_flow": False, "patches": [[0.5, 0.25]]}],
         "storyboards": [[{"frame": 0, "pts_ns": 0, "width": 64, "height": 48, "sharpness": 3.5}]],
+        "samples": [{"frame": 1, "other": 2, "step_ns": 40, "quality": [0.5] * 7, "step": [0.0] * 6}],
     }
     buffers = [
         np.zeros((count, 27, 48, 3), np.uint8),
@@ -186,6 +187,12 @@ LIES: list[Callable[[Header], None]] = [
     setting("storyboards", 0, 0, "width", to=1 << 31),
     setting("storyboards", 0, 0, "sharpness", to=math.nan),
     setting("storyboards", 0, 0, "jpeg", to="jpeg"),
+    setting("samples", 0, "frame", to=3),
+    setting("samples", 0, "other", to=1),
+    setting("samples", 0, "step_ns", to=0),
+    setting("samples", 0, "quality", to=[0.5] * 6),
+    setting("samples", 0, "step", to=[math.nan] * 6),
+    setting("samples", 0, "step", to=[1e300] * 6),
 ]
 
 
@@ -224,7 +231,7 @@ def test_shares_and_times_are_such() -> None:
 
 
 def test_messages_that_do_not_follow_each_other_are_errors() -> None:
-    quiet = {"motion": [], "storyboards": [[]]}
+    quiet = {"motion": [], "storyboards": [[]], "samples": []}
     with pytest.raises(MediaError, match="0 frames"):
         understood(ScanReader(WHOLE, 1), DONE, [])
     twice, ended, cut_off = ScanReader(WHOLE, 1), ScanReader(WHOLE, 1), ScanReader(Segment(0, 5, 0, None, 200), 1)
