@@ -16,7 +16,7 @@ from gpu_kernels.scores.thresholds import Measured, Scores
 _FEW = 500
 """Rows up to which Python is quicker than Arrow, a call of which costs some fifty microseconds."""
 
-_BETWEEN = pa.scalar("\n")
+_BETWEEN = "\n"
 
 
 def clip_scores(
@@ -89,4 +89,8 @@ def _places(clips: pa.Table, rows: pa.Table, links: Sequence[str]) -> NDArray[np
 
 def _joined(rows: pa.Table, links: Sequence[str]) -> pa.ChunkedArray:
     columns = [rows[name] for name in links]
-    return columns[0] if len(columns) == 1 else pc.call_function("binary_join_element_wise", [*columns, _BETWEEN])
+    return (
+        columns[0]
+        if len(columns) == 1
+        else pc.call_function("binary_join_element_wise", [*columns, pa.scalar(_BETWEEN)])
+    )
