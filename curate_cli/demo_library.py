@@ -169,7 +169,7 @@ _TUNNEL = Take(_CARTOON, 0, 37, 37, (1600, 900), (0, 200), (80, 240), _NIGHT)
 _FRAME = Take(_FILM, 245, 1, 125, (860, 366), (40, 0), (40, 0))
 # Each of these has one fault that a measurement finds.
 _WIDE = Take(_CARTOON, 0, 132, 132, (1600, 900), (200, 60), (420, 180), "crop=640:272:0:44,pad=640:360:0:44")
-_SOFT = Take(_FILM, 137, 50, 117, (1280, 544), (120, 20), (420, 150), "gblur=sigma=6")
+_SOFT = Take(_FILM, 137, 50, 117, (1280, 544), (120, 20), (420, 150), "gblur=sigma=14")
 _GRAINY = Take(_FILM, 104, 33, 113, (1600, 680), (330, 120), (90, 220), "noise=alls=60:allf=t:all_seed=1")
 _NEWS = Take(_CARTOON, 42, 90, 117, (1280, 720), (560, 260), (330, 80))
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)

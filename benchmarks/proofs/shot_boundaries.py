@@ -44,6 +44,13 @@ GRADUAL = {
 }
 
 
+FIGURES = {
+    "made films": ("made_films_missed_more", "made_films_false_share"),
+    "real films": ("real_films_missed_more", "real_films_false_share"),
+}
+"""What is said of each kind of film: transitions that only the network finds, and false calls, of the network's own."""
+
+
 def prove(material: Material) -> Proof:
     """Transitions that are found and calls that are false, by the network alone and with the second opinion."""
     proof = Proof(("what", "of it", "network", "with it"))
@@ -73,11 +80,8 @@ def prove(material: Material) -> Proof:
         proof.rows.append((f"**{name}**: transitions found", *(counts[each] for each in ("all", "network", "both"))))
         false = (counts["network false"], counts["both false"])
         proof.rows.append((f"**{name}**: false calls", "", *false))
-        key = name.replace(" ", "_")
-        proof.figures |= {
-            f"{key}_missed_more": counts["network"] - counts["both"],
-            f"{key}_false_share": false[1] / max(1, false[0]),
-        }
+        missed_more, false_share = FIGURES[name]
+        proof.figures |= {missed_more: counts["network"] - counts["both"], false_share: false[1] / max(1, false[0])}
     return proof
 
 

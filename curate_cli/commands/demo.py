@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from curate_resources.storage.root import Storage
 
 
-_MEASURED = {
-    "audio_signals": "silero_vad",
-    "borders": None,
-    "faces": "yuface",
-    "stillness": None,
+_MEASURED: dict[str, tuple[str | None, dict[str, float]]] = {
+    "audio_signals": ("silero_vad", {}),
+    "borders": (None, {"border_share_max": 0.02}),
+    "camera_motion": (None, {}),
+    "faces": ("yuface", {}),
+    "stillness": (None, {}),
+    "technical_quality": (None, {"blur_max": 0.75, "noise_max": 10}),
+    "text_overlays": ("rapidocr", {"overlay_text_share_max": 0.6}),
 }
-"""What the demo measures besides motion, each with the package that it needs."""
-
-_LIMITS = {"border_share_max": 0.02}
-"""What it rejects by, where a measurement has no default."""
+"""What the demo measures besides motion, with the package that it needs, and thresholds that have no default."""
 
 
 def demo(
@@ -78,13 +78,14 @@ def demo(
 
 
 def demo_settings() -> str:
-    """The demo's configuration: the measurements whose packages are installed."""
-    found = {name: package is None or find_spec(package) is not None for name, package in _MEASURED.items()}
-    lines = ["# What is measured besides motion: `curate docs measurements`."]
-    for name, here in found.items():
-        missing = "" if here else f"  # pip install 'curate-graph[measurements]' brings {_MEASURED[name]}"
+    """The demo's configuration: the measurements whose packages are installed, and thresholds on them."""
+    lines, limits = ["# What is measured besides motion: `curate docs measurements`."], dict[str, float]()
+    for name, (package, own) in _MEASURED.items():
+        here = package is None or find_spec(package) is not None
+        missing = "" if here else f"  # pip install 'curate-graph[measurements]' brings {package}"
         lines.append(f"{name}: {{enabled: {str(here).lower()}}}{missing}")
-    lines += ["clip_selection:", *(f"  {name}: {limit}" for name, limit in _LIMITS.items())]
+        limits |= own if here else {}
+    lines += ["clip_selection:", *(f"  {name}: {limit}" for name, limit in limits.items())]
     return "\n".join(lines) + "\n"
 
 

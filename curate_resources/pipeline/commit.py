@@ -56,12 +56,13 @@ def commit(plan: Plan, shard: str, units: list[Unit]) -> Iterator[Materialized]:
     store = Tables(plan.storage)
     units.sort(key=lambda unit: unit.source)
     for stage in plan.stages:
-        tallies = [tally for unit in units for tally in unit.tallies if tally["stage"] == stage.name]
+        all_tallies = [tally for unit in units for tally in unit.tallies if tally["stage"] == stage.name]
         read = [plan.tables[name] for name in (stage.item, *stage.reads)]
         inputs = {table.name: identity_digest(table, [unit.rows[table.name] for unit in units]) for table in read}
         for table in stage.writes:
             if table.name not in plan.wanted:
                 continue
+            tallies = [] if table.name in plan.idle else all_tallies
             rows = in_order(table, [unit.rows[table.name] for unit in units])
             version = store.swap(table, shard, rows)
             done = committed(

@@ -48,9 +48,13 @@ OF_ASSETS = {
     "curate_assets/graph/contact_sheet.py": {"storyboards"},  # decodes their JPEGs with a module of that name
     "curate_cli/commands/calibrate.py": {"clip_selection"},  # for roots of videos only, as the next ones
     "curate_cli/commands/captions.py": {"Captions"},
-    "curate_cli/commands/demo.py": {"dataset_report", "duplicate_groups", "source_videos"},
+    "curate_cli/commands/demo.py": {
+        *("audio_signals", "borders", "camera_motion", "clip_selection", "dataset_report", "duplicate_groups", "faces"),
+        *("source_videos", "stillness", "technical_quality", "text_overlays"),
+    },
     "curate_cli/commands/export.py": {"TRAINING_DATASET", "training_dataset"},
     "curate_cli/commands/report.py": {"dataset_report"},
+    "curate_cli/commands/select.py": {"clip_selection"},
     "curate_cli/commands/verify.py": {"refined_captions", "enhanced_captions"},
 }
 IN_THE_ENGINE = {
