@@ -169,7 +169,6 @@ _TUNNEL = Take(_CARTOON, 0, 37, 37, (1600, 900), (0, 200), (80, 240), _NIGHT)
 _FRAME = Take(_FILM, 245, 1, 125, (860, 366), (40, 0), (40, 0))
 # Each of these has one fault that a measurement finds.
 _WIDE = Take(_CARTOON, 0, 132, 132, (1600, 900), (200, 60), (420, 180), "crop=640:272:0:44,pad=640:360:0:44")
-_SOFT = Take(_FILM, 137, 50, 117, (1280, 544), (120, 20), (420, 150), "gblur=sigma=14")
 _GRAINY = Take(_FILM, 104, 33, 113, (1600, 680), (330, 120), (90, 220), "noise=alls=60:allf=t:all_seed=1")
 _NEWS = Take(_CARTOON, 42, 90, 117, (1280, 720), (560, 260), (330, 80))
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)
@@ -207,7 +206,6 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
     DemoVideo("camera_b/glimpse.mp4", "short", (_TUNNEL,), expected="empty"),
     DemoVideo("camera_b/frozen.mp4", "still", (_FRAME,)),
     DemoVideo("camera_b/letterbox.mp4", "flawed", (_WIDE,)),
-    DemoVideo("camera_b/out_of_focus.mp4", "flawed", (_SOFT,)),
     DemoVideo("camera_b/high_iso.mp4", "flawed", (_GRAINY,), crf=18),
     DemoVideo("camera_b/broadcast.mp4", "flawed", (_NEWS,), words="RABBIT STILL AT LARGE"),
     DemoVideo("camera_b/notes.mp4", "not_a_video", expected="failed"),

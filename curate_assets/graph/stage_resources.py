@@ -62,6 +62,6 @@ def _with_resources(stage: Stage, config: PlatformConfig) -> Stage:
     except ValueError as error:
         raise ConfigError(f"engine.stages.{stage.name}: {error}") from error
     if stage.is_idle(config):
-        return replace(stage, needs=needs, heavy=False)
+        return replace(stage, needs=Needs(), heavy=False)
     heavy = stage.heavy or needs.gpus > 0 or stage.name in config.engine.environment_of
     return replace(stage, needs=needs, heavy=heavy)

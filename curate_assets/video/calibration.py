@@ -23,6 +23,7 @@ from curate_assets.video.assets.clip_selection import (
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import by_clip, stored_scores
+from curate_assets.video.measuring import switch_of
 from curate_resources.declarations.table import Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
@@ -128,6 +129,10 @@ def calibrate(
     limits = config.section(SECTION, ClipSelectionConfig)
     counting = thresholds_that_count(config)
     chosen = _chosen(scores, limits, counting)
+    if off := [each for each in chosen if each not in counting]:
+        (asset,) = _scored_by(off[:1])
+        remedy = f": set {switch}" if (switch := switch_of(asset)) else ""
+        raise UserError(f"{off[0].score} is not measured, because {asset.name} are not made{remedy}")
     scored = _scored_by(chosen)
     clips = _measured_clips(tables, shards, scored)
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]

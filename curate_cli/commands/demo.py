@@ -27,7 +27,7 @@ _MEASURED: dict[str, tuple[str | None, dict[str, float]]] = {
     "camera_motion": (None, {}),
     "faces": ("yuface", {}),
     "stillness": (None, {}),
-    "technical_quality": (None, {"blur_max": 0.75, "noise_max": 10}),
+    "technical_quality": (None, {"noise_max": 10}),
     "text_overlays": ("rapidocr", {"overlay_text_share_max": 0.6}),
 }
 """What the demo measures besides motion, with the package that it needs, and thresholds that have no default."""

@@ -51,7 +51,7 @@ class Sound:
         loudness: float32 [n], LUFS, ungated.
         peak, true_peak: float32 [n], dBFS and dBTP.
         clipped: float32 [n], share of samples that are clipped.
-        speech: float32 [n], probability of speech; none where it was not looked for.
+        speech: float32 [n], probability of speech; None where it was not looked for.
         start_ns, end_ns: of the whole; None where there is none.
     """
 
@@ -60,7 +60,7 @@ class Sound:
     peak: NDArray[np.float32]
     true_peak: NDArray[np.float32]
     clipped: NDArray[np.float32]
-    speech: NDArray[np.float32]
+    speech: NDArray[np.float32] | None
     start_ns: int | None
     end_ns: int | None
 
@@ -123,7 +123,7 @@ def audio_scores(sound: Sound, start_ns: int, end_ns: int, config: AudioScoresCo
         silent=missing + share(sound.loudness < config.silent_below),
         digital_silence=missing + share(sound.peak < SILENCE_DBFS),
         clipped=float(np.average(sound.clipped[some], weights=shares)) if heard else 0.0,
-        speech=share(sound.speech >= config.speech_from) if len(sound.speech) == len(sound.pts_ns) else None,
+        speech=share(sound.speech >= config.speech_from) if sound.speech is not None else None,
         missing=missing,
         starts_late_s=_seconds(length if sound.start_ns is None else sound.start_ns - start_ns, length),
         ends_early_s=_seconds(length if sound.end_ns is None else end_ns - sound.end_ns, length),

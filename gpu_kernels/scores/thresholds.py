@@ -112,9 +112,10 @@ def verdicts(scores: Scores, thresholds: Sequence[Threshold], limits: StrictMode
     rejected: dict[str, NDArray[np.bool_]] = {}
     for each in thresholds:
         if (limit := getattr(limits, each.setting)) is not None:
-            values = scores[each.score]
+            # As scores are stored: 3 of 5 pictures are 0.6 then, and not a little more.
+            values, bound = scores[each.score].astype(np.float32), np.float32(limit)
             rejected[f"{each.score}_unmeasured"] = np.isnan(values)
-            rejected[each.reason] = values < limit if each.rejects == "low" else values > limit
+            rejected[each.reason] = values < bound if each.rejects == "low" else values > bound
     found: list[tuple[str, ...]] = [()]
     of = np.zeros(clips, np.intp)
     for reason, by_it in sorted(rejected.items()):

@@ -1,5 +1,6 @@
 """What becomes of the transitions that the shot network suspects, once the pictures on both sides are compared."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -66,14 +67,16 @@ def judged(
         threshold: above which the network calls a transition; not below FLOOR.
     """
     called = runs_above(curve, threshold)
-    starts = {first for first, _ in called}
+    starts = [first for first, _ in called]
     found: list[Boundary] = []
     for first, end in called:
         found.append(_judged(curve, frames, evidence, first, end, True, config))
     for first, end in runs_above(curve, FLOOR):
-        if not any(first <= start < end for start in starts):
+        following = bisect_left(starts, first)
+        if following == len(starts) or starts[following] >= end:
             peak = first + int(np.argmax(curve[first:end]))
-            found.append(_judged(curve, frames, evidence, peak, peak + 1, False, config))
+            if _place(frames, peak) is not None:
+                found.append(_judged(curve, frames, evidence, peak, peak + 1, False, config))
     return sorted(found, key=lambda boundary: boundary.first)
 
 
@@ -87,13 +90,24 @@ def _judged(
     config: ShotBoundariesConfig,
 ) -> Boundary:
     peak = first + int(np.argmax(curve[first:end]))
-    seen = Evidence(*evidence[int(np.searchsorted(frames, peak))].tolist())
+    if (place := _place(frames, peak)) is None:
+        raise ValueError(
+            f"frame {peak} has no evidence, because shot_signals are of another run: materialize shot_signals and "
+            "boundary_signals again with force"
+        )
+    seen = Evidence(*evidence[place].tolist())
     probability = float(curve[peak])
     sure = sureness(seen, probability)
     kept = sure >= config.keep_above if called else sure > config.add_above
     alike = config.stitch_below is not None and seen.alike < config.stitch_below
     verdict: Verdict = "dropped" if not kept else "stitched" if alike else "confirmed" if called else "added"
     return Boundary(first, end, probability, sure, _label(seen, end - first, kept), verdict)
+
+
+def _place(frames: NDArray[np.int64], frame: int) -> int | None:
+    """Where the evidence of a frame is. Curves that were made by other devices differ a little at the floor."""
+    place = int(np.searchsorted(frames, frame))
+    return place if place < len(frames) and frames[place] == frame else None
 
 
 _CUT, _GRADUAL, _NETWORK = (10.5, 7.2, 5.2), (5.8, 3.5, 7.3, 0.3), 0.3

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _JITTER_NS = 30_000_000
 """By which times may lie beside where the sound before them ends: containers round them."""
 
+_STRAY_NS = 10_000_000_000
+"""A time that lies further ahead than this counts only if the next one lies there, too."""
+
 _LONGEST_REASON = 500
 _PROGRESS_PACKETS = 1000
 
@@ -54,6 +57,8 @@ class Hearing:
         self._sent = 0
         """and how many of its tenths were sent."""
         self._start_ns: int | None = None
+        self._held: tuple[AudioFrame, int] | None = None
+        """A frame far ahead, and its time, until the next one says whether it is a stray."""
         self._errors = 0
         self._error: str | None = None
 
@@ -72,7 +77,7 @@ class Hearing:
             {
                 "kind": "sound_end",
                 "start_ns": self._start_ns,
-                "end_ns": None if self._start_ns is None else self._end_ns,
+                "end_ns": None if self._start_ns is None else max(self._start_ns, self._end_ns),
                 "decode_errors": self._errors,
                 "error": self._error,
             }
@@ -87,6 +92,7 @@ class Hearing:
             for frame in self._decoded(packet):
                 self._place(frame)
             if packet is None:
+                self._errors += self._held is not None
                 self._close()
         except MemoryError:
             raise
@@ -107,17 +113,30 @@ class Hearing:
             return []
 
     def _place(self, frame: "AudioFrame") -> None:
-        at_ns = expected_ns = self._end_ns
+        at_ns: int | None = None
         if frame.pts is not None and (tick := frame.time_base):
             at_ns = frame.pts * tick.numerator * NANOSECONDS // tick.denominator + self._shift_ns
-        if not frame.samples or abs(at_ns) > LAST_NS:
+        if not frame.samples or abs(at_ns or 0) > LAST_NS:
             return
+        held, self._held = self._held, None
+        if held is not None and at_ns is not None and at_ns < held[1]:
+            self._errors += 1
+        elif held is not None:
+            self._put(*held)
+        at_ns = self._end_ns if at_ns is None else at_ns
+        if self._start_ns is not None and at_ns > self._end_ns + _STRAY_NS:
+            self._held = frame, at_ns
+        else:
+            self._put(frame, at_ns)
+
+    def _put(self, frame: "AudioFrame", at_ns: int) -> None:
+        expected_ns = self._end_ns
         shape = (frame.sample_rate, frame.layout.name, frame.format.name)
         if self._start_ns is None:
             self._start_ns = at_ns
         elif at_ns < expected_ns - _JITTER_NS:
             return
-        elif shape == self._shape and at_ns <= expected_ns + _JITTER_NS:
+        elif at_ns <= expected_ns + (_JITTER_NS if shape == self._shape else 0):
             at_ns = expected_ns
         if self._meter is None or shape != self._shape or at_ns != expected_ns:
             self._close()

@@ -26,6 +26,8 @@ FLOOR_DB, CEILING_DB = -120.0, 60.0
 
 _RATE, _PEAK_RATE = 48_000, 192_000
 _LEAST_RATE = 100
+_MOST_CHANNELS = 8
+"""PyAV reads beyond the samples of frames that have more."""
 """Samples per second of sound that is worth the name."""
 _K_WEIGHTING = (
     "b0=1.53512485958697:b1=-2.69169618940638:b2=1.19839281085285:a0=1:a1=-1.69065929318241:a2=0.73248077421585",
@@ -80,6 +82,8 @@ class LevelMeter:
         if self.rate < _LEAST_RATE:
             raise ValueError(f"{self.rate} samples per second are no sound")
         layout = first.layout
+        if layout.nb_channels > _MOST_CHANNELS:
+            raise ValueError(f"{layout.nb_channels} channels are more than the {_MOST_CHANNELS} that can be measured")
         if layout.name.endswith(" channels"):
             layout = AudioLayout(_USUAL.get(layout.nb_channels, layout.name))
         self._weights = np.array([_weight(channel.name) for channel in layout.channels])[:, None]
@@ -139,7 +143,7 @@ class LevelMeter:
         np.square(weighted, out=weighted)
         power = (_by_tenth(np.add, weighted, _RATE, count) * self._weights).sum(0) / _counts(weighted, _RATE, count)
         peak, between = _peaks(sound, self.rate, count), _peaks(fine, _PEAK_RATE, count)
-        if not np.isfinite([power, peak]).all():
+        if not np.isfinite([power, peak]).all() or np.isnan(between).any():
             raise ValueError("the values of its samples are no numbers")
         clipped = np.zeros(count)
         if peak.max() >= _FULL:

@@ -13,6 +13,7 @@ from gpu_kernels.sound.levels import CEILING_DB, FLOOR_DB, TENTHS, VOICE_RATE, L
 
 TENTH_NS = NANOSECONDS // TENTHS
 
+_ROUNDING_NS = 1_000_000
 _Ns = Field(ge=-2 * LAST_NS, le=2 * LAST_NS)
 
 
@@ -91,7 +92,7 @@ class SoundReader:
             if (start_ns is None) != (end_ns is None) or (start_ns or 0) > (end_ns or 0):
                 raise ValueError("the sound ends before it begins")
             return SoundEnd(start_ns, end_ns, message.decode_errors, message.error)
-        if self._next_ns is not None and message.pts_ns < self._next_ns - TENTH_NS // 2 - 1:
+        if self._next_ns is not None and message.pts_ns < self._next_ns - TENTH_NS // 2 - _ROUNDING_NS:
             raise ValueError("the sound goes back")
         if not message.anew and message.pts_ns != self._next_ns:
             raise ValueError("there is a gap in the sound where it goes on")

@@ -24,7 +24,10 @@ AFTER_SELECTION = {"clip_selection", "duplicate_pairs", "duplicate_groups", "cap
         ("training_dataset+1", {"training_dataset", "dataset_report"}),
         ("+shot_signals", {"source_videos", "shot_signals"}),
         ("clip_selection+ and not (captions, key:clip_files)", AFTER_SELECTION - {"captions", "clip_files"}),
-        ("clip_*", {"clip_answers", "clip_embeddings", "clip_files", "clip_questions", "clip_selection"}),
+        (
+            "clip_*",
+            {"clip_answers", "clip_embeddings", "clip_files", "clip_labels", "clip_questions", "clip_selection"},
+        ),
         ("roots(clips+), sinks(*)", {"clips", "dataset_report"}),
         ("*", set(asset_names())),
     ],

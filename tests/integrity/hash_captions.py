@@ -36,7 +36,7 @@ class HashCaptionsConfig(CaptionsConfig):
     cached_by: Literal["frames", "clip"] = "frames"
     """What an answer is kept under. By the clip's id, two windows of a clip get one answer."""
     deaths: float = Field(default=0, ge=0, lt=1)
-    """Share of requests of which the engine dies, with all that are out."""
+    """Share of requests of which the engine dies, with all that are out: each of so many."""
     refused: float = Field(default=0, ge=0, lt=1)
     """Share of requests that are answered with an error."""
     notes: str = ""
@@ -61,11 +61,13 @@ class HashEngine(CaptionEngine):
         self.window = config.at_once
         self._config = config
         self._random = random.Random(f"{config.salt}{os.getpid()}")
+        self._asked = 0
         self._cached: dict[str, str] = {}
         self._dead = asyncio.Event()
 
     async def caption(self, window: CaptionRequest, key: str) -> Caption:
-        if self._random.random() < self._config.deaths:
+        self._asked += 1
+        if self._config.deaths and self._asked % round(1 / self._config.deaths) == 0:
             (Path(self._config.notes) / f"died-{os.getpid()}-{time.time_ns()}").touch()
             self._dead.set()
         dead = self._dead

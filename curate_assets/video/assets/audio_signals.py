@@ -78,7 +78,7 @@ class SoundOfVideo:
         self._speech: list[np.ndarray] = []
         self._voice: VoiceCurve | None = None
         self._stretch = 0
-        self._ended = False
+        self._ended = not has_sound(video)
 
     def add(self, chunk: Scanned) -> None:
         if isinstance(chunk, SoundEnd):
@@ -102,6 +102,8 @@ class SoundOfVideo:
         speech = [*self._speech, self._speech_of_stretch()] if self._voice is not None else self._speech
         curves = {name: _joined(values, np.float32) for name, values in self._curves.items()}
         row = self._row | curves | {"pts_ns": _joined(self._pts, np.int64), "speech": _joined(speech, np.float32)}
+        if not self._ended and len(row["pts_ns"]):  # of a beginning: as far as it is known
+            row |= {"start_ns": int(row["pts_ns"][0]), "end_ns": int(row["pts_ns"][-1]) + TENTH_NS}
         return [row if len(row["pts_ns"]) else row | {"status": "empty"}]
 
     def known_until_ns(self) -> float:
@@ -138,7 +140,7 @@ def sound_of(signal: Row) -> Sound:
         peak=_curve(signal, "peak"),
         true_peak=_curve(signal, "true_peak"),
         clipped=_curve(signal, "clipped"),
-        speech=_curve(signal, "speech"),
+        speech=_curve(signal, "speech") if signal["model"] != NO_MODEL[0] else None,
         start_ns=signal["start_ns"],
         end_ns=signal["end_ns"],
     )

@@ -17,11 +17,10 @@ from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
-from curate_assets.video.measuring import is_measured
+from curate_assets.video.measuring import is_measured, switch_of
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.scores.measurement import MeasurementConfig
 from gpu_kernels.scores.thresholds import Scores, Threshold, Verdicts, selection_config, verdicts
 from gpu_kernels.strict import StrictModel
 
@@ -100,8 +99,8 @@ def _measures_what_it_limits(config: Any) -> None:
             if getattr(limits, each.setting) not in (None, each.default)
         ]
         if wanted and not is_measured(asset, config):
-            section = getattr(config, asset.name, None)
-            remedy = f"set {asset.name}.enabled" if isinstance(section, MeasurementConfig) else "see their settings"
+            switch = switch_of(asset)
+            remedy = f"set {switch}" if switch else "see their settings"
             raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")
 
 

@@ -44,13 +44,20 @@ def others(storage) -> dict[str, bytes]:
     row = {"shard": "a", "video_id": "v", "clip_id": "c", "path": "media/clips/kept.mp4", "status": "ok"}
     Tables(storage).swap(CLIP_FILES, "a", pa.Table.from_pylist([row], schema=CLIP_FILES.rows_schema))
     columns = {
-        "path": ["media/faces/1.jpg", "media/clips/of-theirs.mp4", f"{storage.root}/media/clips/by-uri.mp4"],
-        "picture": ["media/faces/2.jpg"] * 3,
+        "path": ["media/masks/1.jpg", "media/clips/of-theirs.mp4", f"{storage.root}/media/clips/by-uri.mp4"],
+        "picture": ["media/masks/2.jpg"] * 3,
     }
     for number in range(3):
-        lance.write_dataset(pa.table(columns), storage.uri("tables/faces.lance"), mode="append" if number else "create")
-    named = ["faces/1.jpg", "faces/2.jpg", "faces/3.jpg", "clips/kept.mp4", "clips/of-theirs.mp4", "clips/by-uri.mp4"]
-    unknown = ["media/notes.txt", "media/clips2/1.mp4", "faces/film.mp4.partial", "download.partial"]
+        lance.write_dataset(pa.table(columns), storage.uri("tables/masks.lance"), mode="append" if number else "create")
+    named = [
+        "masks/1.jpg",
+        "masks/2.jpg",
+        "masks/3.jpg",
+        "clips/kept.mp4",
+        "clips/of-theirs.mp4",
+        "clips/by-uri.mp4",
+    ]
+    unknown = ["media/notes.txt", "media/clips2/1.mp4", "masks/film.mp4.partial", "download.partial"]
     paths = [*(f"media/{name}" for name in named), *unknown]
     for path in paths:
         storage.write(path, path.encode())
@@ -76,7 +83,7 @@ def test_a_link_goes_alone_and_what_cannot_be_read_stops_nothing(storage, tmp_pa
     storage.write("media/clips/lost.mp4", b"lost")
     for name, target in {"to a file.mp4": precious, "to a folder": precious.parent, "broken.mp4": "nowhere"}.items():
         (tmp_path / "root" / "media" / "clips" / name).symlink_to(target)
-    (tmp_path / "root" / "media" / "faces").mkdir(mode=0o000)
+    (tmp_path / "root" / "media" / "masks").mkdir(mode=0o000)
     assert keep_up(storage, VIDEO.tables, 0).files == 2
     assert precious.read_bytes() == b"precious"
     assert sorted(os.listdir(tmp_path / "root" / "media" / "clips")) == ["broken.mp4", "to a folder"]
@@ -86,7 +93,7 @@ def test_tables_of_others_keep_their_versions_and_ours_those_with_a_tag(storage,
     store = Tables(storage)
     store.dataset("clip_files").tags.create("published", 1)
     keep_up(storage, VIDEO.tables, 0)
-    assert [version["version"] for version in store.dataset("faces").versions()] == [1, 2, 3]
+    assert [version["version"] for version in store.dataset("masks").versions()] == [1, 2, 3]
     assert 1 in [version["version"] for version in store.dataset("clip_files").versions()]
 
 

@@ -213,6 +213,8 @@ def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.Monkey
         "motion": MotionSignalsConfig().model_dump(),
         "storyboards": [StoryboardsConfig().model_dump()],
         "segment": {},
+        "sound": False,
+        "restarts": False,
     }
 
     def peak(name: str) -> tuple[int, int]:

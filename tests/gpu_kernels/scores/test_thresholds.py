@@ -111,3 +111,12 @@ def test_the_ledger_counts_reasons_alone_and_together():
         {"reason": "short + small", "removed": 1, "removed_alone": 0},
         {"reason": "short + still", "removed": 1, "removed_alone": 0},
     ]
+
+
+@pytest.mark.parametrize(("part", "of"), [(1, 5), (3, 5), (7, 10)])
+def test_a_share_that_is_the_limit_passes(part: int, of: int) -> None:
+    shares = Threshold("share", "high", "Greatest share."), Threshold("share", "low", "Least share.")
+    config = selection_config("Limits", __name__, shares)
+    stored = {"share": np.array([np.float32(part / of)], np.float64)}
+    limits = config.model_validate({"share_max": part / of, "share_min": part / of})
+    assert verdicts(stored, shares, limits, 1).reasons == [()]

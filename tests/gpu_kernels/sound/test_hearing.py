@@ -34,7 +34,7 @@ class Heard:
         times = [part.pts_ns + np.arange(len(part.levels.loudness)) * TENTH_NS for part in parts]
         curves = {name: self.curve(name) for name in ("loudness", "peak", "true_peak", "clipped")}
         pts_ns = np.concatenate([*times, np.zeros(0, np.int64)])
-        self.sound = Sound(pts_ns, **curves, speech=np.zeros(0, np.float32), start_ns=end.start_ns, end_ns=end.end_ns)
+        self.sound = Sound(pts_ns, **curves, speech=None, start_ns=end.start_ns, end_ns=end.end_ns)
 
     def curve(self, name: str) -> np.ndarray:
         return np.concatenate([*(getattr(part.levels, name) for part in self.parts), np.zeros(0, np.float32)])

@@ -142,6 +142,21 @@ SCORES = (
     ),
 )
 
+
+def speech_is_looked_for(config: Any) -> None:
+    """Sees that a threshold on speech has something to go by.
+
+    Raises:
+        ValueError: nobody listens for voices.
+    """
+    limits = config.clip_selection
+    wanted = next((name for name in ("speech_min", "speech_max") if getattr(limits, name) is not None), None)
+    if wanted and config.audio_signals.voice_detector == "none":
+        raise ValueError(
+            f"clip_selection.{wanted} needs audio_signals.voice_detector: with none, speech is not measured"
+        )
+
+
 ASSET = Asset(
     AUDIO_SCORES,
     SCORE_AUDIO,
@@ -149,5 +164,6 @@ ASSET = Asset(
     scores=SCORES,
     recorded=Record("audio", ("loudness", "silent", "speech", "missing")),
     section=AudioScoresConfig,
+    agrees=speech_is_looked_for,
     exported=True,
 )

@@ -31,8 +31,16 @@ CAMERA_MOTION = Table(
         Column("tilt", pa.float32(), "its mean turn upwards, in the same unit"),
         Column("zoom", pa.float32(), "by what share the picture grows in a second, on average"),
         Column("roll", pa.float32(), "its mean turn clockwise, in degrees per second"),
-        Column("strength", pa.float32(), "what the picture's edge moves in a second, as a share of its longer side"),
-        Column("jitter", pa.float32(), "the same, of what departs from the run of the samples around: shaking"),
+        Column(
+            "strength",
+            pa.float32(),
+            "what the picture's edge moves in a second, as a share of its longer side: the median of the samples",
+        ),
+        Column(
+            "jitter",
+            pa.float32(),
+            "the same, of what departs from the samples around it, which is shaking: also the median",
+        ),
         Column("static", pa.float32(), "share of these samples in which the camera stands"),
     ),
     description=(
@@ -88,7 +96,10 @@ SCORES = (
         ("jitter",),
         _jitter,
         thresholds=(
-            at_most("Most shaking, as a share of the longer side per second; where it cannot be said, a clip passes."),
+            at_most(
+                "Greatest typical (median) shaking, as a share of the longer side per second. A clip where it cannot "
+                "be said passes."
+            ),
         ),
     ),
     Score(
@@ -98,8 +109,8 @@ SCORES = (
         _strength,
         thresholds=(
             at_most(
-                "Fastest motion of the camera, as a share of the longer side per second; where it cannot be said, a "
-                "clip passes."
+                "Greatest typical (median) motion of the camera, as a share of the longer side per second. A brief "
+                "fast move passes, and so does a clip where it cannot be said."
             ),
         ),
     ),

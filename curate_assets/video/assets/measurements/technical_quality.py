@@ -80,10 +80,29 @@ MEASURE_TECHNICAL_QUALITY = Stage(
 )
 
 SCORES = (
-    Score("blur", "Blur", ("blur",), within=(0, 1), thresholds=(at_most("Greatest re-blur ratio.", ge=0, le=1),)),
-    Score("noise", "Noise", ("noise",), thresholds=(at_most("Most noise, in grey levels of 255."),)),
-    Score("blockiness", "Blockiness", ("blockiness",), thresholds=(at_most("Greatest blockiness."),)),
-    Score("banding", "Banding", ("banding",), within=(0, 1), thresholds=(at_most("Greatest share.", ge=0, le=1),)),
+    Score(
+        "blur",
+        "Blur",
+        ("blur",),
+        within=(0, 1),
+        thresholds=(at_most("Greatest median blur of a clip, 0 to 1. Noise counts as sharpness.", ge=0, le=1),),
+    ),
+    Score(
+        "noise", "Noise", ("noise",), thresholds=(at_most("Greatest median noise of a clip, in grey levels of 255."),)
+    ),
+    Score(
+        "blockiness",
+        "Blockiness",
+        ("blockiness",),
+        thresholds=(at_most("Greatest median blockiness of a clip; about 1 without blocks."),),
+    ),
+    Score(
+        "banding",
+        "Banding",
+        ("banding",),
+        within=(0, 1),
+        thresholds=(at_most("Greatest median share of pixels in bands.", ge=0, le=1),),
+    ),
     Score(
         "combing",
         "Woven fields",
@@ -112,8 +131,19 @@ SCORES = (
         within=(0, 1),
         thresholds=(at_least("Least mean luma.", ge=0, le=1), at_most("Greatest mean luma.", ge=0, le=1)),
     ),
-    Score("contrast", "Contrast", ("contrast",), within=(0, 0.5), thresholds=(at_least("Least contrast."),)),
-    Score("colourfulness", "Colourfulness", ("colourfulness",), thresholds=(at_least("Least colourfulness."),)),
+    Score(
+        "contrast",
+        "Contrast",
+        ("contrast",),
+        within=(0, 0.5),
+        thresholds=(at_least("Least median contrast of a clip, 0 to 0.5."),),
+    ),
+    Score(
+        "colourfulness",
+        "Colourfulness",
+        ("colourfulness",),
+        thresholds=(at_least("Least median colourfulness of a clip; 0 is grey."),),
+    ),
 )
 
 ASSET = Asset(

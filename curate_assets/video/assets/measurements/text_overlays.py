@@ -14,7 +14,6 @@ from curate_assets.video.measuring import unless_enabled
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.media.storyboards import decoded
 from gpu_kernels.models.registry import PP_OCR_DETECTOR, packaged_file
@@ -132,18 +131,12 @@ def _line(track: Track, frames: list[int]) -> Row:
     }
 
 
-def fetch_detector(config: Any, _: Storage) -> None:
-    """Once per machine."""
-    ensure(config.text_overlays.models(), config.models)
-
-
 FIND_TEXT_OVERLAYS = Stage(
     name="find_text_overlays",
     item=CLIPS.name,
     reads=(STORYBOARDS.name,),
     writes=(TEXT_OVERLAYS,),
     open=open_overlay_finder,
-    prepare=fetch_detector,
     heavy=True,
     idle=unless_enabled("text_overlays"),
 )
