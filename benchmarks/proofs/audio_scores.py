@@ -223,6 +223,7 @@ def _speech(proof: Proof, material: Material) -> None:
                         for at in range(0, len(truth) - tenth, tenth)
                     ]
                 )
+                assert found.speech is not None
                 count = min(len(inside), len(found.speech))
                 says = found.speech[:count] >= 0.5
                 is_true, sure = inside[:count] > 0.5, sure[:count]
