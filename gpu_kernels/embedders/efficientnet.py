@@ -38,7 +38,7 @@ class EfficientNetLite0Config(ClipEmbeddingsConfig):
     def load(self) -> Embedder:
         if self.device == "cpu" or (self.device == "auto" and gpu_count() == 0):
             return _OnCpu(*self.identity())
-        return _on_gpu(*self.identity(), torch_device(self.device))
+        return with_torch(*self.identity(), torch_device(self.device))
 
 
 def squeezed(image: "Image") -> np.ndarray:
@@ -73,8 +73,8 @@ class _OnCpu:
         return unit_rows(rows)
 
 
-def _on_gpu(name: str, revision: str, device: "torch.device") -> Embedder:
-    """The same network by torch."""
+def with_torch(name: str, revision: str, device: "torch.device") -> Embedder:
+    """The same network by torch, on any of its devices."""
     import torch
 
     try:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from transformers import CLIPModel, SiglipModel
 
 from gpu_kernels.embedders.clip_siglip import ClipConfig, SiglipConfig
-from gpu_kernels.embedders.efficientnet import EfficientNetLite0Config, _on_gpu
+from gpu_kernels.embedders.efficientnet import EfficientNetLite0Config, with_torch
 from gpu_kernels.embedders.embedder import EMBEDDERS
 from gpu_kernels.embedders.types import Embedder, clip_vector
 from gpu_kernels.errors import UserError
@@ -67,7 +67,7 @@ def test_efficientnet_equals_the_unmodified_network(efficientnet: Embedder, nois
     with torch.inference_mode():
         pooled = network.extract_features(inputs).mean(dim=(2, 3))
     expected = torch.nn.functional.normalize(pooled, dim=1).numpy()
-    for vectors in (efficientnet.embed(noise), _on_gpu("e", "1", torch.device("cpu")).embed(noise)):
+    for vectors in (efficientnet.embed(noise), with_torch("e", "1", torch.device("cpu")).embed(noise)):
         assert (vectors.dtype, vectors.shape) == (np.float32, (4, 1280))
         np.testing.assert_allclose(vectors, expected, atol=2e-6)
 

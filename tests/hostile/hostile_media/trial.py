@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from curate_assets.settings.resolve import CurationConfig, validated
+from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.video_files import VIDEO_FILES
@@ -39,7 +40,7 @@ CONFIG: dict[str, Any] = {
 }
 
 _CURATION = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-_CUTTING = frozenset(table.name for table in VIDEO.phases[1].stages[-1].writes)
+_CUTTING = frozenset({CLIP_FILES.name})
 _PER_VIDEO = ("shot_signals", "motion_signals")
 _PER_CLIP = ("motion_scores", "clip_embeddings", "clip_selection")
 
