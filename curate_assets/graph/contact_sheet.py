@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ _COLUMNS, _ROWS = 6, 3
 SHEET_CELLS = _COLUMNS * _ROWS
 """Pictures on a sheet."""
 _CELL = (90, 160)
+
+Item = TypeVar("Item")
 
 
 def contact_sheet(title: str, jpegs: Iterable[Callable[[], bytes]]) -> str | None:
@@ -29,8 +31,8 @@ def contact_sheet(title: str, jpegs: Iterable[Callable[[], bytes]]) -> str | Non
     return f"![{title}](data:image/jpeg;base64,{_sheet(pictures)})" if pictures else None
 
 
-def spread(items: Sequence[Any], count: int = SHEET_CELLS) -> list[Any]:
-    """Some items, evenly from all."""
+def spread(items: Sequence[Item], count: int = SHEET_CELLS) -> list[Item]:
+    """At most `count` of the items, in order, evenly from all of them."""
     if len(items) <= count:
         return list(items)
     return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]

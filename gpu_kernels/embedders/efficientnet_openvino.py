@@ -11,6 +11,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ops
 
+from gpu_kernels.models.cpu_network import SETTINGS
+
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 """Of the 16 blocks; what else there is to know of them, their weights say."""
 _EPSILON = 1e-3
@@ -28,13 +30,7 @@ class EfficientNetLite0:
     """
 
     def __init__(self, state: State, side: int) -> None:
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # others would move vectors that are stored
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
-        }
-        self._compiled = ov.Core().compile_model(_graph(state, side), "CPU", settings)
+        self._compiled = ov.Core().compile_model(_graph(state, side), "CPU", SETTINGS)
         self._request = self._compiled.create_infer_request()
 
     def __call__(self, picture: NDArray[np.uint8]) -> Array:

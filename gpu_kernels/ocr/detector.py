@@ -73,16 +73,12 @@ class TextDetector:
 
     def _model(self, height: int, width: int):
         """The network for one size of pictures, which it runs twice as fast for."""
+        from gpu_kernels.models.cpu_network import SETTINGS
+
         if (height, width) not in self._compiled:
             model = self._core.read_model(self._weights)
             model.reshape([1, 3, height, width])
-            settings = {
-                "INFERENCE_PRECISION_HINT": "f32",  # on any CPU the same
-                "INFERENCE_NUM_THREADS": 1,
-                "NUM_STREAMS": 1,
-                "ENABLE_CPU_PINNING": False,
-            }
-            self._compiled[height, width] = self._core.compile_model(model, "CPU", settings)
+            self._compiled[height, width] = self._core.compile_model(model, "CPU", SETTINGS)
         return self._compiled[height, width]
 
     def _boxes(self, shown: NDArray[np.float32]) -> list[TextBox]:

@@ -13,6 +13,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset15 as ops
 
+from gpu_kernels.models.cpu_network import SETTINGS
 from gpu_kernels.shots.transnetv2_weights import (
     HISTOGRAM_BINS,
     LOOKUP,
@@ -50,12 +51,7 @@ class TransNetV2:
     def __init__(self, window: int, exact: bool) -> None:
         self.window = window
         features = set[str]() if exact else _cpu_features()
-        settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if features & _BFLOAT16 else "f32",
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
-        }
+        settings = SETTINGS | {"INFERENCE_PRECISION_HINT": "bf16" if features & _BFLOAT16 else "f32"}
         graph = _graph(read_weights(), window, in_8_bits=bool(features & _INT8))
         self._compiled = ov.Core().compile_model(graph, "CPU", settings)
         self._request = self._compiled.create_infer_request()

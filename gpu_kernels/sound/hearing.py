@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from gpu_kernels.media.containers import open_media
+from gpu_kernels.media.decoder import decoded
 from gpu_kernels.media.epochs import epochs_of
 from gpu_kernels.media.stream_times import LAST_NS, NANOSECONDS
 from gpu_kernels.media.streams import sound_stream
@@ -100,17 +101,9 @@ class Hearing:
             self._error = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
 
     def _decoded(self, packet: "Packet[Any] | None") -> "list[AudioFrame]":
-        import av.error
-
-        try:
-            return self.stream.codec_context.decode(packet)
-        except av.error.EOFError:
-            return []
-        except av.error.MemoryError:
-            raise
-        except av.FFmpegError:
-            self._errors += 1
-            return []
+        frames = decoded(self.stream.codec_context, packet)
+        self._errors += frames is None
+        return frames or []
 
     def _place(self, frame: "AudioFrame") -> None:
         at_ns: int | None = None

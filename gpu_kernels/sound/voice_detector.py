@@ -33,16 +33,12 @@ class VoiceNetwork:
     def __init__(self) -> None:
         import openvino as ov
 
+        from gpu_kernels.models.cpu_network import SETTINGS
+
         core = ov.Core()
         model: Any = core.read_model(packaged_file(SILERO_VAD))
         model.reshape({"input": [_AT_ONCE, _CONTEXT + _WINDOW]})
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # workers of one machine would all be pinned to its first core
-        }
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        self._request = core.compile_model(model, "CPU", SETTINGS).create_infer_request()
 
     def __call__(
         self, windows: NDArray[np.float32], state: tuple[NDArray[np.float32], NDArray[np.float32]]

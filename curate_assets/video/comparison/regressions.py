@@ -1,6 +1,7 @@
 """The check of a table of captions against another one, by the judge: whether they have become worse."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -43,16 +44,12 @@ def baselines_are_captions(config: Any) -> None:
 
 def regressions_few(table: Table) -> Check:
     """The check of a table."""
-
-    def judge(shard: Shard) -> Finding:
-        return _judged(table, shard)
-
     return Check(
         table,
         "regressions_few",
         "Captions that the judge finds worse than those of caption_judge.baselines are within "
         "checks.max_caption_regressions.",
-        judge,
+        partial(_judged, table),
         f"select video_id, clip_id, start_frame, text from {table.name} where shard = $shard and text is not null "
         "order by clip_id, start_frame",
     )

@@ -7,7 +7,7 @@ from curate_assets.video.assets.clip_selection import SCORED
 from curate_assets.video.calibration import Calibration, Proposal, SampledClip, sample_verdicts
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
-from curate_assets.video.thumbnails import Place, thumbnails
+from curate_assets.video.thumbnails import thumbnails, window_places
 from curate_resources.tables.lance_tables import Tables
 
 _TEMPLATE = "calibration.html.jinja"
@@ -16,8 +16,6 @@ CALIBRATION_PATH = "reports/calibration.html"
 
 NEIGHBOURS = 12
 """Clips shown on each side of a threshold."""
-_FRAMES = 3
-"""Pictures of each: one alone says nothing of motion."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,11 @@ def _sides(sample: Sequence[SampledClip], proposal: Proposal) -> tuple[list[Samp
 
 
 def _pictures(tables: Tables, clips: Sequence[SampledClip]) -> dict["SampledClip", tuple[bytes, ...]]:
-    places = {clip: [_moment(clip, (2 * part + 1) / (2 * _FRAMES)) for part in range(_FRAMES)] for clip in clips}
+    places = {
+        clip: window_places(clip.shard, clip.video_id, clip.clip_id, clip.start_frame, clip.end_frame) for clip in clips
+    }
     found = thumbnails(tables, [place for each in places.values() for place in each])
     return {clip: tuple(found[place] for place in each if place in found) for clip, each in places.items()}
-
-
-def _moment(clip: SampledClip, part: float) -> Place:
-    frame = clip.start_frame + int((clip.end_frame - clip.start_frame) * part)
-    return Place(clip.shard, clip.video_id, clip.clip_id, frame, frame)
 
 
 def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from curate_assets.graph.contact_sheet import spread
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.caption_texts import CAPTION_STAGES, caption_columns, window_captions
 from curate_assets.video.report.funnel import Key
@@ -13,8 +13,6 @@ from curate_assets.video.report.shown_clips import Clip, clip_paths, shown, stor
 
 PICTURES = 24
 """Clips shown per contact sheet."""
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,6 @@ def rejected_sheets(library: Library) -> tuple[Sheet, ...] | None:
     pictures = storyboard_pictures(library, [key for keys in chosen.values() for key in keys])
     ordered = sorted(groups, key=lambda reasons: (-len(groups[reasons]), reasons))
     return tuple(Sheet(each, len(groups[each]), _captioned(library, chosen[each], pictures)) for each in ordered)
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` of the items, in order, evenly from all of them."""
-    if len(items) <= count:
-        return list(items)
-    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
 
 def _captioned(library: Library, keys: Sequence[Key], pictures: Mapping[Key, bytes]) -> tuple[Clip, ...]:
