@@ -34,11 +34,8 @@ def _graph(name: str) -> Graph:
 
 
 def _imports(path: Path) -> set[str]:
-    return {
-        node.module
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module
-    }
+    # Read as text: CPython 3.11's parser can fail where another test left a thread that parses, too (gh-106905).
+    return set(re.findall(r"^ *from ([\w.]+) import", path.read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("asset", VIDEO.assets, ids=lambda asset: asset.name)

@@ -38,7 +38,7 @@ class HashCaptionsConfig(CaptionsConfig):
     deaths: float = Field(default=0, ge=0, lt=1)
     """Share of requests of which the engine dies, with all that are out: each of so many."""
     refused: float = Field(default=0, ge=0, lt=1)
-    """Share of requests that are answered with an error."""
+    """Share of requests that are answered with an error: each of so many."""
     notes: str = ""
     """A folder in which every death leaves a file."""
 
@@ -67,18 +67,23 @@ class HashEngine(CaptionEngine):
 
     async def caption(self, window: CaptionRequest, key: str) -> Caption:
         self._asked += 1
-        if self._config.deaths and self._asked % round(1 / self._config.deaths) == 0:
+        refused = self._is_one_of(self._config.refused)
+        if self._is_one_of(self._config.deaths):
             (Path(self._config.notes) / f"died-{os.getpid()}-{time.time_ns()}").touch()
             self._dead.set()
         dead = self._dead
         await asyncio.sleep(self._random.uniform(0, 0.004))
         if dead.is_set():
             raise EngineDied("killed")
-        if self._random.random() < self._config.refused:
+        if refused:
             return Caption(None, "error", "refused")
         by_frames = self._config.cached_by == "frames"
         place = answer("", window.frames) if by_frames else key.rsplit("-", 1)[0]
         return Caption(self._cached.setdefault(place, answer(self._config.salt, window.frames)), "success")
+
+    def _is_one_of(self, share: float) -> bool:
+        """Whether the request that came last is one of this share, counted and not drawn: the test must end."""
+        return share > 0 and self._asked % round(1 / share) == 0
 
     async def reopen(self) -> None:
         self._dead = asyncio.Event()
