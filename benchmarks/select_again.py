@@ -20,10 +20,10 @@ import pyarrow as pa
 from floors import write_figures
 
 from curate_assets.settings.resolve import validated
-from curate_assets.video.assets.clip_selection import SCORED, judged
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.verdicts import SCORED, judged
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.run import materialize
 from curate_resources.storage.root import Storage
@@ -132,7 +132,7 @@ def main() -> None:
         found = judged(config, clips.num_rows, read)
         timed("verdicts", began)
         began = time.process_time()
-        ledger = loss_ledger(found.counts)
+        ledger = loss_ledger(found.reasons.counts)
         timed("ledger", began)
     total = sum(spent.values())
     print(f"| {clips.num_rows} clips, {len(ledger)} lines of ledger | CPU-s |\n|---|---:|")

@@ -70,8 +70,10 @@ def _prepare(prepare: Any, seen: Seen, config: PlatformConfig, storage: Storage)
     prepare(settings_under(config, seen), storage)
 
 
-def _eligible(eligible: Any, seen: Seen, items: pa.Table, inputs: Mapping[str, pa.Table]) -> list[bool]:
-    return eligible(items, _as_written(inputs, seen))
+def _eligible(
+    eligible: Any, seen: Seen, config: PlatformConfig, items: pa.Table, inputs: Mapping[str, pa.Table]
+) -> list[bool]:
+    return eligible(settings_under(config, seen), items, _as_written(inputs, seen))
 
 
 def _opened(open_worker: Any, seen: Seen, config: PlatformConfig, storage: Storage) -> Worker | LiveWorker:

@@ -11,19 +11,12 @@ import pyarrow.compute as pc
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
-from curate_assets.video.assets.clip_selection import (
-    CLIP_SELECTION,
-    SCORED,
-    SCORES,
-    THRESHOLDS,
-    ClipSelectionConfig,
-    judged,
-    thresholds_that_count,
-)
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import by_clip, stored_scores
 from curate_assets.video.measuring import switch_of
+from curate_assets.video.verdicts import SCORED, SCORES, THRESHOLDS, judged, thresholds_that_count
 from curate_resources.declarations.table import Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
@@ -139,7 +132,7 @@ def calibrate(
     found = _sampled(tables, sorted(drawn))
     values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
     proposed = type(config).model_validate(_with(config, values))
-    now, then = sample_verdicts(config, found).reasons, sample_verdicts(proposed, found).reasons
+    now, then = (sample_verdicts(each, found).reasons.each for each in (config, proposed))
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),

@@ -13,12 +13,13 @@ from pydantic import Field
 
 from curate_assets.video.assets.caption_quality import CAPTION_QUALITY
 from curate_assets.video.assets.clip_files import CLIP_FILES
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
+from curate_assets.video.verdicts import SCORED
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables

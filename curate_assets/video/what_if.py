@@ -11,9 +11,10 @@ import yaml
 
 from curate_assets.graph.contact_sheet import spread
 from curate_assets.graph.platform import PlatformConfig
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, THRESHOLDS, judged
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.clip_scores import stored_scores
+from curate_assets.video.verdicts import SCORED, THRESHOLDS, judged
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables.lance_tables import Tables
@@ -125,7 +126,8 @@ def what_if(
 
 
 def _reasons(config: PlatformConfig, clips: pa.Table, tables: Tables, shards: Collection[str]) -> list[Reasons]:
-    return judged(config, clips.num_rows, lambda names: stored_scores(SCORED, names, clips, tables, shards)).reasons
+    found = judged(config, clips.num_rows, lambda names: stored_scores(SCORED, names, clips, tables, shards))
+    return found.reasons.each
 
 
 def _compared(

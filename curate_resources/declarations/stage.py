@@ -149,7 +149,8 @@ class Stage:
             tables goes on without them. None: never.
         needs: what a worker occupies, whatever the configuration.
         needs_of: likewise, from the configuration, where that decides, as where a model runs does.
-        eligible: which items to work on, as a boolean per item row; the others get no rows. None: all of them.
+        eligible: which items to work on with a configuration, as a boolean per item row; the others get no rows. None:
+            all of them.
         prepare: what has to be done once per machine before any worker is opened there, such as fetching a model.
         segments: how a single item is divided among workers; None: never.
         settled: of the rows made from the beginning of a unit, those that its rest cannot change. The stages after
@@ -167,7 +168,7 @@ class Stage:
     gates: tuple[str, ...] = ()
     needs: Needs = field(default_factory=Needs)
     needs_of: Callable[[Any], Needs] | None = None
-    eligible: Callable[[pa.Table, Mapping[str, pa.Table]], list[bool]] | None = None
+    eligible: Callable[[Any, pa.Table, Mapping[str, pa.Table]], list[bool]] | None = None
     prepare: "Callable[[Any, Storage], None] | None" = None
     segments: Segments | None = None
     settled: Callable[[pa.Table], pa.Table] | None = None

@@ -107,7 +107,8 @@ class Batch:
         known = {name: rows[name] for name in (MANIFEST.name, *self._plan.reads)}
         for stage in self._plan.stages:
             if stage.eligible is not None and (known.keys() - self._changing).issuperset((stage.item, *stage.gates)):
-                stage.eligible(known[stage.item], known)  # for its errors, which would end the run before it begins
+                # For its errors, which would end the run before it begins.
+                stage.eligible(self._plan.config, known[stage.item], known)
         return Unit("", "", known, kept), [shard for shard in shards if shard not in out]
 
     def _stored(self, name: str, shards: Sequence[str], columns: Sequence[str]) -> pa.Table:

@@ -58,6 +58,7 @@ class Treatment:
 
     def __init__(self, stage: Stage, plan: Plan) -> None:
         self.stage = stage
+        self._config = plan.config
         self.force_kept = plan.failed_only
         self.tables = plan.tables
         self.item = plan.tables[stage.item]
@@ -70,6 +71,17 @@ class Treatment:
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
         self._clock = SharedClock(children=stage.heavy)
+
+    def workable(self, unit: Unit) -> pa.Table:
+        """The items of a unit that the stage works on."""
+        stage, items = self.stage, unit.rows[self.stage.item]
+        if self.idle:
+            return items.slice(0, 0)
+        mask = [status == "ok" for status in items["status"].to_pylist()]
+        if stage.eligible is not None and any(mask):
+            items = items.filter(pa.array(mask))
+            mask = stage.eligible(self._config, items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
+        return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
 
     def of(self, unit: Unit) -> "Computation":
         """What the stage has to do for a unit."""
@@ -89,7 +101,7 @@ class Computation:
 
     def __init__(self, treatment: Treatment, unit: Unit) -> None:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
-        self._items = unit.rows[self._stage.item].slice(0, 0) if treatment.idle else _workable(self._stage, unit)
+        self._items = treatment.workable(unit)
         self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
         self._made_from = made_from(treatment.item, self._items, treatment.made_from, unit.rows)
         self._fingerprints = {
@@ -435,15 +447,6 @@ def _failures(parts: Sequence[pa.Table]) -> list[dict[str, Any]]:
     rows = [row for part in parts for row in part.select(["status", "error"]).to_pylist()]
     counts = Counter(row["error"]["type"] for row in rows if row["status"] == "failed")
     return [{"name": name, "count": count} for name, count in counts.items()]
-
-
-def _workable(stage: Stage, unit: Unit) -> pa.Table:
-    items = unit.rows[stage.item]
-    mask = [status == "ok" for status in items["status"].to_pylist()]
-    if stage.eligible is not None and any(mask):
-        items = items.filter(pa.array(mask))
-        mask = stage.eligible(items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
-    return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
 
 
 def _sentence(error: Exception) -> str:

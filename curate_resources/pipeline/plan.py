@@ -124,7 +124,7 @@ class Plan:
         for stage in self.stages:
             if stage.eligible is not None and known.issuperset((stage.item, *stage.gates)):
                 for unit in units:  # asked here for its errors: better before the run than in the middle of it
-                    stage.eligible(unit.rows[stage.item], unit.rows)
+                    stage.eligible(self.config, unit.rows[stage.item], unit.rows)
         return units
 
     def _split(self, rows: pa.Table) -> dict[Any, pa.Table]:

@@ -13,17 +13,21 @@ from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
 from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
 from gpu_kernels.models.section import ModelSection, Wanted
-from gpu_kernels.scores.measurement import NO_MODEL, MeasurementConfig
+from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 
-class AestheticScoresConfig(MeasurementConfig, ModelSection):
+class AestheticScoresConfig(CostlyMeasurementConfig, ModelSection):
     """By which models clips are rated. Both are named as the CLIP of `clip_embeddings` is; neither ships with the
     project."""
 
     # The models are part of a row's identity by what pins them.
-    without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"enabled", "device", "model", "revision", "head", "head_revision"}
-    )
+    without_effect: ClassVar[frozenset[str]] = CostlyMeasurementConfig.without_effect | {
+        "device",
+        "model",
+        "revision",
+        "head",
+        "head_revision",
+    }
 
     model: str | None = Field(default=None, min_length=1)
     """The CLIP whose image features are rated: ViT-L/14 for the known heads. A folder in the transformers format, a hub

@@ -10,10 +10,10 @@ from pydantic import Field
 from gpu_kernels.errors import NotThere
 from gpu_kernels.models.registry import YUFACE, packaged_revision
 from gpu_kernels.models.section import ModelSection, Wanted
-from gpu_kernels.scores.measurement import NO_MODEL, MeasurementConfig
+from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 
-class FacesConfig(MeasurementConfig, ModelSection):
+class FacesConfig(CostlyMeasurementConfig, ModelSection):
     """How faces are found."""
 
     confidence: float = Field(default=0.8, ge=0.3, le=0.95)

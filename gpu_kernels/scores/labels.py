@@ -10,10 +10,10 @@ from pydantic import Field
 
 from gpu_kernels.models.registry import EFFICIENTNET_LITE0, packaged_file, packaged_revision
 from gpu_kernels.models.section import ModelSection, Wanted
-from gpu_kernels.scores.measurement import NO_MODEL, MeasurementConfig
+from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 
-class ClipLabelsConfig(MeasurementConfig, ModelSection):
+class ClipLabelsConfig(CostlyMeasurementConfig, ModelSection):
     """How clips are labelled."""
 
     frames_per_second: float = Field(default=1.0, gt=0)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gpu_kernels.models.registry import NUDENET, OPEN_NSFW, Model, packaged_file, packaged_revision
 from gpu_kernels.models.section import ModelSection, Wanted
-from gpu_kernels.scores.measurement import NO_MODEL, MeasurementConfig
+from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 _PIXELS = 224
 _MEAN_BGR = np.array([104, 117, 123], np.float32)
@@ -28,7 +28,7 @@ _SEEN = 0.25
 """Score of a part that is named; nudenet's own floor."""
 
 
-class SafetyScoresConfig(MeasurementConfig, ModelSection):
+class SafetyScoresConfig(CostlyMeasurementConfig, ModelSection):
     """How explicit content is looked for."""
 
     frames_per_second: float = Field(default=1.0, gt=0)

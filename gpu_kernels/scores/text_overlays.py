@@ -11,7 +11,7 @@ from pydantic import Field
 from gpu_kernels.models.registry import PP_OCR_DETECTOR, packaged_revision
 from gpu_kernels.models.section import ModelSection, Wanted
 from gpu_kernels.ocr.detector import TextBox
-from gpu_kernels.scores.measurement import NO_MODEL, MeasurementConfig
+from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 SECOND = 1_000_000_000
 _GAP = 5 * SECOND // 2
@@ -34,7 +34,7 @@ Region = Literal["top left", "top", "top right", "left", "centre", "right", "bot
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
-class TextOverlaysConfig(MeasurementConfig, ModelSection):
+class TextOverlaysConfig(CostlyMeasurementConfig, ModelSection):
     """How text is found, and told from text in the scene."""
 
     unless_default = frozenset({"rule"})

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,58 +73,94 @@ def selection_config(
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """The reasons against many clips.
+class NameSets:
+    """A set of names for each of many clips.
 
     Attributes:
-        combinations: the different sets of reasons that occur, each sorted; the empty one is that of selected clips.
+        combinations: the different sets that occur, each sorted, and the empty one.
         of: by clip, the place of its set in `combinations`.
     """
 
     combinations: tuple[tuple[str, ...], ...]
     of: NDArray[np.intp]
 
-    @property
-    def selected(self) -> NDArray[np.bool_]:
-        """By clip, whether nothing speaks against it."""
-        return np.array([not each for each in self.combinations], bool)[self.of]
+    @classmethod
+    def gathered(cls, having: Mapping[str, NDArray[np.bool_]], clips: int) -> Self:
+        """From the clips that have each name."""
+        found: list[tuple[str, ...]] = [()]
+        of = np.zeros(clips, np.intp)
+        for name, by_it in sorted(having.items()):
+            if by_it.any():
+                both = 2 * of + by_it
+                occur = np.bincount(both, minlength=2 * len(found)) > 0
+                of = (np.cumsum(occur) - 1)[both]
+                found = [found[place // 2] + (name,) * (place % 2) for place in np.flatnonzero(occur).tolist()]
+        return cls(tuple(found), of)
 
     @property
-    def reasons(self) -> list[tuple[str, ...]]:
-        """By clip, every reason against it, sorted."""
+    def each(self) -> list[tuple[str, ...]]:
+        """By clip, its names."""
         return [self.combinations[place] for place in self.of.tolist()]
 
     @property
+    def empty(self) -> NDArray[np.bool_]:
+        """By clip, whether it has none."""
+        return np.array([not each for each in self.combinations], bool)[self.of]
+
+    @property
     def counts(self) -> Counter[tuple[str, ...]]:
-        """Clips by the reasons against them, for `loss_ledger`."""
+        """Clips by their names."""
         counts = np.bincount(self.of, minlength=len(self.combinations)).tolist()
         return Counter(dict(zip(self.combinations, counts, strict=True)))
 
 
-def verdicts(scores: Scores, thresholds: Sequence[Threshold], limits: StrictModel, clips: int) -> Verdicts:
+@dataclass(frozen=True)
+class Verdicts:
+    """What speaks against many clips.
+
+    Attributes:
+        reasons: by clip, every reason against it.
+        not_measured: by clip, the `last` scores that it lacks, and that it is rejected without.
+    """
+
+    reasons: NameSets
+    not_measured: NameSets
+
+    @property
+    def selected(self) -> NDArray[np.bool_]:
+        """By clip, whether nothing speaks against it."""
+        return self.reasons.empty
+
+
+def verdicts(
+    scores: Scores, thresholds: Sequence[Threshold], limits: StrictModel, clips: int, last: Collection[str] = ()
+) -> Verdicts:
     """Every reason against some clips.
 
     Args:
         scores: every score that has a threshold which is on.
         limits: the settings of the thresholds; see `selection_config`.
         clips: how many there are.
+        last: scores that need not have been measured of clips which other scores reject.
     """
     rejected: dict[str, NDArray[np.bool_]] = {}
+    lacking: dict[str, NDArray[np.bool_]] = {}
+    out = np.zeros(clips, bool)
     for each in thresholds:
-        if (limit := getattr(limits, each.setting)) is not None:
-            # As scores are stored: 3 of 5 pictures are 0.6 then, and not a little more.
-            values, bound = scores[each.score].astype(np.float32), np.float32(limit)
-            rejected[f"{each.score}_unmeasured"] = np.isnan(values)
-            rejected[each.reason] = values < bound if each.rejects == "low" else values > bound
-    found: list[tuple[str, ...]] = [()]
-    of = np.zeros(clips, np.intp)
-    for reason, by_it in sorted(rejected.items()):
-        if by_it.any():
-            both = 2 * of + by_it
-            occur = np.bincount(both, minlength=2 * len(found)) > 0
-            of = (np.cumsum(occur) - 1)[both]
-            found = [found[place // 2] + (reason,) * (place % 2) for place in np.flatnonzero(occur).tolist()]
-    return Verdicts(tuple(found), of)
+        if (limit := getattr(limits, each.setting)) is None:
+            continue
+        # As scores are stored: 3 of 5 pictures are 0.6 then, and not a little more.
+        values, bound = scores[each.score].astype(np.float32), np.float32(limit)
+        missing, beyond = np.isnan(values), values < bound if each.rejects == "low" else values > bound
+        rejected[each.reason] = beyond
+        if each.score in last:
+            lacking[each.score] = missing
+        else:
+            rejected[f"{each.score}_unmeasured"] = missing
+            out |= missing | beyond
+    rejected |= {f"{score}_unmeasured": missing & ~out for score, missing in lacking.items()}
+    not_measured = {score: missing & out for score, missing in lacking.items()}
+    return Verdicts(NameSets.gathered(rejected, clips), NameSets.gathered(not_measured, clips))
 
 
 def loss_ledger(reasons: Mapping[tuple[str, ...], int]) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "clips": {"min_seconds": 0.6, "min_frames": 15, "crop_seconds": 0.2},
 }
 CURATED = frozenset(table.name for stage in VIDEO.phases[0].stages for table in stage.writes)
-IDLE = {"clip_questions", "clip_answers", "answer_scores", "audio_scores", "shot_boundaries"} | {
+IDLE = {"clip_questions", "clip_answers", "answer_scores", "audio_scores", "selected_so_far", "shot_boundaries"} | {
     asset.name
     for asset in VIDEO.assets
     if asset.on_demand or (isinstance(asset.section, type) and issubclass(asset.section, MeasurementConfig))

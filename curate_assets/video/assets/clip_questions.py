@@ -9,14 +9,15 @@ from pydantic import Field, model_validator
 from curate_assets.graph.graph import Asset
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.measuring import SO_FAR, unless_rejected
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.questions import PRESETS, Question, together
-from gpu_kernels.strict import StrictModel
+from gpu_kernels.scores.measurement import CostlyConfig
 
 
-class ClipQuestionsConfig(StrictModel):
+class ClipQuestionsConfig(CostlyConfig):
     """Which questions the model of `clip_answers` is asked about every window of every clip."""
 
     lists: list[str] = Field(default_factory=list[str])
@@ -89,6 +90,8 @@ LIST_QUESTIONS = Stage(
     writes=(CLIP_QUESTIONS,),
     open=open_questioner,
     idle=nothing_asked,
+    gates=(SO_FAR,),
+    eligible=unless_rejected("clip_questions"),
 )
 
 ASSET = Asset(CLIP_QUESTIONS, LIST_QUESTIONS, "clips", section=ClipQuestionsConfig)

@@ -1,6 +1,6 @@
 """`clip_selection`: the verdict on every clip, and every reason against it. The only asset with score thresholds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.drift import Measures, measures_of_others, too_few, too_short_history
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
-from curate_assets.video.assets import clips, measurements, source_videos
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured, switch_of
+from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.scores.thresholds import Scores, Threshold, Verdicts, selection_config, verdicts
+from gpu_kernels.scores.thresholds import selection_config
 from gpu_kernels.strict import StrictModel
 
 _REJECTED = "rejected_share"
@@ -55,6 +54,12 @@ CLIP_SELECTION = Table(
             pa.list_(pa.string()),
             "every reason against the clip: a score's name with `_low`, `_high` or `_unmeasured`",
         ),
+        Column(
+            "not_measured",
+            pa.list_(pa.string()),
+            "the measurements that have no result of the clip, which others reject without them (`when`)",
+            derived=lambda rows: pa.array([[]] * rows.num_rows, pa.list_(pa.string())),
+        ),
     ),
     description=(
         "The verdict on every clip and every reason against it, from thresholds on scores that were measured before. "
@@ -62,14 +67,6 @@ CLIP_SELECTION = Table(
     ),
 )
 
-
-_BEFORE = (source_videos.ASSET, clips.ASSET, *assets_in(measurements), *brought_assets(MEASUREMENTS_GROUP))
-SCORED = tuple(asset for asset in _BEFORE if asset.scores)
-"""The assets whose rows clips are selected by."""
-
-SCORES = tuple(score for asset in SCORED for score in asset.scores)
-_THRESHOLDS_OF = {asset.name: tuple(each for score in asset.scores for each in score.named()) for asset in SCORED}
-THRESHOLDS = tuple(threshold for thresholds in _THRESHOLDS_OF.values() for threshold in thresholds)
 
 _FIRST = (
     "frame_rate_min",
@@ -85,41 +82,16 @@ _FIRST = (
 ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS, _FIRST)
 
 
-def thresholds_that_count(config: Any) -> list[Threshold]:
-    """Those on scores that are measured with a configuration."""
-    return [each for asset in SCORED if is_measured(asset, config) for each in _THRESHOLDS_OF[asset.name]]
-
-
 def _measures_what_it_limits(config: Any) -> None:
     limits: StrictModel = config.clip_selection
     for asset in SCORED:
         wanted = [  # not as by default, which a whole configuration names, too
-            each.setting
-            for each in _THRESHOLDS_OF[asset.name]
-            if getattr(limits, each.setting) not in (None, each.default)
+            each.setting for each in thresholds_of(asset) if getattr(limits, each.setting) not in (None, each.default)
         ]
         if wanted and not is_measured(asset, config):
             switch = switch_of(asset)
             remedy = f"set {switch}" if switch else "see their settings"
             raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")
-
-
-def judged(config: Any, clips: int, scores: Callable[[frozenset[str]], Scores]) -> Verdicts:
-    """The verdicts on clips with a configuration.
-
-    Args:
-        clips: how many there are.
-        scores: gives those of some names; only scores with a threshold that is on are asked for.
-    """
-    limits: StrictModel = config.clip_selection
-    on = [each for each in thresholds_that_count(config) if getattr(limits, each.setting) is not None]
-    return verdicts(scores(frozenset(each.score for each in on)), on, limits, clips)
-
-
-def reasons_column(found: Verdicts) -> pa.Array:
-    """Every reason against each clip."""
-    each = pa.array([list(reasons) for reasons in found.combinations], pa.list_(pa.string()))
-    return each.take(pa.array(found.of))
 
 
 def open_selector(config: Any, storage: Storage) -> Worker:
@@ -132,7 +104,8 @@ def open_selector(config: Any, storage: Storage) -> Worker:
             "video_id": clips["video_id"],
             "clip_id": clips["clip_id"],
             "selected": found.selected,
-            "reasons": reasons_column(found),
+            "reasons": names_column(found.reasons),
+            "not_measured": names_column(found.not_measured, lambda score: LAST[score]),
         }
         return {CLIP_SELECTION.name: pa.table(columns).to_pylist()}
 

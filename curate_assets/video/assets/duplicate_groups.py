@@ -127,7 +127,7 @@ def _quality(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, Qual
     return found
 
 
-def kept_clips(clips: pa.Table, inputs: Any) -> list[bool]:
+def kept_clips(config: Any, clips: pa.Table, inputs: Any) -> list[bool]:
     """Which rows of `clips` are selected and the keeper of their group: the ones that captions and files are made of.
 
     Raises:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.video.assets.clip_selection import SCORED
 from curate_assets.video.calibration import Calibration, Proposal, SampledClip, sample_verdicts
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import thumbnails, window_places
+from curate_assets.video.verdicts import SCORED
 from curate_resources.tables.lance_tables import Tables
 
 _TEMPLATE = "calibration.html.jinja"

@@ -44,6 +44,7 @@ class ReportContents:
         bytes_in: size of all readable videos.
         out: name of the last funnel step that has clips ("clips" to "clip files"), `clips_out` and `seconds_out` of it.
         ledger: what each rejection reason costs.
+        not_measured: by measurement, the clips that were rejected without it: its reasons may be against these, too.
         sources: shares by title (codec, container, ...).
         failed: failed rows by table; `failures` lists the first of them.
         unused: number of readable files that are not used; `unused_files` lists the first of them.
@@ -58,6 +59,7 @@ class ReportContents:
     seconds_out: float
     funnel: tuple[FunnelStep, ...]
     ledger: tuple[Loss, ...] | None
+    not_measured: dict[str, int]
     distributions: tuple[Distribution, ...]
     kept: Sheet | None
     rejected: tuple[Sheet, ...] | None
@@ -93,6 +95,7 @@ def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported
         seconds_out=sum(library.seconds(key) for key in sorted(leaving) if key in library.clips),
         funnel=way.steps,
         ledger=None if library.verdicts is None else _ledger(library.verdicts.values()),
+        not_measured=dict(sorted(library.not_measured.items())),
         distributions=tuple(measurements(library, config, way.clips.get("selected"))),
         kept=kept_sheet(library, way.clips.get("clip files")),
         rejected=rejected_sheets(library),

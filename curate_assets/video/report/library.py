@@ -1,18 +1,19 @@
 """The videos and clips that the report is about, and what was measured of them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
 import numpy as np
 import pyarrow as pa
 
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, SCORES
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import by_clip, stored_scores
 from curate_assets.video.report.funnel import Key
+from curate_assets.video.verdicts import SCORED, SCORES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.scores.thresholds import Measured
@@ -33,6 +34,7 @@ class Library:
         scores: of every clip, by name.
         luma: mean luminance of clips, 0 to 1.
         verdicts: the reasons against every clip that has a verdict; None without clip_selection.
+        not_measured: by measurement, the clips that were rejected without it.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -46,7 +48,7 @@ class Library:
         self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
         self.scores = self._scores()
         self.luma = self._luminance()
-        self.verdicts = self._verdicts()
+        self.verdicts, self.not_measured = self._verdicts()
 
     def written(self, table: Table) -> bool:
         """Whether a table was ever written."""
@@ -109,9 +111,10 @@ class Library:
                         found[shard, clip["clip_id"]] = float(span.mean(dtype=np.float64))
         return found
 
-    def _verdicts(self) -> dict[Key, tuple[str, ...]] | None:
+    def _verdicts(self) -> tuple[dict[Key, tuple[str, ...]] | None, Counter[str]]:
         if not self.written(CLIP_SELECTION):
-            return None
-        rows = self.rows(CLIP_SELECTION, ["shard", "clip_id", "reasons"])
+            return None, Counter()
+        rows = self.rows(CLIP_SELECTION, ["shard", "clip_id", "reasons", "not_measured"])
+        rows = [row for row in rows if (row["shard"], row["clip_id"]) in self.clips]
         found = {(row["shard"], row["clip_id"]): tuple(row["reasons"] or ()) for row in rows}
-        return {key: reasons for key, reasons in found.items() if key in self.clips}
+        return found, Counter(name for row in rows for name in row["not_measured"] or ())

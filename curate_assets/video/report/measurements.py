@@ -8,7 +8,7 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.score import Score
 from curate_assets.video.assets.captions import CAPTIONS
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION, SCORED, ClipSelectionConfig
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
@@ -19,6 +19,7 @@ from curate_assets.video.measuring import is_measured
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
+from curate_assets.video.verdicts import SCORED
 from gpu_kernels.dedup.groups import DuplicateGroupsConfig
 from gpu_kernels.dedup.neighbours import DuplicatePairsConfig
 

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate_assets.video.assets.clip_selection import SCORED, judged
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import by_clip, clip_scores
+from curate_assets.video.verdicts import SCORED, judged
 from curate_resources.declarations.table import Row, Table
 from gpu_kernels.shots.splitting import SECOND
 
@@ -68,5 +68,5 @@ def test_only_scores_whose_threshold_is_on_are_asked_for() -> None:
         return {name: np.array([1.0, np.nan]) for name in names}
 
     config = validated({"clip_selection": {"motion_peak_min": None, "seconds_max": 0.5}})
-    assert judged(config, 2, scores).reasons == [("seconds_high",), ("seconds_unmeasured",)]
+    assert judged(config, 2, scores).reasons.each == [("seconds_high",), ("seconds_unmeasured",)]
     assert asked == [frozenset({"seconds"})]

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from curate_assets.settings.resolve import CurationConfig
-from curate_assets.video.assets.clip_selection import ClipSelectionConfig, thresholds_that_count
+from curate_assets.video.assets.clip_selection import ClipSelectionConfig
+from curate_assets.video.verdicts import thresholds_that_count
 from gpu_kernels.scores.thresholds import Measured, Threshold, loss_ledger, selection_config, verdicts
 from gpu_kernels.strict import StrictModel, descriptions
 
@@ -25,7 +26,7 @@ GOOD: dict[str, float | None] = {
 
 def reasons(measured: Measured, config: StrictModel, thresholds: Sequence[Threshold] = COUNTING) -> list[str]:
     scores = {name: np.array([value], np.float64) for name, value in measured.items()}
-    return [*verdicts(scores, thresholds, config, 1).reasons[0]]
+    return [*verdicts(scores, thresholds, config, 1).reasons.each[0]]
 
 
 def by_row(measured: Measured, thresholds: Sequence[Threshold], limits: StrictModel) -> tuple[str, ...]:
@@ -56,10 +57,10 @@ def test_many_clips_get_the_reasons_that_each_would_get_alone():
         {name: None if np.isnan(value[i]) else float(value[i]) for name, value in scores.items()} for i in range(500)
     ]
     expected = [by_row(measured, thresholds, limits) for measured in each]
-    assert found.reasons == expected
+    assert found.reasons.each == expected
     assert found.selected.tolist() == [not those for those in expected]
     assert 0 < found.selected.sum() < 500
-    assert found.counts == Counter(expected)
+    assert found.reasons.counts == Counter(expected)
 
 
 def test_by_default_only_what_stands_still_is_rejected():
@@ -80,6 +81,23 @@ def test_every_reason_is_given_and_what_is_off_is_not_asked():
     config = ClipSelectionConfig(short_side_min=720, seconds_max=3.0)
     measured = {**GOOD, "motion_per_patch": None, "motion_peak": None}
     assert reasons(measured, config) == ["motion_peak_unmeasured", "seconds_high", "short_side_low"]
+
+
+def test_what_need_not_be_measured_is_told_from_what_passed_and_from_what_must_be():
+    cheap, costly = Threshold("seconds", "low", ""), Threshold("faces", "high", "")
+    limits = selection_config("TwoLimits", __name__, [cheap, costly]).model_validate({"seconds_min": 2, "faces_max": 1})
+    nan = np.nan
+    scores = {"seconds": np.array([1, 1, 3, 3, nan, 1]), "faces": np.array([nan, 0, nan, 0, nan, 5])}
+    found = verdicts(scores, [costly, cheap], limits, 6, last={"faces"})
+    expected = [("seconds_low",)] * 2 + [
+        ("faces_unmeasured",),
+        (),
+        ("seconds_unmeasured",),
+        ("faces_high", "seconds_low"),
+    ]
+    assert found.reasons.each == expected
+    assert found.not_measured.each == [("faces",), (), (), (), ("faces",), ()]
+    assert found.selected.tolist() == [False, False, False, True, False, False]
 
 
 def test_an_unknown_threshold_is_an_error():
@@ -119,4 +137,4 @@ def test_a_share_that_is_the_limit_passes(part: int, of: int) -> None:
     config = selection_config("Limits", __name__, shares)
     stored = {"share": np.array([np.float32(part / of)], np.float64)}
     limits = config.model_validate({"share_max": part / of, "share_min": part / of})
-    assert verdicts(stored, shares, limits, 1).reasons == [()]
+    assert verdicts(stored, shares, limits, 1).reasons.each == [()]

@@ -11,7 +11,7 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.clip_pictures import Pictures, over_pictures
-from curate_assets.video.measuring import unless_enabled
+from curate_assets.video.measuring import SO_FAR, unless_enabled, unless_rejected
 from curate_resources.declarations.stage import Stage, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.models.fetching import ensure
@@ -70,6 +70,8 @@ RATE_CLIPS = Stage(
     heavy=True,
     needs_of=lambda config: model_needs(config.aesthetic_scores.device, 0.125),
     idle=unless_enabled("aesthetic_scores"),
+    gates=(SO_FAR,),
+    eligible=unless_rejected("aesthetic_scores"),
 )
 
 SCORES = (

@@ -12,6 +12,7 @@ from curate_assets.video.assets.clip_answers import CLIP_ANSWERS
 from curate_assets.video.assets.clip_questions import nothing_asked
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.measuring import SO_FAR, unless_rejected
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
@@ -112,6 +113,8 @@ SCORE_ANSWERS = Stage(
     writes=(ANSWER_SCORES,),
     open=open_answer_scorer,
     idle=nothing_asked,
+    gates=(SO_FAR,),
+    eligible=unless_rejected("clip_questions"),
 )
 
 SCORES = (

@@ -10,16 +10,16 @@ from curate_assets.graph.score import Score, at_most
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.measuring import unless_enabled
+from curate_assets.video.measuring import SO_FAR, unless_enabled, unless_rejected
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.scores.borders import MOST_PICTURES, Borders, Box, borders
-from gpu_kernels.scores.measurement import MeasurementConfig
+from gpu_kernels.scores.measurement import CostlyMeasurementConfig
 
 
-class BordersConfig(MeasurementConfig):
+class BordersConfig(CostlyMeasurementConfig):
     """Bars around the picture, constant frames, split screens and insets."""
 
 
@@ -110,6 +110,8 @@ FIND_BORDERS = Stage(
     writes=(BORDERS,),
     open=open_border_finder,
     idle=unless_enabled("borders"),
+    gates=(SO_FAR,),
+    eligible=unless_rejected("borders"),
     heavy=True,
 )
 

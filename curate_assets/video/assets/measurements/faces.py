@@ -10,7 +10,7 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.clip_pictures import Pictures, over_pictures
-from curate_assets.video.measuring import unless_enabled
+from curate_assets.video.measuring import SO_FAR, unless_enabled, unless_rejected
 from curate_resources.declarations.stage import Stage, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
@@ -91,6 +91,8 @@ FIND_FACES = Stage(
     open=open_face_counter,
     heavy=True,
     idle=unless_enabled("faces"),
+    gates=(SO_FAR,),
+    eligible=unless_rejected("faces"),
 )
 
 SCORES = (

@@ -10,7 +10,7 @@ from curate_assets.graph.score import Score, at_most
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.measuring import unless_enabled
+from curate_assets.video.measuring import SO_FAR, unless_enabled, unless_rejected
 from curate_assets.video.storyboard_frames import Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
@@ -139,6 +139,8 @@ FIND_TEXT_OVERLAYS = Stage(
     open=open_overlay_finder,
     heavy=True,
     idle=unless_enabled("text_overlays"),
+    gates=(SO_FAR,),
+    eligible=unless_rejected("text_overlays"),
 )
 
 SCORES = (

@@ -1,0 +1,57 @@
+"""The verdict on clips: every threshold on every score that an asset declares, against what was measured."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
+from curate_assets.graph.graph import Asset
+from curate_assets.video.assets import clips, measurements, source_videos
+from curate_assets.video.measuring import is_costly, is_measured
+from gpu_kernels.scores.thresholds import NameSets, Scores, Threshold, Verdicts, verdicts
+from gpu_kernels.strict import StrictModel
+
+
+def thresholds_of(asset: Asset) -> tuple[Threshold, ...]:
+    """The thresholds on the scores of an asset."""
+    return tuple(each for score in asset.scores for each in score.named())
+
+
+_MEASUREMENTS = (*assets_in(measurements), *brought_assets(MEASUREMENTS_GROUP))
+COSTLY = tuple(asset for asset in _MEASUREMENTS if is_costly(asset))
+"""The measurements that can be left out for clips that cheaper scores reject."""
+
+SCORED = tuple(asset for asset in (source_videos.ASSET, clips.ASSET, *_MEASUREMENTS) if asset.scores)
+"""The assets whose rows clips are selected by."""
+
+SCORES = tuple(score for asset in SCORED for score in asset.scores)
+THRESHOLDS = tuple(threshold for asset in SCORED for threshold in thresholds_of(asset))
+LAST = {score.name: asset.name for asset in COSTLY for score in asset.scores}
+"""The scores that need not have been measured of clips which others reject, with the names of their assets."""
+
+
+def thresholds_that_count(config: Any, assets: Sequence[Asset] = SCORED) -> list[Threshold]:
+    """Those on scores that are measured with a configuration."""
+    return [each for asset in assets if is_measured(asset, config) for each in thresholds_of(asset)]
+
+
+def judged(
+    config: Any, clips: int, scores: Callable[[frozenset[str]], Scores], assets: Sequence[Asset] = SCORED
+) -> Verdicts:
+    """The verdicts on clips with a configuration.
+
+    Args:
+        clips: how many there are.
+        scores: gives those of some names; only scores with a threshold that is on are asked for.
+        assets: whose scores count.
+    """
+    limits: StrictModel = config.clip_selection
+    on = [each for each in thresholds_that_count(config, assets) if getattr(limits, each.setting) is not None]
+    return verdicts(scores(frozenset(each.score for each in on)), on, limits, clips, LAST)
+
+
+def names_column(found: NameSets, called: Callable[[str], str] = str) -> pa.Array:
+    """The names of each clip, each as it is called, as lists of texts."""
+    each = [sorted({called(name) for name in names}) for names in found.combinations]
+    return pa.array(each, pa.list_(pa.string())).take(pa.array(found.of))
