@@ -2,13 +2,17 @@
 
 import ast
 import inspect
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from textwrap import dedent
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final, LiteralString, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+_NO_NUMBER: Final[LiteralString] = "must be a number, not yes or no (YAML takes on, off, yes and no for those)"
 
 
 class Unrepeated(ValueError):
@@ -27,6 +31,18 @@ class StrictModel(BaseModel):
     unless_default: ClassVar[frozenset[str]] = frozenset()
     """Fields of a class that came later: rows that were stored without them hold while they have their defaults."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, given: Any) -> Any:
+        """Pydantic takes false for 0, and YAML takes `off` and `no` for false: a threshold would be 0, and not off."""
+        if isinstance(given, Mapping):
+            settings = cast("Mapping[str, Any]", given)
+            kinds = {key: field.annotation for key, field in cls.model_fields.items() if key in settings}
+            wrong = [each for key, kind in kinds.items() for each in _flags_for_numbers(kind, settings[key], (key,))]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return given
+
     @classmethod
     def came_later(cls) -> frozenset[str]:
         """`unless_default` of all classes that it is made of."""
@@ -38,6 +54,32 @@ class StrictModel(BaseModel):
         at_default = {key for key in self.came_later() if getattr(self, key) == fields[key].default}
         left_out = self.without_effect | at_default
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
+
+
+def _flags_for_numbers(kind: Any, value: Any, place: tuple[int | str, ...]) -> Iterator[InitErrorDetails]:
+    """The truth values that stand where a type has a number, also within lists and mappings."""
+    every = _alternatives(kind)
+    if isinstance(value, bool):
+        if bool not in every and {int, float} & {*every}:
+            said = _NO_NUMBER + ("; null switches it off" if type(None) in every else "")
+            yield InitErrorDetails(type=PydanticCustomError("no_number", said), loc=place, input=value)
+    elif isinstance(value, dict):
+        for key, each in cast("dict[str, Any]", value).items():
+            for _, below in (args for args in map(get_args, every) if len(args) == 2):
+                yield from _flags_for_numbers(below, each, (*place, key))
+    elif isinstance(value, (list, tuple)):
+        for index, each in enumerate(cast("Sequence[Any]", value)):
+            for below in dict.fromkeys(arg for one in every for arg in get_args(one)):
+                yield from _flags_for_numbers(below, each, (*place, index))
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; of another type, that one alone."""
+    if get_origin(kind) is Annotated:
+        return _alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return tuple(each for one in get_args(kind) for each in _alternatives(one))
+    return (kind,)
 
 
 @cache

@@ -89,8 +89,6 @@ def tried(assignments: Sequence[str]) -> dict[str, Any]:
             found[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UserError(f"--what-if {text}: {value!r} is no value of {name}") from error
-        if isinstance(found[name], bool):  # YAML takes off and no for false
-            raise UserError(f"--what-if {text}: {value!r} is not a number; {name}=null switches it off")
         if isinstance(found[name], str):  # YAML takes 1e-6 for a text
             try:
                 found[name] = float(found[name])

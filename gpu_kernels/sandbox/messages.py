@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from select import select
 from typing import Annotated, Any, BinaryIO, TypeVar, get_args
 
-from pydantic import ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from gpu_kernels.sandbox.limits import DecodingLimits, MediaError
-from gpu_kernels.strict import StrictModel
 
 Header = dict[str, Any]
 Message = tuple[Header, list[memoryview]]
@@ -40,13 +39,13 @@ Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 """None of these is more than a table's column can hold."""
 
 
-class ChildMessage(StrictModel):
+class ChildMessage(BaseModel):
     """A message as its reader expects it: nothing is missing or too much, and nothing is converted.
 
     A kind of message with buffers has a field `buffers` of the type `Buffers`.
     """
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Buffers = list[InstanceOf[memoryview]]

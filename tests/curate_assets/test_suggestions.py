@@ -25,6 +25,10 @@ from gpu_kernels.errors import UserError
         ({"tars_per_part": 1}, "tars_per_part: unknown key; did you mean 'training_dataset.tars_per_part'?"),
         ({"engine": {"kind": "rai"}}, "engine.kind: Input should be 'auto', 'in_process' or 'ray' (got 'rai')"),
         ({"zzz": {}}, "zzz: unknown key"),
+        (
+            {"clip_selection": {"short_side_min": False}},
+            "clip_selection.short_side_min: must be a number, not yes or no",
+        ),
     ],
 )
 def test_settings(settings, said):

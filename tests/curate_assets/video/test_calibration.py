@@ -257,6 +257,11 @@ def test_what_cannot_be_tried_is_said(text: str, said: str) -> None:
         tried([text])
 
 
+def test_off_is_no_number(root: Tables) -> None:
+    with pytest.raises(ConfigError, match=r"clip_selection\.seconds_max: must be a number.*null switches it off"):
+        looked_at(root, ["a-000000"], "seconds_max=off")
+
+
 def test_small_numbers_are_numbers() -> None:
     assert tried(["motion_per_patch_min=1e-6"]) == {"motion_per_patch_min": 1e-6}
 
