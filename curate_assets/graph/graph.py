@@ -309,7 +309,7 @@ class Graph:
             ConfigError: the configuration speaks of a stage that there is not, or gives one what it cannot run with.
         """
         wanted, stages = frozenset(wanted), self.stages if stages is None else stages
-        needed = [stage for stage in stages if any(table.name in wanted for table in stage.writes)]
+        needed = [stage.under(config) for stage in stages if any(table.name in wanted for table in stage.writes)]
         known = {stage.name for stage in (*self.stages, *stages)}
         own = {table.name: table for stage in stages for table in stage.writes}
         tables = {MANIFEST.name: MANIFEST, **self.tables, **own}

@@ -57,6 +57,7 @@ def renamed_stage(stage: Stage, table: Table, seen: Seen) -> Stage:
         open=partial(_opened, stage.open, seen),
         needs_of=partial(_of_config, stage.needs_of, seen) if stage.needs_of else None,
         idle=partial(_of_config, stage.idle, seen) if stage.idle else None,
+        unread=partial(_unread, stage.unread, seen) if stage.unread else None,
         eligible=partial(_eligible, stage.eligible, seen) if stage.eligible else None,
         prepare=partial(_prepare, stage.prepare, seen) if stage.prepare else None,
     )
@@ -64,6 +65,10 @@ def renamed_stage(stage: Stage, table: Table, seen: Seen) -> Stage:
 
 def _of_config(function: Any, seen: Seen, config: PlatformConfig) -> Any:
     return function(settings_under(config, seen))
+
+
+def _unread(unread: Any, seen: Seen, config: PlatformConfig) -> frozenset[str]:
+    return frozenset(seen.get(name, name) for name in _of_config(unread, seen, config))
 
 
 def _prepare(prepare: Any, seen: Seen, config: PlatformConfig, storage: Storage) -> None:

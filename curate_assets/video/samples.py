@@ -134,6 +134,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
         "frames",
         "duration_ns",
         "has_audio",
+        *(f"crop_{name}" for name in _CROP),
     ]
     for file in good(CLIP_FILES, columns):
         key = (file["shard"], file["clip_id"])
@@ -160,6 +161,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
             "seconds": seconds,
             "width": file["width"],
             "height": file["height"],
+            **({"crop": {name: file[f"crop_{name}"] for name in _CROP}} if file["crop_width"] else {}),
             "frames": file["frames"],
             "frame_rate": video["average_rate"],
             "has_audio": file["has_audio"],
@@ -185,6 +187,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
     return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
 
 
+_CROP = ("x", "y", "width", "height")
 _BY = ("model", "model_revision")
 _FLAGS = ("clip_id", "start_frame", "text_digest", "flags")
 

@@ -140,6 +140,8 @@ class Stage:
         name: as in logs and errors.
         item: the table whose rows are its items; every item gives its rows, or a failed one.
         reads: further tables that it reads and that its result depends on.
+        unread: of `reads`, the tables that it does not look at with a configuration: whatever is in them, rows hold.
+            None: it reads all of them with every one.
         gates: tables that only decide whether an item is worked on (`eligible`), not what comes out.
         writes: the tables that it fills.
         open: makes the worker, once per process: loads models, opens what is dear to open. A plain function, or a
@@ -173,11 +175,17 @@ class Stage:
     segments: Segments | None = None
     settled: Callable[[pa.Table], pa.Table] | None = None
     reads_sources: bool = False
+    unread: Callable[[Any], frozenset[str]] | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """All tables whose rows it needs."""
         return (self.item, *self.reads, *self.gates)
+
+    def under(self, config: Any) -> "Stage":
+        """The stage as it is with a configuration: it reads only the tables that it looks at."""
+        unread = self.unread(config) if self.unread is not None else frozenset[str]()
+        return replace(self, reads=tuple(name for name in self.reads if name not in unread)) if unread else self
 
     def is_idle(self, config: Any) -> bool:
         """Whether a configuration leaves it nothing to do."""

@@ -4,12 +4,13 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from gpu_kernels.cutting.encode import ClipFilesConfig, encoded_clip
+from gpu_kernels.cutting.encode import ClipFilesConfig, Crop, encoded_clip
 from gpu_kernels.cutting.spans import Span
 from gpu_kernels.cutting.stream_copy import copied_clip
 from gpu_kernels.media.containers import open_media
 from gpu_kernels.sandbox import ChildMessage, DecodingLimits, MediaError, Nursery, Send, reader_of
 from gpu_kernels.sandbox.messages import Count, OneBuffer, Side
+from gpu_kernels.scores.borders import Box
 
 _PART_BYTES = 64 << 20
 _DECORD_PREFIX = re.compile(r"^(\[[\d:]+\] )?(\S+:\d+: )?")
@@ -48,7 +49,9 @@ class _Inspected(ChildMessage):
     buffers: OneBuffer
 
 
-def cut_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
+def cut_clip(
+    nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig, crop: Crop | None = None
+) -> int:
     """Write the frames of `span` to a new MP4 file `target`, by copying if that is wanted and exact.
 
     Its first, middle and last frame have been held against the source's.
@@ -64,7 +67,8 @@ def cut_clip(nursery: Nursery, source: str, target: str, span: Span, config: Cli
             return copy_clip(nursery, source, target, span, config)
         except MediaError:
             pass  # whatever it is that cannot be copied, or goes wrong in copying, can perhaps be encoded
-    return _written(nursery, "encode", source, target, span, config)
+    cropped = {"crop": asdict(crop) if crop is not None else None}
+    return _written(nursery, "encode", source, target, span, config, **cropped)
 
 
 def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
@@ -79,10 +83,12 @@ def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: Cl
     return _written(nursery, "copy", source, target, span, config)
 
 
-def _written(nursery: Nursery, way: str, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
+def _written(
+    nursery: Nursery, way: str, source: str, target: str, span: Span, config: ClipFilesConfig, **more: Any
+) -> int:
     """Write the parts that an operation sends; gives the number of copied frames, which comes last."""
     whole: _Whole | None = None
-    arguments = {"path": source, "span": asdict(span), "config": config.model_dump()}
+    arguments = {"path": source, "span": asdict(span), "config": config.model_dump(), **more}
     with open(target, "wb") as file:
         for message in nursery.run(f"gpu_kernels.cutting.cut:{way}", _MESSAGES, [source], **arguments):
             if isinstance(message, _Part):
@@ -114,9 +120,18 @@ def copy(send: Send, limits: DecodingLimits, path: str, span: dict[str, Any], co
     _send_parts(send, data, copied)
 
 
-def encode(send: Send, limits: DecodingLimits, path: str, span: dict[str, Any], config: dict[str, Any]) -> None:
+def encode(
+    send: Send,
+    limits: DecodingLimits,
+    path: str,
+    span: dict[str, Any],
+    config: dict[str, Any],
+    crop: dict[str, Any] | None,
+) -> None:
     """Sandboxed operation: messages with the parts of an MP4 file."""
-    data, pictures = encoded_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
+    settings = ClipFilesConfig.model_validate(config)
+    part = Crop(Box(**crop["box"]), tuple(crop["size"])) if crop is not None else None
+    data, pictures = encoded_clip(send, path, Span(**span), settings, limits, part)
     pictures.compare(data)
     _send_parts(send, data, copied=0)
 

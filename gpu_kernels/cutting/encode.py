@@ -4,18 +4,20 @@ Frames come from the same decoder as the scan's and are numbered as it numbers t
 looked at, whatever the container, the codec, or changes within the stream.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gpu_kernels.cutting.muxing import ClipFile, Sample
 from gpu_kernels.cutting.pictures import Pictures
 from gpu_kernels.cutting.sound import encode_sound
 from gpu_kernels.cutting.spans import Span, SpanNotFound, span_frames
 from gpu_kernels.media.scaler import Scaler
-from gpu_kernels.sandbox import DecodingLimits, Send
+from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
+from gpu_kernels.scores.borders import Box
 from gpu_kernels.strict import StrictModel
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _TICK = Fraction(1, 90_000)
 class ClipFilesConfig(StrictModel):
     """How clip files are made."""
 
+    unless_default: ClassVar[frozenset[str]] = frozenset({"crop", "drop_bands", "crop_least_share"})
+
     method: Literal["copy", "encode"] = "copy"
     """`copy` takes whole groups of pictures from plain H.264, HEVC and VP9 as they are, and encodes what cannot be
     copied exactly; `encode` encodes every frame as H.264, which makes smaller files of sources with a high bit rate,
@@ -43,33 +47,73 @@ class ClipFilesConfig(StrictModel):
     """AAC bits per second, in thousands."""
     thumbnail_side: int = Field(default=160, ge=16, le=640)
     """Long side of the thumbnail that is kept with the row, in pixels."""
+    crop: Literal["none", "borders"] = "none"
+    """`borders` crops each clip to what the measurement `borders` says is picture throughout it. Cropped frames have to
+    be encoded: it needs `method: encode`."""
+    drop_bands: bool = False
+    """Whether the bands at the top and the bottom that hold overlaid text, such as subtitles, are cropped off, by the
+    measurement `text_overlays`. Text between the outer thirds of the picture is left. It needs `method: encode`."""
+    crop_least_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of the frame's area that must be left. A clip of which less would be left is not cropped, and `crop_undone`
+    says so; an upright video between pillars has 0.32."""
+
+    @property
+    def crops(self) -> bool:
+        """Whether any clip is cropped."""
+        return self.crop != "none" or self.drop_bands
+
+    @model_validator(mode="after")
+    def _encodes_what_it_crops(self) -> "ClipFilesConfig":
+        if self.crops and self.method == "copy":
+            named = "crop" if self.crop != "none" else "drop_bands"
+            raise ValueError(f"{named} needs method: encode, because frames that are copied cannot be cropped")
+        return self
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What is kept of every frame.
+
+    Attributes:
+        box: in pixels as displayed, all even.
+        size: width and height of the frames that it is meant for, as they would be encoded.
+    """
+
+    box: Box
+    size: tuple[int, int]
 
 
 def encoded_clip(
-    send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits
+    send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits, crop: Crop | None = None
 ) -> tuple[memoryview, Pictures]:
     """An MP4 file of every frame of `span`, encoded, and some of the source's pictures to hold it against.
 
     Raises:
         SpanNotFound: the source does not have these frames.
-        MediaError: the source cannot be decoded.
+        MediaError: the source cannot be decoded, or its frames are not those that the crop is meant for.
     """
     if span.start_frame and not span.clock_restarts:
         try:
-            return _encoded(send, path, span, config, limits, look_up=True)
+            return _encoded(send, path, span, config, limits, crop, look_up=True)
         except SpanNotFound:
             pass  # its times do not lead to it; counting does
-    return _encoded(send, path, span, config, limits, look_up=False)
+    return _encoded(send, path, span, config, limits, crop, look_up=False)
 
 
 def _encoded(
-    send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits, look_up: bool
+    send: Send,
+    path: str,
+    span: Span,
+    config: ClipFilesConfig,
+    limits: DecodingLimits,
+    crop: Crop | None,
+    look_up: bool,
 ) -> tuple[memoryview, Pictures]:
     encoder: _Encoder | None = None
     pictures = Pictures(span.frames)
     for pts_ns, frame, stream in span_frames(send, path, span, limits, look_up):
         if encoder is None:
-            encoder = _Encoder(stream, span, config)
+            encoder = _Encoder(stream, span, config, crop)
         pictures.take(encoder.add(pts_ns, frame))
     if encoder is None:
         raise SpanNotFound("the span has no frames")
@@ -82,18 +126,20 @@ class _Encoder:
 
     The clip has the size of its first frame. Where the stream's size changes within it, later frames are fitted into
     that, with black beside them, as players do. Odd sides lose their last line or column: 4:2:0 chroma has none for
-    it. Pixels become square, by stretching: many readers do not know of other ones.
+    it. Pixels become square, by stretching: many readers do not know of other ones. What is cropped is cropped last, so
+    it has the very pixels that the whole would have.
     """
 
-    def __init__(self, stream: "VideoStream", span: Span, config: ClipFilesConfig) -> None:
+    def __init__(self, stream: "VideoStream", span: Span, config: ClipFilesConfig, crop: Crop | None) -> None:
         tick = stream.time_base or _TICK
         self.clip = ClipFile(tick if tick >= _FINEST_TICK else _TICK)
-        self._span, self._config = span, config
+        self._span, self._config, self._crop = span, config, crop
         self._rate = stream.guessed_rate or Fraction(25)
         self._samples: list[Sample] = []
         self._last = -1
         self._track: VideoStream | None = None
         self._size: tuple[int, int] | None = None
+        self._whole = (0, 0)
 
         def size(width: int, height: int) -> tuple[int, int]:
             self._size = self._size or (width, height)
@@ -117,9 +163,12 @@ class _Encoder:
 
         picture = self._scaler.frame(frame)
         if self._track is None:
+            self._whole = (picture.width, picture.height)
             self._track = self._opened(picture)
-        elif (picture.width, picture.height) != (self._track.width, self._track.height):
-            picture = _framed(picture, self._track.width, self._track.height)
+        elif (picture.width, picture.height) != self._whole:
+            picture = _framed(picture, *self._whole)
+        if self._crop is not None:
+            picture = _cropped(picture, self._crop.box)
         self._last = max(self._last + 1, self._ticks(pts_ns))
         picture.pts, picture.time_base, picture.pict_type = self._last, self.clip.tick, PictureType.NONE
         self._take(picture)
@@ -141,9 +190,15 @@ class _Encoder:
     def _opened(self, picture: "VideoFrame") -> "VideoStream":
         from av.codec.context import Flags
 
+        if self._crop is not None and self._crop.size != (picture.width, picture.height):
+            raise MediaError(
+                f"its frames have {picture.width}x{picture.height} pixels, the video's first one has "
+                f"{self._crop.size[0]}x{self._crop.size[1]}: to cut it, switch clip_files.crop and drop_bands off"
+            )
         options = {"crf": str(self._config.crf), "preset": self._config.preset}
         track = self.clip.container.add_stream("libx264", rate=self._rate, options=options)
-        track.width, track.height, track.pix_fmt = picture.width, picture.height, "yuv420p"
+        kept = self._crop.box if self._crop is not None else picture
+        track.width, track.height, track.pix_fmt = kept.width, kept.height, "yuv420p"
         track.time_base = self.clip.tick
         context = track.codec_context
         context.time_base = self.clip.tick
@@ -159,6 +214,18 @@ def _fitting(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
     scale = min(into[0] / size[0], into[1] / size[1])
     width, height = round(size[0] * scale), round(size[1] * scale)
     return into if abs(width - into[0]) <= 2 and abs(height - into[1]) <= 2 else (max(2, width), max(2, height))
+
+
+def _cropped(picture: "VideoFrame", box: Box) -> "VideoFrame":
+    """The part of a picture in yuv420p that lies in a box with even edges."""
+    from av import VideoFrame
+
+    planes: list[np.ndarray] = []
+    for plane, share in zip(picture.planes, (1, 2, 2), strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        x, y, width, height = (side // share for side in (box.x, box.y, box.width, box.height))
+        planes.append(rows[y : y + height, x : x + width].ravel())
+    return VideoFrame.from_ndarray(np.concatenate(planes).reshape(box.height * 3 // 2, box.width), format="yuv420p")
 
 
 def _framed(picture: "VideoFrame", width: int, height: int) -> "VideoFrame":

@@ -138,11 +138,13 @@ class Media:
 
     @staticmethod
     def frames(path: Path | str, pixels: str, size: tuple[int, int], *options: str) -> np.ndarray:
-        """Frames of the first real video stream as the ffmpeg program gives them: uint8 [n, height, width(, 3)]."""
+        """Frames of the first real video stream as the ffmpeg program gives them: uint8 [n, height, width(, 3)].
+
+        In yuv420p, `size` is that of the bytes: half as many lines again, in which the chromas follow the luma."""
         command = [ffmpeg_executable(), "-loglevel", "quiet", "-nostdin", "-i", f"file:{path}", "-map", "0:V:0"]
         command += ["-fps_mode", "passthrough", *options, "-f", "rawvideo", "-pix_fmt", pixels, "-"]
         data = subprocess.run(command, capture_output=True).stdout
-        depth = {"gray": (), "rgb24": (3,)}[pixels]
+        depth = {"gray": (), "rgb24": (3,), "yuv420p": ()}[pixels]
         return np.frombuffer(data, np.uint8).reshape(-1, size[1], size[0], *depth)
 
     @staticmethod

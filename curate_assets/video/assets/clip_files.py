@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,20 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.duplicate_groups import GROUPED, kept_clips
+from curate_assets.video.assets.measurements.borders import BORDERS
+from curate_assets.video.assets.measurements.text_overlays import TEXT_OVERLAYS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID, opened
 from curate_resources.declarations.stage import ClosedWorker, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.cutting.cropping import Cropping, Line, common_picture, cropping
 from gpu_kernels.cutting.cut import cut_clip, read_back
-from gpu_kernels.cutting.encode import ClipFilesConfig
+from gpu_kernels.cutting.encode import ClipFilesConfig, Crop
 from gpu_kernels.cutting.spans import Span
+from gpu_kernels.media.display import even_size
 from gpu_kernels.sandbox import MediaError, Nursery
+from gpu_kernels.scores.borders import Box
 
 CLIP_FILES = Table(
     name="clip_files",
@@ -37,8 +42,8 @@ CLIP_FILES = Table(
         Column("bytes", pa.int64(), "its size"),
         Column("sha256", pa.string(), "its checksum"),
         Column("codec", pa.string(), "`h264`; where frames are copied, the source's: `h264`, `hevc` or `vp9`"),
-        Column("width", pa.int32(), "width as displayed; an odd one has lost its last column"),
-        Column("height", pa.int32(), "height as displayed; an odd one has lost its last line"),
+        Column("width", pa.int32(), "width of the file; an odd one of the source has lost its last column"),
+        Column("height", pa.int32(), "height of the file; an odd one of the source has lost its last line"),
         Column("frames", pa.int64(), "frames that reading the file back found; as many as the span has"),
         Column(
             "copied_frames",
@@ -48,12 +53,26 @@ CLIP_FILES = Table(
         Column("duration_ns", pa.int64(), "length of the span"),
         Column("has_audio", pa.bool_(), "whether there is sound in the file, as it was read back"),
         Column("thumbnail", pa.binary(), "JPEG of the middle frame"),
+        Column(
+            "crop_x",
+            pa.int32(),
+            "left edge of the part of the source's picture, as displayed, that is in the file; null: it is the whole",
+        ),
+        Column("crop_y", pa.int32(), "its upper edge"),
+        Column("crop_width", pa.int32(), "its width, which is the file's"),
+        Column("crop_height", pa.int32(), "its height, which is the file's"),
+        Column(
+            "crop_undone",
+            pa.string(),
+            "why a clip is whole that was to be cropped: `too_little_left`, less than `clip_files.crop_least_share`; "
+            "or `borders_move`, so that nothing is picture throughout",
+        ),
     ),
     description=(
         "An MP4 file for every clip that is selected and not a duplicate: exactly the frames of its span, sound kept, "
         "index at the front. Whole groups of pictures of H.264, HEVC and VP9 are copied where that is exact, with the "
-        "few frames beside them encoded; everything else is encoded as H.264. Each file was read back; `thumbnail` is "
-        "its middle frame."
+        "few frames beside them encoded; everything else is encoded as H.264. With `crop` and `drop_bands`, borders "
+        "and bands of overlaid text are cropped off. Each file was read back; `thumbnail` is its middle frame."
     ),
 )
 
@@ -61,8 +80,10 @@ CLIP_FILES = Table(
 def open_cutter(config: Any, storage: Storage) -> Worker:
     """A worker that cuts clip files."""
     nursery = Nursery(config.limits)
+    settings: ClipFilesConfig = config.clip_files
 
     def cut(work: Work) -> Mapping[str, list[Row]]:
+        parts = _croppings(work, settings)
         sources = {row["video_id"]: row for row in work.inputs[SOURCE_VIDEOS.name].to_pylist() if row["status"] == "ok"}
         rows: list[Row] = []
         for index, clip in enumerate(work.items.to_pylist()):
@@ -72,8 +93,11 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                 target = Path(folder) / "clip.mp4"
                 bounds = (clip[name] for name in ("start_frame", "end_frame", "start_ns", "end_ns"))
                 span = Span(*bounds, clock_restarts=source["clock_restarts"], with_sound=source["audio_error"] is None)
-                copied = cut_clip(nursery, local, str(target), span, config.clip_files)
-                facts = read_back(nursery, str(target), config.clip_files)
+                part = parts(clip["clip_id"], (source["width"], source["height"]))
+                size = even_size(source["width"], source["height"])
+                crop = Crop(part.box, size) if part.box is not None else None
+                copied = cut_clip(nursery, local, str(target), span, settings, crop)
+                facts = read_back(nursery, str(target), settings)
                 if facts.frames != span.frames:
                     raise MediaError(f"the clip file has {facts.frames} frames, its span has {span.frames}")
                 data = target.read_bytes()
@@ -93,6 +117,7 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                     "duration_ns": clip["end_ns"] - clip["start_ns"],
                     "has_audio": facts.has_audio,
                     "thumbnail": facts.thumbnail,
+                    **_crop_columns(part),
                 }
             )
         return {CLIP_FILES.name: rows}
@@ -100,10 +125,68 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
     return ClosedWorker(cut, nursery.close)
 
 
+def _croppings(work: Work, settings: ClipFilesConfig) -> Callable[[str, tuple[int, int]], Cropping]:
+    """Gives, by clip and the size of its source, which part of the picture its file keeps.
+
+    Raises:
+        ValueError: a clip was not measured.
+    """
+    by_borders, by_text = settings.crop == "borders", settings.drop_bands
+    boxes = _measured(work, BORDERS.name) if by_borders else {}
+    texts = _measured(work, TEXT_OVERLAYS.name) if by_text else {}
+
+    def part(clip_id: str, size: tuple[int, int]) -> Cropping:
+        picture, lines = Box(0, 0, *size), list[Line]()
+        if by_borders:
+            row = _of_clip(boxes, BORDERS.name, clip_id)
+            picture = common_picture(_box(row), [_box(each) for each in row["stretches"]])
+        if by_text:
+            found = _of_clip(texts, TEXT_OVERLAYS.name, clip_id)["lines"]
+            lines = [Line(each["y"], each["height"]) for each in found if each["overlay"] and each["told"]]
+        return cropping(size, picture, lines, settings.crop_least_share)
+
+    return part
+
+
+def _measured(work: Work, table: str) -> dict[str, Row]:
+    return {row["clip_id"]: row for row in work.inputs[table].to_pylist() if row["status"] != "failed"}
+
+
+def _of_clip(rows: Mapping[str, Row], table: str, clip_id: str) -> Row:
+    if clip_id not in rows:
+        raise ValueError(f"the clip cannot be cropped without its row of {table}: see the error there")
+    return rows[clip_id]
+
+
+def _box(row: Row) -> Box:
+    return Box(row["x"], row["y"], row["width"], row["height"])
+
+
+def _crop_columns(part: Cropping) -> Row:
+    box = part.box
+    if box is None:
+        return {"crop_undone": part.undone}
+    return {"crop_x": box.x, "crop_y": box.y, "crop_width": box.width, "crop_height": box.height}
+
+
+def _by_borders(config: Any) -> bool:
+    return config.clip_files.crop == "borders"
+
+
+def _by_text(config: Any) -> bool:
+    return config.clip_files.drop_bands
+
+
+def _unread(config: Any) -> frozenset[str]:
+    read = {BORDERS.name: _by_borders(config), TEXT_OVERLAYS.name: _by_text(config)}
+    return frozenset(name for name, is_read in read.items() if not is_read)
+
+
 CUT = Stage(
     name="cut",
     item=CLIPS.name,
-    reads=(SOURCE_VIDEOS.name,),
+    reads=(SOURCE_VIDEOS.name, BORDERS.name, TEXT_OVERLAYS.name),
+    unread=_unread,
     gates=GROUPED,
     writes=(CLIP_FILES,),
     open=open_cutter,
@@ -150,4 +233,22 @@ def preview(tables: Tables, shard: str) -> str | None:
     return contact_sheet(f"{CLIP_FILES.name} of {shard}", (lambda jpeg=jpeg: jpeg for jpeg in spread(stored)))
 
 
-ASSET = Asset(CLIP_FILES, CUT, "delivery", CHECKS, preview=preview, section=ClipFilesConfig, exported=True)
+def _crops_by_what_is_measured(config: Any) -> None:
+    for is_wanted, setting, section in (
+        (_by_borders, "crop: borders", BORDERS.name),
+        (_by_text, "drop_bands", TEXT_OVERLAYS.name),
+    ):
+        if is_wanted(config) and not getattr(config, section).enabled:
+            raise ValueError(f"clip_files.{setting} needs {section}, which are not made: set {section}.enabled")
+
+
+ASSET = Asset(
+    CLIP_FILES,
+    CUT,
+    "delivery",
+    CHECKS,
+    preview=preview,
+    section=ClipFilesConfig,
+    agrees=_crops_by_what_is_measured,
+    exported=True,
+)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate_assets.graph.contact_sheet import spread
 from curate_assets.video.assets.clip_files import CLIP_FILES
@@ -30,9 +30,12 @@ def kept_sheet(library: Library, clips: Iterable[Key] | None) -> Sheet | None:
         return None
     every = library.in_order(clips)
     chosen = spread(every, PICTURES)
-    stored = library.rows_of(chosen, CLIP_FILES, ["shard", "clip_id", "thumbnail"])
-    pictures: dict[Key, bytes] = {(row["shard"], row["clip_id"]): row["thumbnail"] for row in stored}
-    return Sheet((), len(every), _captioned(library, chosen, pictures))
+    columns = ["shard", "clip_id", "thumbnail", "crop_width", "crop_height"]
+    stored = {(row["shard"], row["clip_id"]): row for row in library.rows_of(chosen, CLIP_FILES, columns)}
+    pictures: dict[Key, bytes] = {key: row["thumbnail"] for key, row in stored.items()}
+    cropped = {key: (row["crop_width"], row["crop_height"]) for key, row in stored.items() if row["crop_width"]}
+    shown_clips = zip(chosen, _captioned(library, chosen, pictures), strict=True)
+    return Sheet((), len(every), tuple(replace(clip, cropped=cropped.get(key)) for key, clip in shown_clips))
 
 
 def rejected_sheets(library: Library) -> tuple[Sheet, ...] | None:

@@ -19,6 +19,7 @@ class Clip:
         uri: its source file.
         start, end: seconds in the source.
         width, height: of the source as displayed, in pixels.
+        cropped: width and height of its file, if this has only a part of the picture.
         motion, least_motion: `global_mean` and `per_patch_min_256` of motion_scores; None where not measured.
         luma: mean luminance, 0 to 1; None where not measured.
         caption: of its first window that has one.
@@ -37,6 +38,7 @@ class Clip:
     luma: float | None
     caption: str | None
     thumbnail: bytes | None
+    cropped: tuple[int, int] | None = None
 
 
 def shown(
