@@ -98,7 +98,7 @@ def _compared(proof: Proof, film: np.ndarray, events: Sequence[Event], network: 
     with proof.timed(len(film) / 25):
         evidence = EvidenceStream()
         evidence.add(film, curve)
-        evidence.finish(curve)
+        evidence.finish()
         threshold = ClipsConfig().transition_threshold
         found = judged(curve, *evidence.found(), threshold, ShotBoundariesConfig())
     called = [boundary for boundary in found if boundary.probability > threshold]

@@ -118,7 +118,7 @@ def _decoded(send: Send, path: str, span: Span, seek: bool = True) -> Iterator[t
         if (begins := not seek or span.clock_restarts > 0) is False:
             begins = _sought(container, stream, span)
         if begins:
-            follower = Follower(epochs_of(path) if span.clock_restarts else ())
+            follower = Follower(epochs_of(send, path) if span.clock_restarts else ())
             for index, packet in enumerate(_packets(container, stream)):
                 if index % _PROGRESS_PACKETS == 0:
                     send({"kind": "progress"})

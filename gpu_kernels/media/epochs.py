@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gpu_kernels.media.containers import open_media
 from gpu_kernels.media.streams import video_stream
 from gpu_kernels.media.timeline import Epoch, epochs
+from gpu_kernels.sandbox import Send
 
 if TYPE_CHECKING:
     from av import Packet
@@ -13,18 +14,25 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-def epochs_of(path: str) -> list[Epoch]:
-    """The epochs of a file; nothing is decoded."""
+_PROGRESS_PACKETS = 1000
+
+
+def epochs_of(send: Send, path: str) -> list[Epoch]:
+    """The epochs of a file; reads all of it with signs of life, and decodes nothing."""
     with open_media(path) as container:
         stream = video_stream(container)
-        return epochs(container, _packets(container, stream))
+        return epochs(container, _packets(send, container, stream))
 
 
-def _packets(container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet[Any]]":
+def _packets(send: Send, container: "InputContainer", stream: "VideoStream") -> "Iterator[Packet[Any]]":
     import av.error
 
     try:
-        yield from (packet for packet in container.demux(stream) if packet.size)
+        for number, packet in enumerate(container.demux()):  # all streams: there may be none of the video's for long
+            if number % _PROGRESS_PACKETS == 0:
+                send({"kind": "progress"})
+            if packet.size and packet.stream.index == stream.index:
+                yield packet
     except av.error.MemoryError:
         raise
     except av.FFmpegError:

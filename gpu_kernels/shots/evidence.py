@@ -18,6 +18,7 @@ FLOOR = 0.05
 
 Gray = NDArray[np.float32]
 
+_NONE = np.zeros(0, np.float32)
 _REACH = (4, 8)
 """Pixels, down and across, that a block of a thumbnail may have moved between two pictures."""
 _BLOCK = (9, 16)
@@ -109,8 +110,15 @@ class EvidenceStream:
         self._differences: dict[tuple[int, int], float] = {}
         self._seen = 0
         self._done = before
+        self._curve = _NONE
+        """What is known of the curve from `_done` on."""
         self._found: list[int] = []
         self._evidence: list[Evidence] = []
+
+    @property
+    def given(self) -> int:
+        """How many values of the curve it was given."""
+        return self.done + len(self._curve)
 
     @property
     def done(self) -> int:
@@ -118,14 +126,18 @@ class EvidenceStream:
         return self._done - self._before
 
     def add(self, thumbnails: NDArray[np.uint8], curve: NDArray[np.float32]) -> None:
-        """Take the next frames, uint8 [n, 27, 48, 3] RGB, and the curve as far as it is known now."""
+        """Take the next frames, uint8 [n, 27, 48, 3] RGB, and the next values of the curve that are known."""
         for thumbnail in thumbnails:
             self._pictures[self._seen] = thumbnail.astype(np.float32) @ _LIGHT
             self._seen += 1
         self._look(curve, self._seen - CONTEXT_FRAMES)
 
-    def finish(self, curve: NDArray[np.float32], after: int = 0) -> None:
-        """Look at the last frames, of which `after` were context only: 0, or 25 of a segment within a video."""
+    def finish(self, curve: NDArray[np.float32] = _NONE, after: int = 0) -> None:
+        """Take the last values of the curve, and look at the last frames.
+
+        Args:
+            after: how many of the last frames were context only: 0, or 25 of a segment within a video.
+        """
         self._look(curve, self._seen - after)
 
     def found(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -134,10 +146,12 @@ class EvidenceStream:
         return np.array(self._found, np.int64), np.array(evidence, np.float32).reshape(-1, len(FIELDS))
 
     def _look(self, curve: NDArray[np.float32], until: int) -> None:
-        end = min(until, self._before + len(curve))
+        self._curve = np.concatenate([self._curve, curve])
+        end = min(until, self._done + len(self._curve))
         if end <= self._done:
             return
-        for frame in (np.flatnonzero(curve[self.done : end - self._before] > FLOOR) + self._done).tolist():
+        now, self._curve = np.split(self._curve, [end - self._done])
+        for frame in (np.flatnonzero(now > FLOOR) + self._done).tolist():
             self._found.append(frame - self._before)
             self._evidence.append(self._evidence_of(frame))
         self._done = end

@@ -125,9 +125,16 @@ class TransitionStream:
         self._last = frames[-1].copy()
         self._total += len(frames)
 
-    def so_far(self) -> NDArray[np.float32]:
-        """The beginning of the curve that is known by now; it does not change any more."""
-        return np.concatenate(self._curve) if self._curve else np.zeros(0, np.float32)
+    def so_far(self, since: int = 0) -> NDArray[np.float32]:
+        """What is known of the curve by now, from frame `since` on; it does not change any more."""
+        start = sum(map(len, self._curve))
+        parts: list[NDArray[np.float32]] = []
+        for part in reversed(self._curve):
+            if start <= since:
+                break
+            start -= len(part)
+            parts.insert(0, part)
+        return np.concatenate(parts)[max(0, since - start) :] if parts else np.zeros(0, np.float32)
 
     def finish(self, after: int = 0) -> NDArray[np.float32]:
         """The curve, float32 [frames that are no context] in 0..1. The stream is spent then.

@@ -200,7 +200,7 @@ def hearing_of(send: Send, container: "InputContainer", path: str, restarts: boo
     stream = sound_stream(container)
     if stream is None or not stream.codec_context:  # PyAV gives none for an unknown codec
         raise MediaError("the file has no sound that can be decoded")
-    return Hearing(send, stream, epochs_of(path) if restarts else ())
+    return Hearing(send, stream, epochs_of(send, path) if restarts else ())
 
 
 def hear_rest(send: Send, packets: "Iterator[Packet[Any]]", hearing: Hearing) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
 from curate_assets.video.assets.shot_signals import ShotsOfVideo
@@ -50,20 +51,31 @@ class BoundariesOfVideo:
 
     def add(self, chunk: Scanned) -> None:
         if isinstance(chunk, ScanChunk):
-            self._stream.add(chunk.thumbnails, self._shots.curve(whole=False))
+            self._stream.add(chunk.thumbnails, self._shots.curve(whole=False, since=self._stream.given))
 
     def rows(self, frames: int | None) -> list[Row]:
         if frames is None:
-            self._stream.finish(self._shots.curve(whole=True), self._own.after)
+            self._stream.finish(self._shots.curve(whole=True, since=self._stream.given), self._own.after)
         frame, evidence = self._stream.found()
+        known = self._stream.done
+        if frames is not None:
+            known = _finished(frame, min(known, frames))
+            frame, evidence = frame[frame < known], evidence[frame < known]
         return [
             {
                 "video_id": self._video_id,
-                "frames": self._stream.done,
+                "frames": known,
                 "frame": frame + self._own.start,
                 "evidence": evidence.ravel(),
             }
         ]
+
+
+def _finished(frame: NDArray[np.int64], known: int) -> int:
+    """How many of the first `known` frames lie before a run of suspected ones that may go on: its peak is not known."""
+    suspected = np.zeros(known + 1, np.bool_)
+    suspected[frame[frame < known] + 1] = True
+    return int(np.flatnonzero(~suspected)[-1])
 
 
 def joined_boundaries(segments: Sequence[pa.Table]) -> pa.Table:

@@ -80,15 +80,16 @@ class ShotsOfVideo:
             if self._stream is not None:
                 self._stream.add(chunk.thumbnails)
 
-    def curve(self, whole: bool) -> NDArray[np.float32]:
-        """The curve as far as it is known, or, after the last frame, of all frames; empty without a network."""
+    def curve(self, whole: bool, since: int = 0) -> NDArray[np.float32]:
+        """The curve from frame `since` on: as far as it is known, or, after the last frame, to its end; empty without a
+        network."""
         if self._stream is None:
             return np.zeros(0, np.float32)
         if not whole:
-            return self._stream.so_far()
+            return self._stream.so_far(since)
         if self._whole is None:
             self._whole = self._stream.finish(self._after)
-        return self._whole
+        return self._whole[since:]
 
     def rows(self, frames: int | None) -> list[Row]:
         pts = np.concatenate(self._pts)

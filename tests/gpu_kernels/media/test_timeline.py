@@ -10,6 +10,7 @@ import pytest
 from av import Packet
 from av.format import ContainerFormat
 
+from gpu_kernels.media.epochs import epochs_of
 from gpu_kernels.media.timeline import Epoch, Follower, epochs, on_one_clock
 from gpu_kernels.sandbox import Nursery
 from gpu_kernels.sandbox.messages import raw
@@ -134,6 +135,15 @@ def test_no_frame_is_lost_where_a_clock_jumps_between_keyframes(nursery: Nursery
     (path := tmp_path / "jump.ts").write_bytes(data)
     times = times_of(nursery, path)
     np.testing.assert_allclose(times - times[0], np.arange(50) / 25, rtol=0, atol=0.002)
+
+
+def test_looking_for_restarts_shows_signs_of_life(media: Any, tmp_path: Path) -> None:
+    part = media.made(tmp_path / "a.ts", "-f lavfi -i testsrc=s=64x36:r=100:d=11 -c:v mpeg2video")
+    (path := tmp_path / "twice.ts").write_bytes(part.read_bytes() * 2)
+    told: list[Any] = []
+    found = epochs_of(lambda header, *_: told.append(header), str(path))
+    assert [round(float(each.shift), 2) for each in found] == [0, 11]
+    assert told == [{"kind": "progress"}] * 3  # 2200 packets
 
 
 def test_sound_goes_with_the_part_that_it_belongs_to() -> None:

@@ -28,7 +28,7 @@ def evidence_at(film: np.ndarray, frame: int) -> Evidence:
     curve[frame] = 0.9
     stream = EvidenceStream()
     stream.add(film, curve)
-    stream.finish(curve)
+    stream.finish()
     (at,), (numbers,) = stream.found()
     assert at == frame
     return Evidence(*numbers.tolist())
@@ -71,7 +71,7 @@ def test_chunks_and_segments_give_the_evidence_of_the_whole(chunk: int) -> None:
     curve = np.random.default_rng(3).uniform(0, 1, len(film)).astype(np.float32) ** 6
     whole = EvidenceStream()
     whole.add(film, curve)
-    whole.finish(curve)
+    whole.finish()
     frames, evidence = whole.found()
     assert frames.tolist() == np.flatnonzero(curve > FLOOR).tolist() and evidence.shape == (len(frames), len(FIELDS))
     parts: list[tuple[np.ndarray, np.ndarray]] = []
@@ -81,9 +81,9 @@ def test_chunks_and_segments_give_the_evidence_of_the_whole(chunk: int) -> None:
         for at in range(start - before, end + after, chunk):
             pictures = film[at : min(at + chunk, end + after)]
             known = max(0, at + len(pictures) - 60 - start)  # the network is behind
-            stream.add(pictures, own[:known])
-            assert stream.done <= known
-        stream.finish(own, after)
+            stream.add(pictures, own[stream.given : known])
+            assert stream.done <= known == stream.given
+        stream.finish(own[stream.given :], after)
         found, numbers = stream.found()
         parts.append((found + start, numbers))
         assert stream.done == end - start

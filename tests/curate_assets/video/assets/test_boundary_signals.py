@@ -13,6 +13,7 @@ from gpu_kernels.media.segments import WHOLE, Segment
 from gpu_kernels.scan.scan import ScanChunk
 from gpu_kernels.shots.evidence import FIELDS, EvidenceStream
 from gpu_kernels.shots.transitions import CONTEXT_FRAMES, ShotSignalsConfig
+from gpu_kernels.shots.verdicts import ShotBoundariesConfig, judged
 
 
 class Reddest:
@@ -31,7 +32,7 @@ def film() -> np.ndarray:
     return pictures
 
 
-def rows_of(pictures: np.ndarray, own: Segment) -> Row:
+def rows_of(pictures: np.ndarray, own: Segment, beginnings: list[Row] | None = None) -> Row:
     shots = ShotsOfVideo("v", ShotSignalsConfig(), Reddest(), own)
     boundaries = BoundariesOfVideo("v", shots, own)
     end = len(pictures) if own.end is None else own.end + own.after
@@ -42,6 +43,8 @@ def rows_of(pictures: np.ndarray, own: Segment) -> Row:
         boundaries.add(chunk)
         (early,) = boundaries.rows(at)
         assert early["frames"] <= max(0, at + 40 - CONTEXT_FRAMES)  # what is not seen yet says nothing
+        if beginnings is not None:
+            beginnings.append(early)
     (row,) = boundaries.rows(None)
     return row
 
@@ -57,7 +60,7 @@ def test_rows_are_the_evidence_of_what_the_network_suspects_whole_and_in_segment
     curve = Reddest()(pictures[None])[0]
     stream = EvidenceStream()
     stream.add(pictures, curve)
-    stream.finish(curve)
+    stream.finish()
     frames, evidence = stream.found()
     assert whole["frames"] == 250 and len(frames) > 40 and whole["frame"].tolist() == frames.tolist()
     assert whole["evidence"].tolist() == evidence.ravel().tolist() and evidence.shape[1] == len(FIELDS)
@@ -65,6 +68,27 @@ def test_rows_are_the_evidence_of_what_the_network_suspects_whole_and_in_segment
     assert (
         joined_boundaries([table(rows_of(pictures, own)) for own in segments]).to_pylist() == table(whole).to_pylist()
     )
+
+
+def test_what_a_beginning_says_holds_for_the_whole() -> None:
+    """The network suspects frame 45 a little, the frames after it less, and calls 55; 50 frames are known before."""
+    curve = np.zeros(250, np.float32)
+    curve[20], curve[44:70], curve[45], curve[55] = 0.3, 0.1, 0.2, 0.9
+    pictures = film()
+    pictures[..., 0] = np.round(curve * 255).astype(np.uint8)[:, None, None]
+    beginnings: list[Row] = []
+    whole = rows_of(pictures, WHOLE, beginnings)
+
+    def added(row: Row) -> list[tuple[int, int]]:
+        frames, known = np.array(row["frame"], np.int64), curve[: row["frames"]]
+        evidence = np.array(row["evidence"], np.float32).reshape(len(frames), len(FIELDS))
+        found = judged(known, frames, evidence, 0.4, ShotBoundariesConfig(keep_above=0, add_above=0))
+        return [(each.first, each.end) for each in found]
+
+    assert added(whole) == [(20, 21), (55, 56)]
+    told = [(row["frames"], added(row)) for row in beginnings]
+    assert (44, [(20, 21)]) in told  # 50 are known, and the last six may still become anything
+    assert all(found == added(whole)[: len(found)] for _, found in told)
 
 
 def test_it_is_made_only_where_boundaries_are_judged() -> None:

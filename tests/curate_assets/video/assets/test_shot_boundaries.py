@@ -43,7 +43,7 @@ def signals() -> dict[str, list[Row]]:
     curve[[99, 200, 300]] = [0.9, 0.1, 0.6]
     stream = EvidenceStream()
     stream.add(film, curve)
-    stream.finish(curve)
+    stream.finish()
     frames, evidence = stream.found()
     pts = np.arange(FRAMES) * (SECOND // 25)
     shots = {"video_id": "v", "frames": FRAMES, "pts_ns": pts, "transition": curve, "status": "ok"}
