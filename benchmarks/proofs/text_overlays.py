@@ -10,6 +10,7 @@ from proof_overlaid import PER_SECOND, encoded, films
 
 from gpu_kernels.models.registry import PP_OCR_DETECTOR, packaged_file
 from gpu_kernels.ocr.detector import TextDetector
+from gpu_kernels.ocr.looks import cut, look
 from gpu_kernels.scores.text_overlays import TextOverlays, TextOverlaysConfig, picture_moves, text_overlays
 from proofs.proof import Material, Proof
 
@@ -17,6 +18,7 @@ _FILMS = ("01_dog", "05_default_juggle", "bedroom", "elf", "bikes", "bigbuckbunn
 """Without text of their own."""
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
 _PLACES = ((0.5, 0.92), (0.3, 0.1), (0.7, 0.9), (0.5, 0.5))
+_SAID = ("What was said here", "Who has heard of it", "Tomorrow at 9 42", "Why not ask him")
 
 
 def _written(
@@ -64,9 +66,12 @@ def prove(material: Material) -> Proof:
     def called(pictures: Sequence[np.ndarray]) -> tuple[TextOverlays, TextOverlays]:
         with proof.timed(len(pictures) / PER_SECOND):
             found, moves = [detect(picture) for picture in pictures], picture_moves(pictures)
+            looks = [[look(cut(each, box)) for box in boxes] for each, boxes in zip(pictures, found, strict=True)]
         times = [round(number * 1e9 / PER_SECOND) for number in range(len(pictures))]
         frames, aspect = [15 * number for number in range(len(pictures))], pictures[0].shape[1] / pictures[0].shape[0]
-        ours, reference = (text_overlays(found, frames, times, aspect, moves, rule) for rule in ("steady", "reference"))
+        ours, reference = (
+            text_overlays(found, frames, times, aspect, moves, rule, looks) for rule in ("steady", "reference")
+        )
         return ours, reference
 
     def row(kind: str, figure: str | None, draw: Callable[[int, list[np.ndarray]], None]) -> None:
@@ -89,6 +94,10 @@ def prove(material: Material) -> Proof:
                 _written(picture, _FONTS[index % 4], height, *_PLACES[index // 2 % 4], alpha=alpha)
 
         return draw
+
+    def subtitles(index: int, pictures: list[np.ndarray]) -> None:
+        for number, picture in enumerate(pictures):
+            _written(picture, _FONTS[index % 4], 28, 0.5, 0.92, _SAID[number // 3 % len(_SAID)])
 
     def sign(speed: float = 0, shake: float = 0, growth: float = 0) -> Callable:
         def draw(_: int, pictures: list[np.ndarray]) -> None:
@@ -114,5 +123,6 @@ def prove(material: Material) -> Proof:
     row("of 28 pixels, half transparent", "found", text(28, alpha=0.5))
     row("of 28 pixels, for 2 s", "found", text(28, 4, 8))
     row("of 28 pixels, for 1 s", "found", text(28, 4, 6))
+    row("subtitles of 28 pixels, another each 1.5 s", "found", subtitles)
     proof.figures["recall"] = proof.figures["found"] / proof.figures["found_clips"]
     return proof

@@ -141,7 +141,21 @@ PP_OCR_DETECTOR = _packaged(
     extra="measurements",
 )
 
-_OF_PACKAGES = (TRANSNETV2, EFFICIENTNET_LITE0, PP_OCR_DETECTOR, YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET)
+PP_OCR_RECOGNISER = _packaged(
+    "rapidocr/models/PP-OCRv6_rec_small.onnx",
+    21_234_383,
+    "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+    name="pp_ocr_v6_recogniser",
+    licence="Apache-2.0",
+    memory_gib=0.5,
+    package="rapidocr",
+    extra="measurements",
+)
+
+_OF_PACKAGES = (
+    *(TRANSNETV2, EFFICIENTNET_LITE0, PP_OCR_DETECTOR, PP_OCR_RECOGNISER),
+    *(YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET),
+)
 
 
 @cache

@@ -11,6 +11,7 @@ from pydantic import Field
 from gpu_kernels.models.registry import PP_OCR_DETECTOR, packaged_revision
 from gpu_kernels.models.section import ModelSection, Wanted
 from gpu_kernels.ocr.detector import TextBox
+from gpu_kernels.ocr.looks import Look, alike
 from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
 
 SECOND = 1_000_000_000
@@ -118,6 +119,7 @@ def text_overlays(
     aspect: float,
     moves: bool,
     rule: Literal["steady", "reference"] = "steady",
+    looks: Sequence[Sequence[Look]] | None = None,
 ) -> TextOverlays:
     """What text was put over a clip.
 
@@ -128,9 +130,11 @@ def text_overlays(
         aspect: width of the picture by its height.
         moves: whether most of the picture does: see `picture_moves`.
         rule: see `TextOverlaysConfig`.
+        looks: of every line of every picture; where they are known and the rule is our own, a line that says something
+            else is another one, though it be in the same place, as subtitles are.
     """
     steady = rule == "steady"
-    tracks = _tracks(found, times_ns, _AGAIN if steady else _AGAIN_REFERENCE)
+    tracks = _tracks(found, times_ns, _AGAIN if steady else _AGAIN_REFERENCE, looks if steady else None)
     corner = _CORNER if steady else _CORNER_REFERENCE
     with_text = [number for number, boxes in enumerate(found) if boxes]
     cornered = [number for number in with_text if any(_in_corner(box, corner, steady) for box in found[number])]
@@ -174,19 +178,29 @@ def picture_moves(pictures: Sequence[NDArray[np.uint8]]) -> bool:
     return bool((change >= _MOVING).mean() >= _MOVING_SHARE)
 
 
-def _tracks(found: Sequence[Sequence[TextBox]], times_ns: Sequence[int], again: float) -> list[Track]:
-    """Each box goes on the track whose last box it overlaps most, if that was not long ago."""
+def _tracks(
+    found: Sequence[Sequence[TextBox]], times_ns: Sequence[int], again: float, looks: Sequence[Sequence[Look]] | None
+) -> list[Track]:
+    """Each box goes on the track whose last box it overlaps most, if that was not long ago and looks like it."""
     tracks: list[Track] = []
+    last: dict[int, Look] = {}
     for number, boxes in enumerate(found):
         open_ = [track for track in tracks if times_ns[number] - times_ns[track.pictures[-1]] <= _GAP]
-        pairs = [(track.boxes[-1].overlap(box), track, box) for track in open_ for box in boxes]
-        taken: list[TextBox] = []
-        for overlap, track, box in sorted(pairs, key=lambda pair: -pair[0]):
-            if overlap >= again and track.pictures[-1] != number and not any(box is each for each in taken):
+        pairs = [(track.boxes[-1].overlap(box), track, place) for track in open_ for place, box in enumerate(boxes)]
+        taken: dict[int, Track] = {}
+        for overlap, track, place in sorted(pairs, key=lambda pair: -pair[0]):
+            if overlap < again or track.pictures[-1] == number or place in taken:
+                continue
+            if looks is None or alike(last[id(track)], looks[number][place]):
                 track.pictures.append(number)
-                track.boxes.append(box)
-                taken.append(box)
-        tracks += [Track([number], [box]) for box in boxes if not any(box is each for each in taken)]
+                track.boxes.append(boxes[place])
+                taken[place] = track
+        for place, box in enumerate(boxes):
+            if place not in taken:
+                taken[place] = Track([number], [box])
+                tracks.append(taken[place])
+            if looks is not None:
+                last[id(taken[place])] = looks[number][place]
     return tracks
 
 

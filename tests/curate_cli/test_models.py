@@ -46,7 +46,16 @@ def states(curate: Any) -> dict[str, str]:
 def test_from_the_hub_to_a_mirror_and_to_a_machine_without_network(
     curate: Any, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped = ("transnetv2", "efficientnet_lite0", "pp_ocr_v6_detector", "yuface", "silero_vad", "open_nsfw", "nudenet")
+    shipped = (
+        "transnetv2",
+        "efficientnet_lite0",
+        "pp_ocr_v6_detector",
+        "pp_ocr_v6_recogniser",
+        "yuface",
+        "silero_vad",
+        "open_nsfw",
+        "nudenet",
+    )
     packages = dict.fromkeys(shipped, "package")
     presets = [each["preset"] for each in curate("list")[1] if each["state"] == "preset"]
     assert [(each["gpus"], each["memory_gib"]) for each in presets if each["name"] == "qwen3_vl_235b"] == [(8, 437.7)]

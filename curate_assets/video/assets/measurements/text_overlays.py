@@ -18,8 +18,10 @@ from curate_resources.storage.root import Storage
 from gpu_kernels.media.storyboards import decoded
 from gpu_kernels.models.registry import PP_OCR_DETECTOR, packaged_file
 from gpu_kernels.ocr.detector import TextDetector
+from gpu_kernels.ocr.looks import cut, look
 from gpu_kernels.scores.text_overlays import TextOverlaysConfig, Track, picture_moves, text_overlays
 
+_SIDES = [pa.field(name, pa.float32()) for name in ("x", "y", "width", "height")]
 _LINE = pa.struct(
     [
         pa.field("start_frame", pa.int64()),
@@ -27,6 +29,7 @@ _LINE = pa.struct(
         *(pa.field(name, pa.float32()) for name in ("x", "y", "width", "height", "confidence")),
         pa.field("overlay", pa.bool_()),
         pa.field("told", pa.bool_()),
+        pa.field("boxes", pa.list_(pa.struct([pa.field("frame", pa.int64()), *_SIDES]))),
     ]
 )
 
@@ -34,6 +37,7 @@ TEXT_OVERLAYS = Table(
     name="text_overlays",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("text_overlays",),
     model=lambda config: config.text_overlays.identity(),
     columns=(
@@ -59,14 +63,14 @@ TEXT_OVERLAYS = Table(
             "lines",
             pa.list_(_LINE),
             "every line of text: from which frame to which it was seen, its median box in shares of the picture, "
-            "whether it is an overlay, and whether that can be told",
+            "whether it is an overlay, whether that can be told, and its box in every picture that shows it",
         ),
         Column("model", pa.string(), "the detector"),
         Column("model_revision", pa.string(), "what pins it: see [models](models.md#what-pins-a-model)"),
     ),
     description=(
         "Text that was put over every clip, such as subtitles and titles, told from text in the scene by how it stays "
-        "in its place. Nothing is read: the detector says where text is."
+        "in its place. What it says is in `ocr_words`."
     ),
 )
 
@@ -87,13 +91,15 @@ def open_overlay_finder(config: Any, storage: Storage) -> Worker:
             shown = board.sampled(clip["start_frame"], clip["end_frame"], settings.frames_per_second)
             pictures = [decoded(jpeg) for jpeg in board.jpegs(shown)]
             frames = [board.frames[position] for position in shown]
+            boxes = [detect(picture) for picture in pictures]
             found = text_overlays(
-                [detect(picture) for picture in pictures],
+                boxes,
                 frames,
                 [board.pts_ns[position] for position in shown],
                 pictures[0].shape[1] / pictures[0].shape[0],
                 picture_moves(pictures),
                 settings.rule,
+                [[look(cut(picture, box)) for box in of] for picture, of in zip(pictures, boxes, strict=True)],
             )
             rows.append(
                 {
@@ -128,6 +134,10 @@ def _line(track: Track, frames: list[int]) -> Row:
         "confidence": box.confidence,
         "overlay": track.overlay,
         "told": track.told,
+        "boxes": [
+            {"frame": frames[number], "x": each.x, "y": each.y, "width": each.width, "height": each.height}
+            for number, each in zip(track.pictures, track.boxes, strict=True)
+        ],
     }
 
 
