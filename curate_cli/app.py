@@ -24,6 +24,7 @@ from curate_cli.commands.materialize import materialize, retry_failed
 from curate_cli.commands.metrics import metrics
 from curate_cli.commands.models import models
 from curate_cli.commands.plan import plan
+from curate_cli.commands.preset import preset
 from curate_cli.commands.profile import profile
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
@@ -82,6 +83,7 @@ app.add_typer(compare, name="compare")
 app.add_typer(config, name="config")
 app.add_typer(image, name="image")
 app.add_typer(models, name="models")
+app.add_typer(preset, name="preset")
 app.add_typer(profile, name="profile")
 
 

@@ -9,6 +9,7 @@ from curate_assets.docs_pages.assets import assets_page
 from curate_assets.docs_pages.configuration import configuration_page
 from curate_assets.docs_pages.diagram import graph_diagram
 from curate_assets.docs_pages.metrics import with_metrics
+from curate_assets.docs_pages.presets import presets_page
 from curate_assets.orchestration.asset_graph import defs
 
 _README = Path(__file__).parents[2] / "README.md"
@@ -22,6 +23,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/configuration.md": configuration_page(),
         "docs/assets.md": assets_page(graph),
+        "docs/presets.md": presets_page(),
         "docs/observability.md": with_metrics(_OBSERVABILITY.read_text()),
         "README.md": _DIAGRAM.sub(lambda _: graph_diagram(graph), _README.read_text(), count=1),
     }

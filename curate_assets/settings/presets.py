@@ -11,7 +11,7 @@ from curate_assets.graph.platform import ConfigError, PlatformConfig
 from curate_assets.graphs import GRAPH
 from curate_assets.settings.resolve import (
     CONFIG_FILE,
-    SHIPPED_PRESETS,
+    is_shipped,
     merged,
     on_preset,
     preset_file,
@@ -145,9 +145,9 @@ def source_preset(storage: Storage, name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is none, or it sets what concerns all shards.
     """
-    values, uri = preset_settings(storage, name), storage.uri(preset_file(name))
+    values, uri = preset_settings(storage, name, stored_config(storage)), storage.uri(preset_file(name))
     wrong = _of_the_dataset(values)
-    if name in SHIPPED_PRESETS and not storage.exists(preset_file(name)):
+    if is_shipped(storage, name):
         return {section: keys for section, keys in values.items() if section not in wrong}
     if wrong:
         raise ConfigError(

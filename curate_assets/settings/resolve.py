@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from curate_assets.graph.platform import ConfigError, PlatformConfig
 from curate_assets.graph.root_graph import CONFIG_FILE, VARIABLE
 from curate_assets.graphs import CHOICE, GRAPH, CurationConfig
+from curate_assets.settings.shipped_presets import shipped_presets
 from curate_resources.storage.root import Storage
 from curate_resources.suggestions import did_you_mean, wrong_settings
 from gpu_kernels.backends import KEY as BACKEND
@@ -22,8 +23,6 @@ from gpu_kernels.backends import backends_of
 DEPLOYMENT_VARIABLE = "CURATE_CONFIG"
 """Names a file with the settings of this deployment, such as its cluster; `<root>/curate.yaml` goes before it."""
 PRESETS_FOLDER = "presets"
-SHIPPED_PRESETS = {"cosmos": Path(__file__).with_name("cosmos.yaml")}
-"""Presets that every root has; a file of that name under the root goes before it."""
 
 
 def resolve_config(storage: Storage, given: dict[str, Any] | None = None) -> PlatformConfig:
@@ -77,11 +76,14 @@ def on_preset(storage: Storage, settings: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: there is no such preset, or it is not a mapping of sections.
     """
     name = settings.get("preset")
-    return merged(preset_settings(storage, str(name)) if name is not None else {}, settings)
+    return merged(preset_settings(storage, str(name), settings) if name is not None else {}, settings)
 
 
-def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
+def preset_settings(storage: Storage, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a preset says: `<root>/presets/<name>.yaml`, else the one of that name that comes with the platform.
+
+    Args:
+        given: the settings that it is for; one that comes with the platform has rules that need models to be named.
 
     Raises:
         ConfigError: there is none, or it is not a mapping of sections, or it names another preset.
@@ -90,15 +92,20 @@ def preset_settings(storage: Storage, name: str) -> dict[str, Any]:
     uri = storage.uri(path)
     if storage.exists(path):
         values = parse_config(storage.read(path), uri)
-    elif name in SHIPPED_PRESETS:
-        values = parse_config(SHIPPED_PRESETS[name].read_bytes(), str(SHIPPED_PRESETS[name]))
+    elif is_shipped(storage, name):
+        return shipped_presets()[name].sections(given)
     else:
-        known = [*SHIPPED_PRESETS, *presets(storage)]
-        hint = did_you_mean(name, known) or f": write {uri}, with sections as in {CONFIG_FILE}"
+        known = [*shipped_presets(), *presets(storage)]
+        hint = did_you_mean(name, known) or f"; there are {', '.join(sorted(known))}, or write {uri}"
         raise ConfigError(f"there is no preset {name!r} under {storage.root}{hint}")
     if "preset" in values:
         raise ConfigError(f"{uri} cannot name a preset: it is one")
     return values
+
+
+def is_shipped(storage: Storage, name: str) -> bool:
+    """Whether a preset comes with the platform: a file of its name under the root goes before it."""
+    return name in shipped_presets() and not storage.exists(preset_file(name))
 
 
 def preset_file(name: str) -> str:

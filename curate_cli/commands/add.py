@@ -25,9 +25,7 @@ def add(
         typer.Option("--videos-per-shard", "--units-per-shard", min=1, help="Most videos, or other units, in a shard."),
     ] = 100,
     gib_per_shard: Annotated[float, typer.Option(min=0.001, help="Most GiB in a shard.")] = 50.0,
-    preset: Annotated[
-        str | None, typer.Option(help="Settings of the new shards: <root>/presets/<preset>.yaml, or cosmos.")
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Settings of the new shards; see `curate preset list`.")] = None,
     forget_gone: Annotated[
         bool, typer.Option(help="Take files that are gone from the source out of their shards.")
     ] = False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 config = typer.Typer(no_args_is_help=True, help="Show which settings hold, explain them, or write a file of them.")
 
-_Preset = Annotated[str | None, typer.Option(help="With those of <root>/presets/<preset>.yaml, or of cosmos.")]
+_Preset = Annotated[str | None, typer.Option(help="With those of a preset; see `curate preset list`.")]
 
 
 def show(
@@ -124,7 +124,7 @@ def _settings(
     found: dict[str, Mapping[str, Any]] = {}
     for name, values in layers.items():
         if name in bases:
-            found[f"preset {bases[name]}, by {name}"] = preset_settings(storage, bases[name])
+            found[f"preset {bases[name]}, by {name}"] = preset_settings(storage, bases[name], values)
         found[name] = values
     return holds, set_by(found)
 
