@@ -87,6 +87,8 @@ class DemoVideo:
     """Leave out each n-th frame, which makes the frame rate vary; 0 leaves out none."""
     has_sound: bool = False
     """Whether the sound of the first take's footage goes with it."""
+    gain: int = 0
+    """Decibels by which it is made louder, so that it clips."""
     words: str = ""
     """What is written over the lower part of the picture throughout."""
     expected: Expected = "ok"
@@ -171,6 +173,8 @@ _FRAME = Take(_FILM, 245, 1, 125, (860, 366), (40, 0), (40, 0))
 _WIDE = Take(_CARTOON, 0, 132, 132, (1600, 900), (200, 60), (420, 180), "crop=640:272:0:44,pad=640:360:0:44")
 _GRAINY = Take(_FILM, 104, 33, 113, (1600, 680), (330, 120), (90, 220), "noise=alls=60:allf=t:all_seed=1")
 _NEWS = Take(_CARTOON, 42, 90, 117, (1280, 720), (560, 260), (330, 80))
+_STALLED = Take(_FILM, 104, 33, 97, (1600, 680), (600, 60), (960, 200), "loop=42:1:28,trim=end_frame=97")
+_DEAFENING = Take(_CARTOON, 0, 90, 90, (1280, 720), (620, 330), (440, 130), "hflip")
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)
 
 DEMO_VIDEOS: tuple[DemoVideo, ...] = (
@@ -208,6 +212,8 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
     DemoVideo("camera_b/letterbox.mp4", "flawed", (_WIDE,)),
     DemoVideo("camera_b/high_iso.mp4", "flawed", (_GRAINY,), crf=18),
     DemoVideo("camera_b/broadcast.mp4", "flawed", (_NEWS,), words="RABBIT STILL AT LARGE"),
+    DemoVideo("camera_b/stalled.mp4", "flawed", (_STALLED,)),
+    DemoVideo("camera_b/overdriven.mp4", "flawed", (_DEAFENING,), has_sound=True, gain=50),
     DemoVideo("camera_b/notes.mp4", "not_a_video", expected="failed"),
 )
 
@@ -260,7 +266,7 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
         command += ["-threads", "1", "-i", str(source)]
     command += ["-filter_complex", graph, "-map", "[out]", *_encoder(video), "-threads", "1", "-flags:v", "+bitexact"]
     if video.has_sound:
-        command += ["-map", "0:a:0", "-c:a", "copy"]
+        command += ["-map", "0:a:0", *_sound(video)]
     # The graph has put every frame on its time, so none may be doubled or dropped on the way out.
     command += ["-fps_mode", "passthrough", "-map_metadata", "-1", "-fflags", "+bitexact"]
     command += ["-f", video.path.rpartition(".")[2], str(target)]
@@ -284,6 +290,12 @@ def _encoder(video: DemoVideo) -> list[str]:
     if video.kind == "vp9":
         return ["-c:v", "libvpx-vp9", "-b:v", "0", "-deadline", "realtime", "-cpu-used", "8", *options]
     return ["-c:v", "libx264", "-preset", "veryfast", *options]
+
+
+def _sound(video: DemoVideo) -> list[str]:
+    if not video.gain:
+        return ["-c:a", "copy"]
+    return ["-af", f"volume={video.gain}dB,aformat=s16", "-c:a", "aac", "-flags:a", "+bitexact", "-shortest"]
 
 
 def _composition(video: DemoVideo) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _MEASURED: dict[str, tuple[str | None, dict[str, float]]] = {
-    "audio_signals": ("silero_vad", {}),
+    "audio_signals": ("silero_vad", {"sound_clipped_max": 0.0005}),
     "borders": (None, {"border_share_max": 0.02}),
     "camera_motion": (None, {}),
     "faces": ("yuface", {}),

@@ -14,6 +14,10 @@ import yaml
 from numpy.typing import NDArray
 
 from curate_assets.settings.resolve import validated
+from curate_assets.testing import TemporaryRoot
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.graph import VIDEO
 from curate_cli import demo_library
 from curate_cli.commands import demo as demo_command
 from curate_cli.commands.demo import demo_settings
@@ -169,9 +173,8 @@ def test_broken_files_cannot_be_opened(video: DemoVideo, library: DemoTruth) -> 
 
 def test_missing_files_are_made_alike_and_present_ones_kept(library: DemoTruth, tmp_path: Path) -> None:
     again = Path(shutil.copytree(library.folder, tmp_path / "again"))
-    missing = [
-        video.path for video in DEMO_VIDEOS if video.kind in {"sound", "vp9", "rotated", "variable_rate", "truncated"}
-    ]
+    kinds = {"sound", "vp9", "rotated", "variable_rate", "truncated"}
+    missing = [video.path for video in DEMO_VIDEOS if video.kind in kinds or video.gain]
     for path in missing:
         (again / path).unlink()
     (again / "camera_b/frozen.mp4").write_bytes(b"mine")
@@ -197,3 +200,24 @@ def test_the_demo_measures_what_is_installed_and_says_what_is_not(monkeypatch: p
     without = demo_settings()
     assert "faces: {enabled: false}  # pip install 'curate-graph[measurements]' brings yuface" in without
     assert validated(yaml.safe_load(without)).borders.enabled
+
+
+REASONS = {
+    "letterbox.mp4": "border_share_high",
+    "high_iso.mp4": "noise_high",
+    "broadcast.mp4": "overlay_text_share_high",
+    "stalled.mp4": "frozen_share_high",
+    "overdriven.mp4": "sound_clipped_high",
+}
+
+
+@pytest.mark.deep
+def test_what_is_wrong_with_a_clip_is_the_one_reason_against_it(library: DemoTruth, tmp_path: Path) -> None:
+    flawed = [video.path for video in library.videos if video.kind == "flawed"]
+    root = TemporaryRoot(tmp_path)
+    root.add("x", [str(library.folder / path) for path in flawed])
+    made = [table.name for stage in VIDEO.phases[0].stages for table in stage.writes]
+    root.materialize(VIDEO, *made, settings=yaml.safe_load(demo_settings()))
+    files = {row["video_id"]: Path(row["uri"]).name for row in root.rows(SOURCE_VIDEOS)}
+    found = [(files[row["video_id"]], row["reasons"]) for row in root.rows(CLIP_SELECTION)]
+    assert sorted(found) == sorted((name, [reason]) for name, reason in REASONS.items())
