@@ -49,6 +49,12 @@ def tiny_models() -> ModuleType:
     return _module(Path(__file__).with_name("tiny_models.py"))
 
 
+@pytest.fixture(scope="session")
+def speaker() -> ModuleType:
+    """`speaker.said("en-us", "A sentence.")` has its sound, and its words with their times: `proofs/speaker.py`."""
+    return _module(Path(__file__).parents[1] / "benchmarks" / "proofs" / "speaker.py")
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A model hub on loopback over `hub.folder`, and an empty store of models on this machine: `hub_server.py`."""

@@ -2,7 +2,6 @@
 
 # pyright: basic
 
-import ctypes
 import re
 import subprocess
 import wave
@@ -18,8 +17,8 @@ from gpu_kernels.sound.hearing import hear
 from gpu_kernels.sound.messages import TENTH_NS, Heard, HeardAll, HeardSound, SoundEnd, SoundReader
 from gpu_kernels.sound.voice_detector import VoiceCurve, VoiceNetwork
 from proofs.proof import Material, Proof, precision_recall
+from proofs.speaker import RATE, said
 
-RATE = 22_050
 SENTENCES = {
     "en-us": ("The quick brown fox jumps over the lazy dog.", "We will meet again at the station tomorrow morning."),
     "de": ("Der Zug nach Hamburg faehrt heute von Gleis sieben.", "Guten Abend, meine Damen und Herren."),
@@ -154,7 +153,7 @@ def _loudness(proof: Proof, material: Material) -> None:
 
 
 def _clipping(proof: Proof, material: Material) -> None:
-    clean = np.concatenate([_said("en-us", text) for text in SENTENCES["en-us"]])
+    clean = np.concatenate([said("en-us", text).samples for text in SENTENCES["en-us"]])
     clean = clean / np.abs(clean).max()
     found, true = {}, {}
     for codec in ("pcm_s16le", "aac", "libopus"):
@@ -206,7 +205,7 @@ def _speech(proof: Proof, material: Material) -> None:
             for variant in VARIANTS:
                 pause, sound, spoken = np.zeros(RATE), [np.zeros(RATE)], [np.zeros(RATE, bool)]
                 for text in texts:
-                    words = _said(language + variant, text)
+                    words = said(language + variant, text).samples
                     sound += [words, pause]
                     spoken += [np.ones(len(words), bool), np.zeros(RATE, bool)]
                 samples, truth = np.concatenate(sound), np.concatenate(spoken)
@@ -276,41 +275,3 @@ def _has_sound(path: Path) -> bool:
 
     with av.open(str(path)) as container:
         return bool(container.streams.audio)
-
-
-@cache
-def _speaker():
-    """The synthesiser, at RATE."""
-    try:
-        import espeakng_loader
-    except ImportError as error:
-        raise SystemExit("speech is made by a package of the group dev: pip install espeakng-loader") from error
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    rate = library.espeak_Initialize(2, 0, str(espeakng_loader.get_data_path()).encode(), 0)
-    if rate != RATE:
-        raise SystemExit(f"the synthesiser gives {rate} samples per second, not {RATE}")
-    said: list[np.ndarray] = []
-
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def take(samples, count, _events):
-        if samples and count:
-            said.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        return 0
-
-    library.espeak_SetSynthCallback(take)
-    return library, said, take
-
-
-@cache
-def _said(voice: str, text: str) -> np.ndarray:
-    """A sentence, float [n] at RATE, without the silence around it."""
-    library, said, _ = _speaker()
-    said.clear()
-    if library.espeak_SetVoiceByName(voice.encode()) != 0:
-        raise SystemExit(f"the synthesiser has no voice {voice}")
-    spoken = text.encode()
-    library.espeak_Synth(spoken, len(spoken) + 1, 0, 0, 0, 1, None, None)
-    library.espeak_Synchronize()
-    samples = np.concatenate(said) / 32768
-    loud = np.flatnonzero(np.abs(samples) > 0.01)
-    return samples[loud[0] : loud[-1] + 1]

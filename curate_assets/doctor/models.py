@@ -7,9 +7,9 @@ from curate_assets.doctor.check import Check, Deployment, Finding, failed, ok, w
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graphs import GRAPH
 from gpu_kernels.errors import CurateError
-from gpu_kernels.models.files import digest_of, is_hub_id
+from gpu_kernels.models.files import is_hub_id
 from gpu_kernels.models.hub import described
-from gpu_kernels.models.registry import packaged_file, registered
+from gpu_kernels.models.registry import changed_in_package, registered
 from gpu_kernels.models.resolve import missing
 from gpu_kernels.models.section import ModelSection, Server, Wanted
 from gpu_kernels.models.store import ModelStore
@@ -90,8 +90,8 @@ def _changed(wanted: Wanted) -> list[str]:
     """What of a model is not as it was registered or fetched."""
     known = registered().get(wanted.model)
     if known is not None and known.source == "package":
-        same = digest_of(packaged_file(known)) == known.files[0].sha256
-        return [] if same else [f"{known.package} ships other weights of {known.name} than the registered ones"]
+        changed = changed_in_package(known)
+        return [] if not changed else [f"{known.package} ships other weights of {known.name} than the registered ones"]
     if wanted.revision is None or (kept := ModelStore.here().find(wanted.model, wanted.revision)) is None:
         return []
     return [f"{kept.name}: {problem}" for problem in ModelStore.here().wrong(kept)]

@@ -11,8 +11,7 @@ from curate_resources.models.mirror import Mirror
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
 from gpu_kernels.errors import NotThere, UserError
-from gpu_kernels.models.files import digest_of
-from gpu_kernels.models.registry import Model, packaged_file, registered
+from gpu_kernels.models.registry import Model, changed_in_package, packaged_files, registered
 from gpu_kernels.models.resolve import kept_in_a_store, pinned_model
 from gpu_kernels.models.section import ModelSection
 from gpu_kernels.models.store import ModelStore, place_of
@@ -161,7 +160,7 @@ def _pinned(model: str, revision: str | None) -> tuple[str, str]:
 
 def _state_of_package(model: Model) -> str:
     try:
-        packaged_file(model)
+        packaged_files(model)
     except NotThere:
         return "missing"
     return "package"
@@ -169,7 +168,7 @@ def _state_of_package(model: Model) -> str:
 
 def _wrong_in_package(model: Model) -> list[str]:
     try:
-        same = digest_of(packaged_file(model)) == model.files[0].sha256
+        changed = changed_in_package(model)
     except NotThere as error:
         return [str(error)]
-    return [] if same else [f"{model.package} ships other weights than the registered ones"]
+    return [] if not changed else [f"{model.package} ships other weights than the registered ones"]

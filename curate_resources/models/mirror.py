@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import NotThere, OperatingError, UserError
-from gpu_kernels.models.files import check_files, chosen_files, content_revision
+from gpu_kernels.models.files import check_files, chosen_files, content_revision, is_weights
 from gpu_kernels.models.registry import Model, ModelFile
 from gpu_kernels.models.store import ModelStore, place_of
 
@@ -80,7 +80,7 @@ class Mirror:
             found = content_revision({file.path: file.sha256 for file in files})
             if revision is not None and revision != found:
                 raise UserError(f"revision {revision} of {name} was asked for, but {self._storage.root} holds {found}")
-            weights = sum(file.bytes for file in files if file.path.endswith(".safetensors"))
+            weights = sum(file.bytes for file in files if is_weights(file.path))
             model = Model(
                 name=name,
                 revision=found,

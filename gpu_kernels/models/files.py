@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ Device = Literal["auto", "cpu", "cuda"]
 """Where a model runs; `auto` is a GPU if there is one."""
 
 _MODEL_FILES = frozenset({".safetensors", ".json", ".jinja", ".txt", ".model"})
+CTRANSLATE2 = "model.bin"
+"""Weights in CTranslate2's own format, by whose name no pickle goes: see `check_files`."""
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy"})
 _LONGEST_HEADER = 100 * 2**20
 
@@ -32,10 +35,11 @@ def folder_revision(folder: Path) -> str:
     Digests are remembered by path, modification time and size, so asking again does not read the weights again.
 
     Raises:
-        FileNotFoundError: the folder holds no safetensors file.
+        FileNotFoundError: the folder holds no weights of a format that is read.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix in _MODEL_FILES and path.is_file())
-    if not any(path.suffix == ".safetensors" for path in files):
+    files = sorted(path for path in folder.iterdir() if _is_read(path.name) and path.is_file())
+    files = [path for path in files if path.name != CTRANSLATE2 or _is_ctranslate2(path)]
+    if not any(is_weights(path.name) for path in files):
         raise NotThere(f"no .safetensors weights in the model folder {folder} (pickled weights are not read)")
     return content_revision({path.name: file_digest(path) for path in files})
 
@@ -49,15 +53,16 @@ def content_revision(digests: Mapping[str, str]) -> str:
 
 
 def chosen_files(model: str, names: Iterable[str]) -> list[str]:
-    """Of the files of a model, those that are read: weights as safetensors, configuration, tokenizer; none in folders
-    below.
+    """Of the files of a model, those that are read: weights, configuration, tokenizer; none in folders below.
 
     Raises:
-        UserError: there are no safetensors among them.
+        UserError: there are no weights among them that may be read.
     """
     listed = sorted(names)
-    chosen = [name for name in listed if "/" not in name and Path(name).suffix in _MODEL_FILES]
+    chosen = [name for name in listed if "/" not in name and _is_read(name)]
     if any(name.endswith(".safetensors") for name in chosen):
+        return [name for name in chosen if name != CTRANSLATE2]
+    if CTRANSLATE2 in chosen:
         return chosen
     if pickles := [name for name in listed if Path(name).suffix in _PICKLES]:
         raise UserError(f"model {model} has its weights in {pickles[0]} only: {_WHY_NO_PICKLES}")
@@ -71,17 +76,35 @@ def check_files(model: str, folder: Path, names: Iterable[str]) -> None:
         UserError: one is a pickle, or of no kind that is read, or is called safetensors and is not.
     """
     for name in names:
-        if Path(name).name != name or Path(name).suffix not in _MODEL_FILES:
+        if Path(name).name != name or not _is_read(name):
             why = _WHY_NO_PICKLES if Path(name).suffix in _PICKLES else "no such file is read"
             raise UserError(f"model {model} has a file {name}: {why}")
         if name.endswith(".safetensors") and not _is_safetensors(folder / name):
             raise UserError(f"{name} of model {model} is not in the safetensors format, whatever its name says")
+        if name == CTRANSLATE2 and not _is_ctranslate2(folder / name):
+            raise UserError(f"{name} of model {model} is not in CTranslate2's format: {_WHY_NO_PICKLES}")
 
 
 _WHY_NO_PICKLES = (
     "a pickle can run any code when it is loaded, and is refused; convert it to safetensors "
     "(`save_pretrained` of transformers does), and name that folder"
 )
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file that is read has weights, by its name."""
+    return name.endswith(".safetensors") or name == CTRANSLATE2
+
+
+def _is_read(name: str) -> bool:
+    return Path(name).suffix in _MODEL_FILES or name == CTRANSLATE2
+
+
+def _is_ctranslate2(path: Path) -> bool:
+    """A file of CTranslate2 begins with its version and the name of a model's class, such as `WhisperSpec`."""
+    with path.open("rb") as file:
+        version, length = struct.unpack("<IH", file.read(6).ljust(6, b"\xff"))
+        return version < 100 and re.fullmatch(rb"\w+Spec\0", file.read(length)) is not None
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gpu_kernels.errors import NotThere, OperatingError, UserError
-from gpu_kernels.models.files import chosen_files, digest_of
+from gpu_kernels.models.files import chosen_files, digest_of, is_weights
 from gpu_kernels.models.registry import Model, ModelFile
 from gpu_kernels.models.store import ModelStore
 
@@ -73,7 +73,7 @@ def _model(name: str, folder: Path, names: Sequence[str], info: "ModelInfo", kno
         return known
     files = [_file(folder, each) for each in names]
     card = info.card_data.to_dict() if info.card_data is not None else {}
-    weights = sum(file.bytes for file in files if file.path.endswith(".safetensors"))
+    weights = sum(file.bytes for file in files if is_weights(file.path))
     assert info.sha is not None
     return Model(
         name=name,

