@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
@@ -28,6 +29,12 @@ from gpu_kernels.strict import StrictModel
 SECTION = CLIP_SELECTION.name
 """The section of the configuration that the thresholds stand in."""
 
+CANDIDATES = (1.0, 5.0, 10.0, 25.0)
+"""Percent of the sample that the candidates for a threshold reject; the one that is asked for comes on top."""
+
+PERCENTILES = (1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0)
+"""Those of each score that are shown."""
+
 _DIGITS = 4
 
 
@@ -47,13 +54,25 @@ class SampledClip:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A value that a threshold could have: it was to reject `percentile` percent of the sample, and rejects `rejected`
+    clips of it."""
+
+    percentile: float
+    value: float
+    rejected: int
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A value for one threshold, and clips of the sample that it rejects.
 
     Attributes:
         setting, score, rejects: as in `Threshold`.
         current: what is set now; None where the threshold is off.
-        proposed: the percentile, to four digits.
+        proposed: the percentile, to four digits, within the bounds of the setting.
+        percentiles: those of the score, by percent.
+        candidates: values to choose from, the one that rejects least first; `proposed` is one of them.
         measured: clips that have the score.
         rejected_now: clips that the current value rejects.
         rejected: clips that the proposed value rejects.
@@ -65,6 +84,8 @@ class Proposal:
     rejects: str
     current: float | None
     proposed: float
+    percentiles: Mapping[float, float]
+    candidates: tuple[Candidate, ...]
     measured: int
     rejected_now: int
     rejected: int
@@ -78,6 +99,7 @@ class Calibration:
     Attributes:
         clips: all clips that are measured; `sample` are some of them.
         percentile: the share of the sample, in percent, that each threshold is to reject.
+        left_out: by setting, why nothing is proposed for it.
         rejected_now, rejected: clips of the sample that anything rejects, now and with all proposals in force.
         config: the configuration with all proposals in force.
     """
@@ -87,6 +109,7 @@ class Calibration:
     percentile: float
     sample: tuple[SampledClip, ...]
     proposals: tuple[Proposal, ...]
+    left_out: Mapping[str, str]
     rejected_now: int
     rejected: int
     config: PlatformConfig
@@ -105,6 +128,7 @@ def calibrate(
     percentile: float,
     seed: int = 0,
     shards: Collection[str] | None = None,
+    every: bool = False,
 ) -> Calibration:
     """Propose the thresholds of some scores: those that reject `percentile` percent of a sample of clips each.
 
@@ -114,6 +138,7 @@ def calibrate(
     Args:
         scores: of which scores; all that have a threshold now where none is named.
         shards: whose clips the sample is drawn from; None: those of all.
+        every: of every score that is measured, whether it has a threshold now or not.
 
     Raises:
         MissingInput: nothing was measured yet.
@@ -121,18 +146,31 @@ def calibrate(
     """
     limits = config.section(SECTION, ClipSelectionConfig)
     counting = thresholds_that_count(config)
-    chosen = _chosen(scores, limits, counting)
+    chosen = counting if every else _chosen(scores, limits, counting)
     if off := [each for each in chosen if each not in counting]:
-        (asset,) = _scored_by(off[:1])
-        remedy = f": set {switch}" if (switch := switch_of(asset)) else ""
-        raise UserError(f"{off[0].score} is not measured, because {asset.name} are not made{remedy}")
-    scored = _scored_by(chosen)
-    clips = _measured_clips(tables, shards, scored)
+        raise UserError(not_measured(off[0]))
+    clips = _measured_clips(tables, shards, [] if every else scored_by(chosen))
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
-    values = {each.setting: _proposed(each, [clip.scores[each.score] for clip in found], percentile) for each in chosen}
-    proposed = type(config).model_validate(_with(config, values))
-    now, then = (sample_verdicts(each, found).reasons.each for each in (config, proposed))
+    left_out: dict[str, str] = {}
+    candidates: dict[str, tuple[Candidate, ...]] = {}
+    values: dict[str, float] = {}
+    for each in chosen:
+        scored = np.array([clip.scores[each.score] for clip in found], np.float64)
+        scored = scored[~np.isnan(scored)]
+        (asset,) = scored_by([each])
+        proposed = _at_percentile(each, scored, percentile)
+        if not len(scored):
+            left_out[each.setting] = f"no clip of the sample has a {each.score}: see {asset.name} in `curate status`"
+        elif proposed is None:
+            left_out[each.setting] = f"every {each.score} of the sample is outside of what the setting takes"
+        else:
+            values[each.setting] = proposed
+            candidates[each.setting] = _candidates(each, scored, percentile)
+    if not values:
+        raise UserError(next(iter(left_out.values())))
+    proposing = type(config).model_validate(_with(config, values))
+    now, then = (sample_verdicts(each, found).reasons.each for each in (config, proposing))
     return Calibration(
         root=tables.storage.root,
         clips=len(clips),
@@ -145,16 +183,20 @@ def calibrate(
                 rejects=each.rejects,
                 current=getattr(limits, each.setting),
                 proposed=values[each.setting],
+                percentiles=_percentiles([clip.scores[each.score] for clip in found]),
+                candidates=candidates[each.setting],
                 measured=sum(clip.scores[each.score] is not None for clip in found),
                 rejected_now=sum(each.reason in reasons for reasons in now),
                 rejected=sum(each.reason in reasons for reasons in then),
                 rejected_alone=sum(reasons == (each.reason,) for reasons in then),
             )
             for each in chosen
+            if each.setting in values
         ),
+        left_out=left_out,
         rejected_now=sum(map(bool, now)),
         rejected=sum(map(bool, then)),
-        config=proposed,
+        config=proposing,
     )
 
 
@@ -184,7 +226,14 @@ def _chosen(scores: Sequence[str], config: StrictModel, counting: Sequence[Thres
     ]
 
 
-def _scored_by(thresholds: Sequence[Threshold]) -> list[Asset]:
+def not_measured(threshold: Threshold) -> str:
+    """Why nothing is known of the score of a threshold whose asset is not made, and what to do."""
+    (asset,) = scored_by([threshold])
+    remedy = f": set {switch}" if (switch := switch_of(asset)) else ""
+    return f"{threshold.score} is not measured, because {asset.name} are not made{remedy}"
+
+
+def scored_by(thresholds: Sequence[Threshold]) -> list[Asset]:
     """The assets whose scores some thresholds are on."""
     wanted = {each.score for each in thresholds}
     return [asset for asset in SCORED if any(score.name in wanted for score in asset.scores)]
@@ -230,13 +279,51 @@ def _sampled(tables: Tables, keys: Sequence[tuple[str, str]]) -> list[SampledCli
     return sorted(found, key=lambda clip: (clip.shard, clip.clip_id))
 
 
-def _proposed(threshold: Threshold, scores: Iterable[float | None], percentile: float) -> float:
-    values = [score for score in scores if score is not None]
-    if not values:
-        (asset,) = _scored_by([threshold])
-        raise UserError(f"no clip of the sample has a {threshold.score}: see the errors in {asset.name}")
-    value = float(np.percentile(values, percentile if threshold.rejects == "low" else 100 - percentile))
-    return round(value) if threshold.whole else float(f"{value:.{_DIGITS}g}")
+def _at_percentile(threshold: Threshold, scores: NDArray[np.float64], percentile: float) -> float | None:
+    """The value of a threshold that rejects so many percent of some scores; None where there is none it could take."""
+    if not len(scores):
+        return None
+    value = float(np.percentile(scores, percentile if threshold.rejects == "low" else 100 - percentile))
+    return within_bounds(threshold, value, scores)
+
+
+def within_bounds(threshold: Threshold, value: float, scores: NDArray[np.float64]) -> float | None:
+    """A value as its setting takes it: whole or to four digits, and not beyond the bounds.
+
+    Where a bound itself is not allowed (`gt`, `lt`), the nearest score that is takes its place; None where there is
+    none.
+    """
+    above, least, below, most = (threshold.bounds.get(name) for name in ("gt", "ge", "lt", "le"))
+
+    def rounded(number: float) -> float:
+        return round(number) if threshold.whole else float(f"{number:.{_DIGITS}g}")
+
+    def allowed(number: float) -> bool:
+        return (above is None or number > above) and (below is None or number < below)
+
+    value = rounded(value)
+    value = max(value, least) if least is not None else value
+    value = min(value, most) if most is not None else value
+    if allowed(value):
+        return value
+    others = [each for each in map(rounded, np.unique(scores).tolist()) if allowed(each)]
+    return min(others, key=lambda each: abs(each - value), default=None)
+
+
+def _candidates(threshold: Threshold, scores: NDArray[np.float64], percentile: float) -> tuple[Candidate, ...]:
+    found: dict[float, Candidate] = {}
+    for percent in sorted({*CANDIDATES, percentile}, key=lambda each: (each != percentile, each)):
+        value = _at_percentile(threshold, scores, percent)
+        if value is not None and value not in found:
+            limit, stored = np.float32(value), scores.astype(np.float32)
+            beyond = stored < limit if threshold.rejects == "low" else stored > limit
+            found[value] = Candidate(percent, value, int(beyond.sum()))
+    return tuple(sorted(found.values(), key=lambda each: each.percentile))
+
+
+def _percentiles(scores: Iterable[float | None]) -> dict[float, float]:
+    found = np.percentile([score for score in scores if score is not None], PERCENTILES).tolist()
+    return dict(zip(PERCENTILES, found, strict=True))
 
 
 def _with(config: PlatformConfig, values: Mapping[str, float]) -> dict[str, Any]:

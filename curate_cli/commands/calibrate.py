@@ -18,6 +18,9 @@ def calibrate(
         list[str] | None,
         typer.Option(help="A score, such as motion_global_mean; may be repeated. Default: those with a threshold."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Of every score that is measured; nothing can be written.")
+    ] = False,
     percentile: Annotated[
         float, typer.Option(min=0, max=50, help="Percent of the sampled clips that each threshold is to reject.")
     ] = 5.0,
@@ -44,15 +47,18 @@ def calibrate(
     from curate_assets.video.calibration import calibrate as calibrated
     from curate_assets.video.report.calibration_page import write_calibration
     from curate_resources.tables.lance_tables import Tables
+    from gpu_kernels.errors import UserError
 
     of_video_graph("calibrate")
+    if every and (score or write):
+        raise UserError("--all is to look at every score: name those to choose or to write with --score")
     storage = existing_root(root)
     tables = Tables(storage)
     config = ShardSettings.read(storage).preset(preset)
     shards = shards_with(storage, preset) if preset or presets(storage) else None
     if preset and not shards:
         raise ConfigError(f"no shard has the preset {preset}: sources.yaml says which source has which")
-    found = calibrated(tables, config, score or [], sample, percentile, seed, shards)
+    found = calibrated(tables, config, score or [], sample, percentile, seed, shards, every)
     page = write_calibration(tables, found)
     path = preset_file(preset) if preset else CONFIG_FILE
     if write and preset and not storage.exists(path):
@@ -76,6 +82,7 @@ def _print_calibration(found: "Calibration", page: str, written: str | None, sho
                 "rejected_now": found.rejected_now,
                 "rejected": found.rejected,
                 "proposals": [asdict(each) for each in found.proposals],
+                "left_out": found.left_out,
                 "page": page,
                 "written": written,
             }
@@ -92,6 +99,8 @@ def _print_calibration(found: "Calibration", page: str, written: str | None, sho
         table.add_row(each.setting, now, f"[bold]{each.proposed:.4g}[/bold]", *shares)
     table.add_row("all together", "", "", f"{found.rejected_now / sample:.1%}", f"{found.rejected / sample:.1%}", "")
     console.print(table)
+    for setting, why in found.left_out.items():
+        console.print(f"{setting}: {escaped(why)}", soft_wrap=True)
     console.print(f"page: {escaped(page)}", soft_wrap=True)
     if written:
         console.print(f"written to {escaped(written)}", soft_wrap=True)

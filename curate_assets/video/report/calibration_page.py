@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate_assets.video.calibration import Calibration, Proposal, SampledClip, sample_verdicts
+from curate_assets.video.calibration import Calibration, Candidate, Proposal, SampledClip, sample_verdicts
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import thumbnails, window_places
@@ -14,8 +14,8 @@ _TEMPLATE = "calibration.html.jinja"
 
 CALIBRATION_PATH = "reports/calibration.html"
 
-NEIGHBOURS = 12
-"""Clips shown on each side of a threshold."""
+NEIGHBOURS, FEW_NEIGHBOURS = 12, 3
+"""Clips shown on each side of the proposed threshold, and of the other candidates."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,22 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """A candidate for a threshold, and the nearest clips on both sides of it, the nearest first."""
+
+    candidate: Candidate
+    rejected: tuple[Neighbour, ...]
+    kept: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
 class Border:
-    """A proposed threshold: how the score is distributed, and the nearest clips on both sides, the nearest first."""
+    """A proposed threshold: how the score is distributed, and what lies on both sides of it and of the others."""
 
     proposal: Proposal
     distribution: Distribution
-    rejected: tuple[Neighbour, ...]
-    kept: tuple[Neighbour, ...]
+    proposed: Sides
+    others: tuple[Sides, ...]
 
 
 def write_calibration(tables: Tables, calibration: Calibration) -> str:
@@ -50,27 +59,42 @@ def render_calibration(tables: Tables, calibration: Calibration) -> str:
 
 def borders(tables: Tables, calibration: Calibration) -> list[Border]:
     """What is to be seen of every proposal."""
-    sides = [_sides(calibration.sample, each) for each in calibration.proposals]
-    pictures = _pictures(tables, [clip for both in sides for side in both for clip in side])
+    sides = {
+        (proposal.setting, candidate): _sides(calibration.sample, proposal, candidate.value)
+        for proposal in calibration.proposals
+        for candidate in proposal.candidates
+    }
+    pictures = _pictures(tables, [clip for both in sides.values() for side in both for clip in side])
 
-    def shown(proposal: Proposal, clips: Sequence[SampledClip]) -> tuple[Neighbour, ...]:
-        return tuple(Neighbour(clip, clip.scores[proposal.score] or 0.0, pictures[clip]) for clip in clips)
+    def shown(proposal: Proposal, candidate: Candidate) -> Sides:
+        rejected, kept = (
+            tuple(Neighbour(clip, clip.scores[proposal.score] or 0.0, pictures[clip]) for clip in side)
+            for side in sides[proposal.setting, candidate]
+        )
+        return Sides(candidate, rejected, kept)
 
-    return [
-        Border(proposal, _distribution(calibration, proposal), shown(proposal, rejected), shown(proposal, kept))
-        for proposal, (rejected, kept) in zip(calibration.proposals, sides, strict=True)
-    ]
+    found: list[Border] = []
+    for proposal in calibration.proposals:
+        each = [shown(proposal, candidate) for candidate in proposal.candidates]
+        (proposed,) = (one for one in each if one.candidate.value == proposal.proposed)
+        others = tuple(one for one in each if one is not proposed)
+        found.append(Border(proposal, _distribution(calibration, proposal), proposed, others))
+    return found
 
 
-def _sides(sample: Sequence[SampledClip], proposal: Proposal) -> tuple[list[SampledClip], list[SampledClip]]:
+def _sides(
+    sample: Sequence[SampledClip], proposal: Proposal, value: float
+) -> tuple[list[SampledClip], list[SampledClip]]:
+    """The clips nearest a value: those that it rejects, and those that pass."""
+    most = NEIGHBOURS if value == proposal.proposed else FEW_NEIGHBOURS
     rejected: list[tuple[float, str, SampledClip]] = []
     kept: list[tuple[float, str, SampledClip]] = []
     for clip in sample:
         score = clip.scores[proposal.score]
         if score is not None:
-            beyond = proposal.proposed - score if proposal.rejects == "low" else score - proposal.proposed
+            beyond = value - score if proposal.rejects == "low" else score - value
             (rejected if beyond > 0 else kept).append((abs(beyond), clip.clip_id, clip))
-    nearest = [sorted(side, key=lambda each: each[:2])[:NEIGHBOURS] for side in (rejected, kept)]
+    nearest = [sorted(side, key=lambda each: each[:2])[:most] for side in (rejected, kept)]
     return [clip for _, _, clip in nearest[0]], [clip for _, _, clip in nearest[1]]
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
@@ -13,13 +14,13 @@ from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.edit import write_settings
 from curate_assets.settings.presets import side_by_side
 from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config
-from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
-from curate_assets.video.calibration import calibrate
+from curate_assets.video.calibration import CANDIDATES, calibrate
 from curate_assets.video.graph import VIDEO
-from curate_assets.video.report.calibration_page import render_calibration
+from curate_assets.video.report.calibration_page import borders, render_calibration
 from curate_assets.video.report.what_if_page import WHAT_IF_PATH, render_what_if
 from curate_assets.video.video_files import VIDEO_FILES
 from curate_assets.video.what_if import WhatIf, tried, what_if
@@ -148,6 +149,35 @@ def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: T
     root.storage.write("presets/empty.yaml", b"")
     nobody = CliRunner().invoke(app, [*arguments, "--preset", "empty"])
     assert nobody.exit_code != 0 and "no shard has the preset empty" in nobody.output
+
+
+def test_every_score_is_shown_within_the_bounds_of_its_settings(root: Tables) -> None:
+    """Frame rates must be above 0, and a share of stillness is at most 1: percentiles of what is stored may not be."""
+    rate = {"width": 1280, "height": 720, "average_rate": 0.0, "uri": "/a", "video_id": "video-a", "bytes": 1}
+    swap(root, SOURCE_VIDEOS, "a-000000", [rate])
+    config = resolve_config(root.storage)
+    found = calibrate(root, config, [], 200, 5.0, every=True)
+    by_setting = {each.setting: each for each in found.proposals}
+    assert {"motion_global_mean_min", "seconds_min", "seconds_max", "short_side_min", "frame_rate_min"} <= set(
+        by_setting
+    )
+    for each in found.proposals:
+        assert each.proposed in {one.value for one in each.candidates}
+        for one in each.candidates:
+            assert ClipSelectionConfig.model_validate({each.setting: one.value})
+            scores = np.array([clip.scores[each.score] for clip in found.sample], np.float64)
+            assert one.rejected == int((scores < one.value if each.rejects == "low" else scores > one.value).sum())
+    assert by_setting["frame_rate_min"].proposed == 25.0  # of no clip: 0 is not allowed, and the next is above
+    assert by_setting["motion_global_mean_min"].percentiles[50.0] == pytest.approx(0.0995)
+    assert "motion_peak_min" in found.left_out and "motion_peak_min" not in found.settings
+    (border,) = (each for each in borders(root, found) if each.proposal.setting == "seconds_max")
+    assert len(border.others) == len(CANDIDATES) - 1
+    for sides in (border.proposed, *border.others):
+        assert (
+            min(each.score for each in sides.rejected) > sides.candidate.value >= max(each.score for each in sides.kept)
+        )
+    refused = CliRunner().invoke(app, ["calibrate", "--root", root.storage.root, "--all", "--write"])
+    assert refused.exit_code == 2 and "--score" in refused.output
 
 
 def test_what_cannot_be_calibrated_is_said(root: Tables, tmp_path: Path) -> None:
