@@ -6,7 +6,6 @@ from typing import Any
 
 from curate_assets.graph.contact_sheet import spread
 from curate_assets.graph.platform import ConfigError
-from curate_assets.video.comparison.bounds import CONFIDENCE, share_bounds
 from curate_assets.video.comparison.judgements import Judgements
 from curate_assets.video.comparison.judging import Cost, JudgedPair, judged
 from curate_assets.video.comparison.pairs import CaptionPairs, caption_pairs
@@ -15,6 +14,7 @@ from curate_resources.declarations.table import Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.captioners.judge import JudgeConfig
+from gpu_kernels.scores.share_bounds import CONFIDENCE, share_bounds
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.refined_captions import REFINED_CAPTIONS
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.comparison.bounds import share_bounds
 from curate_assets.video.comparison.comparison import Comparison, compare_captions
 from curate_assets.video.comparison.pairs import caption_table
 from curate_assets.video.comparison.regressions import JUDGE, baselines_are_captions
@@ -33,6 +32,7 @@ from gpu_kernels.backends import Backends
 from gpu_kernels.captioners.judge import SCHEMA, JudgeConfig
 from gpu_kernels.captioners.types import Caption, CaptionRequest
 from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.scores.share_bounds import share_bounds
 
 WINDOW = 64
 BEFORE = ["short", "a longer text", "the same", None, "<b>1</b>", "only here"]

@@ -3,10 +3,11 @@
 CONFIDENCE = 0.95
 
 
-def share_bounds(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def share_bounds(count: float, total: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Clopper and Pearson's bounds of the share that `count` of `total` drawn are a sample of (Biometrika 26, 1934).
 
     They are exact: the true share is between them at least as often as `confidence` says. Of none drawn: (0, 1).
+    Numbers that are not whole are those of an effective sample size (Korn and Graubard, Survey Methodology 24, 1998).
     """
     from scipy.special import betaincinv
 
