@@ -261,15 +261,14 @@ class _Counts:
     def estimates(self, first: int, confidence: float) -> tuple[Estimate, Estimate]:
         """Precision and recall if the strata from `first` on are kept."""
         variance = self._variances / np.maximum(self.labels, 1)
-        inside, outside, kept = self.found[first:].sum(), self.found[:first].sum(), self.clips[first:].sum()
-        within, without = variance[first:].sum(), variance[:first].sum()
-        every = max(inside + outside, 1e-9)
-        recall = inside / every if inside + outside else 1.0
-        labels = float(self.labels.sum())
-        return (
-            _bounded(inside / kept, within / kept**2, labels, confidence),
-            _bounded(recall, ((1 - recall) ** 2 * within + recall**2 * without) / every**2, labels, confidence),
-        )
+        within, without, kept = variance[first:].sum(), variance[:first].sum(), self.clips[first:].sum()
+        every = max(self.found.sum(), 1e-9)
+        shares, likely = (_rates(good, self.clips, first) for good in (self.found, self.clips * self.likely))
+        recall = shares[1]
+        variances = within / kept**2, ((1 - recall) ** 2 * within + recall**2 * without) / every**2
+        most = float(self.labels.sum())
+        precise, recalled = (_bounded(*each, most, confidence) for each in zip(shares, likely, variances, strict=True))
+        return precise, recalled
 
     def gain(self, first: int) -> _Floats:
         """Of each stratum, what the variance of precision and that of recall have of it, times its labels."""
@@ -286,11 +285,21 @@ class _Counts:
         return self.clips**2 * self.likely * (1 - self.likely) * (1 - self.labels / self.clips)
 
 
-def _bounded(share: float, variance: float, labels: float, confidence: float) -> Estimate:
-    """An estimate with Korn and Graubard's bounds."""
+def _rates(good: _Floats, clips: NDArray[np.intp], first: int) -> tuple[float, float]:
+    """Precision and recall if the strata from `first` on are kept."""
+    inside, every = float(good[first:].sum()), float(good.sum())
+    return inside / float(clips[first:].sum()), inside / every if every else 1.0
+
+
+def _bounded(share: float, likely: float, variance: float, most: float, confidence: float) -> Estimate:
+    """An estimate with Korn and Graubard's bounds.
+
+    Args:
+        likely: the share that is not quite 0 or 1, which `variance` belongs to.
+        most: labels.
+    """
     if variance <= 0:
-        return Estimate(float(share), float(share), float(share))
-    spread = min(max(share, 1e-3), 1 - 1e-3)
-    size = min(max(spread * (1 - spread) / variance, 1.0), 4 * labels)
+        return Estimate(share, share, share)
+    size = min(max(likely * (1 - likely) / variance, 1.0), most)
     low, high = share_bounds(share * size, size, 1 - (1 - confidence) * _SHARE_OF_ERROR)
-    return Estimate(float(share), low, high)
+    return Estimate(share, low, high)
