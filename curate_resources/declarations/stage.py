@@ -38,7 +38,7 @@ class Work:
     early: "Callable[[Mapping[str, list[Row]]], None] | None" = None
 
 
-Made = Mapping[str, list[Row]]
+Made = Mapping[str, "list[Row] | pa.Table"]
 """Rows by table. A row has the keys and columns of its table and may set `status` to "empty"."""
 
 Worker = Callable[[Work], Made]
@@ -158,6 +158,8 @@ class Stage:
         settled: of the rows made from the beginning of a unit, those that its rest cannot change. The stages after
             this one then work on them while the rest is still to come. It fills one table.
         reads_sources: whether it reads the files that are curated, which may be large and far away.
+        of_shards: whether one work may be about all units of a shard, whose rows it tells apart by their keys: for
+            light stages that are done with a row sooner than a unit is passed on.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Stage:
     settled: Callable[[pa.Table], pa.Table] | None = None
     reads_sources: bool = False
     unread: Callable[[Any], frozenset[str]] | None = None
+    of_shards: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:

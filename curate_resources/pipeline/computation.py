@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate_resources.declarations.stage import Made, SegmentsDisagree, Stage, Work, Worker
 from curate_resources.declarations.table import Row
@@ -68,6 +69,8 @@ class Treatment:
         self.writes = {table.name: table for table in stage.writes if table.name in plan.wanted}
         self.made = [name for name in self.writes if not self.idle and name not in plan.idle]
         """Those of its tables that get rows."""
+        # What an exact copy has of its own are the keys of another unit's rows.
+        self._copies = {name for name in (*stage.reads, *stage.gates) if plan.tables[name].distinct}
         self.links = {name: joined_on(self.item, plan.tables[name]) for name in (*stage.reads, *self.writes)}
         self.made_by = {name: made_by(name, table.recipe(plan.config)) for name, table in self.writes.items()}
         self._clock = SharedClock(children=stage.heavy)
@@ -80,8 +83,15 @@ class Treatment:
         mask = [status == "ok" for status in items["status"].to_pylist()]
         if stage.eligible is not None and any(mask):
             items = items.filter(pa.array(mask))
-            mask = stage.eligible(self._config, items, {name: unit.rows[name] for name in (*stage.reads, *stage.gates)})
+            mask = stage.eligible(self._config, items, self.inputs(unit))
         return items if all(mask) else items.filter(pa.array(mask, pa.bool_()))
+
+    def inputs(self, unit: Unit) -> dict[str, pa.Table]:
+        """The other rows of a unit that the stage reads."""
+        return {
+            name: unit.rows[name].filter(pc.field("status") != "empty") if name in self._copies else unit.rows[name]
+            for name in (*self.stage.reads, *self.stage.gates)
+        }
 
     def of(self, unit: Unit) -> "Computation":
         """What the stage has to do for a unit."""
@@ -102,8 +112,8 @@ class Computation:
     def __init__(self, treatment: Treatment, unit: Unit) -> None:
         self._about, self._stage, self._unit = treatment, treatment.stage, unit
         self._items = treatment.workable(unit)
-        self._inputs = {name: unit.rows[name] for name in (*self._stage.reads, *self._stage.gates)}
-        self._made_from = made_from(treatment.item, self._items, treatment.made_from, unit.rows)
+        self._inputs = treatment.inputs(unit)
+        self._made_from = made_from(treatment.item, self._items, treatment.made_from, self._inputs)
         self._fingerprints = {
             name: [fingerprint(recipe, each) for each in self._made_from] for name, recipe in treatment.made_by.items()
         }
@@ -192,6 +202,8 @@ class Computation:
         if len(self.pending) < 2:
             return [Part(0, 1)] if self.pending else []
         budget = self._stage.needs.batch_mib * (1 << 20)
+        if self._stage.of_shards and sum(rows.nbytes for rows in self._inputs.values()) <= budget:
+            return [Part(0, len(self.pending))]  # it opens no media
         parts: list[Part] = []
         start, held = 0, 0.0
         for position, size in enumerate(self._sizes()):
@@ -347,8 +359,13 @@ class Computation:
         """A worker's rows with the columns that every row has."""
         typed: dict[str, pa.Table] = {}
         for name in self._wanted:
-            links = self._about.links[name]
+            links, schema = self._about.links[name], self._about.writes[name].rows_schema
             print_of = dict(zip(keys_of(items, links), prints[name], strict=True))
+            some = made[name]
+            if isinstance(some, pa.Table):
+                found = [print_of[key] for key in keys_of(some, links)]
+                typed[name] = _with_common(some, self._unit.shard, found, schema)
+                continue
             rows = [
                 {
                     "status": "ok",
@@ -357,9 +374,9 @@ class Computation:
                     "shard": self._unit.shard,
                     "fingerprint": print_of[tuple(row[column] for column in links)],
                 }
-                for row in made[name]
+                for row in some
             ]
-            typed[name] = pa.Table.from_pylist(rows, schema=self._about.writes[name].rows_schema)
+            typed[name] = pa.Table.from_pylist(rows, schema=schema)
         return typed
 
     def _one_by_one(
@@ -447,6 +464,17 @@ def _failures(parts: Sequence[pa.Table]) -> list[dict[str, Any]]:
     rows = [row for part in parts for row in part.select(["status", "error"]).to_pylist()]
     counts = Counter(row["error"]["type"] for row in rows if row["status"] == "failed")
     return [{"name": name, "count": count} for name, count in counts.items()]
+
+
+def _with_common(rows: pa.Table, shard: str, fingerprints: Sequence[str], schema: pa.Schema) -> pa.Table:
+    """Rows with the columns that every row has; all are good where they do not say."""
+    count = rows.num_rows
+    common = {"shard": pa.repeat(shard, count), "status": pa.repeat("ok", count)}
+    given = {**common, "fingerprint": pa.array(fingerprints), **{name: rows[name] for name in rows.column_names}}
+    columns = [
+        given[each.name].cast(each.type) if each.name in given else pa.nulls(count, each.type) for each in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _sentence(error: Exception) -> str:

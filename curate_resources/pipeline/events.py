@@ -64,6 +64,7 @@ class UnitDone:
         failed: failed rows, of all its tables.
         media_seconds: how long it lasts, as far as that is known.
         stages: what each stage did.
+        units: how many it stands for: all of its shard where these went through as one.
     """
 
     plan: str
@@ -76,6 +77,7 @@ class UnitDone:
     failed: int = 0
     media_seconds: float = 0.0
     stages: tuple[StageTally, ...] = ()
+    units: int = 1
 
     @property
     def said(self) -> str:

@@ -70,6 +70,11 @@ class Plan:
         return any(stage.heavy for stage in self.stages)
 
     @property
+    def by_shard(self) -> bool:
+        """Whether all files of a shard may pass through the stages as one unit."""
+        return all(stage.of_shards for stage in self.stages)
+
+    @property
     def reads(self) -> frozenset[str]:
         """The tables whose stored rows the stages read."""
         return frozenset(name for stage in self.stages for name in stage.inputs) - self.wanted - {MANIFEST.name}
@@ -80,7 +85,8 @@ class Plan:
         return frozenset() if self.force else self.wanted
 
     def units(self, shard: str, unready: Collection[str] = ()) -> list[Unit]:
-        """The units of a shard, with the stored rows that the stages read or may use again.
+        """The units of a shard, or the one that it is `by_shard`, with the stored rows that the stages read or may use
+        again.
 
         Args:
             unready: tables that need not be there, because they will be made before the plan runs.
@@ -109,17 +115,20 @@ class Plan:
             for row in sources.select([place, identifier, "status"]).to_pylist()
             if row["status"] != "empty"
         }
-        parts = {name: self._split(rows) for name, rows in stored.items()}
-        units: list[Unit] = []
-        for index, uri in enumerate(manifest["uri"].to_pylist()):
-            own = {uri, id_of.get(uri)} - {None}
-
-            def part(name: str, own: set[Any] = own) -> pa.Table:
-                found = [parts[name][key] for key in own if key in parts[name]]
-                return found[0] if found else self.tables[name].empty()
-
-            rows = {MANIFEST.name: manifest.slice(index, 1)} | {name: part(name) for name in sorted(read)}
-            units.append(Unit(shard, uri, rows, {name: part(name) for name in sorted(kept)}))
+        places = manifest["uri"].to_pylist()
+        sources = [shard] if self.by_shard and places else places
+        unit_of = {key: 0 if self.by_shard else i for i, uri in enumerate(places) for key in {uri, id_of.get(uri)}}
+        entries = [manifest] if self.by_shard else [manifest.slice(i, 1) for i in range(len(places))]
+        divided = {name: self._divided(rows, unit_of, len(sources)) for name, rows in sorted(stored.items())}
+        units = [
+            Unit(
+                shard,
+                source,
+                {MANIFEST.name: entries[i]} | {name: rows[i] for name, rows in divided.items() if name in read},
+                {name: rows[i] for name, rows in divided.items() if name in kept},
+            )
+            for i, source in enumerate(sources)
+        ]
         known = read - set(unready)
         for stage in self.stages:
             if stage.eligible is not None and known.issuperset((stage.item, *stage.gates)):
@@ -127,12 +136,16 @@ class Plan:
                     stage.eligible(self.config, unit.rows[stage.item], unit.rows)
         return units
 
-    def _split(self, rows: pa.Table) -> dict[Any, pa.Table]:
-        """Rows by unit: by URI where the table has one, else by id."""
-        places: dict[Any, list[int]] = {}
-        for index, key in enumerate(rows[self.curated.column_of(rows.column_names)].to_pylist()):
-            places.setdefault(key, []).append(index)
-        return {key: rows.take(pa.array(indices, pa.int64())) for key, indices in places.items()}
+    def _divided(self, rows: pa.Table, unit_of: Mapping[Any, int], units: int) -> list[pa.Table]:
+        """Rows by unit, which is found by URI where the table has one, else by id; no unit's rows are left out."""
+        places: list[list[int]] = [[] for _ in range(units)]
+        for place, key in enumerate(rows[self.curated.column_of(rows.column_names)].to_pylist()):
+            if (unit := unit_of.get(key)) is not None:
+                places[unit].append(place)
+        return [
+            rows if len(own) == rows.num_rows else rows.take(pa.array(own, pa.int64())) if own else rows.slice(0, 0)
+            for own in places
+        ]
 
     def require(self, shard: str, absent: Collection[str], sources: Collection[str]) -> None:
         """See that a shard has what the stages read.

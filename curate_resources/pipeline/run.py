@@ -9,6 +9,7 @@ from curate_resources.pipeline.commit import Materialized, commit
 from curate_resources.pipeline.events import Announced, Committed, StageTally, UnitDone, emit
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.unit import Unit
+from curate_resources.sources.manifests import MANIFEST
 from gpu_kernels.errors import OperatingError
 
 _progress = logging.getLogger("curate.progress")
@@ -57,7 +58,7 @@ def materialize(plan: Plan, shards: Sequence[str], engine: Engine, mode: Mode = 
 
 def _streamed(plan: Plan, shards: Sequence[str], engine: Engine) -> Iterator[Materialized]:
     units = {shard: plan.units(shard) for shard in shards}
-    totals = {shard: len(units[shard]) for shard in shards}
+    totals = {shard: sum(unit.rows[MANIFEST.name].num_rows for unit in units[shard]) for shard in shards}
     waiting = {shard: {unit.source for unit in units[shard]} for shard in shards}
     done: dict[str, list[Unit]] = {shard: [] for shard in shards}
     announce(plan.name, totals, plan.curated.files.nouns)
@@ -93,6 +94,7 @@ def unit_done(plan: Plan, unit: Unit, done: int, total: int) -> UnitDone:
         failed=sum(unit.rows[name]["status"].to_pylist().count("failed") for name in tables),
         media_seconds=_seconds(plan, unit),
         stages=_tallied(unit.tallies),
+        units=total if plan.by_shard else 1,
     )
 
 

@@ -123,7 +123,7 @@ class RunMetrics:
                 self._add(ROWS, rows, done.table, status)
 
     def _unit_done(self, event: UnitDone) -> None:
-        self._add(UNITS, 1, event.plan)
+        self._add(UNITS, event.units, event.plan)
         self._add(PARTS, event.parts, event.plan)
         self._add(MEDIA_SECONDS, event.media_seconds, event.plan)
         self._set_pending(event.plan, event.shard, event.total - event.done)

@@ -1,6 +1,5 @@
 """`clip_selection`: the verdict on every clip, and every reason against it. The only asset with score thresholds."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured, switch_of
 from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of
-from curate_resources.declarations.stage import Stage, Work, Worker
-from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.stage import Made, Stage, Work, Worker
+from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.scores.thresholds import selection_config
 from gpu_kernels.strict import StrictModel
@@ -97,7 +96,7 @@ def _measures_what_it_limits(config: Any) -> None:
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
 
-    def select(work: Work) -> Mapping[str, list[Row]]:
+    def select(work: Work) -> Made:
         clips = work.items
         found = judged(config, clips.num_rows, lambda names: clip_scores(SCORED, names, clips, work.inputs))
         columns = {
@@ -107,7 +106,7 @@ def open_selector(config: Any, storage: Storage) -> Worker:
             "reasons": names_column(found.reasons),
             "not_measured": names_column(found.not_measured, lambda score: LAST[score]),
         }
-        return {CLIP_SELECTION.name: pa.table(columns).to_pylist()}
+        return {CLIP_SELECTION.name: pa.table(columns)}
 
     return select
 
@@ -118,6 +117,7 @@ SELECT = Stage(
     reads=tuple(asset.name for asset in SCORED if asset.table is not CLIPS),
     writes=(CLIP_SELECTION,),
     open=open_selector,
+    of_shards=True,
 )
 
 

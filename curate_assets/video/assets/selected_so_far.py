@@ -1,6 +1,5 @@
 """`selected_so_far`: the verdict on every clip by the scores that cost little, for measurements that cost more."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +10,8 @@ from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import SO_FAR, comes_last, is_costly
 from curate_assets.video.verdicts import COSTLY, SCORED, judged, names_column
-from curate_resources.declarations.stage import Stage, Work, Worker
-from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.stage import Made, Stage, Work, Worker
+from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage
 
 SELECTED_SO_FAR = Table(
@@ -43,7 +42,7 @@ def _nobody_asks(config: Any) -> bool:
 def open_first_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares the scores that cost little with thresholds."""
 
-    def select(work: Work) -> Mapping[str, list[Row]]:
+    def select(work: Work) -> Made:
         clips = work.items
         found = judged(config, clips.num_rows, lambda names: clip_scores(_CHEAP, names, clips, work.inputs), _CHEAP)
         columns = {
@@ -52,7 +51,7 @@ def open_first_selector(config: Any, storage: Storage) -> Worker:
             "selected": found.selected,
             "reasons": names_column(found.reasons),
         }
-        return {SO_FAR: pa.table(columns).to_pylist()}
+        return {SO_FAR: pa.table(columns)}
 
     return select
 
@@ -64,6 +63,7 @@ SELECT_SO_FAR = Stage(
     writes=(SELECTED_SO_FAR,),
     open=open_first_selector,
     idle=_nobody_asks,
+    of_shards=True,
 )
 
 ASSET = Asset(SELECTED_SO_FAR, SELECT_SO_FAR, "clips")

@@ -1,5 +1,8 @@
 """`clip_selection`: verdicts are what SQL says of the scores and thresholds, and cost nothing that was measured."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pytest
@@ -10,6 +13,9 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_resources.engines.in_process import InProcessEngine
+from curate_resources.pipeline.run import materialize
+from curate_resources.tables.history import History
 
 
 def test_reasons_are_those_that_sql_finds(copy) -> None:
@@ -32,6 +38,28 @@ def test_reasons_are_those_that_sql_finds(copy) -> None:
     assert {row["clip_id"]: {*row["reasons"]} for row in rows} == expected
     assert all(row["selected"] == (not row["reasons"]) for row in rows)
     assert 0 < sum(row["selected"] for row in rows) < len(rows)
+
+
+def test_the_files_of_a_shard_at_once_get_the_rows_of_each_alone(copy) -> None:
+    """Among them an exact copy, whose row in source_videos has the id of another file, and one that is no video."""
+
+    def inputs() -> list[Mapping[str, str]]:
+        return [History(copy.storage).last(CLIP_SELECTION.name, 1, shard)[0].inputs for shard in copy.shards]
+
+    plan = copy.plan(frozenset({CLIP_SELECTION.name}), {"clip_selection": {"short_side_min": 140, "seconds_max": 2}})
+    assert plan.by_shard and len(plan.units("a-000000")) == 1
+    done = [*materialize(plan, copy.shards, InProcessEngine())]
+    at_once = copy.tables.read(CLIP_SELECTION)
+    recorded = inputs()
+    (stage,) = plan.stages
+    alone = replace(plan, stages=(replace(stage, of_shards=False),))
+    assert len(alone.units("a-000000")) == 3
+    again = [*materialize(alone, copy.shards, InProcessEngine())]
+    assert sum(each.computed for each in done) > 0 == sum(each.computed for each in again)  # the fingerprints hold
+    materialized = [*materialize(replace(alone, force=True), copy.shards, InProcessEngine())]
+    assert copy.tables.read(CLIP_SELECTION).equals(at_once)
+    assert [each.digest for each in materialized] == [each.digest for each in done]
+    assert inputs() == recorded
 
 
 def test_a_threshold_on_what_is_not_measured_is_an_error_that_names_what_to_switch_on():
