@@ -49,11 +49,6 @@ class TrackCutter:
         self._start_ns: int | None = None
         self._held = np.zeros(0, np.int16)
 
-    @property
-    def open_since_ns(self) -> int | None:
-        """When the sound begins that is in no piece yet; None where there is none."""
-        return self._start_ns
-
     def add(self, pts_ns: int, samples: NDArray[np.int16]) -> list[TrackPiece]:
         """The pieces that are complete with the next samples.
 

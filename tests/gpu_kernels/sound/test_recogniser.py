@@ -1,5 +1,5 @@
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +47,25 @@ def test_words_and_their_times_stay_the_same_when_more_is_around_them(speaker: M
     assert found[1][-1][0] == " morning."
     np.testing.assert_allclose(*([at / SECOND for _, at in each] for each in found.values()), atol=0.11)
     assert recognise(samples[:0], 0).words == ()
+
+
+def test_what_whisper_makes_up_is_left_out(monkeypatch) -> None:
+    recognise = Recogniser(SpeechConfig(enabled=True).folder(), None, 1, "int8", None)
+    heard = np.zeros(40, np.bool_)
+    heard[10:20] = True
+    monkeypatch.setattr(recognise, "_heard", lambda samples: heard)
+
+    def segment(text: str, at: float, nobody: float = 0.2, repetition: float = 1.0) -> SimpleNamespace:
+        said = SimpleNamespace(word=text, start=at, end=at + 0.2, probability=0.9)
+        return SimpleNamespace(words=[said], no_speech_prob=nobody, compression_ratio=repetition)
+
+    # Whisper is shown the voice and 0.4 s on both sides, from 0.6 s on; the last word is a second beyond it.
+    segments = [segment(" Hm", 0.5, nobody=0.63), segment(" yes", 0.6), segment(" so so", 0.8, repetition=2.5)]
+    segments.append(segment(" Thanks for watching!", 2.4))
+    about = SimpleNamespace(language="en", language_probability=1.0)
+    monkeypatch.setattr(recognise._model, "transcribe", lambda sound, **_: (segments, about))
+    found = recognise(np.ones(64_000, np.int16), 5 * SECOND)
+    assert [(each.text, each.start_ns) for each in found.words] == [(" yes", int(6.2 * SECOND))]
 
 
 def test_what_cannot_be_used_is_named_with_the_remedy(tmp_path, monkeypatch) -> None:
