@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from textwrap import dedent
-from typing import Annotated, Any, ClassVar, Final, LiteralString, Union, cast, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-_NO_NUMBER: Final[LiteralString] = "must be a number, not yes or no (YAML takes on, off, yes and no for those)"
+_NO_NUMBER = "must be a number, not yes or no (YAML takes on, off, yes and no for those)"
 
 
 class Unrepeated(ValueError):
@@ -56,13 +55,14 @@ class StrictModel(BaseModel):
         return {key: value for key, value in self.model_dump(mode="json").items() if key not in left_out}
 
 
-def _flags_for_numbers(kind: Any, value: Any, place: tuple[int | str, ...]) -> Iterator[InitErrorDetails]:
-    """The truth values that stand where a type has a number, also within lists and mappings."""
+def _flags_for_numbers(kind: Any, value: Any, place: tuple[int | str, ...]) -> Iterator[Any]:
+    """An error, as pydantic takes it, for each truth value that stands where a type has a number, also within lists and
+    mappings."""
     every = _alternatives(kind)
     if isinstance(value, bool):
         if bool not in every and {int, float} & {*every}:
             said = _NO_NUMBER + ("; null switches it off" if type(None) in every else "")
-            yield InitErrorDetails(type=PydanticCustomError("no_number", said), loc=place, input=value)
+            yield {"type": "value_error", "loc": place, "input": value, "ctx": {"error": ValueError(said)}}
     elif isinstance(value, dict):
         for key, each in cast("dict[str, Any]", value).items():
             for _, below in (args for args in map(get_args, every) if len(args) == 2):

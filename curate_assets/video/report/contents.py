@@ -16,6 +16,7 @@ from curate_assets.video.report.failures import Failure, Unused, failed_rows, un
 from curate_assets.video.report.funnel import Key, passage
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.measurements import measurements
+from curate_assets.video.report.score_extremes import Extremes, score_extremes
 from curate_assets.video.report.sources import Share, sources
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
@@ -61,6 +62,7 @@ class ReportContents:
     ledger: tuple[Loss, ...] | None
     not_measured: dict[str, int]
     distributions: tuple[Distribution, ...]
+    extremes: tuple[Extremes, ...]
     kept: Sheet | None
     rejected: tuple[Sheet, ...] | None
     duplicates: Duplicates | None
@@ -97,6 +99,7 @@ def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported
         ledger=None if library.verdicts is None else _ledger(library.verdicts.values()),
         not_measured=dict(sorted(library.not_measured.items())),
         distributions=tuple(measurements(library, config, way.clips.get("selected"))),
+        extremes=score_extremes(library, config),
         kept=kept_sheet(library, way.clips.get("clip files")),
         rejected=rejected_sheets(library),
         duplicates=duplicates(library, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity),

@@ -16,7 +16,7 @@ from curate_assets.video.report.funnel import Key
 from curate_assets.video.verdicts import SCORED, SCORES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, quoted
-from gpu_kernels.scores.thresholds import Measured
+from gpu_kernels.scores.thresholds import Measured, Scores
 from gpu_kernels.shots.splitting import SECOND
 
 _COLUMNS = ("shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns")
@@ -31,6 +31,8 @@ class Library:
         files: all files.
         videos: those that are readable.
         clips: those whose video is readable.
+        columns: by score, those of all clips in their order; NaN where not measured.
+        places: of every clip, its place in that order.
         scores: of every clip, by name.
         luma: mean luminance of clips, 0 to 1.
         verdicts: the reasons against every clip that has a verdict; None without clip_selection.
@@ -46,7 +48,9 @@ class Library:
         self.videos: dict[Key, Row] = {(row["shard"], row["video_id"]): row for row in readable}
         clips = [row for row in self.rows(CLIPS, _CLIPS.names) if (row["shard"], row["video_id"]) in self.videos]
         self.clips: dict[Key, Row] = {(row["shard"], row["clip_id"]): row for row in clips}
-        self.scores = self._scores()
+        self.places: dict[Key, int] = {key: place for place, key in enumerate(self.clips)}
+        self.columns = self._columns()
+        self.scores: dict[Key, Measured] = dict(zip(self.clips, by_clip(self.columns), strict=True))
         self.luma = self._luminance()
         self.verdicts, self.not_measured = self._verdicts()
 
@@ -86,10 +90,9 @@ class Library:
         pairs = {((a, b), (c, d)): s for (a, b, c, d), s in zip(keys, rows["similarity_max"].to_pylist(), strict=True)}
         return {pair: s for pair, s in pairs.items() if pair[0] in self.clips and pair[1] in self.clips}
 
-    def _scores(self) -> dict[Key, Measured]:
+    def _columns(self) -> Scores:
         clips = pa.Table.from_pylist([*self.clips.values()], schema=_CLIPS)
-        names = [score.name for score in SCORES]
-        return dict(zip(self.clips, by_clip(stored_scores(SCORED, names, clips, self.tables, None)), strict=True))
+        return stored_scores(SCORED, [score.name for score in SCORES], clips, self.tables, None)
 
     def _luminance(self) -> dict[Key, float]:
         """From the curves of one shard at a time: they have a value per frame."""

@@ -32,6 +32,7 @@ from curate_assets.video.report.contents import ReportContents, gather
 from curate_assets.video.report.distributions import Distribution, Mark, distribution
 from curate_assets.video.report.funnel import funnel
 from curate_assets.video.report.page import render
+from curate_assets.video.report.score_extremes import lowest
 from curate_assets.video.report.sources import container_name
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
@@ -379,6 +380,41 @@ def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
     assert counts(found["Similarity of pairs"]) == [0, 1]
 
 
+def test_ends_of_scores_and_both_sides_of_thresholds_are_shown(tables: Tables) -> None:
+    config = validated({"clip_selection": {"motion_global_mean_min": 0.005, "short_side_min": 720}})
+    found = {each.name: each.groups for each in gather(tables, config, None, REPORTED).extremes}
+    said = {
+        name: [(g.title, g.setting, [(clip.uri[1], clip.clip_id, value) for clip, value in g.clips]) for g in groups]
+        for name, groups in found.items()
+    }
+    motion = [("v", "one-5", 0.0), ("v", "two-0", pytest.approx(0.005)), *((v, "one-0", 0.02) for v in "vw")]
+    motion[2:] = [(folder, clip_id, pytest.approx(value)) for folder, clip_id, value in motion[2:]]
+    assert (
+        said["motion_global_mean"]
+        == [
+            ("worst", None, motion),  # of two-10, nothing was measured
+            ("just rejected", "motion_global_mean_min", motion[:1]),
+            ("just kept", "motion_global_mean_min", motion[1:]),
+            ("best", None, [*motion[2:], *motion[1::-1]]),
+        ]
+    )
+    assert [(title, len(clips)) for title, _, clips in said["short_side"]] == [
+        ("worst", 4), ("just rejected", 3), ("just kept", 2), ("best", 4)
+    ]  # fmt: skip
+    assert [title for title, _, _ in said["seconds"]] == ["lowest", "highest"]  # neither is worse
+    assert not found.keys() & {"blur", "still_share", "motion_peak"}  # off, and the same for all clips
+    (worst, _), *_ = found["motion_global_mean"][0].clips
+    assert worst.thumbnail is not None and worst.thumbnail.startswith(b"\xff\xd8")
+
+
+def test_the_lowest_of_many_are_those_of_a_full_sort_and_equal_ones_are_spread() -> None:
+    rng = np.random.default_rng(2)
+    values = np.where(rng.random(5000) < 0.1, np.nan, rng.integers(0, 3000, 5000)).astype(np.float64)
+    assert values[lowest(values, 7)].tolist() == np.sort(values)[:7].tolist()
+    assert lowest(np.array([1.0] + [0.0] * 100 + [np.nan]), 4) == [13, 38, 63, 88]
+    assert lowest(np.array([np.nan, 2.0, 1.0]), 4) == [2, 1] and lowest(np.full(3, np.nan), 2) == []
+
+
 def test_spread_is_even_and_bounded() -> None:
     assert spread(range(3), PICTURES) == [0, 1, 2]
     assert spread(range(100), 4) == [12, 37, 62, 87]
@@ -429,7 +465,9 @@ def test_nothing_is_too_wide_and_no_label_covers_another(
         kept=replace(contents.kept, clips=(long,) * 5),
         failures=(message, *contents.failures),
     )
-    assert layout_faults(render(crowded), width) == []
+    page = render(crowded)
+    assert '<details class="score">' in page
+    assert layout_faults(page.replace('<details class="score">', '<details class="score" open>'), width) == []
 
 
 def test_a_threshold_beyond_the_axis_has_a_label_and_no_line() -> None:
