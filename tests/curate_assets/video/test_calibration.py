@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,6 +19,7 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelect
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.calibration import CANDIDATES, calibrate
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import borders, render_calibration
@@ -294,6 +296,19 @@ def test_off_is_no_number(root: Tables) -> None:
 
 def test_small_numbers_are_numbers() -> None:
     assert tried(["motion_per_patch_min=1e-6"]) == {"motion_per_patch_min": 1e-6}
+
+
+def test_the_page_of_what_if_shows_pictures_of_gained_and_lost_clips(root: Tables) -> None:
+    encoded = cv2.imencode(".jpg", np.full((90, 160, 3), 128, np.uint8))[1].tobytes()
+    root.storage.write("media/one.jpgs", encoded)
+    row = {"path": "media/one.jpgs", "offset": 0, "bytes": len(encoded), "frame": 0, "pts_ns": 0, "sharpness": 1.0}
+    swap(root, STORYBOARDS, "a-000000", [{"video_id": "video-a", **row}])
+    found = looked_at(root, ["a-000000"], "motion_global_mean_min=null", "seconds_max=2.5")
+    page = render_what_if(root, found)
+    shown = len(found.gained.shown) + len(found.lost.shown)
+    assert (
+        min(found.gained.clips, found.lost.clips) > 0 and page.count("data:image/jpeg") == 3 * shown
+    )  # of each window
 
 
 @pytest.mark.parametrize("width", [390, 1440])
