@@ -118,14 +118,19 @@ def samples_of(file: bytes, name: str) -> NDArray[np.int16]:
     """The samples of a file that `flac` made.
 
     Raises:
-        UserError: it is no such file.
+        UserError: it is no such file, or any of it is missing or changed.
     """
     import av
 
     try:
         with av.open(io.BytesIO(file), "r", format="flac") as container:
-            frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    except av.FFmpegError as error:
+            stream = container.streams.audio[0]
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}  # else damage is heard as silence
+            frames = [frame.to_ndarray()[0] for frame in container.decode(stream)]
+            samples = np.concatenate([*frames, np.zeros(0, np.int16)]).astype(np.int16)
+            if len(samples) != stream.duration:
+                raise ValueError(f"{len(samples)} samples are left of {stream.duration or 'unknown'}")
+    except (av.FFmpegError, ValueError) as error:
         again = "`curate materialize --select speech_tracks --force` of its shard makes it again"
         raise UserError(f"{name} is damaged ({error}): {again}") from error
-    return np.concatenate([*frames, np.zeros(0, np.int16)]).astype(np.int16)
+    return samples

@@ -45,5 +45,7 @@ def test_a_file_has_the_very_samples_and_a_damaged_one_is_named() -> None:
     file = flac(samples)
     assert file[:4] == b"fLaC" and flac(samples) == file
     np.testing.assert_array_equal(samples_of(file, "x"), samples)
-    with pytest.raises(UserError, match=r"media/x\.flac is damaged .*--select speech_tracks"):
-        samples_of(b"fLaC nothing", "media/x.flac")
+    changed = bytes([*file[:50_000], file[50_000] ^ 16, *file[50_001:]])
+    for damaged in (b"fLaC nothing", b"", file[:-10], changed):
+        with pytest.raises(UserError, match=r"media/x\.flac is damaged .*--select speech_tracks"):
+            samples_of(damaged, "media/x.flac")
