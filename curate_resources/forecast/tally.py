@@ -92,5 +92,12 @@ class Tally:
             return "changed; no record says how it was made"
         latest = records[0]
         others = [each for each in (stage.item, *stage.reads) if latest.inputs.get(each) != digest(each, shard)]
-        changed = ["changed file" if each == MANIFEST.name else f"{each} changed" for each in others]
+        changed = [
+            "changed file"
+            if each == MANIFEST.name
+            else f"{each} changed"
+            if each in latest.inputs
+            else f"made from {each} now"
+            for each in others
+        ]
         return ", ".join([*changed, *differences(latest.recipe, now)]) or "made from other rows"

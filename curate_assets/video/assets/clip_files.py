@@ -154,7 +154,7 @@ def _measured(work: Work, table: str) -> dict[str, Row]:
 
 def _of_clip(rows: Mapping[str, Row], table: str, clip_id: str) -> Row:
     if clip_id not in rows:
-        raise ValueError(f"the clip cannot be cropped without its row of {table}: see the error there")
+        raise ValueError(f"the clip cannot be cropped: its row of {table} is not there, or has an error: make it first")
     return rows[clip_id]
 
 

@@ -7,6 +7,8 @@ import av
 import numpy as np
 import pytest
 
+from curate_assets.operations.outlook import outlook
+from curate_assets.settings.presets import ShardSettings
 from curate_assets.settings.resolve import ConfigError, validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.clip_files import CLIP_FILES
@@ -96,7 +98,7 @@ def test_files_are_cropped_as_measured_and_say_so(root: TemporaryRoot) -> None:
         assert np.array_equal(_luma(root.folder / row["path"]), expected)
     assert _crop(moving) == (None,) * 4 and moving["crop_undone"] == "borders_move" and moving["height"] == HIGH
     assert np.array_equal(_luma(root.folder / moving["path"]), source[2 * FRAMES : 3 * FRAMES])
-    assert unmeasured["status"] == "failed" and "without its row of borders" in unmeasured["error"]["message"]
+    assert unmeasured["status"] == "failed" and "its row of borders is not there" in unmeasured["error"]["message"]
 
     about = {sample.clip_id: sample.about for sample in samples_of(root.tables, SamplesConfig())[0]}
     assert about["v-1"]["crop"] == {"x": 0, "y": 16, "width": WIDE, "height": 48} and about["v-1"]["height"] == 48
@@ -117,6 +119,8 @@ def test_files_depend_on_borders_only_where_they_are_cropped(root: TemporaryRoot
     rows = root.rows(BORDERS)
     root.store(BORDERS, "x", [{**row, "fingerprint": f"new {row['clip_id']}"} for row in rows])
     assert _made(root, {**off, **ON}) == 0 and root.rows(CLIP_FILES) == before
+    (ahead,) = outlook(ShardSettings.read(root.storage, CROP), {CLIP_FILES.name}, ["x"]).assets
+    assert ahead.reasons == {"made from borders now, clip_files.crop None -> 'borders'": 4}
     assert _made(root, CROP) == 4
     assert _made(root, CROP) == 1  # the one that failed
     root.store(BORDERS, "x", [{**rows[0], "fingerprint": "newer"}, *root.rows(BORDERS)[1:]])

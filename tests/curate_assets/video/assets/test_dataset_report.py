@@ -158,7 +158,18 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
             | {"caption_status": "success", "output_tokens": 9, "source_digest": text_digest("A dog.")}
         ]
     },
-    CLIP_FILES: {"a": [{"video_id": "one", "clip_id": "one-0", "path": PATH, "thumbnail": b"JPEG of one-0"}]},
+    CLIP_FILES: {
+        "a": [
+            {
+                "video_id": "one",
+                "clip_id": "one-0",
+                "path": PATH,
+                "thumbnail": b"JPEG of one-0",
+                "crop_width": 640,
+                "crop_height": 272,
+            }
+        ]
+    },
 }
 
 
@@ -234,7 +245,8 @@ def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
     assert contents.kept is not None and contents.rejected is not None
     (kept,) = contents.kept.clips
     assert (kept.uri, kept.start, kept.end, kept.thumbnail) == ("/v/one.mp4", 0.0, 4.0, b"JPEG of one-0")
-    assert (kept.caption, kept.luma) == (CAPTION, pytest.approx(0.25))
+    assert (kept.caption, kept.luma, kept.cropped) == (CAPTION, pytest.approx(0.25), (640, 272))
+    assert "cropped to 640×272" in render(contents)
     assert [(sheet.reasons, sheet.total) for sheet in contents.rejected] == [
         (("motion_low", "patch_low"), 1),
         (("patch_low",), 1),
