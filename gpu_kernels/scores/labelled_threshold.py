@@ -43,8 +43,9 @@ class Goals:
     """When enough clips are labelled.
 
     Attributes:
-        precision, recall: what both are to be at least, at the confidence; None: it does not matter.
-        margin: where neither is given, how far the bounds of both may lie apart, to each side.
+        precision, recall: what each is to be at least, at the confidence; None: it is only to be known.
+        margin: how far the bounds of one without a goal may lie from the middle, to each side. Keeping everything has
+            all recall, so that a goal for recall alone would be reached by the first labels.
     """
 
     precision: float | None = None
@@ -97,6 +98,11 @@ class Found:
     labels: int
     enough: bool
     strata: tuple[Stratum, ...]
+
+    @property
+    def some_to_keep(self) -> bool:
+        """Whether a label says keep: without one, no threshold is better than another."""
+        return any(each.good for each in self.strata)
 
 
 class LabelledScores:
@@ -247,16 +253,15 @@ class _Counts:
         good = self.clips * self.likely
         kept = np.cumsum(self.clips[::-1])[::-1]
         harmonic = 2 * np.cumsum(good[::-1])[::-1] / (kept + good.sum())
-        least, every_stratum = (goals.precision, goals.recall), bool((self.labels > 0).all())
-        if least == (None, None):
-            first = int(np.argmax(harmonic))
-            widths = [each.high - each.low for each in self.estimates(first, goals.confidence)]
-            return first, every_stratum and max(widths) <= 2 * goals.margin
+        least = goals.precision, goals.recall
         each = [self.estimates(first, goals.confidence) for first in range(len(good))]
-        spare = np.array([min(e.low - g for e, g in zip(both, least, strict=True) if g is not None) for both in each])
-        if (spare >= 0).any():
-            return int(np.argmax(np.where(spare >= 0, harmonic, -1))), every_stratum
-        return int(np.argmax(spare)), False
+        spare = np.array([min(e.low - (g or 0) for e, g in zip(both, least, strict=True)) for both in each])
+        if not (spare >= 0).any():
+            return int(np.argmax(spare)), False
+        first = int(np.argmax(np.where(spare >= 0, harmonic, -1)))
+        widths = [e.high - e.low for e, g in zip(each[first], least, strict=True) if g is None]
+        some_good = bool(self.good.any() or (self.labels == self.clips).all())
+        return first, some_good and bool((self.labels > 0).all()) and max(widths, default=0) <= 2 * goals.margin
 
     def estimates(self, first: int, confidence: float) -> tuple[Estimate, Estimate]:
         """Precision and recall if the strata from `first` on are kept."""

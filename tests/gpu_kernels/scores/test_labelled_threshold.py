@@ -144,6 +144,22 @@ def test_goals_are_reached_by_their_lower_bounds_and_stop_the_asking() -> None:
     assert rates(kept(scores, found), truth)[0] >= 0.9
 
 
+def test_a_goal_for_recall_is_not_reached_by_keeping_everything() -> None:
+    scores, truth = made(3, 0.6, 0.3)
+    of, goals = asked(scores), Goals(recall=0.95)
+    few = of.found(labelled(of, truth, 40, goals), goals)
+    assert few.recall.low >= 0.95 and not few.enough  # precision is hardly known
+    found = of.found(labelled(of, truth, 450, goals), goals)
+    precision, recall, _ = rates(kept(scores, found), truth)
+    assert found.enough and found.threshold is not None and precision > 0.85 and recall >= 0.95
+
+
+def test_labels_of_which_none_is_to_be_kept_are_not_enough() -> None:
+    scores, _ = made(0, 0.5, 0.5)
+    of, goals = asked(scores), Goals()
+    assert not of.found(labelled(of, np.zeros(CLIPS, bool), 200, goals), goals).enough
+
+
 def test_clips_that_others_are_asked_about_are_passed_over() -> None:
     scores, _ = made(0, 0.5, 0.5, clips=40)
     of, labels, passed = asked(scores), np.full(40, np.nan), np.zeros(40, bool)
