@@ -49,6 +49,8 @@ def label(labelling: "Labelling", storage: "Storage", options: LabelOptions, pat
     if options.answers is not None:
         _take(labelling, options.answers)
     if options.listed is not None:
+        if path is not None:
+            raise UserError("--next only lists clips: leave out --write")
         _list(labelling, options.listed, options.as_json)
         return OK
     if options.ask and options.answers is None and options.export is None:
@@ -58,6 +60,8 @@ def label(labelling: "Labelling", storage: "Storage", options: LabelOptions, pat
     result = labelling.result()
     if path is not None and result.found is None:
         raise UserError(f"there are no labels for {result.setting} yet: nothing can be written")
+    if path is not None and result.found is not None and not result.found.some_to_keep:
+        raise UserError(f"no clip is labelled keep, so no {result.setting} is better than another: nothing is written")
     written = None
     if path is not None and result.found is not None:
         written = write_settings(storage, SECTION, {result.setting: result.found.threshold}, path)
@@ -84,6 +88,8 @@ def _list(labelling: "Labelling", count: int, as_json: bool) -> None:
     from curate_assets.video.labelling.labelling import IN_FILE
 
     clips = [labelling.clip(each, pictures=False) for each in labelling.ask(count, IN_FILE)]
+    if not clips:
+        messages().print("No clips are left to label: all are labelled, or with somebody who is labelling them.")
     values = [(each.clip_id, "", each.uri, each.start_seconds, each.end_seconds) for each in clips]
     rows: list[dict[str, Any]] = [dict(zip(_LISTED, each, strict=True)) for each in values]
     if as_json:
@@ -99,6 +105,7 @@ def _export(labelling: "Labelling", uri: str) -> None:
 
     with file_writer(uri) as file:
         file.write(written_rows(uri, labelling.exported(), EXPORTED))
+    messages().print(f"labels are in {escaped(uri)}", soft_wrap=True)
 
 
 def _ask(labelling: "Labelling", options: LabelOptions) -> None:
@@ -120,26 +127,32 @@ def _ask(labelling: "Labelling", options: LabelOptions) -> None:
         raise server.failed
 
 
+def _labels(count: int) -> str:
+    return f"{count:,} {'label' if count == 1 else 'labels'}"
+
+
 def _print_result(result: "LabelledThreshold", confidence: float, written: str | None) -> None:
     console = results()
     if (found := result.found) is None:
         console.print(f"There are no labels for {result.setting} yet.")
     else:
         now, then = ("off" if each is None else f"{each:.4g}" for each in (result.current, found.threshold))
-        console.print(f"{result.setting}: [bold]{then}[/bold] (now {now}), by {found.labels} labels")
+        console.print(f"{result.setting}: [bold]{then}[/bold] (now {now}), by {_labels(found.labels)}")
         console.print(f"keeps {found.kept:.1%} of {result.clips:,} clips")
         for name, each in (("precision", found.precision), ("recall", found.recall)):
             console.print(f"{name} {each.value:.1%}, at {confidence:.0%} confidence {each.low:.1%} to {each.high:.1%}")
+        if not found.some_to_keep:
+            console.print("No clip is labelled keep, so no threshold is better than another.")
         if not found.enough:
             console.print("These labels are not enough for the goals yet.")
     for count, said in (
-        (result.unsure, "clips of which nobody was sure"),
-        (result.not_drawn, "labels of clips that were not asked about; they do not count"),
-        (result.unknown, "labels of clips that are not among these"),
-        (result.disputed, "clips with different labels by different people; the last one counts"),
+        (result.unsure, "labelled unsure, which does not count"),
+        (result.not_drawn, "labelled though nobody was asked, which does not count"),
+        (result.unknown, "labelled that this root does not have, or not any more"),
+        (result.disputed, "on which people disagree: the last label counts"),
     ):
         if count:
-            console.print(f"{count} {said}")
+            console.print(f"{count:,} {'clip' if count == 1 else 'clips'} {said}")
     if written:
         console.print(f"written to {escaped(written)}", soft_wrap=True)
         console.print("Next: [bold]curate materialize --select clip_selection+[/bold]")

@@ -229,8 +229,8 @@ def _chosen(scores: Sequence[str], config: StrictModel, counting: Sequence[Thres
 def not_measured(threshold: Threshold) -> str:
     """Why nothing is known of the score of a threshold whose asset is not made, and what to do."""
     (asset,) = scored_by([threshold])
-    remedy = f": set {switch}" if (switch := switch_of(asset)) else ""
-    return f"{threshold.score} is not measured, because {asset.name} are not made{remedy}"
+    remedy = f": set {switch} to true" if (switch := switch_of(asset)) else ""
+    return f"{threshold.score} is not measured, because {asset.name} is off{remedy}"
 
 
 def scored_by(thresholds: Sequence[Threshold]) -> list[Asset]:

@@ -77,7 +77,7 @@ def calibrate(
         typer.Option(
             min=0.001,
             max=0.5,
-            help="Without either: how far both may be off for it to be enough.",
+            help="How far either may be off for labels to be enough, where it has no goal.",
             rich_help_panel=_PANEL,
         ),
     ] = 0.05,

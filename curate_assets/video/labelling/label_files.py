@@ -10,7 +10,9 @@ from curate_assets.video.labelling.kept_labels import Said
 from gpu_kernels.errors import UserError
 
 COLUMNS = ("clip_id", "label")
-_WORDS: Mapping[str, Said] = {**{word: word for word in get_args(Said)}, "1": "keep", "0": "reject"}
+_NUMBERS: Mapping[str, Said] = {"1": "keep", "0": "reject", "1.0": "keep", "0.0": "reject"}
+"""Data frames with rows that have no label write them as floats."""
+_WORDS: Mapping[str, Said] = {**{word: word for word in get_args(Said)}, **_NUMBERS}
 
 
 def read_labels(name: str, data: bytes) -> dict[str, Said]:
@@ -33,7 +35,7 @@ def read_labels(name: str, data: bytes) -> dict[str, Said]:
         if not isinstance(clip, str) or not clip:
             raise UserError(f"{name}, line {number}: it has no clip_id")
         if said is None:
-            raise UserError(f"{name}, line {number}: {word!r} is no label: keep, reject or unsure")
+            raise UserError(f"{name}, line {number}: {word!r} is no label: write keep, reject or unsure, or 1 or 0")
         if found.setdefault(clip, said) != said:
             raise UserError(f"{name}, line {number}: {clip} has two different labels")
     return found

@@ -28,7 +28,7 @@ def number(value: float, digits: int = 3) -> str:
         return f"{value:,.0f}"
     if abs(value) < 1e-4:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)
-        factor = f"{value / 10**exponent:.2g}"
+        factor = f"{value / 10**exponent:.{digits}g}"
         power = f"10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
         return power if factor == "1" else f"{factor}×{power}"
     return f"{value:.{digits}g}"

@@ -129,6 +129,20 @@ def test_people_who_label_at_once_are_asked_different_clips_and_lose_nothing(roo
         carl.result()
 
 
+def test_labels_of_data_frames_count_and_nothing_is_written_while_none_says_keep(
+    root: TemporaryRoot, tmp_path: Path
+) -> None:
+    command = ["--labels", "motion_peak"]
+    one, other = (row["clip_id"] for row in json.loads(invoked(root, *command, "--next", "2", "--json")))
+    answers = tmp_path / "labels.csv"
+    answers.write_text(f"clip_id,label\n{one},0.0\n")
+    said = invoked(root, *command, "--answers", str(answers), "--write", code=2)
+    assert "no clip is labelled keep" in said and not root.storage.exists(CONFIG_FILE)
+    answers.write_text(f"clip_id,label\n{one},0.0\n{other},1.0\n")
+    said = invoked(root, *command, "--answers", str(answers), "--write")
+    assert "by 2 labels" in said and root.storage.exists(CONFIG_FILE)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -154,6 +168,7 @@ def test_a_wrong_file_of_labels_is_told_and_nothing_is_kept(
         (["--labels", "seconds_max", "--all"], "leave out --score and --all"),
         (["--next", "5"], "need --labels SCORE"),
         (["--labels", "seconds_max", "--no-ask", "--write"], "no labels for seconds_max yet"),
+        (["--labels", "seconds_max", "--next", "5", "--write"], "leave out --write"),
     ],
 )
 def test_what_cannot_be_labelled_is_said(root: TemporaryRoot, arguments: list[str], said: str) -> None:
@@ -194,7 +209,7 @@ def test_the_page_asks_takes_answers_and_goes_back(shown: TemporaryRoot, chromiu
         page.get_by_role("button", name="Unsure").click()
         page.wait_for_function("before => document.querySelector('.about .mono')?.textContent != before", arg=asked[-1])
         page.get_by_role("button", name="Keep").click()
-        page.get_by_text("No clip is left to ask about").wait_for()
+        page.get_by_text("No clips are left to label").wait_for()
         page.get_by_role("button", name="Finish").click()
         page.get_by_text("Finished.").wait_for()
         assert server.finished.wait(10) and server.failed is None
