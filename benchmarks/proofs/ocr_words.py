@@ -32,6 +32,15 @@ _WRITTEN = {
     "Chinese": ("今天天气很好", "欢迎来到北京", "新闻联播", "请在这里等候", "明天再见", "你好世界"),
     "Cyrillic": ("Доброе утро", "Последние новости", "До завтра", "Спасибо за все", "Белый город", "Новый день"),
 }
+_FIGURES = {
+    ("Latin", 18): ("latin_character_errors_18", "latin_words_18"),
+    ("Latin", 28): ("latin_character_errors_28", "latin_words_28"),
+    ("digits", 18): ("digits_character_errors_18", "digits_words_18"),
+    ("digits", 28): ("digits_character_errors_28", "digits_words_28"),
+    ("Chinese", 18): ("chinese_character_errors_18", "chinese_words_18"),
+    ("Chinese", 28): ("chinese_character_errors_28", "chinese_words_28"),
+}
+"""Names of the figures of these rows."""
 _FONTS = ("sans", "italic", "uni")
 _WEIGHTS = (300, 500, 700)
 _PLACES = ((0.5, 0.92), (0.3, 0.1), (0.65, 0.9), (0.5, 0.5))
@@ -109,9 +118,8 @@ def prove(material: Material) -> Proof:
                     _draw(picture, texts[index], height, index)
                 read.append(lines_of(encoded(pictures)))
             shares = row(f"{script}, {height} pixels", texts[: len(some)], read)
-            if height in (18, 28) and script != "Cyrillic":
-                proof.figures[f"{script.lower()}_character_errors_{height}"] = shares[0]
-                proof.figures[f"{script.lower()}_words_{height}"] = shares[1]
+            if (figures := _FIGURES.get((script, height))) is not None:
+                proof.figures |= dict(zip(figures, shares, strict=True))
     said_in_turn = found = 0
     for index, film in enumerate(some):
         pictures = [picture.copy() for picture in film]
