@@ -149,6 +149,7 @@ def _scan(work: Work) -> Mapping[str, list[Row]]:
     rows: dict[str, list[Row]] = {"shot_signals": [], "motion_signals": [], "storyboards": []}
     shots = {"frames": _FRAMES, "pts_ns": _PTS, "transition": _CURVE, "decode_errors": 0, "damaged_frames": 0}
     motion = {"patch_rows": 1, "patch_columns": 2, "sample_frames": [5, 15, 25, 35], "patches": [0.01] * 8}
+    motion |= {"sample_distances": [1] * 4, "reference_frames": [], "reference_means": [], "reference_centres": []}
     for video_id in work.items["video_id"].to_pylist():
         broken = _failed("scan") if video_id.startswith("f0") else {}
         rows["shot_signals"].append({"video_id": video_id, **(broken or shots)})

@@ -53,6 +53,8 @@ def made_up(root: str, videos: int) -> None:
     put("shot_signals", [{"frames": FRAMES, "pts_ns": pts, "transition": curve()} for _ in range(videos)])
     sampled = list(range(0, FRAMES, 12))
     motion = {"patch_rows": 1, "patch_columns": 2, "sample_frames": sampled, "patches": [0.01] * 2 * len(sampled)}
+    motion |= {"sample_distances": [1] * len(sampled)}
+    motion |= {name: [] for name in ("reference_frames", "reference_means", "reference_centres")}
     put("motion_signals", [motion for _ in range(videos)])
 
 

@@ -10,7 +10,7 @@ from gpu_kernels.media.segments import Segment
 from gpu_kernels.sandbox import ChildMessage, Header, reader_of
 from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
 from gpu_kernels.scan.frame_sampler import FrameSample
-from gpu_kernels.scan.motion_sampler import MotionSample
+from gpu_kernels.scan.motion_sampler import MotionSample, ReferenceSample
 from gpu_kernels.scan.storyboard_sampler import StoryboardFrame
 from gpu_kernels.scores.camera_motion import Step
 from gpu_kernels.scores.picture_quality import PictureQuality
@@ -39,6 +39,7 @@ class ScanChunk:
     luma: np.ndarray
     black: np.ndarray
     motion: list[MotionSample]
+    references: list[ReferenceSample]
     storyboards: list[list[StoryboardFrame]]
     samples: list[FrameSample]
 
@@ -55,7 +56,14 @@ class _Sample(ChildMessage):
     frame: Count
     pts_ns: Int64
     by_flow: bool
+    distance: int = Field(ge=1, lt=1 << 31)
     patches: list[list[float]]
+
+
+class _Reference(ChildMessage):
+    frame: Count
+    mean: float
+    centres: list[list[float]]
 
 
 class _FrameSample(ChildMessage):
@@ -78,6 +86,7 @@ class _Chunk(ChildMessage):
     kind: Literal["chunk"]
     count: int = Field(ge=1, le=CHUNK_FRAMES)
     motion: list[_Sample]
+    references: list[_Reference]
     storyboards: list[list[_Picture]]
     samples: list[_FrameSample]
     buffers: Buffers
@@ -108,7 +117,7 @@ class ScanReader:
         self._own = own
         self._frames = 0
         self._last_ns = np.iinfo(np.int64).min
-        self._sample = self._frame_sample = own.start - 1
+        self._sample = self._reference = self._frame_sample = own.start - 1
         self._pictures = [own.start - 1] * boards
         self.ended = False
 
@@ -153,6 +162,7 @@ class ScanReader:
             luma=_shares(luma, message.count),
             black=_shares(black, message.count),
             motion=[self._motion(sample) for sample in message.motion],
+            references=[self._referred(sample) for sample in message.references],
             storyboards=[
                 [self._pictured(board, picture, next(following)) for picture in pictures]
                 for board, pictures in zip(range(len(self._pictures)), message.storyboards, strict=True)
@@ -162,10 +172,11 @@ class ScanReader:
 
     def _motion(self, sample: _Sample) -> MotionSample:
         self._sample = self._following(sample.frame, self._sample)
-        patches = np.array(sample.patches, np.float64)
-        if patches.ndim != 2 or patches.size == 0 or not (np.abs(patches) <= np.finfo(np.float32).max).all():
-            raise ValueError("the motion of a frame has no values")
-        return MotionSample(sample.frame, sample.pts_ns, sample.by_flow, patches.astype(np.float32))
+        return MotionSample(sample.frame, sample.pts_ns, sample.by_flow, sample.distance, _grid(sample.patches))
+
+    def _referred(self, sample: _Reference) -> ReferenceSample:
+        self._reference = self._following(sample.frame, self._reference)
+        return ReferenceSample(sample.frame, float(_grid([[sample.mean]])[0, 0]), _grid(sample.centres))
 
     def _sampled(self, sample: _FrameSample) -> FrameSample:
         self._frame_sample = self._following(sample.frame, self._frame_sample)
@@ -186,6 +197,13 @@ class ScanReader:
         if not (last < frame < self._own.start + self._frames and self._own.holds(frame)):
             raise ValueError(f"frame {frame} is not one of those that may come after frame {last}")
         return frame
+
+
+def _grid(values: list[list[float]]) -> np.ndarray:
+    grid = np.array(values, np.float64)
+    if grid.ndim != 2 or grid.size == 0 or not (np.abs(grid) <= np.finfo(np.float32).max).all():
+        raise ValueError("the motion of a frame has no values")
+    return grid.astype(np.float32)
 
 
 def _shares(buffer: memoryview, count: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from gpu_kernels.media.streams import video_stream
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.scan.frame_sampler import FrameSample, FrameSampler, FrameSignalsConfig
 from gpu_kernels.scan.messages import CHUNK_FRAMES, THUMBNAIL, ScanChunk, ScanEnd, ScanReader
-from gpu_kernels.scan.motion_sampler import MotionSample, MotionSampler
+from gpu_kernels.scan.motion_sampler import MotionSample, MotionSampler, ReferenceSample
 from gpu_kernels.scan.storyboard_sampler import StoryboardFrame, StoryboardSampler
 from gpu_kernels.scores.luminance import thumbnail_luminance
 from gpu_kernels.scores.motion import MotionSignalsConfig
@@ -111,8 +111,12 @@ def scan(
         context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
         lead_ns = max(own.context_ns, *(each.memory_ns for each in (sampler, frame_sampler) if each is not None), 0)
         for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):
-            if sampler is not None and (sample := sampler.take(index, pts_ns, frame)) and own.holds(sample.frame):
-                chunk.motion.append(sample)
+            if sampler is not None:
+                sample, reference = sampler.take(index, pts_ns, frame)
+                if sample is not None and own.holds(sample.frame):
+                    chunk.motion.append(sample)
+                if reference is not None and own.holds(reference.frame):
+                    chunk.references.append(reference)
             if frame_sampler is not None:
                 taken = frame_sampler.take(index, pts_ns, frame)
                 if taken is not None and own.holds(taken.frame):
@@ -146,6 +150,7 @@ class _Chunk:
         self._thumbnails: list[np.ndarray] = []
         self._pts: list[int] = []
         self.motion: list[MotionSample] = []
+        self.references: list[ReferenceSample] = []
         self.storyboards: list[list[StoryboardFrame]] = [[] for _ in range(boards)]
         self.samples: list[FrameSample] = []
 
@@ -163,6 +168,7 @@ class _Chunk:
                 "kind": "chunk",
                 "count": len(self._pts),
                 "motion": [{**vars(sample), "patches": sample.patches.tolist()} for sample in self.motion],
+                "references": [{**vars(sample), "centres": sample.centres.tolist()} for sample in self.references],
                 "storyboards": [
                     [{name: value for name, value in vars(frame).items() if name != "jpeg"} for frame in board]
                     for board in self.storyboards

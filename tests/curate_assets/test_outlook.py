@@ -144,7 +144,7 @@ def test_a_code_version_concerns_its_asset(root):
     graph = replace(VIDEO, listed=tuple(changed if each is asset else each for each in VIDEO.listed))
     ahead = look(root, graph=graph)
     rows = root.contents()["motion_scores"].num_rows
-    assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 4 -> next": rows})
+    assert (ahead["motion_scores"].compute, ahead["motion_scores"].reasons) == (rows, {"code version 5 -> next": rows})
     assert ahead["clip_embeddings"].compute == ahead["clips"].compute == 0
     done = root.run(CURATED, merged(None), stages=graph.phases[0].stages)
     for name in ("motion_scores", "clip_selection", "clips"):

@@ -16,6 +16,7 @@ from gpu_kernels.strict import StrictModel, descriptions
 COUNTING = thresholds_that_count(CurationConfig())  # none on what is off
 GOOD: dict[str, float | None] = {
     "motion_peak": 0.02,
+    "motion_mean": 0.01,
     "motion_global_mean": 0.01,
     "motion_per_patch": 0.001,
     "short_side": 480.0,
