@@ -1,7 +1,8 @@
 """How good measurements are: positives and negatives made from real footage, and what each measurement says of them.
 
     python benchmarks/measurements.py                      # all
-    python benchmarks/measurements.py borders --docs       # one, and its table goes into docs/measurements.md
+    python benchmarks/measurements.py borders --docs       # one, and its table goes into docs/measurements.md; its cost
+                                                           # into docs/benchmarks.md
     python benchmarks/measurements.py --media FOLDER --json build/results
 
 `--json FOLDER` writes a file for each, which benchmarks/floors.py reads.
@@ -21,6 +22,7 @@ from proofs.proof import Material, Proof, packaged_footage
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "measurements.md"
+COSTS = HERE.parent / "docs" / "benchmarks.md"
 NAMES = sorted(
     path.stem for path in (HERE / "proofs").glob("*.py") if path.stem not in ("__init__", "proof", "films", "speaker")
 )
@@ -32,13 +34,25 @@ def into_docs(name: str, proof: Proof) -> None:
     Raises:
         SystemExit: the page has no place for it.
     """
-    start, end = f"<!-- proof of {name} -->", f"<!-- end of {name} -->"
-    text, places = re.subn(
-        f"(?<={start}\n).*?(?={end})", lambda _: proof.markdown() + "\n", PAGE.read_text(), flags=re.DOTALL
-    )
+    _between(PAGE, f"<!-- proof of {name} -->", f"<!-- end of {name} -->", proof.markdown())
+    _between(COSTS, "<!-- costs of measurements -->", "<!-- end of costs -->", costs(PAGE.read_text()))
+
+
+def costs(page: str) -> str:
+    """The table of what measurements cost, from the tables of their proofs; the least first."""
+    proofs = re.findall(r"<!-- proof of (\w+) -->\n(.*?)<!-- end of \1 -->", page, flags=re.DOTALL)
+    stated = [
+        (name, re.search(r"^Cost: (\S+) CPU seconds per minute", proof, flags=re.MULTILINE)) for name, proof in proofs
+    ]
+    known = sorted(((name, each[1]) for name, each in stated if each), key=lambda cost: float(cost[1]))
+    return "\n".join(["| measurement | CPU-s |", "|---|---:|", *(f"| `{name}` | {cost} |" for name, cost in known)])
+
+
+def _between(page: Path, start: str, end: str, table: str) -> None:
+    text, places = re.subn(f"(?<={start}\n).*?(?={end})", lambda _: table + "\n", page.read_text(), flags=re.DOTALL)
     if places != 1:
-        raise SystemExit(f"{PAGE} should have one line {start}, and one {end} after it")
-    PAGE.write_text(text)
+        raise SystemExit(f"{page} should have one line {start}, and one {end} after it")
+    page.write_text(text)
 
 
 def main() -> int:

@@ -1,12 +1,16 @@
 """What scanning costs, against its floors, measured side by side in one run.
 
     python benchmarks/scan.py FOLDER [--lengths 120,1800]
+    python benchmarks/scan.py FOLDER --with-measurements
 
 For the videos of FOLDER: frames per second and core of the whole scan (decode, thumbnails, transition curve, motion,
 storyboard), of decoding alone, and of the bare TransNetV2 of its own package; then the seconds of every stage and the
 peak memory of the process tree. With --lengths, also that memory for 720p videos of so many seconds, which are made
 out of FOLDER's first video. Every measurement is a process of its own with one thread per process; CPU seconds are
 those of the process and of all below it. Prints Markdown.
+
+With --with-measurements, only what the scan's measurements add: for every video the CPU seconds of decoding, motion and
+storyboard, then the same with what `technical_quality`, `camera_motion` and `stillness` need, and with the sound, too.
 """
 
 # pyright: basic
@@ -250,17 +254,60 @@ def report(folder: Path, lengths: list[int], results_file: Path | None) -> None:
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
+def with_measurements(folder: Path, rounds: int = 3) -> None:
+    """Print what measurements add to `read_scan`, the shot network left out: its least CPU seconds of some rounds."""
+    import numpy as np
+
+    from gpu_kernels.media.containers import open_media
+    from gpu_kernels.media.storyboards import StoryboardsConfig
+    from gpu_kernels.media.streams import sound_stream
+    from gpu_kernels.sandbox import DecodingLimits, Nursery
+    from gpu_kernels.scan.frame_sampler import FrameSignalsConfig
+    from gpu_kernels.scan.scan import ScanChunk, read_scan
+    from gpu_kernels.scores.motion import MotionSignalsConfig
+    from gpu_kernels.scores.thumbnails import thumbnail_signals
+
+    def cost(nursery: Nursery, path: Path, signals: bool, sound: bool) -> tuple[float, int]:
+        before, frames, last = cpu_seconds(), 0, None
+        sampled = FrameSignalsConfig() if signals else None
+        boards = [StoryboardsConfig()]
+        for chunk in read_scan(nursery, str(path), MotionSignalsConfig(), boards, sound=sound, frame_signals=sampled):
+            if isinstance(chunk, ScanChunk):
+                frames += len(chunk.pts_ns)
+                if signals:
+                    thumbnail_signals(chunk.thumbnails, last)
+                    last = chunk.thumbnails[-1]
+        return cpu_seconds() - before, frames
+
+    print("| film | frames | nothing more | with frame signals | | with the sound, too | |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    with Nursery(DecodingLimits()) as nursery:
+        for path in videos_of(folder):
+            with open_media(str(path)) as container:
+                has_sound = sound_stream(container) is not None
+            kinds = [(False, False), (True, False), (True, has_sound)]
+            found = [[cost(nursery, path, *kind) for kind in kinds] for _ in range(rounds + 1)][1:]
+            off, on, heard = np.min([[each[0] for each in row] for row in found], axis=0).tolist()
+            cells = [path.stem, found[0][0][1], f"{off:.2f}", f"{on:.2f}", f"{on / off:.2f}"]
+            cells += [f"{heard:.2f}", f"{heard / off:.2f}"] if has_sound else ["no sound", ""]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lengths", default="", help="seconds, separated by commas")
+    parser.add_argument("--with-measurements", action="store_true", help="what the scan's measurements add")
     parser.add_argument("--json", type=Path, help="write the figures to this file: benchmarks/floors.py")
     parser.add_argument("--only", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
         result = MEASUREMENTS[arguments.only](arguments.folder)
         print(json.dumps({"cpu": cpu_seconds(), **result}))
+        return
+    if arguments.with_measurements:
+        with_measurements(arguments.folder)
         return
     report(arguments.folder, [int(each) for each in arguments.lengths.split(",") if each], arguments.json)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gpu_kernels.media.scaler import Scaler
 from gpu_kernels.sandbox import DecodingLimits, Nursery
-from gpu_kernels.scan.frame_sampler import FrameSignalsConfig
+from gpu_kernels.scan.frame_sampler import FrameSignalsConfig, small_size
 from gpu_kernels.scan.scan import ScanChunk, read_scan
-from gpu_kernels.scores.camera_motion import CameraMotion, camera_motion
-from proofs.films import encoded, film
+from gpu_kernels.scores.camera_motion import CameraMotion, camera_motion, camera_step
+from proofs.films import encoded, film, timed_samples
 from proofs.proof import Material, Proof
 
 RATE, FRAMES = 25, 75
@@ -95,4 +96,10 @@ def prove(material: Material) -> Proof:
         "zoom_error": max(errors["zoom"]),
         "roll_error": max(errors["roll"]),
     }
+    timed_samples(proof, material.footage, _measuring)
     return proof
+
+
+def _measuring(stream):
+    small = Scaler(small_size, "gray", stream, flags="area")
+    return lambda frame, following: camera_step(small(frame), small(following))

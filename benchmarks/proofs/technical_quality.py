@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from gpu_kernels.media.luma import Luma
+from gpu_kernels.media.scaler import Scaler
 from gpu_kernels.sandbox import DecodingLimits, Nursery
 from gpu_kernels.scan.frame_sampler import FrameSignalsConfig
 from gpu_kernels.scan.scan import ScanChunk, read_scan
 from gpu_kernels.scores.clip_quality import OF_SAMPLES
-from proofs.films import encoded, film
+from gpu_kernels.scores.picture_quality import blur_size, picture_quality
+from proofs.films import encoded, film, timed_samples
 from proofs.proof import Material, Proof
 
 RATE, FRAMES = 25, 26
@@ -84,4 +87,10 @@ def prove(material: Material) -> Proof:
         "combing_apart": apart["combing"],
     }
     assert set(LEVELS) <= set(OF_SAMPLES)
+    timed_samples(proof, material.footage, _measuring)
     return proof
+
+
+def _measuring(stream):
+    luma, reduced = Luma(stream), Scaler(blur_size, "gray", stream, upright=False, flags="area")
+    return lambda frame, _: picture_quality(*luma(frame), reduced(frame))

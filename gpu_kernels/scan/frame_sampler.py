@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from gpu_kernels.media.luma import Luma
 from gpu_kernels.media.scaler import Scaler
 from gpu_kernels.media.storyboards import Cadence
 from gpu_kernels.scores.camera_motion import UNKNOWN_STEP, Step, camera_step
-from gpu_kernels.scores.picture_quality import PictureQuality, picture_quality
+from gpu_kernels.scores.picture_quality import PictureQuality, blur_size, picture_quality
 from gpu_kernels.strict import StrictModel
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.video.stream import VideoStream
 
-_LONG_SIDE = 320
+_LONG_SIDE = 240
 _SAME = 0.02
 """Mean difference, in grey levels, of a frame that repeats the one before: the camera's motion is not in it."""
 _LOOKS = 3
@@ -51,8 +52,9 @@ class FrameSampler:
     def __init__(self, config: FrameSignalsConfig, stream: "VideoStream", origin_ns: int | None) -> None:
         self._cadence = Cadence(config.samples_per_second, origin_ns)
         self.memory_ns = 3 * self._cadence.period_ns
-        self._full = Scaler(lambda width, height: (width, height), "gray", stream, upright=False)
-        self._small = Scaler(_small_size, "gray", stream)
+        self._full = Luma(stream)
+        self._reduced = Scaler(blur_size, "gray", stream, upright=False, flags="area")
+        self._small = Scaler(small_size, "gray", stream, flags="area")
         self._begun: tuple[int, int, PictureQuality, np.ndarray] | None = None
         self._looks = 0
 
@@ -61,7 +63,7 @@ class FrameSampler:
         due = self._cadence.due(pts_ns)
         found = self._completed(index, pts_ns, frame, due)
         if due:
-            quality = picture_quality(self._full(frame))
+            quality = picture_quality(*self._full(frame), self._reduced(frame))
             self._begun, self._looks = (index, pts_ns, quality, self._small(frame)), 0
         return found
 
@@ -79,7 +81,8 @@ class FrameSampler:
         return FrameSample(first, index, pts_ns - began_ns, quality, step)
 
 
-def _small_size(width: int, height: int) -> tuple[int, int]:
+def small_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the pictures in which features are followed."""
     scale = min(1.0, _LONG_SIDE / max(width, height))
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 

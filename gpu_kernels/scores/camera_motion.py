@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from gpu_kernels.scores.measurement import MeasurementConfig
 
-_FEATURES, _QUALITY, _APART = 200, 0.01, 7
-_WINDOW, _LEVELS = (15, 15), 3
+_FEATURES, _QUALITY, _APART = 100, 0.01, 7
+_WINDOW, _LEVELS, _UNTIL = (15, 15), 3, (3, 10, 0.03)
 _WITHIN_PIXELS, _ROUNDS = 1.0, 500
 _LEAST_FEATURES = 12
 _CELLS = 4
@@ -73,7 +73,7 @@ UNKNOWN_STEP = Step(0, 0, 0, 0, 0, 0)
 
 
 def camera_step(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Step:
-    """The similarity between two pictures, uint8 [h, w] of one size, about 320 pixels long.
+    """The similarity between two pictures, uint8 [h, w] of one size, about 240 pixels long.
 
     Corners (Shi and Tomasi) are followed by pyramidal Lucas-Kanade, and a similarity is fitted by RANSAC.
     """
@@ -85,7 +85,7 @@ def camera_step(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Step:
     if len(points) < _LEAST_FEATURES:
         return UNKNOWN_STEP
     follow: Any = cv2.calcOpticalFlowPyrLK
-    moved, followed, _ = follow(before, after, points, None, winSize=_WINDOW, maxLevel=_LEVELS)
+    moved, followed, _ = follow(before, after, points, None, winSize=_WINDOW, maxLevel=_LEVELS, criteria=_UNTIL)
     kept = followed.ravel() == 1
     start, end = points.reshape(-1, 2)[kept], moved.reshape(-1, 2)[kept]
     if len(start) < _LEAST_FEATURES:

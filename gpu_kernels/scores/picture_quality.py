@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_BANDS, _BAND_ROWS = 8, 32
-"""A large picture is looked at in so many bands across it, of so many lines."""
+_BANDS, _BAND_ROWS = 6, 16
+"""A picture is looked at in so many bands across it, of so many lines."""
 _BLUR_SIDE = 360
 """Short side at which blur is measured, so that pictures of all sizes compare."""
+_BLUR_BANDS, _BLUR_ROWS = 3, 40
+_WINDOW = 9
 _TRIMMED = 0.3247
 """Mean of the smaller half of |x| for a normal distribution of width 1."""
 _DARK, _BRIGHT = 2, 253
@@ -37,71 +39,90 @@ class PictureQuality(NamedTuple):
     bright: float
 
 
-def picture_quality(gray: NDArray[np.uint8]) -> PictureQuality:
-    """Measure one picture, uint8 [h, w], full range; at least 16 pixels each way, or all is 0."""
-    if min(gray.shape) < 16:
+def blur_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the picture that blur is measured in."""
+    scale = min(1.0, _BLUR_SIDE / min(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def picture_quality(luma: NDArray[np.uint8], levels: NDArray[np.uint8], reduced: NDArray[np.uint8]) -> PictureQuality:
+    """Measure one picture, in bands across it: they tell as much as all of it.
+
+    Args:
+        luma: uint8 [h, w], at full size; at least 16 pixels each way, or all is 0.
+        levels: uint8 [256], what each of its values is in full range.
+        reduced: the picture in `blur_size`.
+    """
+    if min(luma.shape) < 16:
         return PictureQuality(0, 0, 0, 0, 0, 0, 0)
-    bands = _bands(gray)
-    levels = bands.astype(np.int16)
+    bands = levels[_bands(luma, _BANDS, _BAND_ROWS)]
     return PictureQuality(
-        blur=blur(gray),
-        noise=_noise(levels),
-        blockiness=_blockiness(levels),
-        banding=_banding(levels[:, ::4].reshape(-1, gray.shape[1])),
-        combing=_combing(levels),
-        dark=float((bands <= _DARK).mean()),
-        bright=float((bands >= _BRIGHT).mean()),
+        blur=blur(reduced),
+        noise=_noise(bands),
+        blockiness=_blockiness(bands),
+        banding=_banding(bands[:, ::8].reshape(-1, luma.shape[1]).astype(np.int16)),
+        combing=_combing(bands),
+        dark=np.count_nonzero(bands <= _DARK) / bands.size,
+        bright=np.count_nonzero(bands >= _BRIGHT) / bands.size,
     )
 
 
-def blur(gray: NDArray[np.uint8]) -> float:
-    """The re-blur ratio of a picture, at a short side of 360 pixels at most; 1 for one without any edge."""
+def blur(reduced: NDArray[np.uint8]) -> float:
+    """The re-blur ratio of a picture of `blur_size`; 1 for one without any edge."""
     import cv2
 
-    height, width = gray.shape
-    if min(height, width) > _BLUR_SIDE:
-        scale = _BLUR_SIDE / min(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-    picture, found = gray.astype(np.float32), 0.0
-    for axis, kernel in ((0, (1, 9)), (1, (9, 1))):
-        sharp = np.abs(np.diff(picture, axis=axis))
-        blurred = np.abs(np.diff(np.asarray(cv2.blur(picture, kernel), np.float32), axis=axis))
-        total = float(sharp.sum(dtype=np.float64))
-        lost = float(np.maximum(0, sharp - blurred).sum(dtype=np.float64))
-        found = max(found, 1 - lost / total if total else 1.0)
+    bands = _bands(reduced, _BLUR_BANDS, _BLUR_ROWS)
+    beside, below = np.concatenate(bands, axis=1), np.concatenate(bands, axis=0)  # no band looks at another
+    found = 0.0
+    for picture, window, later, earlier in (
+        (beside, (1, _WINDOW), np.s_[1:], np.s_[:-1]),
+        (below, (_WINDOW, 1), np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        sharp = cv2.absdiff(picture[later], picture[earlier])
+        sums = cv2.boxFilter(picture, cv2.CV_16U, window, normalize=False)
+        total = cv2.sumElems(sharp)[0] * _WINDOW
+        lost = cv2.subtract(sharp.astype(np.uint16) * np.uint16(_WINDOW), cv2.absdiff(sums[later], sums[earlier]))
+        found = max(found, 1 - cv2.sumElems(lost)[0] / total if total else 1.0)
     return found
 
 
-def _bands(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _bands(gray: NDArray[np.uint8], count: int, rows: int) -> NDArray[np.uint8]:
     """[bands, rows, width], each beginning at a multiple of 8 lines."""
     height = gray.shape[0]
-    if height <= _BANDS * _BAND_ROWS:
+    if height <= count * rows:
         return gray[None]
-    starts = np.linspace(0, height - _BAND_ROWS, _BANDS).astype(int) // 8 * 8
-    return np.stack([gray[start : start + _BAND_ROWS] for start in starts])
+    starts = np.linspace(0, height - rows, count).astype(int) // 8 * 8
+    return np.stack([gray[start : start + rows] for start in starts])
 
 
-def _noise(levels: NDArray[np.int16]) -> float:
-    rows, columns = levels.shape[1] // 2 * 2, levels.shape[2] // 2 * 2
-    even, odd = levels[:, 0:rows:2, :columns], levels[:, 1:rows:2, :columns]
-    detail = np.abs((even - odd)[..., 0::2] - (even - odd)[..., 1::2]).ravel()
-    half = np.partition(detail, len(detail) // 2)[: len(detail) // 2]
-    return float(half.mean(dtype=np.float64)) / 2 / _TRIMMED if len(half) else 0.0
+def _apart(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(one, other) - np.minimum(one, other)
 
 
-def _blockiness(levels: NDArray[np.int16]) -> float:
-    steps = np.abs(np.diff(levels, axis=2)).mean((0, 1), dtype=np.float64)
+def _noise(bands: NDArray[np.uint8]) -> float:
+    rows, columns = bands.shape[1] // 2 * 2, bands.shape[2] // 2 * 2
+    steps = bands[:, 0:rows:2, :columns].astype(np.int16) - bands[:, 1:rows:2, :columns]
+    detail = np.abs(steps[..., 0::2] - steps[..., 1::2]).ravel()
+    counts = np.bincount(detail)
+    half = len(detail) // 2
+    if not half:
+        return 0.0
+    within = np.minimum(np.cumsum(counts), half)  # how many of the smaller half are at most so large
+    return float(np.diff(within, prepend=0) @ np.arange(len(counts))) / half / 2 / _TRIMMED
+
+
+def _blockiness(bands: NDArray[np.uint8]) -> float:
+    steps = _apart(bands[..., 1:], bands[..., :-1]).mean((0, 1), dtype=np.float32).astype(np.float64)
     at_border = np.arange(len(steps)) % 8 == 7
     return float((steps[at_border].mean() + 0.1) / (steps[~at_border].mean() + 0.1))
 
 
-def _combing(levels: NDArray[np.int16]) -> float:
-    above, line, below = levels[:, :-2], levels[:, 1:-1], levels[:, 2:]
-    to_above, to_below = line - above, line - below
-    least = np.minimum(np.abs(to_above), np.abs(to_below))
-    combed = (least > _COMB) & ((to_above > 0) == (to_below > 0)) & (np.abs(above - below) * 2 < least)
-    return float(combed.mean())
+def _combing(bands: NDArray[np.uint8]) -> float:
+    above, line, below = bands[:, :-2], bands[:, 1:-1], bands[:, 2:]
+    least = np.minimum(_apart(line, above), _apart(line, below))
+    # Where the lines around are so much more alike, the one between them is brighter than both, or darker.
+    alike = _apart(above, below) < (least + 1) // 2
+    return np.count_nonzero(alike & (least > _COMB)) / alike.size
 
 
 def _banding(rows: NDArray[np.int16]) -> float:

@@ -37,7 +37,7 @@ FRAME_SIGNALS = Table(
     name="frame_signals",
     grain="video",
     keys=("video_id",),
-    version="2",
+    version="3",
     sections=("frame_signals",),
     columns=(
         VIDEO_ID,

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from gpu_kernels.scores.picture_quality import PictureQuality, blur, picture_quality
+from gpu_kernels.scores.picture_quality import PictureQuality, blur, blur_size
+from gpu_kernels.scores.picture_quality import picture_quality as measured
 
 
 def scene(height: int = 360, width: int = 640) -> np.ndarray:
@@ -15,6 +16,28 @@ def scene(height: int = 360, width: int = 640) -> np.ndarray:
         x, y, size, level = draw.integers([0, 0, 10, 20], [width, height, 60, 235]).tolist()
         cv2.rectangle(picture, (x, y), (x + size, y + size), level, -1)
     return picture
+
+
+def picture_quality(gray: np.ndarray) -> PictureQuality:
+    reduced = cv2.resize(gray, blur_size(gray.shape[1], gray.shape[0]), interpolation=cv2.INTER_AREA)
+    return measured(gray, np.arange(256, dtype=np.uint8), np.asarray(reduced, np.uint8))
+
+
+def whole_blur(gray: np.ndarray) -> float:
+    """Crete et al. 2007, of all of a picture and in floating point."""
+    picture, found = gray.astype(np.float64), 0.0
+    for axis, window in ((0, (1, 9)), (1, (9, 1))):
+        sharp = np.abs(np.diff(picture, axis=axis))
+        again = np.abs(np.diff(cv2.blur(picture, window), axis=axis))
+        found = max(found, 1 - np.maximum(0, sharp - again).sum() / sharp.sum())
+    return found
+
+
+def test_blur_in_whole_numbers_and_bands_is_that_of_the_picture() -> None:
+    few = (scene(120, 640) + np.random.default_rng(2).normal(0, 3, (120, 640))).clip(0, 255).astype(np.uint8)
+    assert blur(few) == pytest.approx(whole_blur(few), abs=1e-6)  # so low a picture is looked at as a whole
+    whole = scene().astype(np.uint8)
+    assert blur(whole) == pytest.approx(whole_blur(whole), abs=0.05)
 
 
 def test_blur_and_noise_rise_with_what_is_done() -> None:

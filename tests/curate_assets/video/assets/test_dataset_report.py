@@ -103,11 +103,41 @@ CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
     },
     MOTION_SCORES: {
         "a": [
-            {"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01, "peak": 0.03},
-            {"video_id": "one", "clip_id": "one-5", "global_mean": 0.0, "per_patch_min_256": 0.0, "peak": 0.03},
-            {"video_id": "two", "clip_id": "two-0", "global_mean": 0.005, "per_patch_min_256": 0.0, "peak": 0.03},
+            {
+                "video_id": "one",
+                "clip_id": "one-0",
+                "mean": 0.02,
+                "global_mean": 0.02,
+                "per_patch_min_256": 0.01,
+                "peak": 0.03,
+            },
+            {
+                "video_id": "one",
+                "clip_id": "one-5",
+                "mean": 0.0,
+                "global_mean": 0.0,
+                "per_patch_min_256": 0.0,
+                "peak": 0.03,
+            },
+            {
+                "video_id": "two",
+                "clip_id": "two-0",
+                "mean": 0.005,
+                "global_mean": 0.005,
+                "per_patch_min_256": 0.0,
+                "peak": 0.03,
+            },
         ],
-        "b": [{"video_id": "one", "clip_id": "one-0", "global_mean": 0.02, "per_patch_min_256": 0.01, "peak": 0.03}],
+        "b": [
+            {
+                "video_id": "one",
+                "clip_id": "one-0",
+                "mean": 0.02,
+                "global_mean": 0.02,
+                "per_patch_min_256": 0.01,
+                "peak": 0.03,
+            }
+        ],
     },
     MOTION_SIGNALS: {
         "a": [
@@ -296,7 +326,8 @@ def test_distributions_count_every_clip_once(contents: ReportContents) -> None:
         "Clip length": [2, 2],
         "Motion of the liveliest patch": [2, 2],
         "Motion": [2, 2],
-        "Motion of the stillest patch": [2, 2],
+        "Motion, as Cosmos-Curate measures it": [2, 2],
+        "Motion of the stillest patch, as Cosmos-Curate measures it": [2, 2],
         "Mean luminance": [1, 1],  # the others were not measured
         "Short side": [2, 2],
         "Frame rate": [2, 2],
