@@ -14,7 +14,7 @@ _MARGIN = 0.25
 _LEAST_SIDE = 32
 """Pixels: decord misreads narrower pictures."""
 
-Undone = Literal["too_little_left", "borders_move"]
+Undone = Literal["too_little_left", "borders_move", "size_changes"]
 
 
 @dataclass(frozen=True)

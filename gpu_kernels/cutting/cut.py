@@ -35,6 +35,7 @@ class _Part(ChildMessage):
 class _Whole(ChildMessage):
     kind: Literal["whole"]
     copied: Count
+    cropped: bool
 
 
 _MESSAGES = reader_of(_Part, _Whole)
@@ -49,9 +50,7 @@ class _Inspected(ChildMessage):
     buffers: OneBuffer
 
 
-def cut_clip(
-    nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig, crop: Crop | None = None
-) -> int:
+def cut_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
     """Write the frames of `span` to a new MP4 file `target`, by copying if that is wanted and exact.
 
     Its first, middle and last frame have been held against the source's.
@@ -67,8 +66,19 @@ def cut_clip(
             return copy_clip(nursery, source, target, span, config)
         except MediaError:
             pass  # whatever it is that cannot be copied, or goes wrong in copying, can perhaps be encoded
-    cropped = {"crop": asdict(crop) if crop is not None else None}
-    return _written(nursery, "encode", source, target, span, config, **cropped)
+    return _written(nursery, "encode", source, target, span, config, crop=None).copied
+
+
+def crop_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig, crop: Crop) -> bool:
+    """Write a part of each frame of `span` to a new MP4 file `target`, encoded and held against the source as above.
+
+    Returns:
+        Whether the frames have the size that the crop is meant for; else they are written whole.
+
+    Raises:
+        MediaError: the span cannot be cut, with the reason.
+    """
+    return _written(nursery, "encode", source, target, span, config, crop=asdict(crop)).cropped
 
 
 def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: ClipFilesConfig) -> int:
@@ -80,13 +90,13 @@ def copy_clip(nursery: Nursery, source: str, target: str, span: Span, config: Cl
     Raises:
         MediaError: this span cannot be cut so, with the reason. `target` may be there, and is not to be used.
     """
-    return _written(nursery, "copy", source, target, span, config)
+    return _written(nursery, "copy", source, target, span, config).copied
 
 
 def _written(
     nursery: Nursery, way: str, source: str, target: str, span: Span, config: ClipFilesConfig, **more: Any
-) -> int:
-    """Write the parts that an operation sends; gives the number of copied frames, which comes last."""
+) -> _Whole:
+    """Write the parts that an operation sends; gives what it says of the whole, which comes last."""
     whole: _Whole | None = None
     arguments = {"path": source, "span": asdict(span), "config": config.model_dump(), **more}
     with open(target, "wb") as file:
@@ -97,7 +107,7 @@ def _written(
                 whole = message
     if whole is None or whole.copied > span.frames:
         raise MediaError("the decoding process did not say that the clip is whole")
-    return whole.copied
+    return whole
 
 
 def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts:
@@ -117,7 +127,7 @@ def read_back(nursery: Nursery, path: str, config: ClipFilesConfig) -> ClipFacts
 def copy(send: Send, limits: DecodingLimits, path: str, span: dict[str, Any], config: dict[str, Any]) -> None:
     """Sandboxed operation: messages with the parts of an MP4 file, then how many frames were copied."""
     data, copied = copied_clip(send, path, Span(**span), ClipFilesConfig.model_validate(config), limits)
-    _send_parts(send, data, copied)
+    _send_parts(send, data, copied, cropped=False)
 
 
 def encode(
@@ -131,15 +141,15 @@ def encode(
     """Sandboxed operation: messages with the parts of an MP4 file."""
     settings = ClipFilesConfig.model_validate(config)
     part = Crop(Box(**crop["box"]), tuple(crop["size"])) if crop is not None else None
-    data, pictures = encoded_clip(send, path, Span(**span), settings, limits, part)
+    data, pictures, cropped = encoded_clip(send, path, Span(**span), settings, limits, part)
     pictures.compare(data)
-    _send_parts(send, data, copied=0)
+    _send_parts(send, data, copied=0, cropped=cropped)
 
 
-def _send_parts(send: Send, clip: memoryview, copied: int) -> None:
+def _send_parts(send: Send, clip: memoryview, copied: int, cropped: bool) -> None:
     for at in range(0, len(clip), _PART_BYTES):
         send({"kind": "part"}, clip[at : at + _PART_BYTES])
-    send({"kind": "whole", "copied": copied})
+    send({"kind": "whole", "copied": copied, "cropped": cropped})
 
 
 def inspect(send: Send, limits: DecodingLimits, path: str, side: int) -> None:

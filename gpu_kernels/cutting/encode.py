@@ -16,7 +16,7 @@ from gpu_kernels.cutting.pictures import Pictures
 from gpu_kernels.cutting.sound import encode_sound
 from gpu_kernels.cutting.spans import Span, SpanNotFound, span_frames
 from gpu_kernels.media.scaler import Scaler
-from gpu_kernels.sandbox import DecodingLimits, MediaError, Send
+from gpu_kernels.sandbox import DecodingLimits, Send
 from gpu_kernels.scores.borders import Box
 from gpu_kernels.strict import StrictModel
 
@@ -76,7 +76,8 @@ class Crop:
 
     Attributes:
         box: in pixels as displayed, all even.
-        size: width and height of the frames that it is meant for, as they would be encoded.
+        size: width and height of the frames that it is meant for, as they would be encoded. A clip whose first frame
+            has another size is not cropped.
     """
 
     box: Box
@@ -85,12 +86,13 @@ class Crop:
 
 def encoded_clip(
     send: Send, path: str, span: Span, config: ClipFilesConfig, limits: DecodingLimits, crop: Crop | None = None
-) -> tuple[memoryview, Pictures]:
-    """An MP4 file of every frame of `span`, encoded, and some of the source's pictures to hold it against.
+) -> tuple[memoryview, Pictures, bool]:
+    """An MP4 file of every frame of `span`, encoded, some of the source's pictures to hold it against, and whether it
+    was cropped.
 
     Raises:
         SpanNotFound: the source does not have these frames.
-        MediaError: the source cannot be decoded, or its frames are not those that the crop is meant for.
+        MediaError: the source cannot be decoded.
     """
     if span.start_frame and not span.clock_restarts:
         try:
@@ -108,7 +110,7 @@ def _encoded(
     limits: DecodingLimits,
     crop: Crop | None,
     look_up: bool,
-) -> tuple[memoryview, Pictures]:
+) -> tuple[memoryview, Pictures, bool]:
     encoder: _Encoder | None = None
     pictures = Pictures(span.frames)
     for pts_ns, frame, stream in span_frames(send, path, span, limits, look_up):
@@ -118,7 +120,7 @@ def _encoded(
     if encoder is None:
         raise SpanNotFound("the span has no frames")
     sound = encode_sound(send, path, span, encoder.clip, config.audio_kbits)
-    return encoder.clip.write(encoder.track, encoder.samples(), encoder.end, sound), pictures
+    return encoder.clip.write(encoder.track, encoder.samples(), encoder.end, sound), pictures, encoder.cropped
 
 
 class _Encoder:
@@ -151,6 +153,10 @@ class _Encoder:
     def track(self) -> "VideoStream":
         assert self._track is not None
         return self._track
+
+    @property
+    def cropped(self) -> bool:
+        return self._crop is not None
 
     @property
     def end(self) -> int:
@@ -191,10 +197,7 @@ class _Encoder:
         from av.codec.context import Flags
 
         if self._crop is not None and self._crop.size != (picture.width, picture.height):
-            raise MediaError(
-                f"its frames have {picture.width}x{picture.height} pixels, the video's first one has "
-                f"{self._crop.size[0]}x{self._crop.size[1]}: to cut it, switch clip_files.crop and drop_bands off"
-            )
+            self._crop = None
         options = {"crf": str(self._config.crf), "preset": self._config.preset}
         track = self.clip.container.add_stream("libx264", rate=self._rate, options=options)
         kept = self._crop.box if self._crop is not None else picture

@@ -21,7 +21,7 @@ from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.cutting.cropping import Cropping, Line, common_picture, cropping
-from gpu_kernels.cutting.cut import cut_clip, read_back
+from gpu_kernels.cutting.cut import crop_clip, cut_clip, read_back
 from gpu_kernels.cutting.encode import ClipFilesConfig, Crop
 from gpu_kernels.cutting.spans import Span
 from gpu_kernels.media.display import even_size
@@ -65,7 +65,8 @@ CLIP_FILES = Table(
             "crop_undone",
             pa.string(),
             "why a clip is whole that was to be cropped: `too_little_left`, less than `clip_files.crop_least_share`; "
-            "or `borders_move`, so that nothing is picture throughout",
+            "`borders_move`, so that nothing is picture throughout; or `size_changes`: its frames have another size "
+            "than the video's first ones",
         ),
     ),
     description=(
@@ -94,9 +95,13 @@ def open_cutter(config: Any, storage: Storage) -> Worker:
                 bounds = (clip[name] for name in ("start_frame", "end_frame", "start_ns", "end_ns"))
                 span = Span(*bounds, clock_restarts=source["clock_restarts"], with_sound=source["audio_error"] is None)
                 part = parts(clip["clip_id"], (source["width"], source["height"]))
-                size = even_size(source["width"], source["height"])
-                crop = Crop(part.box, size) if part.box is not None else None
-                copied = cut_clip(nursery, local, str(target), span, settings, crop)
+                copied = 0
+                if part.box is None:
+                    copied = cut_clip(nursery, local, str(target), span, settings)
+                else:
+                    crop = Crop(part.box, even_size(source["width"], source["height"]))
+                    if not crop_clip(nursery, local, str(target), span, settings, crop):
+                        part = Cropping(undone="size_changes")
                 facts = read_back(nursery, str(target), settings)
                 if facts.frames != span.frames:
                     raise MediaError(f"the clip file has {facts.frames} frames, its span has {span.frames}")

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from gpu_kernels.cutting.cropping import Cropping, Line, common_picture, cropping
-from gpu_kernels.cutting.cut import cut_clip, read_back
+from gpu_kernels.cutting.cut import crop_clip, cut_clip, read_back
 from gpu_kernels.cutting.encode import ClipFilesConfig, Crop
 from gpu_kernels.cutting.spans import Span
-from gpu_kernels.sandbox import MediaError, Nursery
+from gpu_kernels.sandbox import Nursery
 from gpu_kernels.scores.borders import Box
 
 LOSSLESS = ClipFilesConfig(method="encode", preset="ultrafast", crf=0, crop="borders")
@@ -48,7 +48,7 @@ def test_a_cropped_clip_is_the_part_of_the_whole(nursery: Nursery, media: Any, t
         source.write_bytes(media.with_clean_aperture(source.read_bytes(), (40, 30, 40, 30)))
         size = (240, 180)
     box, clip, whole = Box(22, 34, size[0] - 60, size[1] - 64), tmp_path / "clip.mp4", tmp_path / "whole.mp4"
-    assert cut_clip(nursery, str(source), str(clip), SPAN, LOSSLESS, Crop(box, size)) == 0
+    assert crop_clip(nursery, str(source), str(clip), SPAN, LOSSLESS, Crop(box, size))
     cut_clip(nursery, str(source), str(whole), SPAN, LOSSLESS)
     facts = read_back(nursery, str(clip), LOSSLESS)
     assert (facts.frames, facts.width, facts.height, facts.has_audio) == (15, box.width, box.height, True)
@@ -60,9 +60,11 @@ def test_a_cropped_clip_is_the_part_of_the_whole(nursery: Nursery, media: Any, t
 
 
 def test_frames_of_another_size_are_not_cropped(nursery: Nursery, media: Any, tmp_path: Path) -> None:
-    crop, target = Crop(Box(0, 20, 320, 100), (640, 360)), str(tmp_path / "clip.mp4")
-    with pytest.raises(MediaError, match=r"have 320x180 pixels, the video's first one has 640x360: .* off"):
-        cut_clip(nursery, str(media("closed_gop.mp4")), target, Span(0, 9, 0, 300_000_000), LOSSLESS, crop)
+    crop, target = Crop(Box(0, 90, 320, 180), (640, 360)), str(tmp_path / "clip.mp4")
+    span = Span(0, 9, 0, 300_000_000)
+    assert not crop_clip(nursery, str(media("closed_gop.mp4")), target, span, LOSSLESS, crop)
+    facts = read_back(nursery, target, LOSSLESS)
+    assert (facts.frames, facts.width, facts.height) == (9, 320, 180)
 
 
 @pytest.mark.parametrize(

@@ -353,18 +353,19 @@ INSPECTED = {"kind": "clip", "frames": 5, "width": 64, "height": 48, "has_audio"
     [
         [],
         [PART],
-        [({"kind": "whole", "copied": 6}, [])],
-        [({"kind": "whole", "copied": -1}, [])],
-        [({"kind": "whole", "copied": "5"}, [])],
-        [({"kind": "whole"}, [])],
-        [({"kind": "part"}, []), ({"kind": "whole", "copied": 5}, [])],
+        [({"kind": "whole", "copied": 6, "cropped": False}, [])],
+        [({"kind": "whole", "copied": -1, "cropped": False}, [])],
+        [({"kind": "whole", "copied": "5", "cropped": False}, [])],
+        [({"kind": "whole", "cropped": False}, [])],
+        [({"kind": "whole", "copied": 5}, [])],
+        [({"kind": "part"}, []), ({"kind": "whole", "copied": 5, "cropped": False}, [])],
         [({"kind": "part", "copied": 5}, PART[1])],
     ],
 )
 @pytest.mark.parametrize("method", ["copy", "encode"])
 def test_a_lie_about_a_cut_is_an_error(tmp_path: Path, said: list[Any], method: str) -> None:
     span, config = Span(0, 5, 0, 200), ClipFilesConfig.model_validate({"method": method})
-    honest = Liar(PART, PART, ({"kind": "whole", "copied": 5}, []))
+    honest = Liar(PART, PART, ({"kind": "whole", "copied": 5, "cropped": False}, []))
     assert cut_clip(honest, "source", str(tmp_path / "clip"), span, config) == 5
     assert (tmp_path / "clip").read_bytes() == b"moviemovie"
     with pytest.raises(MediaError):

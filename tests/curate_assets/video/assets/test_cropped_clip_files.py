@@ -111,6 +111,14 @@ def test_too_little_is_not_left(root: TemporaryRoot) -> None:
     assert (first["crop_undone"], first["height"], _crop(first)) == ("too_little_left", HIGH, (None,) * 4)
 
 
+def test_frames_of_another_size_than_the_videos_are_not_cropped(root: TemporaryRoot) -> None:
+    (source,) = root.rows(SOURCE_VIDEOS)
+    root.store(SOURCE_VIDEOS, "x", [{**source, "width": 2 * WIDE, "height": 2 * HIGH}])
+    _made(root, {**CROP, "clip_files": {**CROP["clip_files"], "crop_least_share": 0.01}})
+    first = root.rows(CLIP_FILES)[0]
+    assert (first["crop_undone"], first["height"], _crop(first)) == ("size_changes", HIGH, (None,) * 4)
+
+
 def test_files_depend_on_borders_only_where_they_are_cropped(root: TemporaryRoot) -> None:
     off = {"clip_files": LOSSLESS}
     assert _made(root, off) == 4 and root.rows(CLIP_FILES)[3]["status"] == "ok"
