@@ -88,7 +88,7 @@ def with_settings(text: str, section: str, settings: Mapping[str, Any], comments
 
 
 def _in_lines(text: str, section: str) -> str:
-    """A section that is a mapping in braces with a line for each key, so that there is room for comments."""
+    """A section that is a mapping in braces, maybe an empty one, with a line for each key: so comments have room."""
     root = yaml.compose(text, yaml.SafeLoader)
     found = None if root is None or _flow(root) else _entry(root, section)
     if found is None or not _flow(found[1]):
@@ -96,7 +96,7 @@ def _in_lines(text: str, section: str) -> str:
     name, settings = found
     start, end = settings.start_mark.index, settings.end_mark.index
     rest = text[end:].split("\n", 1)[0].strip()
-    if "#" in text[start:end] or not settings.value or (rest and not rest.startswith("#")):
+    if "#" in text[start:end] or (rest and not rest.startswith("#")):
         return text
     indent = " " * (name.start_mark.column + 2)
     lines = [text[key.start_mark.index : value.end_mark.index] for key, value in settings.value]

@@ -83,6 +83,8 @@ def tried(assignments: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             hint = did_you_mean(name, known) or f": choose from {', '.join(known)}"
             raise UserError(f"--what-if {text}: there is no threshold {name!r}{hint}")
+        if name in found:
+            raise UserError(f"--what-if {text}: {name} is given twice")
         if not between or not value.strip():
             raise UserError(f"--what-if {text}: give it a value: {name}=0.5, or {name}=null to switch it off")
         try:

@@ -102,6 +102,16 @@ def test_applying_twice_or_dry_changes_nothing_and_another_preset_takes_its_comm
     assert line.count("#") == 2
 
 
+@pytest.mark.parametrize("mine", ["clip_selection: {}  # none yet\n", "clip_selection: {blur_max: 0.6}\nborders: {}\n"])
+def test_sections_in_braces_have_their_comments_at_once(file: Path, mine: str) -> None:
+    file.write_text(f"{mine}technical_quality: {{enabled: true}}\n")
+    changes = json.loads(run("apply", "wan", "--json"))["changes"]
+    once = file.read_text()
+    assert sum("  # preset wan: " in line for line in once.splitlines()) == len(changes)
+    run("apply", "wan")
+    assert file.read_text() == once
+
+
 def test_a_rule_that_needs_models_counts_where_they_are_named(file: Path) -> None:
     assert [each["needs"] for each in json.loads(run("apply", "open_sora", "--json"))["left_out"]] == [
         ["aesthetic_scores.model", "aesthetic_scores.head"]

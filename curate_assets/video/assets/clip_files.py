@@ -244,7 +244,7 @@ def _crops_by_what_is_measured(config: Any) -> None:
         (_by_text, "drop_bands", TEXT_OVERLAYS.name),
     ):
         if is_wanted(config) and not getattr(config, section).enabled:
-            raise ValueError(f"clip_files.{setting} needs {section}, which are not made: set {section}.enabled")
+            raise ValueError(f"clip_files.{setting} needs {section}, which is off: set {section}.enabled to true")
 
 
 ASSET = Asset(

@@ -89,8 +89,8 @@ def _measures_what_it_limits(config: Any) -> None:
         ]
         if wanted and not is_measured(asset, config):
             switch = switch_of(asset)
-            remedy = f"set {switch}" if switch else "see their settings"
-            raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which are not made: {remedy}")
+            remedy = f"set {switch} to true" if switch else "see its settings"
+            raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which is off: {remedy}")
 
 
 def open_selector(config: Any, storage: Storage) -> Worker:
