@@ -49,13 +49,15 @@ OF_ASSETS = {
     "curate_cli/commands/calibrate.py": {"clip_selection"},  # for roots of videos only, as the next ones
     "curate_cli/commands/captions.py": {"Captions"},
     "curate_cli/commands/demo.py": {
-        *("audio_signals", "borders", "camera_motion", "clip_selection", "dataset_report", "duplicate_groups", "faces"),
-        *("source_videos", "stillness", "technical_quality", "text_overlays"),
+        *("audio_signals", "borders", "camera_motion", "clip_labels", "clip_selection", "dataset_report"),
+        *("duplicate_groups", "faces", "ocr_words", "persistent_graphics", "safety_scores", "source_videos"),
+        *("speech", "stillness", "technical_quality", "text_overlays"),
     },
     "curate_cli/commands/export.py": {"TRAINING_DATASET", "training_dataset"},
     "curate_cli/commands/report.py": {"dataset_report"},
     "curate_cli/commands/select.py": {"clip_selection"},
     "curate_cli/commands/verify.py": {"refined_captions", "enhanced_captions"},
+    "curate_cli/labelling.py": {"clip_selection"},
 }
 IN_THE_ENGINE = {
     "curate_resources/engines/interruption.py": {"Frame", "frame"},  # of Python's stack
