@@ -13,11 +13,12 @@ from curate_assets.graph.contact_sheet import spread
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.verdicts import SCORED, THRESHOLDS, judged
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
-from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.errors import UserError
 from gpu_kernels.shots.splitting import SECOND
 
@@ -33,6 +34,7 @@ class ChangedClip:
     shard: str
     video_id: str
     clip_id: str
+    uri: str
     start_frame: int
     end_frame: int
     start_ns: int
@@ -122,7 +124,7 @@ def what_if(
         clips = tables.read(CLIPS, shards, _CLIP, "status = 'ok'")
         before, after = (_reasons(config, clips, tables, shards) for config in (now, then))
         parts.append((clips, before, after))
-    return _compared(tables.storage.root, settings, parts, most)
+    return _compared(tables, settings, parts, most)
 
 
 def _reasons(config: PlatformConfig, clips: pa.Table, tables: Tables, shards: Collection[str]) -> list[Reasons]:
@@ -131,7 +133,10 @@ def _reasons(config: PlatformConfig, clips: pa.Table, tables: Tables, shards: Co
 
 
 def _compared(
-    root: str, settings: Mapping[str, Any], parts: Sequence[tuple[pa.Table, list[Reasons], list[Reasons]]], most: int
+    tables: Tables,
+    settings: Mapping[str, Any],
+    parts: Sequence[tuple[pa.Table, list[Reasons], list[Reasons]]],
+    most: int,
 ) -> WhatIf:
     clips = pa.concat_tables([part for part, _, _ in parts])
     if clips.num_rows == 0:
@@ -149,11 +154,15 @@ def _compared(
     def changed(which: np.ndarray, against: Sequence[Reasons]) -> Changed:
         places = spread(np.flatnonzero(which).tolist(), most)
         rows = clips.take(pa.array(places, pa.int64())).to_pylist()
-        shown = [ChangedClip(**row, reasons=against[place]) for row, place in zip(rows, places, strict=True)]
-        return Changed(int(which.sum()), float(seconds[which].sum()), tuple(shown))
+        uris = _uris(tables, rows)
+        shown = tuple(
+            ChangedClip(**row, uri=uris.get(video := str(row["video_id"]), video), reasons=against[place])
+            for row, place in zip(rows, places, strict=True)
+        )
+        return Changed(int(which.sum()), float(seconds[which].sum()), shown)
 
     return WhatIf(
-        root=root,
+        root=tables.storage.root,
         settings=settings,
         clips=clips.num_rows,
         selected=(int(now.sum()), int(then.sum())),
@@ -162,3 +171,12 @@ def _compared(
         lost=changed(now & ~then, after),
         reasons={name: (counts[0][name], counts[1][name]) for name in names},
     )
+
+
+def _uris(tables: Tables, clips: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The URIs of the videos of some clips, by the ids of the videos; of one that lies there twice, the last."""
+    if not clips:
+        return {}
+    videos = ", ".join(sorted({quoted(clip["video_id"]) for clip in clips}))
+    rows = tables.read(SOURCE_VIDEOS, {clip["shard"] for clip in clips}, ["video_id", "uri"], f"video_id IN ({videos})")
+    return {row["video_id"]: row["uri"] for row in rows.to_pylist()}

@@ -306,9 +306,10 @@ def test_the_page_of_what_if_shows_pictures_of_gained_and_lost_clips(root: Table
     found = looked_at(root, ["a-000000"], "motion_global_mean_min=null", "seconds_max=2.5")
     page = render_what_if(root, found)
     shown = len(found.gained.shown) + len(found.lost.shown)
-    assert (
-        min(found.gained.clips, found.lost.clips) > 0 and page.count("data:image/jpeg") == 3 * shown
-    )  # of each window
+    assert min(found.gained.clips, found.lost.clips) > 0
+    assert page.count("data:image/jpeg") == 3 * shown  # of each window
+    (uri,) = root.read(SOURCE_VIDEOS, "a-000000", ["uri"])["uri"].to_pylist()
+    assert page.count(f'<p title="{uri}">{uri.rpartition("/")[2]} · ') == shown
 
 
 @pytest.mark.parametrize("width", [390, 1440])
