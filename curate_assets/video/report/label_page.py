@@ -1,11 +1,15 @@
 """The page that asks about one clip at a time."""
 
+import re
+
 from curate_assets.video.labelling.labelling import AskedClip, LabelledThreshold
 from curate_assets.video.report.page import environment
 from curate_assets.video.verdicts import SCORES
 from gpu_kernels.scores.thresholds import Threshold
 
 _TEMPLATE = "label.html.jinja"
+_FOR_THE_DOCS = re.compile(r";? see \[[^]]*\]\([^)]*\)|`")
+"""Links to other pages and marks of code, which this page does not have."""
 
 
 def render_label_page(
@@ -25,7 +29,7 @@ def render_label_page(
         .render(
             threshold=threshold,
             title=title,
-            meaning=threshold.meaning.partition(". ")[0].rstrip("."),
+            meaning=_FOR_THE_DOCS.sub("", threshold.meaning).partition(". ")[0].rstrip("."),
             clip=clip,
             before=before,
             so_far=so_far,

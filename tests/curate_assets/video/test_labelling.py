@@ -1,6 +1,7 @@
 """Thresholds from what people say of clips: by lists and files, by several people at once, and on the page."""
 
 import csv
+import html
 import http.client
 import io
 import json
@@ -22,6 +23,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.labelling.kept_labels import FOLDER
 from curate_assets.video.labelling.labelling import ON_PAGE, Labelling
 from curate_assets.video.report.label_page import render_label_page
+from curate_assets.video.verdicts import THRESHOLDS
 from curate_cli.app import app
 from curate_cli.label_server import LabelServer
 from gpu_kernels.errors import UserError
@@ -247,3 +249,11 @@ def test_the_page_fits_every_window(shown: TemporaryRoot, layout_faults: Any, wi
     assert "These labels are enough" in page
     assert layout_faults(page, width) == []
     assert shown.tables.read(STORYBOARDS).num_rows == 6
+
+
+def test_the_page_says_in_words_what_every_threshold_means(shown: TemporaryRoot) -> None:
+    so_far = labelling(shown, "ann").result()
+    for each in THRESHOLDS:
+        said = html.unescape(render_label_page(each, None, None, so_far, "nonce")).partition("</header>")[0]
+        assert f"What the setting means: {each.meaning[:20]}" in said
+        assert "](" not in said and "`" not in said, each.setting
