@@ -147,7 +147,7 @@ def _why(asset: "AssetOutlook", known: Mapping[str, "AssetOutlook"]) -> str:
     several = len(asset.reasons) > 1
     lines = [f"{count}: {reason}" if several else reason for reason, count in asset.reasons.items()]
     if asset.dropped:
-        lines.append(f"{asset.dropped} rows will be deleted: their source no longer exists")
+        lines.append(f"{asset.dropped} rows will be deleted: their item is gone or rejected, or their asset is off")
     if asset.depends_on:
         videos = f"; {asset.uncounted} videos are not split yet" if asset.uncounted else ""
         lines.append(f"depends on {', '.join(_first_causes(asset, known))}{videos}")

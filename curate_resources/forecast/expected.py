@@ -18,7 +18,7 @@ class Expected:
         reuse: keep their rows.
         maybe: are or are not computed, depending on what comes of `depends_on`.
         uncounted: units whose items are not known before `depends_on` are made.
-        dropped: stored rows whose item no longer exists.
+        dropped: stored rows that go: their item is no longer there or no longer worked on, or their stage is idle.
         reasons: why, with how many of `compute`.
         depends_on: tables that will be recomputed, and can make a difference.
         absent: whether rows are not there yet.

@@ -60,7 +60,7 @@ def test_reasons_stand_beside_their_assets_and_idle_ones_are_hidden(capsys, monk
     after = [line.strip() for line in lines[lines.index(row) + 1 :]]
     assert after[:3] == [
         "1: failed before",
-        "3 rows will be deleted: their source no longer exists",
+        "3 rows will be deleted: their item is gone or rejected, or their asset is off",
         "depends on shot_signals",
     ]
     assert after[3] == "1 more assets have nothing to do: --all shows them"
