@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from gpu_kernels.errors import NotThere
 from gpu_kernels.models.files import CTRANSLATE2
-from gpu_kernels.models.registry import SILERO_VAD, Model, packaged_files, packaged_revision, registered
+from gpu_kernels.models.registry import (
+    SILERO_VAD,
+    WHISPER_TINY_EN,
+    Model,
+    packaged_files,
+    packaged_revision,
+    registered,
+)
 from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
 from gpu_kernels.models.section import ModelSection, Wanted
 from gpu_kernels.scores.measurement import NO_MODEL, CostlyMeasurementConfig
@@ -20,7 +27,7 @@ class SpeechConfig(CostlyMeasurementConfig, ModelSection):
     # The models are part of a row's identity by what pins them.
     without_effect: ClassVar[frozenset[str]] = frozenset({"enabled", "when", "model", "revision"})
 
-    model: str = Field(default="whisper_tiny_en", min_length=1)
+    model: str = Field(default=WHISPER_TINY_EN.name, min_length=1)
     """A Whisper model in CTranslate2's format: a folder, a hub id `owner/name` such as `Systran/faster-whisper-small`,
     or a name that `curate models list` shows. The default comes with the extra `speech` and knows English only."""
     revision: str | None = None
@@ -40,6 +47,8 @@ class SpeechConfig(CostlyMeasurementConfig, ModelSection):
     @model_validator(mode="after")
     def _pinned(self) -> "SpeechConfig":
         check_hub_pin(self.model, self.revision)
+        if self.model == WHISPER_TINY_EN.name and self.language not in (None, "en"):
+            raise ValueError(f"language {self.language}: {self.model} knows English only, name another `model`")
         return self
 
     def models(self) -> tuple[Wanted, ...]:

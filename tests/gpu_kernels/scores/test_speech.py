@@ -23,6 +23,8 @@ def test_the_models_pin_the_rows_and_are_not_asked_for_while_it_is_off(tmp_path:
         own.folder()
     with pytest.raises(ValidationError, match="needs `revision`"):
         SpeechConfig(model="owner/whisper")
+    with pytest.raises(ValidationError, match="whisper_tiny_en knows English only"):
+        SpeechConfig(language="fr")
 
 
 def test_a_missing_package_is_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
