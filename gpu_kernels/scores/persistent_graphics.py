@@ -149,7 +149,7 @@ def persistent_graphics(clip: Sequence[Pixels], earlier: Sequence[Pixels] = ()) 
     opaque &= cv2.blur(changes.astype(np.float32), (_NEAR, _NEAR))[places] >= _NEAR_CHANGING
     opaque &= len(stack) >= _LEAST_FOR_OPAQUE
     edges[places] = opaque | steady & (strength[places] >= _SURE * (error + _UNCLEAN))
-    if most.sum() < _CHANGING_SHARE * inside.sum() or edges.sum() > _EVERYWHERE * inside.sum():
+    if most.sum() <= _CHANGING_SHARE * inside.sum() or edges.sum() > _EVERYWHERE * inside.sum():
         return PersistentGraphics(compared=len(stack), undecidable=True)
     clip_slopes = _slopes(np.stack(clip))
     found: list[Graphic] = []

@@ -60,6 +60,11 @@ def test_before_a_fixed_camera_nothing_can_be_said_unless_earlier_shots_tell() -
     assert not pooled.undecidable and [each.share for each in pooled.graphics] == [1]
 
 
+def test_of_pictures_that_are_all_edge_nothing_can_be_said() -> None:
+    found = persistent_graphics(grey([scene(seed)[:6] for seed in range(20)]))
+    assert found.compared >= 7 and found.undecidable and found.graphics == []
+
+
 def test_bars_around_the_picture_are_no_graphics() -> None:
     scenes = [scene(seed) for seed in range(20)]
     for picture in scenes:
