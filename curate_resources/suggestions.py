@@ -31,8 +31,8 @@ def wrong_settings(error: ValidationError, model: type[BaseModel], with_values: 
     return [": ".join(_wrong(each, model, with_values)) for each in error.errors()]
 
 
-def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, str]:
-    """The path of a setting, and what is wrong with it."""
+def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, ...]:
+    """The path of a setting and what is wrong with it; where several together are wrong, that alone."""
     place = _Place(model, map(str, wrong["loc"]))
     path = ".".join(place.path) or "config"
     match wrong["type"]:
@@ -53,7 +53,9 @@ def _wrong(wrong: Any, model: type[BaseModel], with_values: bool) -> tuple[str, 
         case _:
             said = wrong["msg"].removeprefix("Value error, ")
             with_values = with_values and not isinstance(wrong.get("ctx", {}).get("error"), Unrepeated)
-            return path, f"{said} (got {wrong['input']!r})" if with_values and wrong["loc"] else said
+            if not wrong["loc"]:
+                return (said,)
+            return path, f"{said} (got {wrong['input']!r})" if with_values else said
 
 
 class _Place:

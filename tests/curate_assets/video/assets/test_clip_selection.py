@@ -63,7 +63,7 @@ def test_the_files_of_a_shard_at_once_get_the_rows_of_each_alone(copy) -> None:
 
 
 def test_a_threshold_on_what_is_not_measured_is_an_error_that_names_what_to_switch_on():
-    said = "clip_selection.windows_against_max needs answer_scores, which is off"
+    said = "is not valid:\n  clip_selection.windows_against_max needs answer_scores, which is off"
     with pytest.raises(ConfigError, match=said):
         validated({"clip_selection": {"windows_against_max": 0.5}})
     validated({"clip_selection": {"windows_against_max": None}})
