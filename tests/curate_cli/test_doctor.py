@@ -19,6 +19,7 @@ import pytest
 from curate_assets.doctor import CHECKS as ALL
 from curate_assets.doctor import codecs, installation
 from curate_assets.doctor.check import Check, Deployment, examined, ok
+from curate_assets.doctor.stored_tables import opened_tables
 from curate_assets.orchestration.runs import dagster_instance, register_shards
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.video_files import VIDEO_FILES
@@ -141,6 +142,13 @@ def missing_model_of_a_preset(storage: Storage, monkeypatch: pytest.MonkeyPatch)
 def unregistered_shard(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = storage.read("manifests/videos-000000.json").replace(b"videos-000000", b"later-000000")
     storage.write("manifests/later-000000.json", manifest)
+
+
+def test_a_table_of_an_earlier_version_is_well(tmp_path):
+    """Columns that are new are added behind the others when rows are written."""
+    storage = made(str(tmp_path / "root"), tmp_path)
+    lance.dataset(f"{storage.root}/tables/clips.lance").drop_columns(["dropped"])
+    assert opened_tables(Deployment(storage)).status == "ok"
 
 
 def other_columns(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
