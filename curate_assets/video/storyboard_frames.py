@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate_resources.storage.root import Storage
+from gpu_kernels.errors import UserError
 from gpu_kernels.media.storyboards import Cadence, decoded
 
 
@@ -87,12 +88,19 @@ class Storyboard:
         return sum(self._rows[position]["bytes"] for position in positions)
 
     def jpegs(self, positions: Sequence[int]) -> list[bytes]:
-        """The pictures at ascending positions, by one ranged read of every file that they lie in."""
+        """The pictures at ascending positions, by one ranged read of every file that they lie in.
+
+        Raises:
+            UserError: a file is cut off.
+        """
         pictures: list[bytes] = []
         for path, run in groupby((self._rows[position] for position in positions), key=lambda row: row["path"]):
             rows = list(run)
             base, last = rows[0]["offset"], rows[-1]
-            data = self._storage.read(path, base, last["offset"] + last["bytes"] - base)
+            length = last["offset"] + last["bytes"] - base
+            if len(data := self._storage.read(path, base, length)) < length:
+                again = "`curate materialize --select storyboards --force` of its shard makes it again"
+                raise UserError(f"{self._storage.uri(path)} is cut off: {again}")
             pictures += [data[row["offset"] - base : row["offset"] - base + row["bytes"]] for row in rows]
         return pictures
 

@@ -13,6 +13,7 @@ from curate_assets.graph.root_graph import GraphChoice
 from curate_assets.graph.variants import with_variants
 from curate_assets.operations.outlook import outlook
 from curate_assets.settings.presets import ShardSettings
+from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.graph import VIDEO
@@ -24,6 +25,7 @@ from curate_resources.sources.adding import add_units
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.errors import UserError
 from gpu_kernels.media.storyboards import decoded
 from gpu_kernels.sandbox import Nursery
 
@@ -41,6 +43,17 @@ def test_pictures_are_the_frames_that_they_say(finished) -> None:
             others = (cv2.resize(frames[at], shown.shape[1::-1]) for at in (frame, max(0, frame - 12)))  # square pixels
             apart, apart_from_before = (np.abs(shown.astype(int) - other).mean() for other in others)
             assert apart < 6 and (frame < 12 or apart <= apart_from_before)
+
+
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    root = TemporaryRoot(tmp_path)
+    root.storage.write("media/b.jpgs", bytes(30))
+    place = {"video_id": "v", "path": "media/b.jpgs", "bytes": 20}
+    root.store(STORYBOARDS, "x", [{**place, "frame": frame, "pts_ns": frame, "offset": 20 * frame} for frame in (0, 1)])
+    board = Storyboards(root.storage, root.tables.read(STORYBOARDS)).of("v")
+    assert board.jpegs([0]) == [bytes(20)]
+    with pytest.raises(UserError, match=r"media/b\.jpgs is cut off: .*--select storyboards --force"):
+        board.jpegs([0, 1])
 
 
 FINE = "storyboards_fine"
