@@ -21,7 +21,7 @@ from curate_resources.engines.warm_cluster import warm_cluster
 from curate_resources.forecast.expected import FORCED, Expected, differences
 from curate_resources.forecast.forecast import forecast
 from curate_resources.pipeline.plan import Plan
-from curate_resources.sources.manifests import ManifestError, Manifests
+from curate_resources.sources.manifests import MANIFEST, ManifestError, Manifests
 from curate_resources.tables.history import ALL_SHARDS, NO_ROWS, History, Record
 from curate_resources.tables.lance_tables import Tables
 
@@ -84,7 +84,7 @@ class SourcesRead:
     """Sources that a stage reads although it has read them before, or for some of the tables that one pass gives.
 
     Attributes:
-        items: of the stage, whose sources are read; of the table `of`.
+        items: of the stage, whose sources are read: rows of the table `of`, or files, which `of` then calls by name.
         tables: that are made.
         kept: the other tables of the stage.
     """
@@ -172,7 +172,8 @@ def _sources_read(graph: Graph, config: PlatformConfig, assets: Mapping[str, Ass
         kept = tuple(name for name in names if name not in made)
         busiest = max((assets[name] for name in made), key=lambda asset: asset.compute)
         if kept or busiest.compute > busiest.missing:
-            yield SourcesRead(stage.name, busiest.compute, stage.item, made, kept)
+            of = graph.units.files.nouns if stage.item == MANIFEST.name else stage.item
+            yield SourcesRead(stage.name, busiest.compute, of, made, kept)
 
 
 def _starts_ray(graph: Graph, config: PlatformConfig, assets: Sequence[AssetOutlook], maybe: bool) -> bool:

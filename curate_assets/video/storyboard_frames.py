@@ -1,5 +1,6 @@
 """Reading a storyboard's pictures, for every stage that looks at pixels after the scan."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -66,22 +67,29 @@ class Storyboard:
             self._rows = [row for row in self._rows if cadence.due(row["pts_ns"])]
         self.frames: list[int] = [row["frame"] for row in self._rows]
         self.pts_ns: list[int] = [row["pts_ns"] for row in self._rows]
+        self._due: dict[float, frozenset[int]] = {}
 
     def within(self, start: int, end: int) -> list[int]:
         """Positions of the frames in [start, end); if there is none, of the last before, or else of the first of all.
 
         So what comes after a clip never changes its pictures.
         """
-        inside = [position for position, frame in enumerate(self.frames) if start <= frame < end]
-        return inside or [max(0, sum(frame < start for frame in self.frames) - 1)]
+        first, stop = bisect_left(self.frames, start), bisect_left(self.frames, end)
+        return [*range(first, stop)] or [max(0, first - 1)]
 
     def sampled(self, start: int, end: int, frames_per_second: float) -> list[int]:
         """Of the frames `within` a clip, those that a storyboard of a lower rate would hold, and the first if there are
         none."""
-        cadence = Cadence(frames_per_second)
-        due = {position for position, pts_ns in enumerate(self.pts_ns) if cadence.due(pts_ns)}
-        inside = self.within(start, end)
+        due, inside = self.due(frames_per_second), self.within(start, end)
         return [position for position in inside if position in due] or inside[:1]
+
+    def due(self, frames_per_second: float) -> frozenset[int]:
+        """Positions of the frames that a storyboard of a lower rate would hold."""
+        if frames_per_second not in self._due:
+            cadence = Cadence(frames_per_second)
+            found = (position for position, pts_ns in enumerate(self.pts_ns) if cadence.due(pts_ns))
+            self._due[frames_per_second] = frozenset(found)
+        return self._due[frames_per_second]
 
     def size(self, positions: Sequence[int]) -> int:
         """Bytes of the pictures at some positions."""

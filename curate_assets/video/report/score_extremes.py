@@ -82,7 +82,10 @@ def _groups(
     names = {"low": "worst", "high": "best"} if rejected == {"low"} else {"low": "best", "high": "worst"}
     if len(rejected) != 1:
         names = {"low": "lowest", "high": "highest"}
-    ends = {names["low"]: lowest(values, SHOWN), names["high"]: lowest(-values, SHOWN)}
+    ends = {  # none of which is at the other end, too
+        names["low"]: [place for place in lowest(values, SHOWN) if values[place] < np.nanmax(values)],
+        names["high"]: [place for place in lowest(-values, SHOWN) if values[place] > np.nanmin(values)],
+    }
     first, last = sorted(ends, key=lambda name: name not in ("worst", "lowest"))
     yield (first, None, None), ends[first]
     for each, limit in on:

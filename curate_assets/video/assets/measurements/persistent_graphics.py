@@ -1,5 +1,6 @@
 """`persistent_graphics`: logos and watermarks, from the storyboard's pictures of a clip and of what came before it."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from curate_assets.video.storyboard_frames import Storyboard, Storyboards
 from curate_resources.declarations.stage import Stage, Work, Worker
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
-from gpu_kernels.media.storyboards import Cadence, decoded
+from gpu_kernels.media.storyboards import decoded
 from gpu_kernels.scores.persistent_graphics import PersistentGraphicsConfig, Pixels, persistent_graphics, prepared
 
 _EARLIER_PER_SECOND = 0.5
@@ -94,9 +95,9 @@ def open_graphics_finder(config: Any, storage: Storage) -> Worker:
 
 def _before(board: Storyboard, position: int, seconds: float) -> list[int]:
     """Positions of the pictures before another one, one each two seconds."""
-    cadence = Cadence(_EARLIER_PER_SECOND)
-    since = board.pts_ns[position] - round(seconds * 1e9)
-    return [each for each, pts_ns in enumerate(board.pts_ns[:position]) if cadence.due(pts_ns) and pts_ns >= since]
+    due, since = board.due(_EARLIER_PER_SECOND), board.pts_ns[position] - round(seconds * 1e9)
+    first = bisect_left(board.pts_ns, since, hi=position)
+    return [each for each in range(first, position) if each in due]
 
 
 def _prepared(board: Storyboard, positions: list[int], like: Pixels | None = None) -> list[Pixels]:
