@@ -120,7 +120,8 @@ def chunk(count: int = 3, **changes: Any) -> tuple[Header, list[memoryview]]:
     header = {
         "kind": "chunk",
         "count": count,
-        "motion": [{"frame": 1, "pts_ns": 40, "by_flow": False, "patches": [[0.5, 0.25]]}],
+        "motion": [{"frame": 1, "pts_ns": 40, "by_flow": False, "distance": 1, "patches": [[0.5, 0.25]]}],
+        "references": [{"frame": 0, "mean": 0.5, "centres": [[0.5, 0.25]]}],
         "storyboards": [[{"frame": 0, "pts_ns": 0, "width": 64, "height": 48, "sharpness": 3.5}]],
         "samples": [{"frame": 1, "other": 2, "step_ns": 40, "quality": [0.5] * 7, "step": [0.0] * 6}],
     }
@@ -174,12 +175,20 @@ LIES: list[Callable[[Header], None]] = [
     setting("motion", 0, "frame", to=-1),
     setting("motion", 0, "pts_ns", to=1 << 63),
     setting("motion", 0, "by_flow", to="no"),
+    setting("motion", 0, "distance", to=0),
+    setting("motion", 0, "distance", to=1 << 31),
     setting("motion", 0, "patches", to=[]),
     setting("motion", 0, "patches", to=[[1.0], []]),
     setting("motion", 0, "patches", to=[["1"]]),
     setting("motion", 0, "patches", to=[[math.nan]]),
     setting("motion", 0, "patches", to=[[math.inf]]),
     setting("motion", 0, "patches", to=[[1e300]]),
+    without("references"),
+    setting("references", 0, "frame", to=3),
+    setting("references", 0, "mean", to=math.nan),
+    setting("references", 0, "centres", to=[[1.0], []]),
+    setting("references", 0, "centres", to=[[math.inf]]),
+    setting("references", 0, "centres", to=[[1e300]]),
     setting("storyboards", to=[]),
     setting("storyboards", to=[[]]),
     setting("storyboards", 0, 0, "frame", to=3),
@@ -199,6 +208,7 @@ LIES: list[Callable[[Header], None]] = [
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_about_a_chunk_is_an_error(lie: Callable[[Header], None]) -> None:
     header, buffers = chunk()
+    understood(ScanReader(WHOLE, 1), copy.deepcopy(header), buffers)  # without the lie, nothing is wrong
     lie(header := copy.deepcopy(header))
     with pytest.raises(MediaError, match="not a message"):
         understood(ScanReader(WHOLE, 1), header, buffers)
@@ -231,7 +241,7 @@ def test_shares_and_times_are_such() -> None:
 
 
 def test_messages_that_do_not_follow_each_other_are_errors() -> None:
-    quiet = {"motion": [], "storyboards": [[]], "samples": []}
+    quiet = {"motion": [], "references": [], "storyboards": [[]], "samples": []}
     with pytest.raises(MediaError, match="0 frames"):
         understood(ScanReader(WHOLE, 1), DONE, [])
     twice, ended, cut_off = ScanReader(WHOLE, 1), ScanReader(WHOLE, 1), ScanReader(Segment(0, 5, 0, None, 200), 1)
