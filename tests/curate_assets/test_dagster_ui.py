@@ -166,11 +166,7 @@ def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Stud
     page.goto("/asset-groups")
     for group in ("sources", "signals", "clips", "duplicates", "delivery"):
         expect(shown(page, group)).to_be_visible()
-    page.keyboard.press("Alt+e")  # opens all groups
-    names = re.compile("|".join(f"^{asset.name}$" for asset in GRAPH.assets))
-    expect(page.get_by_text(names).filter(visible=True).first).to_be_visible()
-    picture(page, "lineage")
-    for group in {asset.group for asset in GRAPH.assets}:  # what is out of sight is not drawn
+    for group in {asset.group for asset in GRAPH.assets}:  # all at once, they are too many to be drawn with their names
         page.goto(f'/asset-groups~group:"{group}"')
         for asset in GRAPH.assets:
             if asset.group == group:
