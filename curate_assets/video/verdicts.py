@@ -51,6 +51,12 @@ def judged(
     return verdicts(scores(frozenset(each.score for each in on)), on, limits, clips, LAST)
 
 
+def verdict_columns(found: Verdicts, clips: pa.Table) -> dict[str, Any]:
+    """The columns of rows with the verdicts on clips: whose they are, `selected` and `reasons`."""
+    own = {"video_id": clips["video_id"], "clip_id": clips["clip_id"]}
+    return {**own, "selected": found.selected, "reasons": names_column(found.reasons)}
+
+
 def names_column(found: NameSets, called: Callable[[str], str] = str) -> pa.Array:
     """The names of each clip, each as it is called, as lists of texts."""
     each = [sorted({called(name) for name in names}) for names in found.combinations]

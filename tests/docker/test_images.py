@@ -184,7 +184,7 @@ def test_the_bill_of_materials_names_what_is_installed(image):
     assert ("ray" in names) == ("control" not in image.name)
 
 
-@pytest.mark.skipif("control" not in WANTED, reason="not built")
+@pytest.mark.skipif("control" not in WANTED, reason="IMAGES leaves the control image out")
 def test_control_processes_start_without_what_only_workers_need(images, kubernetes):
     control = images["control"]
     assert control.run("python", "-c", "import ray").returncode == 1

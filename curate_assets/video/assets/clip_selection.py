@@ -15,7 +15,7 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured, switch_of
-from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of
+from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of, verdict_columns
 from curate_resources.declarations.stage import Made, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage
@@ -99,14 +99,8 @@ def open_selector(config: Any, storage: Storage) -> Worker:
     def select(work: Work) -> Made:
         clips = work.items
         found = judged(config, clips.num_rows, lambda names: clip_scores(SCORED, names, clips, work.inputs))
-        columns = {
-            "video_id": clips["video_id"],
-            "clip_id": clips["clip_id"],
-            "selected": found.selected,
-            "reasons": names_column(found.reasons),
-            "not_measured": names_column(found.not_measured, lambda score: LAST[score]),
-        }
-        return {CLIP_SELECTION.name: pa.table(columns)}
+        not_measured = names_column(found.not_measured, lambda score: LAST[score])
+        return {CLIP_SELECTION.name: pa.table({**verdict_columns(found, clips), "not_measured": not_measured})}
 
     return select
 

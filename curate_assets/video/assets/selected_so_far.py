@@ -9,7 +9,7 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import SO_FAR, comes_last, is_costly
-from curate_assets.video.verdicts import COSTLY, SCORED, judged, names_column
+from curate_assets.video.verdicts import COSTLY, SCORED, judged, verdict_columns
 from curate_resources.declarations.stage import Made, Stage, Work, Worker
 from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage
@@ -45,13 +45,7 @@ def open_first_selector(config: Any, storage: Storage) -> Worker:
     def select(work: Work) -> Made:
         clips = work.items
         found = judged(config, clips.num_rows, lambda names: clip_scores(_CHEAP, names, clips, work.inputs), _CHEAP)
-        columns = {
-            "video_id": clips["video_id"],
-            "clip_id": clips["clip_id"],
-            "selected": found.selected,
-            "reasons": names_column(found.reasons),
-        }
-        return {SO_FAR: pa.table(columns)}
+        return {SO_FAR: pa.table(verdict_columns(found, clips))}
 
     return select
 
