@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from curate_resources.declarations.stage import Made, SegmentsDisagree, Stage, Work, Worker
 from curate_resources.declarations.table import Row
 from curate_resources.pipeline.fingerprints import Key, fingerprint, holding, joined_on, keys_of, made_by, made_from
+from curate_resources.pipeline.made_rows import with_common_columns
 from curate_resources.pipeline.operating_errors import operating_error
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.stopwatch import SharedClock, SharedStopwatch, Stopwatch
@@ -361,22 +362,7 @@ class Computation:
         for name in self._wanted:
             links, schema = self._about.links[name], self._about.writes[name].rows_schema
             print_of = dict(zip(keys_of(items, links), prints[name], strict=True))
-            some = made[name]
-            if isinstance(some, pa.Table):
-                found = [print_of[key] for key in keys_of(some, links)]
-                typed[name] = _with_common(some, self._unit.shard, found, schema)
-                continue
-            rows = [
-                {
-                    "status": "ok",
-                    **row,
-                    "error": {"stage": self._stage.name, "attempt": 1, **row["error"]} if row.get("error") else None,
-                    "shard": self._unit.shard,
-                    "fingerprint": print_of[tuple(row[column] for column in links)],
-                }
-                for row in some
-            ]
-            typed[name] = pa.Table.from_pylist(rows, schema=schema)
+            typed[name] = with_common_columns(made[name], schema, self._unit.shard, self._stage.name, links, print_of)
         return typed
 
     def _one_by_one(
@@ -464,17 +450,6 @@ def _failures(parts: Sequence[pa.Table]) -> list[dict[str, Any]]:
     rows = [row for part in parts for row in part.select(["status", "error"]).to_pylist()]
     counts = Counter(row["error"]["type"] for row in rows if row["status"] == "failed")
     return [{"name": name, "count": count} for name, count in counts.items()]
-
-
-def _with_common(rows: pa.Table, shard: str, fingerprints: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Rows with the columns that every row has; all are good where they do not say."""
-    count = rows.num_rows
-    common = {"shard": pa.repeat(shard, count), "status": pa.repeat("ok", count)}
-    given = {**common, "fingerprint": pa.array(fingerprints), **{name: rows[name] for name in rows.column_names}}
-    columns = [
-        given[each.name].cast(each.type) if each.name in given else pa.nulls(count, each.type) for each in schema
-    ]
-    return pa.table(columns, schema=schema)
 
 
 def _sentence(error: Exception) -> str:
