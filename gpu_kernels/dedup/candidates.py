@@ -1,0 +1,56 @@
+"""Which pairs of clips are worth aligning: those with several moments that are alike.
+
+Five moments a second of each clip (`probes`) are looked up among those of the others, in every way that two pictures
+may be the same one (`picture_views.JOINS`). A pair of clips is a candidate where enough moments of both have a near one
+in the other. That is a property of the two clips alone: neither their order nor what else is there changes it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_kernels.dedup.moving_parts import plain
+from gpu_kernels.dedup.picture_track import PictureTrack
+
+PROBE_STRIDE = 2
+"""Of a track's samples every second one: two clips then have moments within a tenth of a second of each other."""
+
+
+def probes(track: PictureTrack) -> NDArray[np.int64]:
+    """Which samples of a clip's track are looked up, and found: every second one that shows something."""
+    every = np.arange(0, len(track), PROBE_STRIDE)
+    return every[~plain(track.greys[every])]
+
+
+def candidate_pairs(
+    clips_a: NDArray[np.int64],
+    samples_a: NDArray[np.int64],
+    clips_b: NDArray[np.int64],
+    samples_b: NDArray[np.int64],
+    least_samples: int,
+) -> NDArray[np.int64]:
+    """Pairs of clips with at least so many moments each that are near one of the other.
+
+    Args:
+        clips_a, samples_a, clips_b, samples_b: int64 [k], of each near pair of moments, found in any view and from
+            either side, maybe more than once: the numbers of the clips, and what tells each moment of a clip from its
+            others (a time, or an index).
+
+    Returns:
+        int64 [p, 2]: numbers of two clips, the smaller one first; sorted, each pair once.
+    """
+    other = clips_a != clips_b
+    swapped = (clips_a > clips_b)[other]
+    one, two = clips_a[other], clips_b[other]
+    at_one, at_two = samples_a[other], samples_b[other]
+    pairs = np.stack([np.where(swapped, two, one), np.where(swapped, one, two)], 1)
+    first, second = np.where(swapped, at_two, at_one), np.where(swapped, at_one, at_two)
+    unique, which = np.unique(pairs, axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    enough = np.minimum(*(_moments(which, at, len(unique)) for at in (first, second))) >= least_samples
+    return unique[enough]
+
+
+def _moments(which: NDArray[np.int64], samples: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """How many different moments each of `count` pairs has, int64 [count]."""
+    distinct = np.unique(np.stack([which, samples], 1), axis=0)
+    return np.bincount(distinct[:, 0], minlength=count)
