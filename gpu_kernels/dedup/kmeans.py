@@ -1,0 +1,142 @@
+"""Spherical k-means: unit vectors, and centroids at unit length, which are nearest by cosine.
+
+Dhillon and Modha: "Concept decompositions for large sparse text data using clustering" (2001); begun as Arthur and
+Vassilvitskii: "k-means++: the advantages of careful seeding" (2007) do; by batches as Sculley: "Web-scale k-means
+clustering" (2010).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gpu_kernels.dedup.products import Precision, TileProduct, cosines_of
+
+_BLOCK = 1024
+_SEEDED_FROM = 16
+"""Vectors per cluster that the first centroids are chosen from, at most."""
+
+
+def assign(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest centroid of each vector, as float64 has it; of several as near, the first.
+
+    The products of a block of vectors live in the cache until their arg-max is known; there is no n-by-k matrix.
+
+    Args:
+        vectors: float32 [n, d], unit length.
+        centroids: float32 [k, d], unit length.
+
+    Returns:
+        int32 [n] which one, and float32 [n] the cosine with it.
+    """
+    return _assign(vectors, centroids, "float32")
+
+
+def kmeans(
+    vectors: np.ndarray, clusters: int, iterations: int = 100, seed: int = 42, rows_per_cluster: int | None = None
+) -> np.ndarray:
+    """Centroids of `clusters` clusters by Lloyd's iterations, float32 [k, d] at unit length; deterministic by `seed`.
+
+    Ends when no vector changes its cluster, or after `iterations`. A cluster that is left without vectors takes the
+    vector that is farthest from its centroid; where there are fewer different vectors than clusters, some stay empty.
+    On a CPU that has bfloat16 large inputs are assigned in it, so that another kind of CPU may give other centroids.
+
+    Args:
+        vectors: float32 [n, d], unit length.
+        clusters: at least 1; with more clusters than vectors some are the same.
+        rows_per_cluster: train on a random sample of so many vectors per cluster; `None` is all.
+    """
+    random = np.random.default_rng(seed)
+    if rows_per_cluster is not None and len(vectors) > clusters * rows_per_cluster:
+        vectors = vectors[np.sort(random.permutation(len(vectors))[: clusters * rows_per_cluster])]
+    centroids = seeds(vectors, clusters, random)
+    before = None
+    for _ in range(iterations):
+        nearest, cosines = _assign(vectors, centroids, "fast")
+        if before is not None and np.array_equal(nearest, before):
+            break
+        before = nearest
+        totals, counts = sums(vectors, nearest, clusters)
+        far = np.argsort(cosines, kind="stable")[: int((counts == 0).sum())]
+        empty = np.flatnonzero(counts == 0)[: len(far)]
+        centroids = _unit(totals, centroids)
+        centroids[empty] = vectors[far]
+    return centroids
+
+
+def minibatch_kmeans(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.ndarray:
+    """Centroids moved by batches that are seen once: each is the mean direction of the vectors that came to it.
+
+    Args:
+        batches: float32 [n, d] each, unit length; the result depends on their order and sizes.
+        centroids: float32 [k, d] to begin with, such as `seeds` of the first batch.
+    """
+    totals = np.zeros(centroids.shape, np.float64)
+    for batch in batches:
+        added, _ = sums(batch, _assign(batch, centroids, "fast")[0], len(centroids))
+        totals += added
+        centroids = _unit(totals, centroids)
+    return centroids
+
+
+def seeds(vectors: np.ndarray, clusters: int, random: np.random.Generator) -> np.ndarray:
+    """Vectors to begin with, float32 [clusters, d]: of a sample, each the best of a few drawn by their squared distance
+    from those before it (greedy k-means++)."""
+    sample = vectors[np.sort(random.permutation(len(vectors))[: clusters * _SEEDED_FROM])]
+    tries = 2 + int(np.log(clusters))
+    chosen = [int(random.integers(len(sample)))]
+    distance = _squared_distances(sample, chosen)[:, 0]
+    for _ in range(1, clusters):
+        reach = distance.cumsum()
+        drawn = np.searchsorted(reach, random.random(tries) * reach[-1], "right").clip(max=len(sample) - 1)
+        left = np.minimum(distance[:, None], _squared_distances(sample, drawn))
+        best = int(left.sum(axis=0).argmin())
+        chosen.append(int(drawn[best]))
+        distance = left[:, best]
+    return sample[chosen].copy()
+
+
+def _squared_distances(sample: np.ndarray, places: Sequence[int] | np.ndarray) -> np.ndarray:
+    squared = np.clip(2 - 2 * (sample @ sample[places].T).astype(np.float64), 0, 4)
+    squared[places, np.arange(len(places))] = 0
+    return squared
+
+
+def sums(vectors: np.ndarray, nearest: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums, float64 [k, d], and numbers, int64 [k], of the vectors of each cluster; those of parts can be added up."""
+    totals = np.zeros((clusters, vectors.shape[1]), np.float64)
+    for start in range(0, len(vectors), 16 * _BLOCK):
+        part = nearest[start : start + 16 * _BLOCK]
+        order = np.argsort(part, kind="stable")
+        present, first = np.unique(part[order], return_index=True)
+        if len(present):
+            totals[present] += np.add.reduceat(vectors[start + order], first, axis=0, dtype=np.float64)
+    return totals, np.bincount(nearest, minlength=clusters)
+
+
+def _unit(totals: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Directions of sums; what lies all around has no middle, and stays where it was."""
+    lengths = np.linalg.norm(totals, axis=1, keepdims=True)
+    return np.where(lengths > 1e-9, totals / np.maximum(lengths, 1e-9), otherwise).astype(np.float32)
+
+
+def _assign(vectors: np.ndarray, centroids: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
+    vectors, centroids = (np.ascontiguousarray(each, np.float32) for each in (vectors, centroids))
+    product = TileProduct(vectors.shape[1], float(len(vectors)) * centroids.size, precision)
+    nearest = np.zeros(len(vectors), np.int32)
+    cosines = np.zeros(len(vectors), np.float32)
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK]
+        scores = product(block, centroids)
+        nearest[start : start + _BLOCK] = scores.argmax(axis=1)
+        best = scores.max(axis=1)
+        if precision == "float32":
+            near = scores >= best[:, None] - 2 * product.error
+            unsure = np.flatnonzero(np.count_nonzero(near, axis=1) > 1)
+            for row in unsure.tolist():
+                among = np.flatnonzero(near[row])
+                exact = centroids[among].astype(np.float64) @ block[row].astype(np.float64)
+                nearest[start + row] = among[exact.argmax()]
+        cosines[start : start + _BLOCK] = best
+    if precision == "float32":
+        cosines = cosines_of(vectors, np.arange(len(vectors)), centroids, nearest.astype(np.int64))
+    return nearest, np.clip(cosines, -1, 1)
