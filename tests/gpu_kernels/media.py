@@ -20,6 +20,13 @@ _X264 = "-c:v libx264 -preset ultrafast -crf 16 -pix_fmt yuv420p"
 _B_FRAMES = "-bf 3 -g 40 -x264-params scenecut=0:b-pyramid=normal"
 _AAC = "-c:a aac"
 
+
+def coloured(primaries: str, transfer: str, matrix: str) -> str:
+    """Options that label colours: older versions of ffmpeg ask the encoder, newer ones the frames."""
+    frames = f"-vf setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}:range=tv"
+    return f"{frames} -color_primaries {primaries} -color_trc {transfer} -colorspace {matrix} -color_range tv"
+
+
 RECIPES = {
     "closed_gop.mp4": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES} {_AAC} -movflags +faststart",
     "open_gop.mp4": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES}:open-gop=1 {_AAC}",
@@ -38,7 +45,7 @@ RECIPES = {
     "sar.mp4": f"-f lavfi -i testsrc2=s=360x288:r=25:d=2 -vf setsar=16/15 {_X264}",
     "tall_sar.mkv": f"-f lavfi -i testsrc2=s=320x180:r=25:d=1 -vf setsar=3/4 {_X264}",
     "ten_bit.mp4": "-f lavfi -i testsrc2=s=320x180:r=25:d=2 -c:v libx264 -preset ultrafast -pix_fmt yuv420p10le",
-    "hlg.mp4": f"{_PICTURE} {_X264} {_B_FRAMES} -color_primaries bt2020 -color_trc arib-std-b67 -colorspace bt2020nc",
+    "hlg.mp4": f"{_PICTURE} {_X264} {_B_FRAMES} {coloured('bt2020', 'arib-std-b67', 'bt2020nc')}",
     "offset.ts": f"{_PICTURE} {_BEEPS} {_X264} {_B_FRAMES} {_AAC} -output_ts_offset 100",
     "divx.avi": f"{_PICTURE} {_BEEPS} -c:v mpeg4 -q:v 3 -g 40 -bf 0 -c:a pcm_s16le",
     "intra.mp4": f"{_PICTURE} {_X264} -g 1",
@@ -65,6 +72,8 @@ class Media:
     25 frames per second, a hard cut in the middle and noise as sound. Every picture has its frame number as black and
     white blocks at the bottom (`number`), and a red and a blue corner at the top (`corners`).
     """
+
+    coloured = staticmethod(coloured)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -18,12 +18,15 @@ from gpu_kernels.sandbox.messages import raw
 from gpu_kernels.scan.scan import ScanChunk, read_scan
 
 X264 = "-c:v libx264 -preset ultrafast -crf 12 -g 25"
-PQ = "-pix_fmt yuv420p10le -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc"
 CROP = (40, 30, 40, 30)
 
 
 def plain(media: Any, folder: Path, more: str = "-pix_fmt yuv420p") -> Path:
     return media.made(folder / "plain.mp4", f"-t 1 -i {media('numbered.mkv')} {X264} {more} -c:a aac")
+
+
+def hdr(media: Any, folder: Path, pixels: str) -> Path:
+    return plain(media, folder, f"-pix_fmt {pixels} {media.coloured('bt2020', 'smpte2084', 'bt2020nc')}")
 
 
 def cropped(media: Any, folder: Path) -> Path:
@@ -40,8 +43,8 @@ SOURCES: dict[str, Callable[[Any, Path], Path]] = {
     "cropped": cropped,
     "stretched": lambda media, folder: plain(media, folder, "-pix_fmt yuv420p -vf setsar=4/3"),
     "cropped, turned": lambda media, folder: media.turned(cropped(media, folder), folder / "x.mkv", degrees=-90),
-    "hdr": lambda media, folder: plain(media, folder, PQ),
-    "hdr in 8 bits": lambda media, folder: plain(media, folder, PQ.replace("10le", "")),
+    "hdr": lambda media, folder: hdr(media, folder, "yuv420p10le"),
+    "hdr in 8 bits": lambda media, folder: hdr(media, folder, "yuv420p"),
 }
 
 

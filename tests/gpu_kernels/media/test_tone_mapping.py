@@ -57,7 +57,9 @@ def made(path: Path, codes: np.ndarray, transfer: str, matrix: str = "bt2020nc",
     blue, red = (codes[..., 2] - luma) / 1.8814, (codes[..., 0] - luma) / 1.4746
     planes = [64 + 876 * luma, 512 + 896 * blue[::2, ::2], 512 + 896 * red[::2, ::2]]
     raw = b"".join(np.rint(plane).clip(0, 1023).astype("<u2").tobytes() for plane in planes)
+    # Older versions of ffmpeg take what the encoder is told, newer ones what the frames say.
     tags = f"-color_primaries {primaries} -color_trc {transfer} -colorspace {matrix} -color_range tv"
+    tags += f" -vf setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}:range=tv"
     command = [ffmpeg_executable(), *"-loglevel error -y -f rawvideo -pix_fmt yuv420p10le".split()]
     command += f"-s {SIZE[0]}x{SIZE[1]} -r 25 -i - -c:v libx264 -qp 0 -preset ultrafast {tags}".split()
     subprocess.run([*command, str(path)], input=raw * 5, check=True)

@@ -161,7 +161,7 @@ LEAST_PEAK = ClipSelectionConfig().motion_peak_min or 0.0
     [
         ("libx264", "", False),
         ("libx264", "noise=alls=4:allf=t", False),
-        ("libx265", "noise=alls=4:allf=t", False),  # by flow, like VP9
+        ("libx265", "noise=alls=3:allf=t", False),  # by flow, like VP9
         ("libvpx-vp9", "", False),
         ("libx264", "small", True),
         ("libx264", "brief", True),
