@@ -164,7 +164,7 @@ def loaded_picture(page: Page, alt: str) -> tuple[int, int]:
 
 def test_the_lineage_shows_all_assets_in_the_groups_of_their_phases(studio: Studio, page: Page):
     page.goto("/asset-groups")
-    for group in ("sources", "signals", "clips", "duplicates", "delivery"):
+    for group in ("sources", "signals", "measurements", "clips", "duplicates", "delivery"):
         expect(shown(page, group)).to_be_visible()
     for group in {asset.group for asset in GRAPH.assets}:  # all at once, they are too many to be drawn with their names
         page.goto(f'/asset-groups~group:"{group}"')

@@ -92,7 +92,7 @@ SCORES = (
 ASSET = Asset(
     AESTHETIC_SCORES,
     RATE_CLIPS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("aesthetic", ("lowest", "mean")),
     section=AestheticScoresConfig,

@@ -162,7 +162,7 @@ SCORES = (
 ASSET = Asset(
     ANSWER_SCORES,
     SCORE_ANSWERS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("answers", ("against", "labels", "reasons")),
     section=AnswerScoresConfig,

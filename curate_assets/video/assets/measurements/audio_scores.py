@@ -160,7 +160,7 @@ def speech_is_looked_for(config: Any) -> None:
 ASSET = Asset(
     AUDIO_SCORES,
     SCORE_AUDIO,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("audio", ("loudness", "silent", "speech", "missing")),
     section=AudioScoresConfig,

@@ -152,7 +152,7 @@ SCORES = (
 ASSET = Asset(
     BORDERS,
     FIND_BORDERS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("borders", ("x", "y", "width", "height", "border_share", "layout")),
     section=BordersConfig,

@@ -119,7 +119,7 @@ SCORES = (
 ASSET = Asset(
     CAMERA_MOTION,
     MEASURE_CAMERA_MOTION,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("camera", ("label", "labels", "pan", "tilt", "zoom", "roll", "strength", "jitter")),
     section=CameraMotionConfig,

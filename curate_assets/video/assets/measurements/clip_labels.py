@@ -88,7 +88,7 @@ SCORES = (
 ASSET = Asset(
     CLIP_LABELS,
     LABEL_CLIPS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("labels", ("labels", "confidences")),
     section=ClipLabelsConfig,

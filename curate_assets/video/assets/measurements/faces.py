@@ -131,7 +131,7 @@ SCORES = (
 ASSET = Asset(
     FACES,
     FIND_FACES,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("faces", ("share", "most", "largest")),
     section=FacesConfig,

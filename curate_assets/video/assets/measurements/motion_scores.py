@@ -152,7 +152,7 @@ SCORES = (
 ASSET = Asset(
     MOTION_SCORES,
     SCORE_MOTION,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("motion", ("mean", "patch_min", "peak", "global_mean", "per_patch_min_256")),
     exported=True,

@@ -158,7 +158,7 @@ SCORES = (
 ASSET = Asset(
     OCR_WORDS,
     READ_WORDS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("ocr_words", ("text", "words")),
     section=OcrWordsConfig,

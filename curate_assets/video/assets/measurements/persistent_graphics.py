@@ -141,7 +141,7 @@ SCORES = (
 ASSET = Asset(
     PERSISTENT_GRAPHICS,
     FIND_PERSISTENT_GRAPHICS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("persistent_graphics", ("area", "graphics", "undecidable")),
     section=PersistentGraphicsConfig,

@@ -124,7 +124,7 @@ SCORES = (
 ASSET = Asset(
     SAFETY_SCORES,
     SCORE_SAFETY,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("safety", ("explicit", "exposed", "parts")),
     section=SafetyScoresConfig,

@@ -169,7 +169,7 @@ SCORES = (
 ASSET = Asset(
     SPEECH,
     WRITE_DOWN,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("speech", ("language", "text", "words_per_second")),
     section=SpeechConfig,

@@ -146,7 +146,7 @@ SCORES = (
 ASSET = Asset(
     STILLNESS,
     MEASURE_STILLNESS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("stillness", ("still", "frozen", "slides", "repeated", "flashes", "black", "single_colour")),
     section=StillnessConfig,

@@ -149,7 +149,7 @@ SCORES = (
 ASSET = Asset(
     TECHNICAL_QUALITY,
     MEASURE_TECHNICAL_QUALITY,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("quality", tuple(_WHAT)),
     section=TechnicalQualityConfig,

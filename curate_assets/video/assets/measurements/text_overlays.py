@@ -184,7 +184,7 @@ SCORES = (
 ASSET = Asset(
     TEXT_OVERLAYS,
     FIND_TEXT_OVERLAYS,
-    "clips",
+    "measurements",
     scores=SCORES,
     recorded=Record("text_overlays", ("text_share", "overlay_share", "overlay_area", "regions")),
     section=TextOverlaysConfig,
