@@ -83,14 +83,20 @@ class DemoVideo:
     """The part of that file's picture which is left, as width:height:x:y."""
     logo: bool = False
     """Whether a small picture is laid into a corner."""
+    emblem: bool = False
+    """Whether a station's sign stands in a corner throughout."""
     drop_every: int = 0
     """Leave out each n-th frame, which makes the frame rate vary; 0 leaves out none."""
     has_sound: bool = False
     """Whether the sound of the first take's footage goes with it."""
     gain: int = 0
     """Decibels by which it is made louder, so that it clips."""
+    narrated: bool = False
+    """Whether a voice speaks over it."""
     words: str = ""
     """What is written over the lower part of the picture throughout."""
+    poster: tuple[str, ...] = ()
+    """Lines that are part of the scene: they move with it, as those of a poster on a wall do."""
     expected: Expected = "ok"
     """ok: it yields clips; empty: it opens, but no shot is long enough for a clip; failed: it cannot be opened."""
 
@@ -164,9 +170,9 @@ _DOORWAY = Take(_FILM, 187, 55, 163, (1280, 544), (0, 150), (300, 20), "hflip")
 _HOUSES = Take(_FILM, 137, 50, 148, (1600, 680), (960, 0), (680, 60), _NIGHT)
 _CLOSE_UP = Take(_CARTOON, 42, 90, 90, (1600, 900), (380, 20), (200, 80))
 _TREES = Take(_CARTOON, 0, 100, 100, (1600, 900), (760, 0), (960, 40), _AUTUMN)
-_PASSER_BY = Take(_FILM, 30, 24, 116, (1600, 680), (420, 0), (640, 40))
+_PASSER_BY = Take(_FILM, 30, 24, 116, (1600, 680), (420, 0), (640, 40), "unsharp=9:9:1.5")
 _RAILING = Take(_FILM, 137, 50, 100, (1600, 680), (0, 320), (220, 280), _GREY)
-_FACE = Take(_CALL, 0, 119, 119, (1280, 964), (180, 80), (400, 180), "hflip," + _NIGHT)
+_FACE = Take(_CALL, 0, 119, 119, (1000, 753), (140, 60), (320, 140), "hflip," + _NIGHT)
 _TUNNEL = Take(_CARTOON, 0, 37, 37, (1600, 900), (0, 200), (80, 240), _NIGHT)
 _FRAME = Take(_FILM, 245, 1, 125, (860, 366), (40, 0), (40, 0))
 # Each of these has one fault that a measurement finds.
@@ -175,6 +181,16 @@ _GRAINY = Take(_FILM, 104, 33, 113, (1600, 680), (330, 120), (90, 220), "noise=a
 _NEWS = Take(_CARTOON, 42, 90, 117, (1280, 720), (560, 260), (330, 80))
 _STALLED = Take(_FILM, 104, 33, 97, (1600, 680), (600, 60), (960, 200), "loop=42:1:28,trim=end_frame=97")
 _DEAFENING = Take(_CARTOON, 0, 90, 90, (1280, 720), (620, 330), (440, 130), "hflip")
+_OUT_OF_FOCUS = Take(_CALL, 0, 119, 101, (1280, 964), (500, 560), (300, 420), "gblur=sigma=2")
+_STATION = Take(_CARTOON, 0, 132, 132, (1280, 720), (0, 60), (260, 300), "hflip," + _AUTUMN)
+_POSTER = Take(_FILM, 30, 24, 109, (1280, 544), (300, 160), (520, 30), _GREY)
+_PORTRAIT = Take(_CALL, 0, 119, 119, (1280, 964), (180, 80), (400, 180), "hflip," + _WARM)
+_NARRATED = Take(_FILM, 187, 55, 121, (1600, 680), (700, 180), (960, 60), _NIGHT)
+_FOR_SALE = ("MARKET SQUARE EVERY SUNDAY", "old books  maps  clocks  lamps", "coffee and warm bread from seven")
+_NARRATOR = Path(__file__).with_name("demo_sounds") / "narrator.opus"
+"""Two sentences of eSpeak NG's."""
+_AAC = ("-c:a", "aac", "-flags:a", "+bitexact", "-shortest")
+
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)
 
 DEMO_VIDEOS: tuple[DemoVideo, ...] = (
@@ -214,6 +230,11 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
     DemoVideo("camera_b/broadcast.mp4", "flawed", (_NEWS,), words="RABBIT STILL AT LARGE"),
     DemoVideo("camera_b/stalled.mp4", "flawed", (_STALLED,)),
     DemoVideo("camera_b/overdriven.mp4", "flawed", (_DEAFENING,), has_sound=True, gain=50),
+    DemoVideo("camera_b/out_of_focus.mp4", "flawed", (_OUT_OF_FOCUS,)),
+    DemoVideo("camera_b/station.mp4", "flawed", (_STATION,), emblem=True),
+    DemoVideo("camera_b/poster.mp4", "flawed", (_POSTER,), poster=_FOR_SALE),
+    DemoVideo("camera_b/portrait.mp4", "flawed", (_PORTRAIT,)),
+    DemoVideo("camera_b/narrated.mp4", "flawed", (_NARRATED,), narrated=True),
     DemoVideo("camera_b/notes.mp4", "not_a_video", expected="failed"),
 )
 
@@ -258,8 +279,10 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
     else:
         inputs = [_footage(take.source) for take in video.takes]
         graph = _composition(video)
-        if video.words:
-            inputs.append(_lettering(video, target.with_suffix(".png")))
+        if video.words or video.poster or video.emblem:
+            inputs.append(_drawn(video, target.with_suffix(".png")))
+    if video.narrated:
+        inputs.append(_NARRATOR)
     # One thread and the bitexact flags: otherwise bytes depend on the machine, and the muxer writes date and version.
     command = [ffmpeg_executable(), "-nostdin", "-v", "error", "-filter_complex_threads", "1"]
     for source in inputs:
@@ -267,6 +290,8 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
     command += ["-filter_complex", graph, "-map", "[out]", *_encoder(video), "-threads", "1", "-flags:v", "+bitexact"]
     if video.has_sound:
         command += ["-map", "0:a:0", *_sound(video)]
+    if video.narrated:
+        command += ["-map", f"{len(inputs) - 1}:a:0", *_AAC]
     # The graph has put every frame on its time, so none may be doubled or dropped on the way out.
     command += ["-fps_mode", "passthrough", "-map_metadata", "-1", "-fflags", "+bitexact"]
     command += ["-f", video.path.rpartition(".")[2], str(target)]
@@ -295,7 +320,7 @@ def _encoder(video: DemoVideo) -> list[str]:
 def _sound(video: DemoVideo) -> list[str]:
     if not video.gain:
         return ["-c:a", "copy"]
-    return ["-af", f"volume={video.gain}dB,aformat=s16", "-c:a", "aac", "-flags:a", "+bitexact", "-shortest"]
+    return ["-af", f"volume={video.gain}dB,aformat=s16", *_AAC]
 
 
 def _composition(video: DemoVideo) -> str:
@@ -322,9 +347,16 @@ def _composition(video: DemoVideo) -> str:
     if video.rotated:
         finish.append("transpose=cclock")
     joined = f"[joined{len(video.takes) - 1}]"
-    if video.words:
-        chains.append(f"{joined}[{len(video.takes)}:v]overlay[written]")
-        joined = "[written]"
+    beside = f"[{len(video.takes)}:v]"
+    if video.words or video.emblem:
+        chains.append(f"{joined}{beside}overlay[laid]")
+    elif video.poster:
+        (take,) = video.takes
+        here, middle = _window(take), ((a + b) // 2 for a, b in zip(take.start, take.end, strict=True))
+        x, y = (f"{centre}-({place})" for centre, place in zip(middle, here, strict=True))
+        chains.append(f"{joined}{beside}overlay=x='{x}':y='{y}'[laid]")
+    if video.words or video.poster or video.emblem:
+        joined = "[laid]"
     chains.append(f"{joined}{','.join(finish)}[out]")
     return ";".join(chains)
 
@@ -346,22 +378,39 @@ def _played(take: Take, index: int) -> list[str]:
 
 def _seen(take: Take, size: tuple[int, int]) -> str:
     """The moving window, and the grade."""
-    x, y = (f"{a}+round({b - a}*n/{max(1, take.frames - 1)})" for a, b in zip(take.start, take.end, strict=True))
+    x, y = _window(take)
     width, height = take.picture
     # Without chroma subsampling, or the window could move by even numbers of pixels only.
     window = f"scale={width}:{height},setsar=1,format=yuv444p,crop={size[0]}:{size[1]}:{x}:{y}"
     return f"{window},{take.grade},format=yuv420p"
 
 
-def _lettering(video: DemoVideo, path: Path) -> Path:
-    """A transparent picture with the words of a video, white with a dark edge."""
+def _window(take: Take) -> tuple[str, str]:
+    """Left and upper edge of the window on frame `n`."""
+    x, y = (f"{a}+round({b - a}*n/{max(1, take.frames - 1)})" for a, b in zip(take.start, take.end, strict=True))
+    return x, y
+
+
+def _drawn(video: DemoVideo, path: Path) -> Path:
+    """A transparent picture with what is laid over a video: words, white with a dark edge, a poster or an emblem."""
     from PIL import Image, ImageDraw, ImageFont
 
     width, height = video.size
     picture = Image.new("RGBA", video.size)
     font = ImageFont.load_default(height // 14)
-    place = (width // 2, height * 9 // 10)
-    ImageDraw.Draw(picture).text(place, video.words, "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
+    drawing = ImageDraw.Draw(picture)
+    if video.words:
+        place = (width // 2, height * 9 // 10)
+        drawing.text(place, video.words, "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
+    elif video.emblem:
+        right = width - 16
+        for inset, colour in ((0, "white"), (8, "navy"), (34, "white"), (46, "crimson")):
+            drawing.ellipse((right - 128 + inset, 16 + inset, right - inset, 144 - inset), colour)
+    else:
+        lines, place = "\n".join(video.poster), (width // 2, height // 2)
+        left, upper, right, lower = drawing.multiline_textbbox(place, lines, font, anchor="mm", spacing=10)
+        drawing.rectangle((left - 14, upper - 14, right + 14, lower + 14), "ivory")
+        drawing.multiline_text(place, lines, "black", font, anchor="mm", spacing=10)
     picture.save(path)
     return path
 

