@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 BOX_STEP = 4
 """Edges are multiples of one by this many pixels."""
 
-_BLACK = 32
-"""Grey level of a bar, at most: compression and scaling leave more than 0."""
-_FILLED = 0.95
-"""Share of a bar's line that is black."""
+_BLACK = 48
+"""Grey level of a bar, at most: who brightens a film brightens its bars, too."""
+_EVEN = 6
+"""Grey levels by which a bar differs from its outermost line: what compression and scaling leave."""
+_FILLED = 0.97
+"""Share of a bar's line that is so even."""
 _CROSSED = 0.3
 """The same of a bar with subtitles in it, where the opposite side has a clean one."""
 _DEEPEST = 0.45
@@ -50,13 +52,10 @@ def _opposite(grey: NDArray[np.uint8], looked: NDArray[np.bool_]) -> tuple[NDArr
     Args:
         looked: [n, length], the part of the lines that is looked at.
     """
-    length = np.maximum(looked.sum(1), 1)[:, None]
-    black = ((grey <= _BLACK) & looked[:, None]).sum(2) / length
-    first = _depth(grey, looked, black)
-    last = _depth(grey[:, ::-1], looked, black[:, ::-1])
+    (first, even), (last, even_last) = _depth(grey, looked), _depth(grey[:, ::-1], looked)
     first, last = (
-        np.where((other - depth > _ALIKE) & _crossed(black_of, other), other, depth)
-        for depth, other, black_of in ((first, last, black), (last, first, black[:, ::-1]))
+        np.where((other - depth > _ALIKE) & _crossed(lines, other), other, depth)
+        for depth, other, lines in ((first, last, even), (last, first, even_last))
     )
     both = (first > 0) & (last > 0) & (np.abs(first - last) <= _ALIKE)
     first, last = (np.where(both, (first + last) / 2, each) for each in (first, last))
@@ -65,31 +64,33 @@ def _opposite(grey: NDArray[np.uint8], looked: NDArray[np.bool_]) -> tuple[NDArr
     return first * left, last * left
 
 
-def _crossed(black: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _crossed(even: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether the first lines could be a bar of a depth, with text in it."""
-    within = np.arange(black.shape[1]) < np.floor(depth)[:, None]
-    return (depth >= 1) & ((black >= _CROSSED) | ~within).all(1)
+    within = np.arange(even.shape[1]) < np.floor(depth)[:, None]
+    return (depth >= 1) & ((even >= _CROSSED) | ~within).all(1)
 
 
-def _depth(grey: NDArray[np.uint8], looked: NDArray[np.bool_], black: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How deep the bar at the first lines is: a line that is part bar, part picture counts by its brightness."""
+def _depth(grey: NDArray[np.uint8], looked: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How deep the bar at the first lines is; and of each line, the share that could be one of it, [n, lines].
+
+    A line that is part bar, part picture counts by its brightness.
+    """
     count, lines, _ = grey.shape
+    length = np.maximum(looked.sum(1), 1)
+    bar = np.rint((grey[:, 0] * looked).sum(1) / length)
+    above = grey.astype(np.int16) - bar.astype(np.int16)[:, None, None]
+    even = ((np.abs(above) <= _EVEN) & looked[:, None]).sum(2) / length[:, None]
     deepest = min(int(lines * _DEEPEST), lines - 3)
-    if deepest < 1:
-        return np.zeros(count)
-    clean = np.cumprod(black[:, : deepest + 1] >= _FILLED, axis=1).sum(1)
+    clean = np.cumprod(even[:, : deepest + 1] >= _FILLED, axis=1).sum(1)
     found = np.zeros(count)
-    (some,) = np.nonzero((clean > 0) & (clean <= deepest))
+    (some,) = np.nonzero((clean > 0) & (clean <= deepest) & (bar <= _BLACK))
     if len(some) == 0:
-        return found
-    clean, mask = clean[some], looked[some]
-    length = np.maximum(mask.sum(1), 1)
-    near = np.arange(-1, 3) + clean[:, None]  # the last clean line, the edge, and the first that is all picture
-    levels = grey[some[:, None], near].astype(np.int64) * mask[:, None]
-    bar = (grey[some, 0] * mask.astype(np.int64)).sum(1) / length
-    bright = ((levels - bar[:, None, None] > _CONTRAST) & mask[:, None]).sum(2) / length[:, None]
-    above = levels.sum(2) - (bar * length)[:, None]  # by how much each line is brighter than a bar's
-    part = above[:, :3].sum(1) / np.maximum(above[:, 3], 1e-9)
-    depth = np.clip(clean + 2 - part, clean - 1, clean + 1)
+        return found, even
+    near = np.arange(-1, 3) + clean[some, None]  # the last clean line, the edge, and the first that is all picture
+    levels, shown, length = above[some[:, None], near], looked[some, None], length[some]
+    bright = ((levels > _CONTRAST) & shown).sum(2) / length[:, None]
+    sums = (levels * shown).sum(2, dtype=np.int64)
+    part = sums[:, :3].sum(1) / np.maximum(sums[:, 3], 1)
+    depth = np.clip(clean[some] + 2 - part, clean[some] - 1, clean[some] + 1)
     found[some] = np.where(bright[:, 1:3].max(1) >= _EDGE, depth, 0.0)
-    return found
+    return found, even

@@ -90,8 +90,9 @@ def test_storyboards_change_what_is_made_from_them(copy):
     clips = copy.contents()["clip_embeddings"].num_rows
     assert computed(copy.run(settings=settings)) == {
         "source_videos": 1,
-        "shot_signals": 4,  # one stage gives all three tables; the items it worked on are the same videos
+        "shot_signals": 4,  # one stage gives all four tables; the items it worked on are the same videos
         "motion_signals": 4,
+        "picture_hashes": 4,
         "storyboards": 4,
         "clip_embeddings": clips,
     }

@@ -13,6 +13,7 @@ from curate_assets.video.assets import (
     boundary_signals,
     frame_signals,
     motion_signals,
+    picture_hashes,
     shot_signals,
     speech_tracks,
     storyboards,
@@ -21,6 +22,7 @@ from curate_assets.video.assets.audio_signals import AUDIO_SIGNALS, SoundOfVideo
 from curate_assets.video.assets.boundary_signals import BOUNDARY_SIGNALS, BoundariesOfVideo, joined_boundaries
 from curate_assets.video.assets.frame_signals import FRAME_SIGNALS, FrameSignalsOfVideo, joined_frame_signals
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS, MotionOfVideo, joined_motion
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES, PicturesOfVideo, joined_hashes
 from curate_assets.video.assets.shot_signals import SHOT_SIGNALS, ShotSignalsLimits, ShotsOfVideo, joined_shots
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, opened
 from curate_assets.video.assets.speech_tracks import SPEECH_TRACKS, TrackOfVideo, joined_track, track_folder
@@ -45,7 +47,7 @@ from gpu_kernels.sound.hearing import read_sound
 from gpu_kernels.sound.voice_detector import VoiceNetwork
 
 _HEARD = (AUDIO_SIGNALS, SPEECH_TRACKS)
-_SIGNALS = (SHOT_SIGNALS, BOUNDARY_SIGNALS, MOTION_SIGNALS, FRAME_SIGNALS, *_HEARD)
+_SIGNALS = (SHOT_SIGNALS, BOUNDARY_SIGNALS, MOTION_SIGNALS, PICTURE_HASHES, FRAME_SIGNALS, *_HEARD)
 
 
 def open_scanner(config: Any, storage: Storage) -> Worker:
@@ -75,6 +77,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                     gatherers.append(BoundariesOfVideo(video_id, shots, own))
             if wants(MOTION_SIGNALS.name):
                 gatherers.append(MotionOfVideo(video_id))
+            if wants(PICTURE_HASHES.name):
+                gatherers.append(PicturesOfVideo(video_id, own))
             if wants(FRAME_SIGNALS.name):
                 gatherers.append(FrameSignalsOfVideo(video_id, own))
             for board, name in enumerate(boards):
@@ -157,6 +161,8 @@ def join_segments(segments: Sequence[Mapping[str, pa.Table]]) -> dict[str, pa.Ta
                 joined[name] = joined_boundaries(tables)
             case MOTION_SIGNALS.name:
                 joined[name] = joined_motion(tables)
+            case PICTURE_HASHES.name:
+                joined[name] = joined_hashes(tables)
             case AUDIO_SIGNALS.name:
                 joined[name] = joined_sound(tables)
             case SPEECH_TRACKS.name:
@@ -189,6 +195,7 @@ ASSETS = (
     Asset(SHOT_SIGNALS, SCAN, "signals", shot_signals.CHECKS, section=ShotSignalsConfig, limits=ShotSignalsLimits),
     Asset(BOUNDARY_SIGNALS, SCAN, "signals", boundary_signals.CHECKS, on_demand=True),
     Asset(MOTION_SIGNALS, SCAN, "signals", motion_signals.CHECKS, section=MotionSignalsConfig),
+    Asset(PICTURE_HASHES, SCAN, "signals", picture_hashes.CHECKS),
     Asset(AUDIO_SIGNALS, SCAN, "signals", audio_signals.CHECKS, section=AudioSignalsConfig, on_demand=True),
     Asset(SPEECH_TRACKS, SCAN, "signals", speech_tracks.CHECKS, on_demand=True),
     Asset(FRAME_SIGNALS, SCAN, "signals", frame_signals.CHECKS, section=FrameSignalsConfig, on_demand=True),

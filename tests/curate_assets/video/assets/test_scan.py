@@ -101,6 +101,9 @@ def test_segments_make_the_rows_and_files_of_one_scan(name, scans, media, tmp_pa
     (boundaries,) = rows["boundary_signals"]
     assert network or (boundaries["frames"] == len(rows["shot_signals"][0]["pts_ns"]) and boundaries["frame"])
     assert len(rows["frame_signals"][0]["change"]) == len(rows["shot_signals"][0]["pts_ns"])
+    (hashes,) = rows["picture_hashes"]
+    assert len(hashes["frame_digests"]) == 8 * len(rows["shot_signals"][0]["pts_ns"])
+    assert len(hashes["frames"]) > 2.6 * _SEGMENT / 25 * 10 and len(hashes["hashes"]) == 96 * len(hashes["frames"])
     assert rows["motion_signals"][0]["patches"] and rows["shot_signals"][0]["status"] == "ok"
     assert scan.result(divided=True) == (rows, files)
 
