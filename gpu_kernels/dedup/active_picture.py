@@ -52,6 +52,16 @@ def _opposite(grey: NDArray[np.uint8], looked: NDArray[np.bool_]) -> tuple[NDArr
     Args:
         looked: [n, length], the part of the lines that is looked at.
     """
+    depths = np.zeros((2, len(grey)))
+    outer = grey[:, [0, -1]]
+    (some,) = np.nonzero(((outer <= _BLACK + _EVEN) | ~looked[:, None]).mean(2).max(1) >= _FILLED)
+    if len(some):  # others have no dark line at an edge
+        depths[:, some] = _depths(grey[some], looked[some])
+    return depths[0], depths[1]
+
+
+def _depths(grey: NDArray[np.uint8], looked: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of pictures that may have some."""
     (first, even), (last, even_last) = _depth(grey, looked), _depth(grey[:, ::-1], looked)
     first, last = (
         np.where((other - depth > _ALIKE) & _crossed(lines, other), other, depth)

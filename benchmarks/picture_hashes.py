@@ -1,0 +1,100 @@
+"""What perceptual hashes cost in the scan, and searching them, against their floors.
+
+    python benchmarks/picture_hashes.py FOLDER
+
+For every video of FOLDER: CPU seconds of its scan without the shot network (decode, motion, storyboard), and of what
+`picture_hashes` adds. Then pairs of hashes per CPU second, for several radii, against counting the bits of one word for
+every pair and, where it is installed, faiss-cpu. One thread. Prints Markdown.
+"""
+
+# pyright: basic, reportMissingImports=false
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scan import cpu_seconds, videos_of
+
+QUERIES, STORED = 512, 1 << 18
+
+
+def scans(folder: Path) -> None:
+    """A line for each film."""
+    from curate_assets.video.assets.picture_hashes import PicturesOfVideo
+    from gpu_kernels.media.segments import WHOLE
+    from gpu_kernels.media.storyboards import StoryboardsConfig
+    from gpu_kernels.sandbox import DecodingLimits, Nursery
+    from gpu_kernels.scan.scan import ScanChunk, read_scan
+    from gpu_kernels.scores.motion import MotionSignalsConfig
+
+    print("| film | frames | scan, CPU s | hashes, CPU s | us a frame | share | KiB a minute |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for path in videos_of(folder):
+        with Nursery(DecodingLimits()) as nursery:
+            before = cpu_seconds()
+            chunks = list(read_scan(nursery, str(path), MotionSignalsConfig(), [StoryboardsConfig()]))
+            scanned = cpu_seconds() - before
+        pictures = PicturesOfVideo("", WHOLE)
+        began = time.process_time()
+        for chunk in chunks:
+            pictures.add(chunk)
+        (row,) = pictures.rows(None)
+        hashed = time.process_time() - began
+        times = np.concatenate([chunk.pts_ns for chunk in chunks if isinstance(chunk, ScanChunk)])
+        size = sum(len(row[name]) for name in ("hashes", "greys", "frame_digests")) + 12 * len(row["frames"])
+        cells = [path.stem, len(times), f"{scanned:.2f}", f"{hashed:.3f}", f"{hashed / len(times) * 1e6:.0f}"]
+        cells += [f"{hashed / scanned:.1%}", f"{size / 1024 / max(times[-1] - times[0], 1) * 60e9:.0f}"]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def searches() -> None:
+    """A line for each radius."""
+    from gpu_kernels.dedup.hamming import near_hashes
+
+    random = np.random.default_rng(1)
+    queries, stored = (random.integers(0, 1 << 64, (count, 4), np.uint64) for count in (QUERIES, STORED))
+    stored[:QUERIES] = queries
+    words = np.ascontiguousarray(stored[:4096, 0])
+    floor = rate(lambda: [np.bitwise_count(words) for _ in range(1000)], 1000 * len(words))
+    print(f"\nCounting the bits of one word for every pair: {floor:.0f} million a CPU second.\n")
+    print("| radius | million pairs a CPU second | faiss-cpu |\n|---:|---:|---:|")
+    for radius in (16, 41, 64, 80):
+        ours = rate(lambda radius=radius: near_hashes(queries, stored, radius), QUERIES * STORED)
+        print(f"| {radius} | {ours:.0f} | {faiss_rate(queries, stored, radius)} |", flush=True)
+
+
+def faiss_rate(queries: np.ndarray, stored: np.ndarray, radius: int) -> str:
+    """Of its exact binary index."""
+    if importlib.util.find_spec("faiss") is None:
+        return "not installed"
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexBinaryFlat(256)
+    index.add(stored.view(np.uint8))
+    return f"{rate(lambda: index.range_search(queries.view(np.uint8), radius + 1), QUERIES * STORED):.0f}"
+
+
+def rate(work: Callable[[], object], items: int) -> float:
+    """Millions a CPU second, of the best of three rounds."""
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        seconds.append(time.process_time() - began)
+    return items / min(seconds) / 1e6
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    scans(parser.parse_args().folder)
+    searches()
+
+
+if __name__ == "__main__":
+    main()
