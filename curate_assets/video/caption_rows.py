@@ -34,7 +34,7 @@ MODEL_COLUMNS = (
 """Who was asked."""
 
 TEXT_COLUMNS = (
-    Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`"),
+    Column("text", pa.string(), "the caption; null unless `caption_status` is `success` or `truncated`", text=True),
     Column(
         "text_digest",
         pa.string(),

@@ -36,6 +36,7 @@ class Column:
     Attributes:
         vectors: its lists have one length, as long as one model makes them. They are then stored as fixed-size lists,
             which can be searched and indexed.
+        text: it holds words, or a list of them, that people search for; of large tables, upkeep indexes them.
         derived: of a column that was added later, its values in rows that are stored already, from their other
             columns. Without it they are null there, until a new `version` of the table computes all rows again.
         tokens: it counts tokens of a model; those of new rows are added up in the metrics.
@@ -45,6 +46,7 @@ class Column:
     type: pa.DataType
     meaning: str = ""
     vectors: bool = False
+    text: bool = False
     derived: Callable[[pa.Table], "pa.Array | pa.ChunkedArray"] | None = None
     tokens: bool = False
 

@@ -1,20 +1,14 @@
 """What tables need from time to time: the columns that the code has now, few large fragments instead of many small
-ones, an index of the shards where they are large, and no old versions."""
+ones, indexes where they are large, and no old versions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage
+from curate_resources.tables.indexes import indexed_anew
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.orphans import forget_versions, orphans
-
-if TYPE_CHECKING:
-    import lance
-
-INDEXED_FROM_ROWS = 100_000
-"""Smaller tables are gone through in a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,7 @@ class Upkeep:
 
     Attributes:
         compacted: tables whose fragments were joined.
-        indexed: tables that got an index of their shards, or whose index got what was new.
+        indexed: tables that got an index, or of which an index got what was new.
         busy: tables that were being written meanwhile; they are left to the next time.
         files, bytes: files without rows that were removed, and all bytes that were freed.
     """
@@ -53,24 +47,10 @@ def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
             store.evolve(tables[name])
             if store.dataset(name).optimize.compact_files().fragments_removed:
                 compacted.append(name)
-            if _index(store.dataset(name)):
+            if indexed_anew(store, tables[name]):
                 indexed.append(name)
         except OSError as error:
             if "conflict" not in str(error).lower():
                 raise
             busy.append(name)
     return Upkeep(tuple(compacted), tuple(indexed), tuple(busy), len(found), freed)
-
-
-def _index(dataset: "lance.LanceDataset") -> bool:
-    """Have the rows of a shard found without going through all; whether there was anything to do. Rows that were
-    written since are looked through as before."""
-    if not (names := [index.name for index in dataset.describe_indices() if index.field_names == ["shard"]]):
-        if dataset.count_rows() < INDEXED_FROM_ROWS:
-            return False
-        dataset.create_scalar_index("shard", "BTREE")
-        return True
-    if not dataset.stats.index_stats(names[0])["num_unindexed_rows"]:
-        return False
-    dataset.optimize.optimize_indices(index_names=names)
-    return True

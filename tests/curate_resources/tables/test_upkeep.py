@@ -7,7 +7,7 @@ import pytest
 
 from curate_assets.video.assets.clips import CLIPS
 from curate_resources.storage.root import Storage
-from curate_resources.tables import upkeep
+from curate_resources.tables import indexes
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.upkeep import keep_up
 
@@ -16,7 +16,7 @@ SHARDS = [f"films-{number:06d}" for number in range(30)]
 
 @pytest.fixture
 def tables(tmp_path, monkeypatch) -> Tables:
-    monkeypatch.setattr(upkeep, "INDEXED_FROM_ROWS", 50)
+    monkeypatch.setattr(indexes, "INDEXED_FROM_ROWS", 50)
     return Tables(Storage(str(tmp_path)))
 
 

@@ -26,7 +26,7 @@ CLIP_LABELS = Table(
         VIDEO_ID,
         CLIP_ID,
         Column("pictures", pa.int32(), "storyboard pictures that were looked at"),
-        Column("labels", pa.list_(pa.string()), "classes of ImageNet, the likeliest first"),
+        Column("labels", pa.list_(pa.string()), "classes of ImageNet, the likeliest first", text=True),
         Column("confidences", pa.list_(pa.float32()), "how likely each is, the mean over the pictures, 0 to 1"),
         Column("confidence", pa.float32(), "that of the first"),
         Column("model", pa.string(), "the network"),

@@ -45,7 +45,12 @@ OCR_WORDS = Table(
     columns=(
         VIDEO_ID,
         CLIP_ID,
-        Column("text", pa.string(), "the different lines in the order in which they appear, one below the other"),
+        Column(
+            "text",
+            pa.string(),
+            "the different lines in the order in which they appear, one below the other",
+            text=True,
+        ),
         Column("words", pa.list_(pa.string()), "their different words, in lower case, without punctuation around them"),
         Column("word_count", pa.int32(), "how many these are"),
         Column(

@@ -42,7 +42,7 @@ SPEECH = Table(
         ),
         Column("language", pa.string(), "in which most of its words are; null without words"),
         Column("language_probability", pa.float32(), "how sure the model is of it; 1 where the language was given"),
-        Column("text", pa.string(), "the words as one text; empty without any"),
+        Column("text", pa.string(), "the words as one text; empty without any", text=True),
         Column(
             "words",
             pa.list_(_WORD),
