@@ -218,6 +218,39 @@ class Library:
         """
         return run_query(self._existing, query)
 
+    def search(
+        self,
+        words: str | None = None,
+        like: str | Path | None = None,
+        where: str | None = None,
+        limit: int = 20,
+        shards: Sequence[str] | None = None,
+        selected: bool = False,
+        by: str | None = None,
+    ) -> pa.Table:
+        """Clips that texts are about, or that look like something, the best first: a row each, with its score and with
+        the `matches` by which it was found.
+
+        Args:
+            words: that captions, text in the picture, speech or labels have, or that captions mean.
+            like: the id of a clip, or a file: a picture or a video.
+            where: a condition in SQL on columns of the clips' tables, such as `clip_selection.selected`.
+            shards: of these alone, as the commands name them.
+            selected: only clips that are kept: selected, and the keepers of their groups of duplicates.
+            by: the table of vectors that `like` goes by, if it is a variant of `clip_embeddings`.
+
+        Raises:
+            UserError: nothing is asked for, or what is asked cannot be.
+            NotThere: what would be searched was not materialized yet.
+        """
+        from curate_assets.video.search.found import Query
+        from curate_assets.video.search.searching import search
+
+        config = ShardSettings.read(self._existing, dict(self.settings)).whole
+        chosen = self.shards(shards) if shards is not None else None
+        query = Query(words, str(like) if like is not None else None, where, chosen, selected, limit, by)
+        return search(Tables(self._existing), GRAPH, config, query).arrow()
+
     def duckdb(self) -> "duckdb.DuckDBPyConnection":
         """A connection that has the tables, each under its name, as they stand now: `library.duckdb().table("clips")`
         is a relation."""

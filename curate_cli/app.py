@@ -28,6 +28,7 @@ from curate_cli.commands.preset import preset
 from curate_cli.commands.profile import profile
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
+from curate_cli.commands.search import search
 from curate_cli.commands.select import select
 from curate_cli.commands.status import status
 from curate_cli.commands.ui import ui
@@ -63,6 +64,7 @@ for command in (
     retry_failed,
     status,
     query,
+    search,
     report,
     captions,
     verify,

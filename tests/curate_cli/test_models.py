@@ -56,6 +56,7 @@ def test_from_the_hub_to_a_mirror_and_to_a_machine_without_network(
         "open_nsfw",
         "nudenet",
         "whisper_tiny_en",
+        "all_minilm_l6_v2",
     )
     packages = dict.fromkeys(shipped, "package")
     presets = [each["preset"] for each in curate("list")[1] if each["state"] == "preset"]

@@ -1,0 +1,1 @@
+"""Searching what is stored of clips: by words, by what captions mean, and by pictures."""

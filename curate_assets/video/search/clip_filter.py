@@ -1,0 +1,213 @@
+"""Which clips a search is about: a condition in SQL over all tables that say something of clips."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate_assets.graph.graph import Graph
+from curate_assets.graph.sql import QueryError, run_sql
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_resources.suggestions import did_you_mean
+from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.searching import Wanted
+from gpu_kernels.errors import NotThere, UserError
+
+_FEW = 1000
+"""Clips that are named to Lance before it searches; of more, those that are found are looked at."""
+_APART = "\x1f"
+
+
+@dataclass(frozen=True)
+class ClipFilter:
+    """Which clips count.
+
+    Attributes:
+        shards: of these alone; None: of all.
+        keys: shard and clip id of each, joined; None: all clips of the shards.
+        of: how many clips there are in all.
+    """
+
+    shards: tuple[str, ...] | None = None
+    keys: pa.Array | None = None
+    of: int = 0
+
+    def wanted(self, limit: int, columns: Sequence[str] = ()) -> Wanted:
+        """What a search of a table of clips is to find."""
+        if self.keys is None:
+            return Wanted(limit, columns, self._of_shards())
+        if len(self.keys) <= _FEW:
+            return Wanted(limit, columns, self._named, self.keep)
+        return Wanted(limit, columns, self._of_shards(), self.keep, len(self.keys) / max(self.of, 1))
+
+    def keep(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """Which rows of a table count."""
+        if self.keys is None:
+            return np.ones(len(rows), bool)
+        named = zip(rows["shard"].to_pylist(), rows["clip_id"].to_pylist(), strict=True)
+        own = pa.array([shard + _APART + clip for shard, clip in named], pa.string())
+        there = {
+            *self.keys.filter(_among(self.keys, own)).to_pylist()
+        }  # goes through the many once, and hashes the few
+        return np.array([key in there for key in own.to_pylist()], bool)
+
+    def _of_shards(self) -> str | None:
+        return f"shard IN ({', '.join(map(quoted, self.shards))})" if self.shards is not None else None
+
+    @cached_property
+    def _named(self) -> str:
+        clips = [key.partition(_APART)[2] for key in (self.keys.to_pylist() if self.keys is not None else [])]
+        named = f"clip_id IN ({', '.join(map(quoted, sorted(set(clips))))})" if clips else "false"
+        return " AND ".join(filter(None, [self._of_shards(), named]))
+
+
+def clip_filter(
+    tables: Tables, graph: Graph, where: str | None, shards: Sequence[str] | None, selected: bool
+) -> ClipFilter:
+    """The clips that fulfil a condition.
+
+    Args:
+        where: it may name columns as `table.column`, or alone if one table has them. Of a table with several rows for
+            a clip, such as captions, one row has to fulfil it.
+        selected: only clips that are kept.
+
+    Raises:
+        QueryError: the condition is not SQL, or no column of a table that says something of clips.
+        NotThere: a table is named that was never materialized.
+    """
+    within = tuple(shards) if shards is not None else None
+    conditions = [where] if where else []
+    if selected:
+        conditions.append(f"{CLIP_SELECTION.name}.selected AND {DUPLICATE_GROUPS.name}.keeper")
+    if not conditions:
+        return ClipFilter(within)
+    joined = _Columns(tables, graph)
+    for condition in conditions:
+        joined.take(condition)
+    sql = f"SELECT DISTINCT {CLIPS.name}.shard || chr(31) || {CLIPS.name}.clip_id AS key FROM {joined.sql()} WHERE "
+    if within is not None:
+        conditions.append(f"{CLIPS.name}.shard IN ({', '.join(map(quoted, within))})")
+    conditions.append(f"{CLIPS.name}.status = 'ok'")
+    sql += " AND ".join(f"({condition}\n)" for condition in conditions)
+    keys = run_sql(tables.storage, sql, graph, joined.names)["key"].combine_chunks()
+    return ClipFilter(within, keys, tables.dataset(CLIPS.name).count_rows())
+
+
+def _among(values: pa.Array, those: pa.Array) -> pa.Array:
+    return pc.call_function("is_in", [values], pc.SetLookupOptions(value_set=those))
+
+
+class _Columns:
+    """The columns that conditions speak of, and the tables that have them."""
+
+    def __init__(self, tables: Tables, graph: Graph) -> None:
+        self._tables, self._graph = tables, graph
+        self._read: dict[str, set[str]] = {CLIPS.name: {"status"}}
+
+    @property
+    def names(self) -> list[str]:
+        return [*self._read]
+
+    def take(self, condition: str) -> None:
+        """The columns of one more condition."""
+        for name in _column_names(condition):
+            table, column = self._place(name)
+            self._read.setdefault(table, set()).add(column)
+
+    def sql(self) -> str:
+        """All tables, joined to the clips."""
+        parts: list[str] = []
+        for table, columns in self._read.items():
+            keys = ("shard", "clip_id", "video_id") if table == CLIPS.name else self._keys(table)
+            own = ", ".join(f'"{name}"' for name in dict.fromkeys([*keys, *sorted(columns)]))
+            part = f'(SELECT {own} FROM "{table}") AS "{table}"'
+            parts.append(part if table == CLIPS.name else f"LEFT JOIN {part} USING ({', '.join(keys)})")
+        return " ".join(parts)
+
+    def _place(self, name: Sequence[str]) -> tuple[str, str]:
+        """Table and column of a name, which may go on with fields of the column."""
+        known = self._known
+        if len(name) > 1 and name[0] in known:
+            table, column = name[0], name[1]
+            if column not in known[table]:
+                raise QueryError(f"table {table} has no column {column!r}{_hint(column, known[table])}")
+            return table, column
+        column = name[0]
+        if column in known[CLIPS.name]:
+            return CLIPS.name, column
+        having = [table for table, columns in known.items() if column in columns]
+        if len(having) == 1:
+            return having[0], column
+        if having:
+            several = ", ".join(f"{table}.{column}" for table in having)
+            raise QueryError(f"several tables have a column {column!r}: say which, of {several}")
+        if len(name) > 1 and (column in self._graph.tables or column in self._graph.views):
+            if self._tables.exists(column):
+                raise QueryError(f"table {column} has no rows of clips or videos that could be joined to clips")
+            raise NotThere(f"there is no table {column} yet: `curate materialize --select {column}`")
+        if len(name) > 1:
+            raise QueryError(f"there is no table {column!r}{_hint(column, known)}")
+        raise QueryError(
+            f"no table has a column {column!r}{_hint(column, {c for each in known.values() for c in each})}"
+        )
+
+    @cached_property
+    def _known(self) -> Mapping[str, Sequence[str]]:
+        """By table and view that can be joined to clips, the columns."""
+        present = [name for name in self._graph.tables if self._tables.exists(name)]
+        if CLIPS.name not in present:
+            raise NotThere(f"there are no clips yet: `curate materialize --select {CLIPS.name}`")
+        found = {name: list(self._tables.dataset(name).schema.names) for name in present}
+        for name, view in self._graph.views.items():
+            if view.needs <= set(present):
+                found[name] = run_sql(
+                    self._tables.storage, f"SELECT * FROM {name} LIMIT 0", self._graph, [name]
+                ).column_names
+        return {name: columns for name, columns in found.items() if {"shard", "video_id"} <= set(columns)}
+
+    def _keys(self, table: str) -> tuple[str, ...]:
+        return ("shard", "clip_id") if "clip_id" in self._known[table] else ("shard", "video_id")
+
+
+def _hint(name: str, known: Sequence[str] | set[str] | Mapping[str, Any]) -> str:
+    return did_you_mean(name, sorted(known)) or f": there are {', '.join(sorted(known)[:30])}"
+
+
+def _column_names(condition: str) -> Iterator[list[str]]:
+    """The columns that a condition names, by DuckDB's own parser.
+
+    Raises:
+        QueryError: it is no condition.
+    """
+    import duckdb
+
+    text = f"SELECT 1 WHERE ({condition}\n)"
+    with duckdb.connect() as connection:
+        ((said,),) = connection.execute("SELECT json_serialize_sql($1)", [text]).fetchall()
+    tree = json.loads(said)
+    if tree["error"]:
+        raise QueryError(f"--where {condition}: {tree['error_message']}")
+    if len(tree["statements"]) != 1:
+        raise UserError(f"--where {condition}: give one condition, such as clips.end_ns - clips.start_ns > 5e9")
+    yield from _names_in(tree["statements"][0])
+
+
+def _names_in(node: Any) -> Iterator[list[str]]:
+    if isinstance(node, dict):
+        if node.get("class") == "COLUMN_REF":
+            yield node["column_names"]
+        if node.get("class") == "SUBQUERY":
+            raise UserError("a condition of a search has no subqueries: `curate query` runs any SQL")
+        for value in node.values():
+            yield from _names_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _names_in(value)

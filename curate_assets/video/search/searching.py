@@ -1,0 +1,129 @@
+"""The search: every ranking that can be made of what is asked and stored, in one order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from curate_assets.graph.graph import Graph
+from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
+from curate_assets.video.search.found import ClipKey, Found, Hit, Match, Query, fused
+from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
+from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_picture, by_words, text_columns
+from curate_resources.declarations.table import Table
+from curate_resources.tables.lance_tables import Tables, quoted
+from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.texts.encoder import TextEncoder
+
+
+def search(tables: Tables, graph: Graph, config: Any, query: Query) -> Found:
+    """The clips that are most like what is asked for, the best first.
+
+    Args:
+        config: the settings of the root: of embedders, storyboards and limits.
+
+    Raises:
+        UserError: nothing is asked for, or what is asked cannot be: a condition that is not SQL, a file that cannot be
+            decoded, a table that there is not.
+        NotThere: no table that could be searched was materialized yet.
+    """
+    if not (query.words or "").strip() and query.like is None:
+        raise UserError("nothing is looked for: give words, or --like CLIP-OR-FILE")
+    asked = _Asked(tables, graph, config, query)
+    if query.words:
+        asked.words(query.words)
+    if query.like is not None:
+        asked.like(query.like)
+    if not asked.searched:
+        raise NotThere("there is nothing to search yet: " + "; ".join(asked.notes))
+    best = fused(asked.rankings, query.limit)
+    return Found(_hits(tables, best), tuple(asked.searched), tuple(asked.notes))
+
+
+class _Asked:
+    """The rankings of a query."""
+
+    def __init__(self, tables: Tables, graph: Graph, config: Any, query: Query) -> None:
+        self._tables, self._graph, self._config, self._limit = tables, graph, config, query.limit
+        self._by = query.by
+        self._clips: ClipFilter = clip_filter(tables, graph, query.where, query.shards, query.selected)
+        self.rankings: list[Ranking] = []
+        self.searched: list[str] = []
+        self.notes: list[str] = []
+
+    def words(self, words: str) -> None:
+        """By full text, by the meaning of captions, and by pictures where an embedder knows words."""
+        for table, column in text_columns(self._graph):
+            if self._has_rows(table, f"{table.name}.{column.name}"):
+                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, words, *self._few))
+        self._meaning(words)
+        for table in vector_tables(self._graph).values():
+            if self._tables.exists(table.name) and (looked := as_picture(table, self._config, words)) is not None:
+                found = by_picture(self._tables, "picture", table, looked.vector, looked.model, *self._few)
+                self._add(f"{table.name}.vector", found)
+
+    def like(self, given: str) -> None:
+        """By a clip or a file."""
+        table = vector_table(self._tables, self._graph, self._by)
+        looked = like(self._tables, table, self._config, given)
+        found = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, but=looked.clip)
+        if not found:
+            self.notes.append(
+                f"{table.name} has no vectors of {looked.model.name}@{looked.model.revision} among these clips: "
+                f"`curate materialize --select {table.name}`"
+            )
+        self._add(f"{table.name}.vector", found)
+
+    def _meaning(self, words: str) -> None:
+        if not self._has_rows(CAPTION_EMBEDDINGS, "the meaning of captions"):
+            return
+        try:
+            encoder = TextEncoder()
+        except NotThere as missing:
+            self.notes.append(f"the meaning of captions was not searched: {missing}")
+            return
+        vector, model = encoder.embed([words])[0], Model(encoder.name, encoder.revision)
+        self._add(f"{CAPTION_EMBEDDINGS.name}.vector", by_meaning(self._tables, vector, model, *self._few))
+
+    @property
+    def _few(self) -> tuple[ClipFilter, int]:
+        return self._clips, self._limit
+
+    def _has_rows(self, table: Table, what: str) -> bool:
+        """Whether there is anything in a table; where not, that is noted, with the remedy."""
+        if self._tables.exists(table.name) and self._tables.dataset(table.name).count_rows():
+            return True
+        self.notes.append(f"{what}: no rows yet ({_remedy(self._config, table)})")
+        return False
+
+    def _add(self, field: str, ranking: Ranking) -> None:
+        self.searched.append(field)
+        self.rankings.append(ranking)
+
+
+def _remedy(config: Any, table: Table) -> str:
+    section = getattr(config, table.name, None)
+    if getattr(section, "enabled", True) is False:
+        return f"set `{table.name}: {{enabled: true}}`, then `curate materialize --select {table.name}`"
+    if getattr(section, "backend", "") == "none":
+        return f"set `{table.name}.backend`, then `curate materialize --select {table.name}`"
+    return f"`curate materialize --select {table.name}`"
+
+
+def _hits(tables: Tables, best: Sequence[tuple[ClipKey, float, tuple[Match, ...]]]) -> tuple[Hit, ...]:
+    if not best:
+        return ()
+    shards = {key.shard for key, _, _ in best}
+    named = ", ".join(sorted({quoted(key.clip_id) for key, _, _ in best}))
+    columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
+    rows = tables.read(CLIPS, shards, columns, f"clip_id IN ({named})").to_pylist()
+    clips = {ClipKey(row["clip_id"], row["shard"]): row for row in rows}
+    videos = ", ".join(sorted({quoted(row["video_id"]) for row in rows})) or "''"
+    sources = tables.read(SOURCE_VIDEOS, shards, ["shard", "video_id", "uri"], f"video_id IN ({videos})").to_pylist()
+    uris = {(row["shard"], row["video_id"]): row["uri"] for row in sources}
+    return tuple(
+        Hit(**row, uri=uris.get((row["shard"], row["video_id"]), ""), score=round(score, 9), matches=matches)
+        for key, score, matches in best
+        if (row := clips.get(key)) is not None  # else it was replaced meanwhile
+    )

@@ -1,0 +1,1 @@
+"""Texts as vectors: what is said in other words lies near."""

