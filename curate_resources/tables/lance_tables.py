@@ -52,13 +52,16 @@ class Tables:
         """Whether the table was ever written."""
         return self._open(name) is not None
 
-    def dataset(self, name: str) -> "lance.LanceDataset":
+    def dataset(self, name: str, session: "lance.Session | None" = None) -> "lance.LanceDataset":
         """The table itself, for whoever reads Lance.
+
+        Args:
+            session: what was read of indexes before.
 
         Raises:
             NotThere: it was never written.
         """
-        dataset = self._open(name)
+        dataset = self._open(name, session)
         if dataset is None:
             raise NotThere(
                 f"there is no table {self.seen.get(name, name)} under {self.storage.root}: materialize it first"
@@ -151,11 +154,15 @@ class Tables:
         columns = {"slot": slots, **{name: rows[name] for name in table.rows_schema.names}}
         return pa.table([columns[name] for name in table.schema.names], names=table.schema.names).cast(table.schema)
 
-    def _open(self, name: str) -> "lance.LanceDataset | None":
+    def _open(self, name: str, session: "lance.Session | None" = None) -> "lance.LanceDataset | None":
         import lance
 
         try:
-            return lance.dataset(self.storage.lance_uri(self._path(name)), storage_options=self.storage.lance_options)
+            return lance.dataset(
+                self.storage.lance_uri(self._path(name)),
+                storage_options=self.storage.lance_options,
+                session=session,
+            )
         except (ValueError, FileNotFoundError) as error:
             if "not found" in str(error).lower():
                 return None

@@ -52,12 +52,9 @@ class ClipFilter:
         """Which rows of a table count."""
         if self.keys is None:
             return np.ones(len(rows), bool)
-        named = zip(rows["shard"].to_pylist(), rows["clip_id"].to_pylist(), strict=True)
-        own = pa.array([shard + _APART + clip for shard, clip in named], pa.string())
-        there = {
-            *self.keys.filter(_among(self.keys, own)).to_pylist()
-        }  # goes through the many once, and hashes the few
-        return np.array([key in there for key in own.to_pylist()], bool)
+        own = pc.call_function("binary_join_element_wise", [rows["shard"], rows["clip_id"], pa.scalar(_APART)])
+        there = self.keys.filter(_among(self.keys, own.combine_chunks()))  # goes through the many, and hashes the few
+        return _among(own, there).to_numpy()
 
     def _of_shards(self) -> str | None:
         return f"shard IN ({', '.join(map(quoted, self.shards))})" if self.shards is not None else None
@@ -101,7 +98,7 @@ def clip_filter(
     return ClipFilter(within, keys, tables.dataset(CLIPS.name).count_rows())
 
 
-def _among(values: pa.Array, those: pa.Array) -> pa.Array:
+def _among(values: Any, those: pa.Array) -> Any:
     return pc.call_function("is_in", [values], pc.SetLookupOptions(value_set=those))
 
 
