@@ -1,6 +1,7 @@
-"""`curate clean`: files and versions that nothing needs."""
+"""`curate clean`: files and versions that nothing needs, and tables that are quick to read."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
     from curate_resources.tables.orphans import Orphan
+    from curate_resources.tables.upkeep import Tended
 
 
 def clean(
@@ -20,13 +22,14 @@ def clean(
     root: Root = None,
     as_json: Json = False,
 ) -> int:
-    """Remove media files that no row points at, and old versions of tables: of killed runs, or of earlier settings.
-    Files and tables of assets that others added to the root stay.
+    """Remove media files that no row points at, and old versions of tables: of killed runs, or of earlier settings; and
+    compact and index the tables. Files and tables of assets that others added to the root stay.
 
     With --older-than-hours 0 nothing may run at the same time.
     """
     from curate_assets.graphs import GRAPH
     from curate_resources.tables.orphans import forget_versions, orphans
+    from curate_resources.tables.upkeep import tended
 
     storage = existing_root(root)
     found = sorted(orphans(storage, GRAPH.tables, older_than_hours * 3600), key=lambda orphan: orphan.path)
@@ -34,21 +37,25 @@ def clean(
         for orphan in found:
             storage.delete(orphan.path)
     freed = 0 if dry_run else forget_versions(storage, older_than_hours * 3600, GRAPH.tables.keys())
-    _print_cleaned(found, freed, dry_run, as_json)
+    done = None if dry_run else tended(storage, GRAPH.tables)
+    _print_cleaned(found, freed, done, as_json)
     return OK
 
 
-def _print_cleaned(found: "Sequence[Orphan]", freed: int, dry_run: bool, as_json: bool) -> None:
-    """Which files are gone, or would be, and how many bytes of old table versions were freed."""
-    size = sum(orphan.bytes for orphan in found)
+def _print_cleaned(found: "Sequence[Orphan]", freed: int, done: "Tended | None", as_json: bool) -> None:
+    """Which files are gone, or would be, how many bytes of old table versions were freed, and what became of tables."""
+    size, dry_run = sum(orphan.bytes for orphan in found), done is None
     if as_json:
-        print_document(
-            {"removed": not dry_run, "bytes": size, "table_bytes": freed, "files": [orphan.path for orphan in found]}
-        )
+        files = [orphan.path for orphan in found]
+        tables = {} if done is None else asdict(done)
+        print_document({"removed": not dry_run, "bytes": size, "table_bytes": freed, "files": files, **tables})
         return
     console = results()
     for orphan in found if dry_run else []:
         console.print(escaped(orphan.path), soft_wrap=True)
     console.print(f"{len(found)} media files, {size / (1 << 20):.1f} MiB {'would be' if dry_run else 'were'} removed")
-    if not dry_run:
+    if done is not None:
         console.print(f"{freed / (1 << 20):.1f} MiB of old table versions were removed")
+        for what, tables in (("compacted", done.compacted), ("indexed", done.indexed), ("in use, left", done.busy)):
+            if tables:
+                console.print(f"{what}: {', '.join(tables)}")

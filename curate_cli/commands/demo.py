@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,9 +109,28 @@ def _tell(state: "Status", storage: "Storage") -> None:
     else:
         config = escaped(storage.uri(CONFIG_FILE))
         console.print(f"No captions: name a model or a server in {config} (`curate docs captioning`).", soft_wrap=True)
+    _answer(storage)
     console.print(f"\ntables   {storage.uri('tables')}", soft_wrap=True)
     console.print(f"report   {storage.uri(REPORT_PATH)}", soft_wrap=True)
     console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)
+
+
+_WORDS = "rabbit"
+
+
+def _answer(storage: "Storage") -> None:
+    """What a search finds."""
+    from curate_assets.graphs import GRAPH
+    from curate_assets.settings.resolve import resolve_config
+    from curate_assets.video.search.found import Query
+    from curate_assets.video.search.searching import search
+    from curate_cli.commands.search import print_found
+    from curate_resources.tables.lance_tables import Tables
+
+    found = search(Tables(storage), GRAPH, resolve_config(storage), Query(_WORDS, limit=4))
+    console = results()
+    console.print(f'\ncurate search "{_WORDS}" --root {shlex.quote(storage.root)}', soft_wrap=True)
+    print_found(replace(found, notes=()), console)
 
 
 def _copies(storage: "Storage") -> str:

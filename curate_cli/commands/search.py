@@ -27,7 +27,7 @@ def search(
     where: Annotated[
         str | None,
         typer.Option(
-            metavar="SQL", help="A condition on any column of the clips' tables, such as borders.share < 0.1."
+            metavar="SQL", help="A condition on any column of the clips' tables, such as borders.border_share < 0.1."
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most clips to show.")] = 20,

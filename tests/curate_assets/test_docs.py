@@ -199,6 +199,7 @@ def test_pixi_and_make_mirror_pyproject():
         "observability",
         "platform",
         "profiling",
+        "search",
         "speech",
     ]  # what `make env` and `make env-cuda` install
     assert all(f"'.[{','.join(whole)}]'" in line for line in MAKEFILE.splitlines() if "--editable '" in line)

@@ -72,8 +72,8 @@ def as_picture(table: Table, config: Any, words: str) -> LookedFor | None:
     section: ClipEmbeddingsConfig = getattr(config, table.name)
     if not section.knows_words:
         return None
-    embedder: Any = section.load()
-    return LookedFor(embedder.embed_text([words])[0], Model(embedder.name, embedder.revision))
+    texts: Any = getattr(section, "load_text")()  # noqa: B009
+    return LookedFor(texts.embed_text([words])[0], Model(texts.name, texts.revision))
 
 
 def _of_clip(tables: Tables, table: Table, clip: str) -> LookedFor:

@@ -152,7 +152,7 @@ def test_large_filters_find_as_many(root, monkeypatch):
         ("end_ns >", "syntax error"),
         ("end_ns > 3) or (true; drop table clips", "--where"),
         ("clips.end_ns in (select 1)", "no subqueries"),
-        ("borders.share > 0.5", "no table borders yet: `curate materialize --select borders`"),
+        ("borders.border_share > 0.5", "no table borders yet: `curate materialize --select borders`"),
     ],
 )
 def test_wrong_conditions_say_what_is_wrong(root, where, said):
