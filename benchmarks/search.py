@@ -143,14 +143,14 @@ def of_vectors(tables: Tables, root: Path, kind: str, clips: int, dimension: int
         where = f"end_ns < {round(share * 1e9)}"
         few, filtering = timed(lambda where=where: clip_filter(tables, VIDEO, where, None, False))
         wanted = few.wanted(LIMIT)
-        told = {"where": wanted.where, "keep": wanted.keep, "share": wanted.share}
-        found, exact = (search(0, each, **told)[SCORE].to_numpy() for each in (False, True))
+        told = {"where": wanted.where, "keep": wanted.keep, "share": wanted.share, "few": wanted.few}
+        pairs = [[search(number, each, **told)[SCORE].to_numpy() for each in (False, True)] for number in range(5)]
         result[f"filter_{share:g}"] = {
             "clips": len(few.keys) if few.keys is not None else 0,
             "condition_ms": round(filtering["cpu_s"] * 1e3),
             "search_ms": milliseconds(lambda number, told=told: search(number, **told), 10),
-            "found": len(found),
-            "recall": round(float((found >= exact.min()).mean()), 3),
+            "found": min(len(found) for found, _ in pairs),
+            "recall": round(float(np.mean([(found >= exact.min()).mean() for found, exact in pairs])), 3),
         }
     return result
 

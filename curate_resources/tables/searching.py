@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 SCORE = "score"
 """The column of what rows are ordered by: the cosine of vectors, BM25 of texts. More is nearer."""
 
-_PROBES = 256
-"""Cells of an index that are looked through for a few rows; for many, twice as many more as they would fill."""
-_REFINED = 2
-"""As many times the rows asked for are compared exactly, of those that the index thinks nearest; of more than `_FEW`,
-only these."""
+_PROBES, _MANY_PROBES = 256, 1024
+"""Cells of an index that are looked through for up to `_FEW` rows, and for more: these are spread over more cells."""
 _FEW = 1000
+_REFINED = 2
+"""As many times the rows asked for are compared exactly, of those that the index thinks nearest; of many, these."""
 _SPARE = 20
 _MOST = 200_000
 """Rows that are fetched at most to find those that are kept, and all that have the last one's score."""
@@ -52,6 +51,7 @@ class Wanted:
             are found if there are as many.
         keep: which of the rows found count; more are fetched until there are enough.
         share: of all rows that `keep` lets through, about.
+        few: whether so few rows fulfil `where` that comparing all of them is quicker than an index.
     """
 
     limit: int
@@ -59,6 +59,7 @@ class Wanted:
     where: str | None = None
     keep: Keep | None = None
     share: float = 1.0
+    few: bool = False
 
 
 @cache
@@ -86,14 +87,14 @@ def nearest(
     fixed = pa.types.is_fixed_size_list(stored)
     if not fixed or stored.list_size != len(vector):
         return _gone_through(tables, table, column, vector, wanted)
-    indexed = not exact and index_of(dataset, column) is not None
+    indexed = not (exact or wanted.few) and index_of(dataset, column) is not None
     query = np.asarray(vector, np.float32)
 
     def fetched(rows: int) -> pa.Table:
         how: dict[str, Any] = {"column": column, "q": query, "k": rows, "metric": "cosine", "use_index": indexed}
         if indexed:
-            refined = _REFINED if rows <= _FEW else 1
-            how |= {"minimum_nprobes": _PROBES + 2 * rows // ROWS_PER_CELL, "refine_factor": refined}
+            probes, refined = (_PROBES, _REFINED) if rows <= _FEW else (_MANY_PROBES, 1)
+            how |= {"minimum_nprobes": max(probes, 2 * rows // ROWS_PER_CELL), "refine_factor": refined}
         found = dataset.to_table(
             columns=[*_named(table, wanted), "_distance"], nearest=how, filter=wanted.where, prefilter=True
         )
@@ -163,7 +164,7 @@ def _named(table: Table, wanted: Wanted) -> list[str]:
 def _best(fetched: Callable[[int], pa.Table], table: Table, wanted: Wanted) -> pa.Table:
     """As many rows as are wanted, of those that are kept. Where the last one has the score of others, all of them are
     fetched before the first in order are taken, so that it does not depend on the order in which they lie."""
-    asked = min(_MOST, int(wanted.limit / max(wanted.share, 1e-9) * 1.25) + _SPARE)
+    asked = min(_MOST, int(wanted.limit / max(wanted.share, 1e-9) * 1.5) + _SPARE)
     while True:
         rows = fetched(asked)
         kept = rows.filter(pa.array(wanted.keep(rows))) if wanted.keep is not None else rows

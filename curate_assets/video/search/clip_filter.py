@@ -45,7 +45,7 @@ class ClipFilter:
         if self.keys is None:
             return Wanted(limit, columns, self._of_shards())
         if len(self.keys) <= _FEW:
-            return Wanted(limit, columns, self._named, self.keep)
+            return Wanted(limit, columns, self._named, self.keep, few=True)
         return Wanted(limit, columns, self._of_shards(), self.keep, len(self.keys) / max(self.of, 1))
 
     def keep(self, rows: pa.Table) -> NDArray[np.bool_]:
