@@ -182,7 +182,7 @@ def _groups(selection: pa.Table) -> pa.Table:
     chosen = selection.filter(pc.field("selected"))
     rows = [
         {"shard": "", "status": "ok", "fingerprint": "", "group_size": 1, "keeper": True, "group_id": clip["clip_id"]}
-        | {**clip, "keeper_clip_id": clip["clip_id"]}
+        | {**clip, "keeper_clip_id": clip["clip_id"], "alike_size": 1}
         for clip in chosen.select(["video_id", "clip_id"]).to_pylist()
     ]
     return pa.Table.from_pylist(rows, schema=DUPLICATE_GROUPS.rows_schema)
@@ -195,6 +195,7 @@ def _pairs(embeddings: pa.Table) -> pa.Table:
     for one, other in pairwise(clips):
         if one["shard"] == other["shard"] and (not rows or rows[-1]["shard"] != one["shard"]):
             pair = {"shard_a": one["shard"], "clip_a": one["clip_id"], "shard_b": one["shard"], "similarity": 0.81}
+            pair |= {"tier": "meaning", "span": 0, "share_a": 1.0, "share_b": 1.0}
             rows.append(pair | {"clip_b": other["clip_id"], "shard": one["shard"], "status": "ok", "fingerprint": "0"})
     return pa.Table.from_pylist(rows, schema=DUPLICATE_PAIRS.rows_schema)
 

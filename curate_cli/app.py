@@ -18,6 +18,7 @@ from curate_cli.commands.config import config
 from curate_cli.commands.demo import demo
 from curate_cli.commands.docs import docs
 from curate_cli.commands.doctor import doctor
+from curate_cli.commands.duplicates import duplicates
 from curate_cli.commands.export import export
 from curate_cli.commands.image import image
 from curate_cli.commands.materialize import materialize, retry_failed
@@ -83,6 +84,7 @@ for command in (
     app.command()(told(command))
 app.add_typer(compare, name="compare")
 app.add_typer(config, name="config")
+app.add_typer(duplicates, name="duplicates")
 app.add_typer(image, name="image")
 app.add_typer(models, name="models")
 app.add_typer(preset, name="preset")

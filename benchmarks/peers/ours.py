@@ -16,7 +16,7 @@ def config(engine: str, every_clip: bool) -> dict[str, Any]:
     }
     if every_clip:
         settings["clip_selection"] = {"motion_peak_min": None}
-        settings["duplicate_groups"] = {"min_similarity": 1.0}
+        settings["duplicate_groups"] = {"tiers": []}
         settings["checks"] = {"max_duplicate_share": 1.0}  # made footage may repeat itself
     return settings
 

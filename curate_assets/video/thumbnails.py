@@ -1,7 +1,9 @@
 """Small pictures of clips, from the storyboards of their videos."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,27 +38,54 @@ def window_places(shard: str, video_id: str, clip_id: str, start_frame: int, end
     return [Place(shard, video_id, clip_id, frame, frame) for frame in frames]
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A time of a video, in nanoseconds."""
+
+    shard: str
+    video_id: str
+    pts_ns: int
+
+
 def thumbnails(tables: Tables, places: Iterable[Place]) -> dict[Place, bytes]:
     """A JPEG of the storyboard frame nearest the middle of each clip; clips without a picture are left out."""
     wanted = sorted(set(places), key=lambda place: (place.shard, place.video_id, place.start_frame))
-    videos = ", ".join(quoted(video) for video in sorted({place.video_id for place in wanted}))
-    rows = (
-        tables.read(STORYBOARDS, columns=_COLUMNS, where=f"status = 'ok' AND video_id IN ({videos})")
-        if wanted
-        else None
-    )
-    boards: dict[tuple[str, str], Storyboard] = {}
     found: dict[Place, bytes] = {}
+    boards = _boards(tables, {(place.shard, place.video_id) for place in wanted})
     for place in wanted:
-        try:
-            key = (place.shard, place.video_id)
-            if key not in boards:
-                boards[key] = Storyboard(tables.storage, _of_video(rows, *key), place.video_id)
-            middle = (place.start_frame + place.end_frame) // 2
-            found[place] = _small(boards[key].jpegs(boards[key].within(middle, middle))[0])
-        except (OSError, ValueError):
-            continue  # a picture that is gone: the page says what else is known of the clip
+        with suppress(OSError, ValueError):  # a picture that is gone: the page says what else is known of the clip
+            board, middle = boards(place.shard, place.video_id), (place.start_frame + place.end_frame) // 2
+            found[place] = _small(board.jpegs(board.within(middle, middle))[0])
     return found
+
+
+def moment_pictures(tables: Tables, moments: Iterable[Moment]) -> dict[Moment, bytes]:
+    """A JPEG of the storyboard frame nearest to each moment; those without a picture are left out."""
+    wanted = set(moments)
+    found: dict[Moment, bytes] = {}
+    boards = _boards(tables, {(moment.shard, moment.video_id) for moment in wanted})
+    for moment in sorted(wanted, key=lambda each: (each.shard, each.video_id, each.pts_ns)):
+        with suppress(OSError, ValueError):
+            board = boards(moment.shard, moment.video_id)
+            nearest = min(range(len(board.pts_ns)), key=lambda place: abs(board.pts_ns[place] - moment.pts_ns))
+            found[moment] = _small(board.jpegs([nearest])[0])
+    return found
+
+
+def _boards(tables: Tables, videos: Collection[tuple[str, str]]) -> Callable[[str, str], Storyboard]:
+    """Looks up the storyboard of a shard's video, each once.
+
+    Raises:
+        ValueError: it has none.
+    """
+    named = ", ".join(quoted(video) for video in sorted({video for _, video in videos}))
+    rows = tables.read(STORYBOARDS, columns=_COLUMNS, where=f"status = 'ok' AND video_id IN ({named})") if videos else None
+
+    @cache
+    def board(shard: str, video_id: str) -> Storyboard:
+        return Storyboard(tables.storage, _of_video(rows, shard, video_id), video_id)
+
+    return board
 
 
 def _of_video(rows: pa.Table | None, shard: str, video_id: str) -> pa.Table:

@@ -134,13 +134,21 @@ def _answer(storage: "Storage") -> None:
 
 
 def _copies(storage: "Storage") -> str:
-    """What became of the clips of the films that are copies of another."""
+    """What became of the clips of the films that are copies of another, and what else the tiers found."""
     from curate_assets.operations.query import run_query
     from curate_cli.demo_library import DEMO_VIDEOS
 
     copies = " or ".join(f"v.uri like '%/{video.path}'" for video in DEMO_VIDEOS if video.duplicate_of)
-    sql = "select count(*) as clips, count(*) filter (not keeper) as found from duplicate_groups g"
-    rows = run_query(storage, f"{sql} join source_videos v using (shard, video_id) where {copies}")
-    ((clips, found),) = (tuple(row.values()) for row in rows.to_pylist())
-    missed = "" if found == clips else "; the rest is taken for other moments of the same scenes: `curate docs models`"
-    return f"Copies: {found} of the {clips} clips of copied films were recognised, and their originals kept{missed}."
+    sql = (
+        f"select count(*) filter ({copies}) as clips, count(*) filter (not keeper and ({copies})) as found, "
+        "count(*) filter (tier = 'identical') as identical, count(*) filter (tier = 'picture') as picture, "
+        "count(distinct alike_id) as alike from duplicate_groups g join source_videos v using (shard, video_id)"
+    )
+    (row,) = run_query(storage, sql).to_pylist()
+    missed = "" if row["found"] == row["clips"] else "; the rest differs too much: `curate docs dedup`"
+    alike = f", and {row['alike']} groups are alike in meaning and stay" if row["alike"] else ""
+    return (
+        f"Copies: {row['found']} of the {row['clips']} clips of copied films were recognised, and their originals "
+        f"kept{missed}. {row['identical']} clips are removed as identical and {row['picture']} by their pictures"
+        f"{alike}: `curate duplicates show --root {shlex.quote(storage.root)}`."
+    )

@@ -100,13 +100,13 @@ class Tables:
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
         return as_declared(rows, [table.schema.field(name) for name in columns or table.schema.names], table)
 
-    def batches(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """All rows of a table, some at a time, in no order; as `read`."""
+    def batches(self, table: Table, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows of a table, or those that a condition holds for, some at a time, in no order; as `read`."""
         dataset = self._open(table.name)
         if dataset is None:
             return
         fields = [table.schema.field(name) for name in columns]
-        for batch in dataset.to_batches(columns=self._stored(dataset, table, columns)):
+        for batch in dataset.to_batches(columns=self._stored(dataset, table, columns), filter=where):
             yield from as_declared(pa.table(batch), fields, table).to_batches()
 
     def shards(self, table: Table) -> list[str]:

@@ -1,72 +1,65 @@
-"""Groups of duplicates, and which clip of each is kept."""
+"""Groups of duplicates around the clip that is kept: stars of a bounded radius instead of chains of any length."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from pydantic import Field
-
-from gpu_kernels.strict import StrictModel
-
-Node = TypeVar("Node", bound="Comparable")
-
-
-class Comparable(Protocol):
-    """Something with an order."""
-
-    def __lt__(self, other: Any, /) -> bool: ...
-
-
-class DuplicateGroupsConfig(StrictModel):
-    """Which pairs count as duplicates."""
-
-    min_similarity: float = Field(default=0.88, gt=-1, le=1)
-    """Cosine similarity from which two clips are duplicates; not below duplicate_pairs.floor_similarity."""
-    min_luma_correlation: float | None = Field(default=0.75, gt=-1, le=1)
-    """Least correlation of their brightness over time, so that other moments before the same camera are no duplicates;
-    `null` goes by similarity alone. See [near-duplicates](models.md#near-duplicates)."""
-
-
-def connected_components(nodes: Iterable[Node], edges: Iterable[tuple[Node, Node]]) -> list[list[Node]]:
-    """Groups of nodes that edges connect, each sorted, ordered by their first node; whatever the order of the edges."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components as components
-
-    ordered = sorted(set(nodes))
-    number = {node: index for index, node in enumerate(ordered)}
-    pairs = [(number[one], number[other]) for one, other in edges]
-    row, column = np.array(pairs, np.int64).reshape(-1, 2).T
-    matrix = coo_array((np.ones(len(pairs), np.bool_), (row, column)), (len(ordered), len(ordered)))
-    count, label = components(matrix, directed=False)
-    groups: list[list[Node]] = [[] for _ in range(count)]
-    for node, group in zip(ordered, label.tolist(), strict=True):
-        groups[group].append(node)
-    return sorted(groups)
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Quality:
-    """What a clip is chosen by.
+class Stars:
+    """Each node's star.
 
     Attributes:
-        pixels: of the source as displayed.
-        bitrate: of the source, in bits per second.
-        length_ns: of the clip.
-        sharpness: mean of its storyboard frames.
+        keeper: int64 [n], the node at the centre of each node's star; a centre has itself.
+        edge: int64 [n], the edge between a node and its keeper; -1 for centres and for those that are reached through
+            others.
     """
 
-    pixels: int = 0
-    bitrate: float = 0.0
-    length_ns: int = 0
-    sharpness: float = 0.0
-
-    @property
-    def rank(self) -> tuple[float, ...]:
-        """Sorts the best first."""
-        return -self.pixels, -self.bitrate, -self.length_ns, -self.sharpness
+    keeper: NDArray[np.int64]
+    edge: NDArray[np.int64]
 
 
-def keeper(group: Sequence[Node], quality: Mapping[Node, Quality]) -> Node:
-    """The clip of a group to keep: most pixels, then highest bitrate, longest, sharpest, and smallest key."""
-    return min(group, key=lambda node: (quality[node].rank, node))
+def stars(rank: NDArray[np.int64], source: NDArray[np.int64], target: NDArray[np.int64], max_links: int = 1) -> Stars:
+    """The best node becomes a centre and takes all nodes that edges lead to, then the best of those that are left, and
+    so on (the greedy dominating set, as in canopy clustering; it does not depend on the order of the edges).
+
+    Args:
+        rank: int64 [n], distinct; the smallest is the best.
+        source, target: int64 [e]; an edge says that `source` can stand for `target`. Of several between two nodes the
+            first counts.
+        max_links: edges between a centre and a node of its star, at most.
+    """
+    count = len(rank)
+    keeper, edge = np.arange(count), np.full(count, -1, np.int64)
+    order = np.lexsort((np.arange(len(source)), source))
+    starts = np.searchsorted(source[order], np.arange(count + 1)).tolist()
+    targets, edges = target[order].tolist(), order.tolist()
+    ends = np.union1d(source, target)
+    free = dict.fromkeys(ends[np.argsort(rank[ends])].tolist(), True)  # the others are alone, and are not gone through
+    for centre in list(free):
+        if not free[centre]:
+            continue
+        free[centre] = False
+        ring = [centre]
+        for link in range(max_links):
+            reached: list[int] = []
+            for node in ring:
+                for place in range(starts[node], starts[node + 1]):
+                    other = targets[place]
+                    if free[other]:
+                        free[other] = False
+                        keeper[other] = centre
+                        edge[other] = edges[place] if link == 0 else -1
+                        reached.append(other)
+            ring = reached
+    return Stars(keeper, edge)
+
+
+def components(count: int, source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 [count], the number of the connected component of each node."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = coo_array((np.ones(len(source), np.bool_), (source, target)), (count, count))
+    return connected_components(matrix, directed=False)[1]

@@ -4,19 +4,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
-from pydantic import Field
 
 from gpu_kernels.dedup.products import TileProduct, at_least, cosines_of
-from gpu_kernels.strict import StrictModel
 
 _COLUMNS = 4096
-
-
-class DuplicatePairsConfig(StrictModel):
-    """Which pairs are kept as measurements."""
-
-    floor_similarity: float = Field(default=0.8, gt=-1, le=1)
-    """Pairs of clips below this cosine similarity are not recorded."""
 
 
 class NeighbourSearch(Protocol):

@@ -25,7 +25,7 @@ SETTINGS = """
 shot_signals: {network: none}
 clips: {splitter: fixed_stride, max_seconds: 1.0, min_seconds: 0.5, min_frames: 10}
 clip_selection: {motion_peak_min: null}
-duplicate_groups: {min_similarity: 1.0}
+duplicate_groups: {tiers: []}
 training_dataset: {min_seconds: 0.1}
 engine: {kind: in_process}
 """

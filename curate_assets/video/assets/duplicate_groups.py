@@ -1,14 +1,15 @@
 """`duplicate_groups`: which selected clips show the same, and which of them is kept, from the pairs of all shards.
 
-A pair counts only while both its clips are selected and have the vectors it was measured on, so the groups do not
-depend on the order in which shards arrive or are made again.
+A pair counts only while both its clips are selected and are what it was measured on, so the groups do not depend on the
+order in which shards arrive or are made again. A group is a star: what is removed is near its keeper itself, and not
+near something that is near something else.
 """
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from curate_assets.graph.drift import too_few
@@ -16,115 +17,151 @@ from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import CheckLimits, PlatformConfig
 from curate_assets.graph.shard_checks import Check, Finding, Problems, Shard, nothing_wrong
 from curate_assets.graph.whole_table import Gathered, Made
-from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_QUALITY
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
-from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.selected_vectors import ClipNode, digest, good_rows, rows_by_shard, selected_vectors, within
-from curate_resources.declarations.table import Column, Row, Table
-from curate_resources.pipeline.commit import in_order
+from curate_assets.video.duplicates.clip_quality import ranks
+from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
+from curate_assets.video.duplicates.valid_pairs import ValidPairs, valid_pairs
+from curate_resources.declarations.table import Column, Table
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.groups import DuplicateGroupsConfig, Quality, connected_components, keeper
+from gpu_kernels.dedup.groups import Stars, components, stars
+from gpu_kernels.dedup.tiers import TIERS, DuplicateGroupsConfig
 from gpu_kernels.errors import UserError
-from gpu_kernels.shots.splitting import SECOND
 
 DUPLICATE_GROUPS = Table(
     name="duplicate_groups",
     grain="clip",
     keys=("video_id", "clip_id"),
-    version="2",
+    version="3",
     sections=("duplicate_groups",),
     identity=("keeper",),
     columns=(
         VIDEO_ID,
         CLIP_ID,
-        Column("group_id", pa.string(), "digest of the group's members"),
+        Column("group_id", pa.string(), "names the group: shard and id of its keeper, with a slash between them"),
         Column("group_size", pa.int32(), "clips in the group; 1 for a clip without duplicates"),
         Column("keeper", pa.bool_(), "whether this clip is the one that is kept"),
+        Column("keeper_shard", pa.string(), "shard of the one that is kept"),
         Column("keeper_clip_id", pa.string(), "the one that is kept"),
+        Column("tier", pa.string(), "of a removed clip, the strictest tier of its pair with its keeper"),
+        Column(
+            "similarity",
+            pa.float32(),
+            "of a removed clip, to its keeper, as that tier measures it; null where other clips lie between them "
+            "(`max_links` above 1)",
+        ),
+        Column("share", pa.float32(), "of a removed clip, the share of its length that its keeper shows, too"),
+        Column(
+            "alike_id",
+            pa.string(),
+            "names a group of clips of the same meaning, by shard and id of its best one; null for those without any",
+        ),
+        Column("alike_size", pa.int32(), "clips in that group; 1 where there is none"),
+        Column("alike_similarity", pa.float32(), "cosine to its best clip; null for that one itself"),
     ),
     description=(
-        "Every selected clip of every shard and the group of near-duplicates that it belongs to, by connected "
-        "components of the pairs. One clip of each group is its keeper: by the source's resolution, then its "
-        "bitrate, the clip's length, its sharpness, its id."
+        "Every selected clip of every shard, and the group of duplicates that it belongs to: a star around the clip "
+        "that is kept, which is the best by `keep_by`. Each removed clip has a pair with its keeper. Clips of the same "
+        "meaning are named beside that, and stay."
     ),
 )
 
 
 def group_duplicates(tables: Tables, config: DuplicateGroupsConfig) -> dict[str, pa.Table]:
     """Rows of every shard: each selected clip with its group and the group's keeper."""
-    selected = [row for row in good_rows(tables, CLIP_SELECTION) if row["selected"]]
-    nodes = {ClipNode(row["clip_id"], row["shard"]): row["video_id"] for row in selected}
-    vectors = selected_vectors(tables)
-    fingerprint_of = dict(zip(vectors.nodes, vectors.fingerprints, strict=True))
-    edges: list[tuple[ClipNode, ClipNode]] = []
-    for pair in good_rows(tables, DUPLICATE_PAIRS):
-        a, b = ClipNode(pair["clip_a"], pair["shard_a"]), ClipNode(pair["clip_b"], pair["shard_b"])
-        current = a in fingerprint_of and b in fingerprint_of
-        if not current or pair["vectors"] != digest([fingerprint_of[a], fingerprint_of[b]]):
-            continue
-        if _duplicates(pair, config):
-            edges.append((a, b))
-    groups = connected_components(nodes, edges)
-    quality = _quality(tables, {node for group in groups if len(group) > 1 for node in group})
-    made: dict[str, list[Row]] = {shard: [] for shard in tables.shards(CLIP_SELECTION)}
-    for group in groups:
-        kept = keeper(group, quality) if len(group) > 1 else group[0]
-        members = digest([[node.shard, node.clip_id] for node in group])
-        for node in group:
-            made[node.shard].append(
-                {
-                    "shard": node.shard,
-                    "video_id": nodes[node],
-                    "clip_id": node.clip_id,
-                    "group_id": members,
-                    "group_size": len(group),
-                    "keeper": node == kept,
-                    "keeper_clip_id": kept.clip_id,
-                    "status": "ok",
-                    "fingerprint": digest(
-                        [DUPLICATE_GROUPS.name, DUPLICATE_GROUPS.version, config.settings(), members, kept.shard]
-                    ),
-                }
-            )
-    return {
-        shard: in_order(DUPLICATE_GROUPS, [pa.Table.from_pylist(rows, schema=DUPLICATE_GROUPS.rows_schema)])
-        for shard, rows in made.items()
-    }
+    clips = SelectedClips.of(tables)
+    pairs = valid_pairs(tables, clips)
+    removing = pairs.where(pairs.counts(config) & np.isin(pairs.tier, [TIERS.index(tier) for tier in config.tiers]))
+    alike = pairs.where((pairs.tier == TIERS.index("meaning")) & (pairs.similarity >= config.min_similarity))
+    rank = _ranks(tables, clips, pairs, removing, alike, config)
+    # Strictest tier first, then the most similar: the first edge between two clips is the evidence for removing one.
+    removing = removing.where(np.lexsort((-removing.similarity, removing.tier)))
+    on_a, on_b = removing.share_a >= config.min_share, removing.share_b >= config.min_share
+    edges = np.concatenate([np.flatnonzero(on_b), np.flatnonzero(on_a)])
+    forward = np.arange(len(edges)) < on_b.sum()
+    source = np.where(forward, removing.a[edges], removing.b[edges])
+    target = np.where(forward, removing.b[edges], removing.a[edges])
+    shares = np.where(forward, removing.share_b[edges], removing.share_a[edges])
+    kept = stars(rank, source, target, config.max_links)
+    like = stars(rank, np.concatenate([alike.a, alike.b]), np.concatenate([alike.b, alike.a]))
+    evidence = np.where(kept.edge >= 0, edges[kept.edge] if len(edges) else 0, 0)
+    return _rows(
+        tables,
+        config,
+        clips,
+        kept,
+        like,
+        tier=_at(removing.tier, evidence, kept.edge, -1),
+        similarity=_at(removing.similarity, evidence, kept.edge, np.nan),
+        share=_at(shares, kept.edge, kept.edge, np.nan),
+        alike_similarity=_at(np.tile(alike.similarity, 2), like.edge, like.edge, np.nan),
+    )
 
 
-def _duplicates(pair: Row, config: DuplicateGroupsConfig) -> bool:
-    """Whether a pair counts; one whose brightness over time could not be compared does not, unless nobody asks.
-
-    A clip's id has the content of its file in it, so the same one in two shards is the same clip.
-    """
-    least, found = config.min_luma_correlation, pair["luma_correlation"]
-    alike = pair["clip_a"] == pair["clip_b"] or least is None or (found is not None and found >= least)
-    return alike and pair["similarity"] >= config.min_similarity
-
-
-def _quality(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, Quality]:
-    """What some clips are chosen by; what is not known of one counts as nothing."""
-    found = dict.fromkeys(nodes, Quality())
-    for shard, clips in rows_by_shard(tables, nodes).items():
-        of_these = f"status = 'ok' AND {within('video_id', {clip['video_id'] for clip in clips})}"
-        columns = ["video_id", "width", "height", "bytes", "duration_ns"]
-        videos = {row["video_id"]: row for row in tables.read(SOURCE_VIDEOS, shard, columns, of_these).to_pylist()}
-        boards: dict[str, list[Row]] = {}
-        for row in tables.read(STORYBOARDS, shard, ["video_id", "frame", "sharpness"], of_these).to_pylist():
-            boards.setdefault(row["video_id"], []).append(row)
-        for clip in clips:
-            video, span = videos.get(clip["video_id"]), range(clip["start_frame"], clip["end_frame"])
-            sharpness = [row["sharpness"] for row in boards.get(clip["video_id"], []) if row["frame"] in span]
-            found[ClipNode(clip["clip_id"], shard)] = Quality(
-                pixels=video["width"] * video["height"] if video else 0,
-                bitrate=video["bytes"] * 8 * SECOND / max(1, video["duration_ns"]) if video else 0.0,
-                length_ns=clip["end_ns"] - clip["start_ns"],
-                sharpness=float(np.mean(sharpness)) if sharpness else 0.0,
-            )
+def _at(values: NDArray[Any], index: NDArray[np.int64], edge: NDArray[np.int64], otherwise: float) -> NDArray[Any]:
+    """Values at places, where there is an edge."""
+    found = np.full(len(edge), otherwise, values.dtype)
+    found[edge >= 0] = values[index[edge >= 0]]
     return found
+
+
+def _ranks(
+    tables: Tables,
+    clips: SelectedClips,
+    pairs: ValidPairs,
+    removing: ValidPairs,
+    alike: ValidPairs,
+    config: DuplicateGroupsConfig,
+) -> NDArray[np.int64]:
+    """Of every clip; those of no pair come last, and nothing is looked up for them."""
+    ends = np.unique(np.concatenate([removing.a, removing.b, alike.a, alike.b]))
+    rank = np.arange(len(clips), 2 * len(clips))
+    one = np.searchsorted(ends, np.concatenate([removing.a, alike.a]))
+    other = np.searchsorted(ends, np.concatenate([removing.b, alike.b]))
+    rank[ends] = ranks(tables, clips, ends, components(len(ends), one, other), config.keep_by)
+    return rank
+
+
+def _rows(
+    tables: Tables, config: DuplicateGroupsConfig, clips: SelectedClips, kept: Stars, like: Stars, **found: NDArray[Any]
+) -> dict[str, pa.Table]:
+    size = np.bincount(kept.keeper, minlength=len(clips))[kept.keeper]
+    alike = np.bincount(like.keeper, minlength=len(clips))[like.keeper]
+    names = clips.names
+    keepers = clips.rows.take(pa.array(kept.keeper))
+    recipe = [DUPLICATE_GROUPS.name, DUPLICATE_GROUPS.version, config.settings()]
+    fingerprints = np.full(len(clips), digest(recipe), object)
+    for place in np.flatnonzero(size > 1).tolist():
+        keeper = int(kept.keeper[place])
+        evidence = [str(found[name][place]) for name in ("tier", "similarity", "share")]
+        fingerprints[place] = digest([recipe, names[keeper].as_py(), evidence])
+    columns = {
+        "shard": clips.rows["shard"],
+        "video_id": clips.rows["video_id"],
+        "clip_id": clips.rows["clip_id"],
+        "group_id": names.take(pa.array(kept.keeper)),
+        "group_size": pa.array(size, pa.int32()),
+        "keeper": pa.array(kept.keeper == np.arange(len(clips))),
+        "keeper_shard": keepers["shard"],
+        "keeper_clip_id": keepers["clip_id"],
+        "tier": pa.array(TIERS, pa.string()).take(pa.array(found["tier"], pa.int64(), mask=found["tier"] < 0)),
+        "alike_id": names.take(pa.array(like.keeper, mask=alike == 1)),
+        "alike_size": pa.array(alike, pa.int32()),
+        **{
+            name: pa.array(found[name], pa.float32(), mask=np.isnan(found[name]))
+            for name in ("similarity", "share", "alike_similarity")
+        },
+        "status": pa.array(["ok"]).take(pa.array(np.zeros(len(clips), np.int64))),
+        "error": pa.nulls(len(clips), DUPLICATE_GROUPS.schema.field("error").type),
+        "fingerprint": pa.array(fingerprints, pa.string()),
+    }
+    schema = DUPLICATE_GROUPS.rows_schema
+    rows = pa.table([columns[name] for name in schema.names], schema=schema)
+    of_shards = {shard: rows.slice(places.start, len(places)) for shard, places in clips.shards.items()}
+    return {shard: of_shards.get(shard, DUPLICATE_GROUPS.empty()) for shard in tables.shards(CLIP_SELECTION)}
 
 
 def kept_clips(config: Any, clips: pa.Table, inputs: Any) -> list[bool]:
@@ -157,13 +194,17 @@ GROUPED = (CLIP_SELECTION.name, DUPLICATE_GROUPS.name)
 
 def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
     rows = group_duplicates(tables, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig))
-    clips = [row for part in rows.values() for row in part.select(["group_id", "group_size", "keeper"]).to_pylist()]
+    clips = DUPLICATE_GROUPS.joined(rows)
+    keeper, tiers = clips["keeper"].to_numpy(), clips["tier"].drop_null().value_counts().to_pylist()
+    removed = {each["values"]: each["counts"] for each in tiers}
     return Made(
         rows,
         {
-            "groups": len({row["group_id"] for row in clips}),
-            "groups_of_several": len({row["group_id"] for row in clips if row["group_size"] > 1}),
-            "duplicates": sum(not row["keeper"] for row in clips),
+            "groups": int(keeper.sum()),
+            "groups_of_several": int((keeper & (clips["group_size"].to_numpy() > 1)).sum()),
+            "duplicates": int((~keeper).sum()),
+            **{f"removed_{tier}": removed[tier] for tier in TIERS if tier in removed},
+            "clips_alike": int((clips["alike_size"].to_numpy() > 1).sum()),
             "shards": sorted(rows),
         },
     )
@@ -174,6 +215,22 @@ def _one_keeper(shard: Shard) -> Problems:
     for row in shard.rows(DUPLICATE_GROUPS):
         keepers[row["group_id"]] = keepers.get(row["group_id"], 0) + row["keeper"]
     return [f"group {group} has {count} keepers" for group, count in keepers.items() if count != 1]
+
+
+def _paired(shard: Shard) -> Problems:
+    rows = [row for row in shard.good(DUPLICATE_GROUPS) if not row["keeper"]]
+    if not rows:
+        return []
+    clips = SelectedClips.of(shard.tables)
+    names, pairs = clips.names.to_pylist(), valid_pairs(shard.tables, clips)
+    there = {frozenset((names[a], names[b])) for a, b in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)}
+    through_others = shard.config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).max_links > 1
+    return [
+        f"{row['shard']}/{row['clip_id']} is removed, but has no pair with {row['group_id']}"
+        for row in rows
+        if frozenset((f"{row['shard']}/{row['clip_id']}", row["group_id"])) not in there
+        and not (through_others and row["similarity"] is None)
+    ]
 
 
 class DuplicateGroupsLimits(CheckLimits):
@@ -205,6 +262,16 @@ CHECKS = (
     ),
     Check(
         DUPLICATE_GROUPS,
+        "removed_by_a_pair",
+        "Every removed clip has a pair with its keeper that holds.",
+        nothing_wrong(_paired),
+        "select g.shard, g.clip_id, g.group_id, g.tier from duplicate_groups g where not g.keeper and not exists "
+        "(select 1 from duplicate_pairs p where (p.shard_a, p.clip_a, p.shard_b, p.clip_b) in "
+        "((g.shard, g.clip_id, g.keeper_shard, g.keeper_clip_id), (g.keeper_shard, g.keeper_clip_id, g.shard, "
+        "g.clip_id)))",
+    ),
+    Check(
+        DUPLICATE_GROUPS,
         "duplicates_few",
         "Duplicates are within checks.max_duplicate_share of the selected clips.",
         _few,
@@ -213,11 +280,18 @@ CHECKS = (
     ),
 )
 
-GATHER = Gathered(DUPLICATE_GROUPS, _made, (DUPLICATE_PAIRS, CLIP_EMBEDDINGS, CLIP_SELECTION, SOURCE_VIDEOS))
+GATHER = Gathered(
+    DUPLICATE_GROUPS,
+    _made,
+    (DUPLICATE_PAIRS, CLIP_SELECTION, *dict.fromkeys(MEASURED_ON.values()), SOURCE_VIDEOS, TECHNICAL_QUALITY),
+)
 
 
-def _above_the_floor(config: Any) -> None:
-    least, floor = config.duplicate_groups.min_similarity, config.duplicate_pairs.floor_similarity
+def _within_what_is_measured(config: Any) -> None:
+    groups, pairs = config.duplicate_groups, config.duplicate_pairs
+    if "meaning" in groups.tiers and not pairs.meaning:
+        raise ValueError("duplicate_groups.tiers names meaning, which duplicate_pairs.meaning switches off")
+    least, floor = groups.min_similarity, pairs.floor_similarity
     if least < floor:
         raise ValueError(
             f"duplicate_groups.min_similarity ({least}) is below duplicate_pairs.floor_similarity ({floor}), "
@@ -231,7 +305,7 @@ ASSET = Asset(
     "duplicates",
     CHECKS,
     section=DuplicateGroupsConfig,
-    agrees=_above_the_floor,
+    agrees=_within_what_is_measured,
     limits=DuplicateGroupsLimits,
     same_for_all="clips of all shards are grouped",
     exported=True,

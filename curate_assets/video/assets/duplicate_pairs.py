@@ -1,8 +1,9 @@
-"""`duplicate_pairs`: which selected clips show the same, measured per shard against all shards that are there."""
+"""`duplicate_pairs`: which selected clips show the same, measured per shard against all shards that are there.
 
-from collections.abc import Collection
+A row says what two clips are, and nothing of who was there first. So whichever shard of a pair is measured later finds
+it, both find the same when they are measured at once, and the rows of all shards together are those of one run.
+"""
 
-import numpy as np
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
@@ -11,111 +12,114 @@ from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wro
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
-from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
-from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
-from curate_assets.video.selected_vectors import ClipNode, digest, rows_by_shard, selected_vectors, within
+from curate_assets.video.duplicates.identical_pairs import identical_pairs
+from curate_assets.video.duplicates.meaning_pairs import meaning_pairs
+from curate_assets.video.duplicates.picture_pairs import picture_pairs
+from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
+from curate_assets.video.duplicates.shard_index import LEAST_CLIPS, ShardIndex
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.brightness import LumaCurve, luma_correlation
-from gpu_kernels.dedup.neighbours import DuplicatePairsConfig, NeighbourSearch, exact_neighbours
+from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
 DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",
     grain="clip pair",
-    keys=("shard_a", "clip_a", "shard_b", "clip_b"),
-    version="2",
+    keys=("shard_a", "clip_a", "shard_b", "clip_b", "tier", "span"),
+    version="3",
     sections=("duplicate_pairs",),
     columns=(
         Column("shard_a", pa.string(), "shard of the first clip"),
         Column("clip_a", pa.string(), "the clip with the smaller id (and shard, if the ids are equal)"),
         Column("shard_b", pa.string(), "shard of the other clip"),
         Column("clip_b", pa.string(), "the other clip"),
-        Column("similarity", pa.float32(), "cosine of the two vectors"),
         Column(
-            "luma_correlation",
-            pa.float32(),
-            "how surely their brightness changes alike over time, -1 to 1; null where it does not change in one "
-            "of them",
+            "tier",
+            pa.string(),
+            "`identical`: the same content; `picture`: the same pictures in the same order; `meaning`: near vectors",
         ),
-        Column("vectors", pa.string(), "digest of the two vectors' fingerprints; a pair counts only while it holds"),
+        Column("span", pa.int32(), "number of the span among those of the pair and tier, by time in the first clip"),
+        Column(
+            "similarity",
+            pa.float32(),
+            "1 for identical; for pictures 1 less the share of bits in which hashes differ; for meaning the cosine",
+        ),
+        Column(
+            "start_a_ns", pa.int64(), "where the span begins in the first clip, in time of its video; null: no span"
+        ),
+        Column("end_a_ns", pa.int64(), "where it ends"),
+        Column("start_b_ns", pa.int64(), "where it begins in the other clip, in time of its video"),
+        Column("end_b_ns", pa.int64(), "where it ends there"),
+        Column("speed", pa.float32(), "seconds of the other clip that pass in one of the first"),
+        Column("view", pa.string(), "which part of each picture is alike: a, then b, as shares of their sides"),
+        Column("mirrored", pa.bool_(), "whether one shows the mirror image of the other"),
+        Column("motion_correlation", pa.float32(), "correlation of what moves, -1 to 1; null where nothing does"),
+        Column(
+            "verdict",
+            pa.string(),
+            "`copy`; `same_static_picture`: different moments of one scene; `undecidable`: nothing moves; null for meaning",
+        ),
+        Column("share_a", pa.float32(), "share of the first clip that all spans of this pair, tier and verdict cover"),
+        Column("share_b", pa.float32(), "the same of the other clip"),
+        Column(
+            "measured_a",
+            pa.string(),
+            "fingerprint of what was measured of the first clip (or its id, which names its content): a pair counts only "
+            "while this holds",
+        ),
+        Column("measured_b", pa.string(), "the same of the other clip"),
     ),
     description=(
-        "Pairs of selected clips, at least one of this shard, whose embeddings have a cosine similarity above a floor, "
-        "and how alike their brightness is over time. Measurements: what counts as a duplicate is decided by "
-        "duplicate_groups."
+        "Pairs of selected clips, at least one of this shard, that have the same content, the same pictures over some "
+        "span, or near vectors: a row for every tier and span, with the evidence. Measurements: what is removed is "
+        "decided by duplicate_groups."
     ),
 )
 
 
 def measure_pairs(
-    tables: Tables, shard: str, config: DuplicatePairsConfig, search: NeighbourSearch = exact_neighbours
+    tables: Tables, shard: str, config: DuplicatePairsConfig, segment_clips: int = LEAST_CLIPS
 ) -> pa.Table:
     """All pairs with a clip of `shard`, among the selected clips of all shards that are there.
+
+    Args:
+        segment_clips: of so many clips that no segment of an index covers one is made, for whoever comes next.
 
     Raises:
         MixedModels: shards were embedded by different models.
     """
-    everything = selected_vectors(tables)
-    own = [index for index, node in enumerate(everything.nodes) if node.shard == shard]
-    if not own:
+    clips = SelectedClips.of(tables)
+    index = ShardIndex(clips, segment_clips)
+    if shard not in clips.shards:
         return DUPLICATE_PAIRS.empty()
-    rows, columns, similarities = search(everything.matrix[own], everything.matrix, config.floor_similarity)
-    found: dict[tuple[ClipNode, ClipNode], Row] = {}
-    for row, column, similarity in zip(rows.tolist(), columns.tolist(), similarities.tolist(), strict=True):
-        one, other = own[row], column
-        if one == other:
-            continue
-        a, b = sorted((one, other), key=lambda index: everything.nodes[index])
-        node_a, node_b = everything.nodes[a], everything.nodes[b]
-        vectors = digest([everything.fingerprints[a], everything.fingerprints[b]])
-        found[node_a, node_b] = {
-            "shard": shard,
-            "shard_a": node_a.shard,
-            "clip_a": node_a.clip_id,
-            "shard_b": node_b.shard,
-            "clip_b": node_b.clip_id,
-            "similarity": similarity,
-            "vectors": vectors,
-            "status": "ok",
-            "fingerprint": digest([DUPLICATE_PAIRS.name, DUPLICATE_PAIRS.version, config.settings(), vectors]),
-        }
-    curves = _luma_curves(tables, {node for pair in found for node in pair})
-    for (one, other), row in found.items():
-        if one in curves and other in curves:
-            row["luma_correlation"] = luma_correlation(curves[one], curves[other])
-    return in_order(DUPLICATE_PAIRS, [pa.Table.from_pylist(list(found.values()), schema=DUPLICATE_PAIRS.rows_schema)])
-
-
-def _luma_curves(tables: Tables, nodes: Collection[ClipNode]) -> dict[ClipNode, LumaCurve]:
-    """Of those clips whose video has both brightness and times, for as many frames as the clip needs."""
-    found: dict[ClipNode, LumaCurve] = {}
-    for shard, clips in rows_by_shard(tables, nodes).items():
-        videos = {clip["video_id"] for clip in clips}
-        times, luma = (
-            _lists(tables, table, column, shard, videos)
-            for table, column in ((SHOT_SIGNALS, "pts_ns"), (MOTION_SIGNALS, "luma"))
-        )
-        for clip in clips:
-            start, end = clip["start_frame"], clip["end_frame"]
-            pts, curve = (each.get(clip["video_id"], np.zeros(0))[start:end] for each in (times, luma))
-            if 0 < len(pts) == len(curve):
-                found[ClipNode(clip["clip_id"], shard)] = LumaCurve.of(pts, curve)
-    return found
-
-
-def _lists(tables: Tables, table: Table, column: str, shard: str, videos: Collection[str]) -> dict[str, np.ndarray]:
-    """A column of lists by video."""
-    rows = tables.read(table, shard, ["video_id", column], f"status = 'ok' AND {within('video_id', videos)}")
-    lists = rows[column].combine_chunks()
-    return {video: lists[index].values.to_numpy() for index, video in enumerate(rows["video_id"].to_pylist())}
+    found: list[Row] = []
+    if config.identical:
+        found += identical_pairs(tables, clips, shard, index)
+    if config.picture:
+        found += picture_pairs(tables, clips, shard, config, index)
+    if config.meaning:
+        found += meaning_pairs(tables, clips, shard, config, index)
+    common = {"shard": shard, "status": "ok"}
+    recipe = [DUPLICATE_PAIRS.name, DUPLICATE_PAIRS.version, config.settings()]
+    rows = [row | common | {"fingerprint": digest([recipe, row["measured_a"], row["measured_b"]])} for row in found]
+    return in_order(DUPLICATE_PAIRS, [pa.Table.from_pylist(rows, schema=DUPLICATE_PAIRS.rows_schema)])
 
 
 def _similarities(shard: Shard) -> Problems:
     return [
-        f"{row['clip_a']} and {row['clip_b']}: similarity {row['similarity']}"
+        f"{row['clip_a']} and {row['clip_b']}, {row['tier']}: similarity {row['similarity']}"
         for row in shard.good(DUPLICATE_PAIRS)
-        if not (np.isfinite(row["similarity"]) and -1.001 <= row["similarity"] <= 1.001)
+        if not -1.001 <= row["similarity"] <= 1.001
+    ]
+
+
+def _spans(shard: Shard) -> Problems:
+    return [
+        f"{row['clip_a']} and {row['clip_b']}, span {row['span']}: {row[f'start_{side}_ns']} to {row[f'end_{side}_ns']}"
+        for row in shard.good(DUPLICATE_PAIRS)
+        if row["tier"] == "picture"
+        for side in "ab"
+        if not row[f"start_{side}_ns"] < row[f"end_{side}_ns"]
     ]
 
 
@@ -123,10 +127,18 @@ CHECKS = (
     Check(
         DUPLICATE_PAIRS,
         "similarities_in_range",
-        "Cosine similarities are within -1 and 1.",
+        "Similarities are within -1 and 1.",
         nothing_wrong(_similarities),
-        "select clip_a, clip_b, similarity from duplicate_pairs where shard = $shard and status = 'ok' "
+        "select clip_a, clip_b, tier, similarity from duplicate_pairs where shard = $shard and status = 'ok' "
         "and not abs(similarity) < 1.001",
+    ),
+    Check(
+        DUPLICATE_PAIRS,
+        "spans_have_length",
+        "Spans with the same pictures begin before they end.",
+        nothing_wrong(_spans),
+        "select clip_a, clip_b, span, start_a_ns, end_a_ns, start_b_ns, end_b_ns from duplicate_pairs "
+        "where shard = $shard and tier = 'picture' and not (start_a_ns < end_a_ns and start_b_ns < end_b_ns)",
     ),
 )
 
@@ -135,8 +147,7 @@ def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
     return Made({shard: measure_pairs(tables, shard, config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig))})
 
 
-# Times, spans and sharpness change with the vectors, which are made from them.
-GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_EMBEDDINGS, CLIP_SELECTION, MOTION_SIGNALS), per_shard=True)
+GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS), per_shard=True)
 
 ASSET = Asset(
     DUPLICATE_PAIRS,

@@ -7,7 +7,6 @@ from typing import Any
 
 from curate_assets.graph.graph import FunnelStep
 from curate_assets.graph.platform import PlatformConfig
-from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.report.caption_counts import CaptionCount, caption_counts
 from curate_assets.video.report.contact_sheets import Sheet, kept_sheet, rejected_sheets
 from curate_assets.video.report.distributions import Distribution
@@ -20,7 +19,6 @@ from curate_assets.video.report.score_extremes import Extremes, score_extremes
 from curate_assets.video.report.sources import Share, sources
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.groups import DuplicateGroupsConfig
 from gpu_kernels.scores.thresholds import loss_ledger
 from gpu_kernels.shots.splitting import SECOND
 
@@ -102,7 +100,7 @@ def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported
         extremes=score_extremes(library, config),
         kept=kept_sheet(library, way.clips.get("clip files")),
         rejected=rejected_sheets(library),
-        duplicates=duplicates(library, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity),
+        duplicates=duplicates(library),
         sources=sources(library),
         captions=caption_counts(library),
         failed=failed,

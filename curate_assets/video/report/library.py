@@ -8,14 +8,16 @@ import pyarrow as pa
 
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
 from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.clip_scores import by_clip, stored_scores
+from curate_assets.video.duplicates.selected_clips import SelectedClips
+from curate_assets.video.duplicates.valid_pairs import valid_pairs
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.verdicts import SCORED, SCORES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, quoted
+from gpu_kernels.dedup.tiers import TIERS
 from gpu_kernels.scores.thresholds import Measured, Scores
 from gpu_kernels.shots.splitting import SECOND
 
@@ -81,14 +83,10 @@ class Library:
         known = [key for key in clips if key in self.clips]
         return sorted(known, key=lambda key: (self.video(key)["uri"], self.clips[key]["start_ns"], key))
 
-    def similarities(self) -> dict[tuple[Key, Key], float]:
-        """Of pairs of clips that are there, each once: both shards of a pair may have recorded it."""
-        names = ["shard_a", "clip_a", "shard_b", "clip_b"]
-        rows = self.tables.read(DUPLICATE_PAIRS, columns=[*names, "similarity"], where="status = 'ok'")
-        rows = rows.group_by(names).aggregate([("similarity", "max")])
-        keys = zip(*(rows[name].to_pylist() for name in names), strict=True)
-        pairs = {((a, b), (c, d)): s for (a, b, c, d), s in zip(keys, rows["similarity_max"].to_pylist(), strict=True)}
-        return {pair: s for pair, s in pairs.items() if pair[0] in self.clips and pair[1] in self.clips}
+    def similarities(self, tier: str) -> np.ndarray:
+        """Of the pairs of a tier that hold, each once, sorted."""
+        pairs = valid_pairs(self.tables, SelectedClips.of(self.tables))
+        return np.sort(pairs.similarity[pairs.tier == TIERS.index(tier)]).astype(np.float64)
 
     def _columns(self) -> Scores:
         clips = pa.Table.from_pylist([*self.clips.values()], schema=_CLIPS)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.score import Score
@@ -20,8 +18,7 @@ from curate_assets.video.report.distributions import Distribution, Mark, distrib
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.report.library import Library
 from curate_assets.video.verdicts import SCORED
-from gpu_kernels.dedup.groups import DuplicateGroupsConfig
-from gpu_kernels.dedup.neighbours import DuplicatePairsConfig
+from gpu_kernels.dedup.tiers import DuplicateGroupsConfig, DuplicatePairsConfig
 
 
 def measurements(library: Library, config: PlatformConfig, selected: Iterable[Key] | None) -> Iterator[Distribution]:
@@ -54,7 +51,7 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
     yield distribution("Mean luminance", "", "clips", MOTION_SIGNALS.name, measured, luma, within=(0, 1))
     yield from (of_score(asset, score) for asset in scored if asset not in of_clips for score in asset.scores)
     yield _sharpness(library)
-    yield _similarity(library, config)
+    yield from _similarities(library, config)
     if words := _caption_words(library):
         yield distribution("Caption length", "words", "captions", CAPTIONS.name, True, {"captions": words})
 
@@ -70,19 +67,25 @@ def _sharpness(library: Library) -> Distribution:
     return distribution("Sharpness", "", "storyboard frames", source, boards, {"frames": frames}, "log")
 
 
-def _similarity(library: Library, config: PlatformConfig) -> Distribution:
-    threshold = config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity
-    similarity = np.array(sorted(library.similarities().values()), np.float64)
-    return distribution(
-        "Similarity of pairs",
-        "",
-        "pairs of clips",
-        DUPLICATE_PAIRS.name,
-        library.written(DUPLICATE_PAIRS),
-        {"similar enough": similarity[similarity >= threshold], "below threshold": similarity[similarity < threshold]},
-        within=(config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig).floor_similarity, 1),
-        marks=[Mark(threshold, "similar enough from")],
-    )
+def _similarities(library: Library, config: PlatformConfig) -> Iterator[Distribution]:
+    written = library.written(DUPLICATE_PAIRS)
+    measured = config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig)
+    if measured.picture:
+        found = {"pairs": library.similarities("picture")}
+        yield distribution("Similarity of pictures", "", "pairs of clips", DUPLICATE_PAIRS.name, written, found)
+    if measured.meaning:
+        threshold = config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig).min_similarity
+        cosine = library.similarities("meaning")
+        yield distribution(
+            "Similarity in meaning",
+            "",
+            "pairs of clips",
+            DUPLICATE_PAIRS.name,
+            written,
+            {"alike": cosine[cosine >= threshold], "below threshold": cosine[cosine < threshold]},
+            within=(measured.floor_similarity, 1),
+            marks=[Mark(threshold, "alike from")],
+        )
 
 
 def _caption_words(library: Library) -> list[int]:

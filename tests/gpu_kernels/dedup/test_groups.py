@@ -1,41 +1,41 @@
-"""Groups and keepers, against brute force and whatever the order of the input."""
+"""Stars: every node near its centre by an edge, no two centres that could stand for each other, whatever the order."""
 
-import random
-from dataclasses import replace
+import numpy as np
+import pytest
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from gpu_kernels.dedup.groups import Quality, connected_components, keeper
+from gpu_kernels.dedup.groups import components, stars
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60), st.randoms(use_true_random=False))
-def test_groups_are_the_connected_components_in_any_order(edges, chance: random.Random):
-    groups = connected_components(range(31), edges)
-    shuffled = [tuple(chance.sample(edge, 2)) for edge in chance.sample(edges, len(edges))]
-    assert connected_components(reversed(range(31)), shuffled) == groups
-    assert sorted(node for group in groups for node in group) == list(range(31))
-    group_of = {node: index for index, group in enumerate(groups) for node in group}
-    assert all(group_of[one] == group_of[other] for one, other in edges)
-    # No group is larger than its edges make it: each is reachable from its first node.
-    for group in groups:
-        reached, pending = {group[0]}, [group[0]]
-        while pending:
-            node = pending.pop()
-            near = {b for a, b in edges if a == node} | {a for a, b in edges if b == node}
-            pending += near - reached
-            reached |= near
-        assert reached == set(group)
+def random_graph(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    dice = np.random.default_rng(seed)
+    source, target = dice.integers(0, 40, (2, 50))
+    return dice.permutation(40), source[source != target], target[source != target]
 
 
-def test_the_keeper_has_most_pixels_then_bitrate_length_sharpness_and_the_smallest_key():
-    best = Quality(pixels=400, bitrate=9.0, length_ns=5, sharpness=2.0)
-    worse = [
-        replace(best, pixels=300, bitrate=99.0),
-        replace(best, bitrate=8.0, length_ns=50),
-        replace(best, length_ns=4, sharpness=9.0),
-        replace(best, sharpness=1.0),
-    ]
-    for number, other in enumerate(worse):
-        assert keeper(["a", "b"], {"a": other, "b": best}) == "b", number
-    assert keeper(["b", "a"], {"a": best, "b": best}) == "a"
+@pytest.mark.parametrize("seed", range(5))
+def test_every_removed_node_has_an_edge_from_its_keeper_and_no_keeper_has_one_from_a_better(seed: int) -> None:
+    rank, source, target = random_graph(seed)
+    found = stars(rank, source, target)
+    removed = found.keeper != np.arange(40)
+    assert removed.any()
+    assert (found.edge >= 0).tolist() == removed.tolist()
+    assert (source[found.edge[removed]] == found.keeper[removed]).all()
+    assert (target[found.edge[removed]] == np.flatnonzero(removed)).all()
+    assert (found.keeper[found.keeper] == found.keeper).all()
+    centres = set(np.flatnonzero(~removed).tolist())
+    both = [(a, b) for a, b in zip(source.tolist(), target.tolist(), strict=True) if {a, b} <= centres]
+    assert all(rank[a] > rank[b] for a, b in both)  # only where the better one could not be removed
+    shuffled = np.random.default_rng(9).permutation(len(source))
+    assert stars(rank, source[shuffled], target[shuffled]).keeper.tolist() == found.keeper.tolist()
+
+
+def test_a_chain_does_not_become_one_group() -> None:
+    """0 - 1 - 2 - 3 - 4 - 5, the best first: each group has what is next to its best, and no more."""
+    chain = np.arange(5)
+    source, target = np.concatenate([chain, chain + 1]), np.concatenate([chain + 1, chain])
+    rank = np.arange(6)
+    assert stars(rank, source, target).keeper.tolist() == [0, 0, 2, 2, 4, 4]
+    assert stars(rank, source, target, max_links=2).keeper.tolist() == [0, 0, 0, 3, 3, 3]
+    assert stars(rank, source, target, max_links=2).edge.tolist()[1:3] == [0, -1]
+    assert len(set(components(6, chain, chain + 1).tolist())) == 1
+    assert stars(rank, np.zeros(0, np.int64), np.zeros(0, np.int64)).keeper.tolist() == rank.tolist()

@@ -158,11 +158,22 @@ CURATED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
 
 DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
     DUPLICATE_PAIRS: {
-        shard: [{"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "similarity": 0.96875}]
+        shard: [
+            {"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "tier": "picture", "span": 0}
+            | {"similarity": 0.96875, "share_a": 1.0, "share_b": 0.9, "verdict": "copy", "speed": 1.0, "view": "whole"}
+            | {"start_a_ns": 0, "end_a_ns": 4 * SECOND, "start_b_ns": 0, "end_b_ns": 3 * SECOND, "mirrored": True}
+            | {"measured_a": "one-0", "measured_b": "one-0"},
+            {"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "tier": "meaning", "span": 0}
+            | {"similarity": 0.96875, "measured_a": "one-0", "measured_b": "one-0"},
+        ]
         for shard in ("a", "b")
     },
     DUPLICATE_GROUPS: {
-        shard: [{"video_id": "one", "clip_id": "one-0", "group_id": "g", "group_size": 2, "keeper": shard == "a"}]
+        shard: [
+            {"video_id": "one", "clip_id": "one-0", "group_id": "a/one-0", "group_size": 2, "keeper": shard == "a"}
+            | {"keeper_shard": "a", "keeper_clip_id": "one-0", "alike_id": "a/one-0", "alike_size": 2}
+            | ({} if shard == "a" else {"tier": "picture", "similarity": 0.96875, "alike_similarity": 0.96875})
+        ]
         for shard in ("a", "b")
     },
     CAPTIONS: {
@@ -284,11 +295,18 @@ def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
     assert contents.rejected[0].clips[0].luma == pytest.approx(0.75)
     assert contents.rejected[1].clips[0].thumbnail is None  # video two has no storyboard
     assert contents.duplicates is not None
-    (group,) = contents.duplicates.groups
-    assert [(m.clip.uri, m.keeper, m.similarity) for m in group.members] == [
-        ("/v/one.mp4", True, None),
-        ("/w/one.mp4", False, 0.96875),
-    ]
+    (group,), (alike,) = contents.duplicates.groups, contents.duplicates.alike
+    for each, tier in ((group, "picture"), (alike, "meaning")):
+        assert [(m.clip.uri, m.keeper, m.similarity, m.tier) for m in each.members] == [
+            ("/v/one.mp4", True, None, None),
+            ("/w/one.mp4", False, 0.96875, tier),
+        ]
+    (strip,) = group.strips
+    assert (strip.removed.uri, len(strip.moments), alike.strips) == ("/w/one.mp4", 6, ())
+    keepers, removed = zip(*strip.moments, strict=True)
+    assert None not in keepers and set(removed) == {None}  # shard b has no storyboard
+    assert len(set(keepers)) >= 2  # moments of the span, one after another
+    assert "0:00.0 – 0:04.0 of the keeper is 0:00.0 – 0:03.0 of one.mp4 · 90 % of it · mirrored" in render(contents)
     assert contents.captions is not None
     assert [(c.stage, c.model, c.status, c.windows, c.output_tokens) for c in contents.captions] == [
         ("captions", "", "error", 1, 0),
@@ -332,7 +350,8 @@ def test_distributions_count_every_clip_once(contents: ReportContents) -> None:
         "Short side": [2, 2],
         "Frame rate": [2, 2],
         "Sharpness": [5],
-        "Similarity of pairs": [1, 0],  # recorded by both of its shards
+        "Similarity of pictures": [1],  # recorded by both of its shards
+        "Similarity in meaning": [1, 0],
         "Caption length": [1],
     }
     assert [(bar.low, bar.counts) for bar in found["Short side"].bars] == [(360.0, (2, 1)), (1080.0, (0, 1))]
@@ -419,8 +438,8 @@ def test_thresholds_come_from_the_configuration(tables: Tables) -> None:
     config = validated({"duplicate_groups": {"min_similarity": 0.99}, "clip_selection": {"short_side_min": 720}})
     found = {each.title: each for each in gather(tables, config, None, REPORTED).distributions}
     assert found["Short side"].marks == (Mark(720, "min"),)
-    assert found["Similarity of pairs"].marks == (Mark(0.99, "similar enough from"),)
-    assert counts(found["Similarity of pairs"]) == [0, 1]
+    assert found["Similarity in meaning"].marks == (Mark(0.99, "alike from"),)
+    assert counts(found["Similarity in meaning"]) == [0, 1]
 
 
 def test_ends_of_scores_and_both_sides_of_thresholds_are_shown(tables: Tables) -> None:

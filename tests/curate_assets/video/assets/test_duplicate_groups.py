@@ -1,112 +1,171 @@
-"""Which clips count as duplicates, and which of them is kept, on planted rows."""
+"""Which clips are removed, and which is kept, on planted pairs."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate_assets.settings.resolve import CurationConfig
+from curate_assets.graph.platform import ConfigError
+from curate_assets.graph.shard_checks import Shard
+from curate_assets.settings.resolve import validated
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
+from curate_assets.video.assets.duplicate_groups import CHECKS, DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
-from curate_assets.video.assets.motion_signals import MOTION_SIGNALS
-from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
+from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_QUALITY
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.selected_vectors import MixedModels
+from curate_assets.video.duplicates.selected_clips import MixedModels
+from curate_assets.video.graph import VIDEO
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 from gpu_kernels.shots.splitting import SECOND
 
-FRAMES, RATE = 500, 25
-PTS = (np.arange(FRAMES) * (SECOND // RATE)).tolist()
-CAMERA = np.random.default_rng(0).normal(0, 0.01, (3, FRAMES)).cumsum(axis=1)
-"""What happens before one camera, three times."""
+QUALITIES: dict[str, dict[str, Any]] = {"a": {}, "b": {}, "c": {}, "d": {}, "e": {}}
+"""Clips of one shard each, of the same quality; of two that are equal the one with the smaller id is better."""
 
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Tables:
-    """A camera's film of two clips; a smaller copy of it in another shard; and another day before the same camera."""
-    made = Tables(Storage(str(tmp_path)))
-    film(made, "a", "original", CAMERA[0], bitrate=9, vector=[1.0, 0.0])
-    film(made, "b", "copy", CAMERA[0] * 1.2 + 0.1, bitrate=3, vector=[0.95, (1 - 0.95**2) ** 0.5])
-    film(made, "c", "another_day", CAMERA[1], bitrate=5, vector=[0.99, (1 - 0.99**2) ** 0.5])
-    return made
+    return Tables(Storage(str(tmp_path)))
 
 
-def film(tables: Tables, shard: str, video: str, luma: np.ndarray, bitrate: int, vector: list[float]) -> None:
-    def put(table: Table, *rows: Row) -> None:
-        whole = [{"shard": shard, "status": "ok", "fingerprint": video, "video_id": video, **row} for row in rows]
-        tables.swap(table, shard, pa.Table.from_pylist(whole, schema=table.rows_schema))
-
-    put(SOURCE_VIDEOS, {"uri": video, "width": 640, "height": 360, "bytes": bitrate, "duration_ns": 20 * SECOND})
-    put(SHOT_SIGNALS, {"frames": FRAMES, "pts_ns": PTS})
-    put(MOTION_SIGNALS, {"luma": luma.tolist()})
-    put(STORYBOARDS, {"frame": 0, "sharpness": 1.0})
-    spans = [(0, 250), (250, FRAMES)]
-    clips: list[Row] = [
-        {
-            "clip_id": f"{video}-{start}",
-            "start_frame": start,
-            "end_frame": end,
-            "start_ns": start * SECOND // RATE,
-            "end_ns": end * SECOND // RATE,
-        }
-        for start, end in spans
-    ]
-    put(CLIPS, *clips)
-    put(CLIP_SELECTION, *({"clip_id": clip["clip_id"], "selected": True} for clip in clips))
-    model = {"model": "m", "model_revision": "1", "vector": vector}
-    put(CLIP_EMBEDDINGS, *({"clip_id": clip["clip_id"], **model} for clip in clips))
+def put(tables: Tables, table: Table, shard: str, *rows: Row) -> None:
+    whole = [{"shard": shard, "status": "ok", "fingerprint": "1", **row} for row in rows]
+    tables.swap(table, shard, pa.Table.from_pylist(whole, schema=table.rows_schema))
 
 
-def kept(tables: Tables, **settings: float | None) -> dict[str, str]:
+def fill(tables: Tables, **clips: dict[str, Any]) -> None:
+    """A shard for each clip, with what is chosen by."""
+    for name, own in clips.items():
+        key = {"video_id": name, "clip_id": name}
+        size = {"width": own.get("width", 640), "height": 360, "bytes": own.get("bytes", 1000)}
+        put(tables, SOURCE_VIDEOS, name, {**key, "uri": name, **size, "duration_ns": SECOND})
+        span = {"start_frame": 0, "end_frame": 9, "start_ns": 0, "end_ns": own.get("seconds", 1) * SECOND}
+        put(tables, CLIPS, name, {**key, **span})
+        put(tables, CLIP_SELECTION, name, {**key, "selected": True})
+        put(tables, STORYBOARDS, name, *({**key, "frame": f, "sharpness": own.get("sharp", 1.0)} for f in (0, 5)))
+        put(tables, STORYBOARDS, name, {**key, "frame": 5, "sharpness": own.get("sharp", 1.0)})
+        put(tables, PICTURE_HASHES, name, key)
+        put(tables, CLIP_EMBEDDINGS, name, {**key, "model": "m", "model_revision": "1", "vector": [1.0, 0.0]})
+        if "noise" in own:
+            put(tables, TECHNICAL_QUALITY, name, {**key, "noise": own["noise"], "blockiness": 1.0})
+
+
+def pair(a: str, b: str, tier: str = "picture", **about: Any) -> Row:
+    ends = {"shard_a": a, "clip_a": a, "shard_b": b, "clip_b": b, "measured_a": "1", "measured_b": "1"}
+    verdict = None if tier == "meaning" else "copy"
+    return {
+        **ends,
+        "tier": tier,
+        "span": 0,
+        "similarity": 0.9,
+        "share_a": 1.0,
+        "share_b": 1.0,
+        "verdict": verdict,
+    } | about
+
+
+def kept(tables: Tables, *pairs: Row, **settings: Any) -> dict[str, str]:
     """By clip, the one that is kept of its group."""
-    config = CurationConfig.model_validate({"duplicate_groups": settings})
-    for shard in ("a", "b", "c"):
-        tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, config.duplicate_pairs))
-    rows = DUPLICATE_GROUPS.joined(group_duplicates(tables, config.duplicate_groups)).to_pylist()
-    return {row["clip_id"]: row["keeper_clip_id"] for row in rows}
+    put(tables, DUPLICATE_PAIRS, "a", *pairs)
+    return {row["clip_id"]: row["keeper_clip_id"] for row in grouped(tables, **settings)}
 
 
-def test_copies_are_grouped_and_other_moments_before_the_same_camera_are_not(tables: Tables) -> None:
-    assert kept(tables) == {
-        "original-0": "original-0",
-        "original-250": "original-250",
-        "copy-0": "original-0",  # the original has the higher bitrate
-        "copy-250": "original-250",
-        "another_day-0": "another_day-0",  # though its vector is nearer
-        "another_day-250": "another_day-250",
-    }
-    assert set(kept(tables, min_luma_correlation=None).values()) == {"original-0"}
+def grouped(tables: Tables, **settings: Any) -> list[Row]:
+    config = validated({"duplicate_groups": settings})
+    rows = group_duplicates(tables, config.duplicate_groups)
+    tables.replace(DUPLICATE_GROUPS, rows)
+    shard = Shard("", tables, config, VIDEO.units)
+    assert not [found for check in CHECKS for found in check.judge(shard).problems]
+    return DUPLICATE_GROUPS.joined(rows).to_pylist()
 
 
-def test_one_bad_vector_or_a_video_without_brightness_costs_no_other_its_group(tables: Tables) -> None:
-    film(tables, "c", "bad", CAMERA[2], bitrate=5, vector=[30.0, 0.0])  # like everything, were it compared
-    found = kept(tables, min_luma_correlation=None)
-    assert found["bad-0"] == "bad-0" and found["copy-0"] == "original-0"
-    film(tables, "c", "dark", np.zeros(0), bitrate=5, vector=[1.0, 0.0])
-    found = kept(tables)
-    assert found["dark-0"] == "dark-0" and found["copy-0"] == "original-0"
+def test_a_chain_of_small_changes_does_not_join_what_differs(tables: Tables) -> None:
+    fill(tables, **QUALITIES)
+    chain = [pair("a", "b"), pair("b", "c"), pair("c", "d"), pair("d", "e")]
+    assert kept(tables, *chain) == {"a": "a", "b": "a", "c": "c", "d": "c", "e": "e"}
+    assert kept(tables, *chain, max_links=2) == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d"}
 
 
-def test_the_same_file_in_two_shards_is_one_clip_whatever_happens_in_it(tables: Tables) -> None:
-    for shard in ("b", "c"):
-        film(tables, shard, "same", np.zeros(FRAMES), bitrate=5, vector=[0.0, 1.0])
-    rows = DUPLICATE_GROUPS.joined(group_duplicates(tables, CurationConfig().duplicate_groups)).to_pylist()
-    assert {row["group_size"] for row in rows} == {1}  # no pairs were measured yet
-    kept(tables)
-    rows = DUPLICATE_GROUPS.joined(group_duplicates(tables, CurationConfig().duplicate_groups)).to_pylist()
-    assert {row["group_size"] for row in rows if row["clip_id"].startswith("same")} == {2}
+def test_a_removed_clip_names_its_keeper_and_the_strictest_evidence(tables: Tables) -> None:
+    fill(tables, a={}, b={"width": 1280})
+    put(tables, DUPLICATE_PAIRS, "a", pair("a", "b", similarity=0.97), pair("a", "b", "identical", similarity=1.0))
+    removed, keeper = grouped(tables)
+    assert (removed["clip_id"], keeper["clip_id"], removed["keeper"], keeper["keeper"]) == ("a", "b", False, True)
+    assert (removed["group_id"], removed["keeper_shard"], removed["keeper_clip_id"]) == ("b/b", "b", "b")
+    assert (removed["tier"], removed["similarity"], removed["share"]) == ("identical", 1.0, 1.0)
+    assert (keeper["tier"], keeper["similarity"], keeper["group_size"]) == (None, None, 2)
+    removed, _ = grouped(tables, tiers=["picture"])
+    assert (removed["tier"], removed["similarity"]) == ("picture", pytest.approx(0.97))
+
+
+def test_a_piece_goes_and_what_it_is_a_piece_of_stays(tables: Tables) -> None:
+    fill(tables, a={"width": 1280}, b={"seconds": 10})
+    piece = pair("a", "b", share_a=1.0, share_b=0.1)
+    assert kept(tables, piece) == {"a": "a", "b": "b"}  # the piece is the better one: both stay
+    fill(tables, a={"width": 320})
+    assert kept(tables, piece) == {"a": "b", "b": "b"}
+    assert kept(tables, piece | {"share_a": 0.7}) == {"a": "a", "b": "b"}
+    assert kept(tables, piece | {"share_a": 0.7}, min_share=0.6) == {"a": "b", "b": "b"}
+
+
+def test_verdicts_and_tiers_decide_without_measuring_again(tables: Tables) -> None:
+    fill(tables, a={}, b={}, c={})
+    pairs = pair("a", "b", verdict="undecidable"), pair("a", "c", "meaning", similarity=0.95)
+    assert set(kept(tables, *pairs).values()) == {"a", "b", "c"}
+    assert kept(tables, *pairs, verdicts=["copy", "undecidable"])["b"] == "a"
+    assert kept(tables, *pairs, tiers=["meaning"]) == {"a": "a", "b": "b", "c": "a"}
+    assert kept(tables, *pairs, tiers=["meaning"], min_similarity=0.96)["c"] == "c"
+
+
+def test_clips_of_one_meaning_are_shown_and_stay(tables: Tables) -> None:
+    fill(tables, a={}, b={}, c={})
+    put(tables, DUPLICATE_PAIRS, "a", pair("a", "b", "meaning", similarity=0.95))
+    a, b, c = grouped(tables)
+    assert all(row["keeper"] for row in (a, b, c))
+    assert [(row["alike_id"], row["alike_size"]) for row in (a, b, c)] == [("a/a", 2), ("a/a", 2), (None, 1)]
+    assert (a["alike_similarity"], b["alike_similarity"]) == (None, pytest.approx(0.95))
+
+
+@pytest.mark.parametrize(
+    ("better", "keep_by"),
+    [
+        ({"width": 1280}, ["resolution"]),
+        ({"bytes": 2000}, ["resolution", "bitrate"]),
+        ({"noise": 1.0}, ["technical_quality", "resolution"]),
+        ({"seconds": 2}, ["resolution", "bitrate", "length"]),
+        ({"sharp": 2.0}, ["resolution", "bitrate", "length", "sharpness"]),
+    ],
+)
+def test_the_best_is_kept_by_what_is_asked_for(tables: Tables, better: dict[str, Any], keep_by: list[str]) -> None:
+    fill(tables, a={"noise": 5.0}, b={"noise": 5.0} | better)
+    assert kept(tables, pair("a", "b"), keep_by=keep_by) == {"a": "b", "b": "b"}
+    assert kept(tables, pair("a", "b"), keep_by=[]) == {"a": "a", "b": "a"}  # then by id
+
+
+def test_a_pair_counts_only_while_both_are_what_it_was_measured_on(tables: Tables) -> None:
+    fill(tables, a={}, b={}, c={})
+    assert kept(tables, pair("a", "b", measured_b="0"), pair("a", "c")) == {"a": "a", "b": "b", "c": "a"}
+    put(tables, CLIP_SELECTION, "c", {"video_id": "c", "clip_id": "c", "selected": False})
+    assert kept(tables, pair("a", "c")) == {"a": "a", "b": "b"}
 
 
 def test_shards_of_different_models_are_named(tables: Tables) -> None:
-    rows = tables.read(CLIP_EMBEDDINGS, "c", CLIP_EMBEDDINGS.rows_schema.names).to_pylist()
-    other = [{**row, "model": "n"} for row in rows]
-    tables.swap(CLIP_EMBEDDINGS, "c", pa.Table.from_pylist(other, schema=CLIP_EMBEDDINGS.rows_schema))
+    fill(tables, a={}, b={}, c={})
+    key = {"video_id": "c", "clip_id": "c"}
+    put(tables, CLIP_EMBEDDINGS, "c", {**key, "model": "n", "model_revision": "1", "vector": [1.0, 0.0]})
     with pytest.raises(MixedModels, match=r"m@1 in 2 shards, such as a; n@1 in 1 shards, such as c"):
-        kept(tables)
+        measure_pairs(tables, "a", DuplicatePairsConfig(picture=False))
+
+
+def test_a_tier_that_removes_has_to_be_measured() -> None:
+    with pytest.raises(ConfigError, match="meaning, which duplicate_pairs.meaning switches off"):
+        validated({"duplicate_groups": {"tiers": ["meaning"]}, "duplicate_pairs": {"meaning": False}})
+    with pytest.raises(ConfigError, match="below duplicate_pairs.floor_similarity"):
+        validated({"duplicate_groups": {"min_similarity": 0.5}})

@@ -1,0 +1,125 @@
+"""Pairs of the tier `meaning`: clips with near vectors."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
+from curate_assets.video.duplicates.pair_rows import PairRows
+from curate_assets.video.duplicates.selected_clips import (
+    SelectedClips,
+    Strings,
+    columns_of,
+    digest,
+    one_model,
+    unchanged,
+)
+from curate_assets.video.duplicates.shard_index import ShardIndex, parts
+from curate_resources.declarations.table import Row
+from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.segments import Segments
+from gpu_kernels.dedup.neighbours import exact_neighbours
+from gpu_kernels.dedup.pivot_cells import PivotCells, margin_for
+from gpu_kernels.dedup.tiers import DuplicatePairsConfig
+
+_UNIT = 1e-2
+"""How far from 1 the length of a vector may be; one that is farther off is like everything or like nothing."""
+_SAMPLE = 4096
+_MOST_PIVOTS = 4096
+
+
+def meaning_pairs(
+    tables: Tables, clips: SelectedClips, shard: str, config: DuplicatePairsConfig, index: ShardIndex
+) -> list[Row]:
+    """All pairs with a clip of a shard whose vectors have a cosine of `floor_similarity` at least.
+
+    Raises:
+        MixedModels: shards were embedded by different models.
+    """
+    model = one_model(tables)
+    segments = Segments(tables.storage, f"clip_vectors-{digest([model, config.floor_similarity])[:12]}")
+    measured = clips.measured(tables, CLIP_EMBEDDINGS)
+    own, queries = _vectors(tables, clips, measured, [shard])
+    found: dict[tuple[int, int], float] = {}
+    rows = PairRows(clips, measured)
+
+    def add(one: NDArray[np.int64], other: NDArray[np.int64], cosine: NDArray[np.float32]) -> None:
+        for x, y, similarity in zip(own[one].tolist(), other.tolist(), cosine.tolist(), strict=True):
+            if x != y:
+                found[rows.first(x, y)] = similarity
+
+    index.grow(
+        segments, measured, lambda shards: _arrays(tables, clips, measured, shards, segments, config.floor_similarity)
+    )
+    covered, rest = index.covering(segments, measured)
+    for part in parts(clips, [shard, *(each for each in rest if each != shard)]):
+        places, vectors = _vectors(tables, clips, measured, part)
+        one, other, cosine = exact_neighbours(queries, vectors, config.floor_similarity)
+        add(one, places[other], cosine)
+    for each in covered:
+        pivots = _Pivots.stored(segments)
+        with segments.opened(each.segment) as arrays:
+            cells = PivotCells.stored(arrays)
+            one, other, cosine = cells.near(queries, pivots.vectors, pivots.margin, config.floor_similarity)
+        places = each.places(other, clips.shards)
+        add(one[places >= 0], places[places >= 0], cosine[places >= 0])
+    return [
+        rows.row(a, b, tier="meaning", similarity=similarity, share_a=1.0, share_b=1.0)
+        for (a, b), similarity in found.items()
+    ]
+
+
+def _vectors(
+    tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The clips of some shards that have a vector of length 1: their places, ascending, and the vectors."""
+    rows = columns_of(tables, CLIP_EMBEDDINGS, ["shard", "clip_id", "fingerprint", "vector"], "status = 'ok'", shards)
+    places = clips.places(rows["shard"], rows["clip_id"])
+    order = unchanged(rows, places, measured)
+    if len(order) == 0:
+        return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
+    chosen = rows["vector"].combine_chunks().take(pa.array(order))
+    vectors = chosen.flatten().to_numpy().reshape(len(order), -1)
+    usable = np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT
+    return places[order][usable], vectors[usable]
+
+
+@dataclass(frozen=True)
+class _Pivots:
+    """Made once for all segments of an index, so that the rule of what is compared stays the same."""
+
+    vectors: NDArray[np.float32]
+    margin: float
+
+    @classmethod
+    def stored(cls, segments: Segments) -> "_Pivots":
+        with np.load(io.BytesIO(segments.storage.read(f"{segments.folder}/pivots.npz"))) as arrays:
+            return cls(arrays["vectors"], float(arrays["margin"]))
+
+    @classmethod
+    def made(cls, segments: Segments, vectors: NDArray[np.float32], floor: float) -> "_Pivots":
+        """Of some of the vectors, unless there are pivots already."""
+        if not segments.storage.exists(f"{segments.folder}/pivots.npz"):
+            chosen = np.random.default_rng(0).permutation(len(vectors))
+            count = min(_MOST_PIVOTS, int(4 * len(vectors) ** 0.5), len(vectors))
+            pivots = vectors[chosen[:count]]
+            margin, _ = margin_for(vectors[chosen[-_SAMPLE:]], pivots, floor)
+            whole = io.BytesIO()
+            np.savez(whole, vectors=pivots, margin=np.array(margin))
+            segments.storage.create(f"{segments.folder}/pivots.npz", whole.getvalue())
+        return cls.stored(segments)
+
+
+def _arrays(
+    tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str], segments: Segments, floor: float
+) -> dict[str, NDArray[np.generic]] | None:
+    """The arrays of a segment that covers some shards; None where none of their clips has a vector."""
+    places, vectors = _vectors(tables, clips, measured, shards)
+    if len(places) == 0:
+        return None
+    pivots = _Pivots.made(segments, vectors, floor)
+    return vars(PivotCells.of(vectors, clips.rows_within(shards, places), pivots.vectors, pivots.margin))

@@ -1,0 +1,206 @@
+"""Pairs of the tier `picture`: spans of clips that show the same pictures in the same order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate_assets.video.duplicates.pair_rows import PairRows
+from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings
+from curate_assets.video.duplicates.shard_index import ShardIndex, parts
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
+from curate_assets.video.picture_tracks import tracks
+from curate_resources.declarations.table import Row
+from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.segments import Segments
+from gpu_kernels.dedup.alignment import Match, align
+from gpu_kernels.dedup.candidates import candidate_pairs, probes
+from gpu_kernels.dedup.hamming import near_hashes
+from gpu_kernels.dedup.hash_bands import HashBands, words
+from gpu_kernels.dedup.picture_hashes import BITS, MIRRORED, VIEWS
+from gpu_kernels.dedup.picture_track import TRACK_STEP_NS, PictureTrack
+from gpu_kernels.dedup.picture_views import JOINS, SIDES
+from gpu_kernels.dedup.tiers import DuplicatePairsConfig
+
+_AT_ONCE = 1000
+"""Clips whose tracks are in memory together."""
+
+Tracks = Mapping[int, PictureTrack]
+"""By place of the clip."""
+Hits = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows of two sets of probes that are alike."""
+
+
+def picture_pairs(
+    tables: Tables, clips: SelectedClips, shard: str, config: DuplicatePairsConfig, index: ShardIndex
+) -> list[Row]:
+    """All pairs with a clip of a shard: a row for each span that they share."""
+    measured = clips.measured(tables, PICTURE_HASHES)
+    segments = Segments(tables.storage, "clip_pictures")
+    index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
+    covered, rest = index.covering(segments, measured)
+    found: dict[tuple[int, int], list[Row]] = {}
+    rows = PairRows(clips, measured)
+    for own in _in_parts(tables, clips, measured, [shard]):
+        probed = _Probes.of(own)
+
+        def compare(pairs: NDArray[np.int64], others: Tracks, own: Tracks = own) -> None:
+            for one, other in pairs.tolist():
+                a, b = rows.first(one, other)
+                if (a, b) not in found:
+                    all_tracks = {**others, **own}
+                    if a in all_tracks and b in all_tracks:
+                        found[a, b] = _rows(rows, a, b, all_tracks, config)
+
+        for others in _in_parts(tables, clips, measured, rest):
+            stored = _Probes.of(others)
+            compare(_candidates(probed, stored, stored.near(probed, config.radius_bits), config), others)
+        for each in covered:
+            with segments.opened(each.segment) as arrays:
+                stored = _Probes.stored(arrays)
+                stored = replace(stored, clips=each.places(stored.clips, clips.shards))
+                hits = stored.near_through(_bands(arrays), probed, config.radius_bits)
+                pairs = _candidates(probed, stored, hits, config)
+            for part in np.array_split(pairs, -(-len(pairs) // _AT_ONCE) or 1):
+                compare(part, _tracks(tables, clips, measured, np.setdiff1d(part, list(own))))
+    return [row for each in found.values() for row in each]
+
+
+@dataclass(frozen=True)
+class _Probes:
+    """Moments of clips that are looked up.
+
+    Attributes:
+        clips: int64 [n], of which clip each is; -1: of none that counts.
+        samples: int32 [n], which sample of its track.
+        hashes: uint8 [n, views, 32].
+    """
+
+    clips: NDArray[np.int64]
+    samples: NDArray[np.int32]
+    hashes: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, found: Tracks) -> "_Probes":
+        chosen = {place: probes(track) for place, track in found.items()}
+        empty = np.zeros((0, len(VIEWS), BITS // 8), np.uint8)
+        return cls(
+            np.repeat(np.array(list(chosen), np.int64), [len(each) for each in chosen.values()]),
+            np.concatenate([np.zeros(0, np.int32), *chosen.values()]).astype(np.int32),
+            np.concatenate([empty, *(found[place].hashes[each] for place, each in chosen.items())]),
+        )
+
+    @classmethod
+    def stored(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "_Probes":
+        return cls(arrays["rows"].astype(np.int64), arrays["samples"], arrays["hashes"])  # pyright: ignore[reportArgumentType]
+
+    def asked(self) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        """In every way that pictures may be the same: the view of the others to look in, and the hashes to look up."""
+        for join in JOINS:
+            own, other = SIDES[join.view]
+            hashes = self.hashes[:, own] ^ MIRRORED if join.mirrored else self.hashes[:, own]
+            yield other, words(hashes)
+
+    def near(self, asking: "_Probes", radius: int) -> Iterator[Hits]:
+        """The pairs of probes that are alike, in any way."""
+        for view, hashes in asking.asked():
+            row, column, _ = near_hashes(hashes, words(self.hashes[:, view]), radius)
+            yield row, column
+
+    def near_through(self, bands: Sequence[HashBands], asking: "_Probes", radius: int) -> Iterator[Hits]:
+        """The same, of those that share a band."""
+        for view, hashes in asking.asked():
+            yield bands[view].near(hashes, radius)
+
+
+def _candidates(own: _Probes, stored: _Probes, hits: Iterator[Hits], config: DuplicatePairsConfig) -> NDArray[np.int64]:
+    """Pairs of places that are worth aligning."""
+    every = list(hits)
+    row, column = (np.concatenate([hit[side] for hit in every]) for side in (0, 1))
+    there = stored.clips[column] >= 0
+    row, column = row[there], column[there]
+    return candidate_pairs(
+        own.clips[row],
+        own.samples[row].astype(np.int64),
+        stored.clips[column],
+        stored.samples[column].astype(np.int64),
+        config.least_samples,
+    )
+
+
+def _rows(rows: PairRows, a: int, b: int, found: Tracks, config: DuplicatePairsConfig) -> list[Row]:
+    """The rows of a pair, one for each span."""
+    matches = align(found[a], found[b], config)
+    shares: dict[str, tuple[float, float]] = {}
+    for verdict in {match.verdict for match in matches}:
+        own = [match for match in matches if match.verdict == verdict]
+        share_a = _share([(match.start_a_ns, match.end_a_ns) for match in own], found[a])
+        share_b = _share([(match.start_b_ns, match.end_b_ns) for match in own], found[b])
+        shares[verdict] = share_a, share_b
+    return [
+        rows.row(a, b, tier="picture", **_about(match, number), share_a=shares[match.verdict][0])
+        | {"share_b": shares[match.verdict][1]}
+        for number, match in enumerate(matches)
+    ]
+
+
+def _about(match: Match, number: int) -> Row:
+    about = {name: value for name, value in vars(match).items() if name != "bits"}
+    return {**about, "span": number, "similarity": 1 - match.bits / BITS}
+
+
+def _share(spans: Sequence[tuple[int, int]], track: PictureTrack) -> float:
+    """How much of a clip spans cover together."""
+    covered, reached = 0, int(track.times_ns[0])
+    for start, end in sorted(spans):
+        covered += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return min(1.0, covered / int(track.times_ns[-1] - track.times_ns[0] + TRACK_STEP_NS))
+
+
+def _in_parts(tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str]) -> Iterator[Tracks]:
+    """The tracks of all clips of some shards, so many at once."""
+    for part in parts(clips, shards, _AT_ONCE):
+        places = np.concatenate([np.arange(span.start, span.stop) for span in (clips.shards[each] for each in part)])
+        for some in np.array_split(places, -(-len(places) // _AT_ONCE)):
+            yield _tracks(tables, clips, measured, some)
+
+
+def _tracks(
+    tables: Tables, clips: SelectedClips, measured: Strings, places: NDArray[np.int64]
+) -> dict[int, PictureTrack]:
+    """The tracks of clips whose hashes are still those whose fingerprints were read before."""
+    found: dict[int, PictureTrack] = {}
+    names, shards = clips.rows["clip_id"], clips.rows["shard"]
+    of_shard: dict[str, dict[str, int]] = {}
+    for place in places.tolist():
+        of_shard.setdefault(shards[place].as_py(), {})[names[place].as_py()] = place
+    for shard, own in of_shard.items():
+        own_tracks = tracks(tables, shard, list(own))
+        found |= {own[clip]: track for clip, track in own_tracks.items() if len(track)}
+    now = clips.measured(tables, PICTURE_HASHES, list(of_shard))
+    return {place: found[place] for place in sorted(found) if now[place].as_py() == measured[place].as_py()}
+
+
+def _arrays(
+    tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str]
+) -> Mapping[str, NDArray[np.generic]] | None:
+    """The probes of all clips of some shards, and their bands in every view."""
+    every = [_Probes.of(part) for part in _in_parts(tables, clips, measured, shards)]
+    places, samples, hashes = (
+        np.concatenate([getattr(each, name) for each in every]) for name in ("clips", "samples", "hashes")
+    )
+    if len(places) == 0:
+        return None
+    arrays: dict[str, NDArray[np.generic]] = {"rows": clips.rows_within(shards, places).astype(np.int32)}
+    arrays |= {"samples": samples, "hashes": hashes}
+    for view in range(len(VIEWS)):
+        bands = HashBands.of(words(hashes[:, view]))
+        arrays |= {f"{name}_{view}": values for name, values in vars(bands).items()}
+    return arrays
+
+
+def _bands(arrays: Mapping[str, NDArray[np.generic]]) -> list[HashBands]:
+    names = ("hashes", "keys", "order")
+    return [HashBands.stored({name: arrays[f"{name}_{view}"] for name in names}) for view in range(len(VIEWS))]

@@ -1,0 +1,138 @@
+"""Near vectors without comparing all: only those are compared that the same pivots are near to.
+
+Every vector has a home, the cell of its nearest pivot, and looks into the cells of all pivots that are nearly as near.
+Two vectors are compared if one looks into the home of the other: a rule of the pair alone, so what is found does not
+depend on which of them was there first. Pivots are any vectors of the data; training them gains nothing here
+(docs/dedup.md). For a cosine t, a margin of sqrt(2 - 2 t) is exact, because |x.p - y.p| <= |x - y|; far less suffices
+where vectors have many dimensions, and `margin_for` measures how much.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class PivotCells:
+    """Vectors by cell.
+
+    Attributes:
+        vectors: float32 [n, d], by home.
+        rows: int64 [n], which row each was.
+        homes: int64 [k + 1], where the vectors of each home begin.
+        visits: int64 [k + 1], where the visitors of each cell begin.
+        visitors: int64, positions in `vectors` of those that look into a cell and are at home elsewhere.
+    """
+
+    vectors: Vectors
+    rows: NDArray[np.int64]
+    homes: NDArray[np.int64]
+    visits: NDArray[np.int64]
+    visitors: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, vectors: Vectors, rows: NDArray[np.int64], pivots: Vectors, margin: float) -> "PivotCells":
+        """Put unit vectors into cells.
+
+        Args:
+            vectors: float32 [n, d].
+            rows: int64 [n].
+            pivots: float32 [k, d].
+            margin: of a pivot that is nearly as near as the nearest, the cosine is at most this much less.
+        """
+        home, who, where = _looks(vectors, pivots, margin)
+        order = np.argsort(home, kind="stable")
+        position = np.empty(len(home), np.int64)
+        position[order] = np.arange(len(home))
+        away = where != home[who]
+        who, where = position[who[away]], where[away]
+        visiting = np.lexsort((who, where))
+        cells = np.arange(len(pivots) + 1)
+        return cls(
+            vectors[order],
+            rows[order],
+            np.searchsorted(home[order], cells),
+            np.searchsorted(where[visiting], cells),
+            who[visiting],
+        )
+
+    @classmethod
+    def stored(cls, arrays: Mapping[str, NDArray[Any]]) -> "PivotCells":
+        """From `vars` of one."""
+        return cls(**arrays)
+
+    def near(
+        self, queries: Vectors, pivots: Vectors, margin: float, floor: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Pairs of a query and a vector with a cosine of `floor` at least, of those that are compared.
+
+        Returns:
+            int64 [m] rows of `queries`, int64 [m] `rows`, float32 [m] cosines.
+        """
+        home, who, where = _looks(queries, pivots, margin)
+        by_cell, at_home = np.argsort(where, kind="stable"), np.argsort(home, kind="stable")
+        cells = np.arange(len(pivots) + 1)
+        looked, lives = np.searchsorted(where[by_cell], cells), np.searchsorted(home[at_home], cells)
+        found: list[NDArray[np.int64]] = [np.zeros((2, 0), np.int64)]
+        for cell in np.flatnonzero(np.diff(looked)).tolist():
+            asking = who[by_cell[looked[cell] : looked[cell + 1]]]
+            first, last = self.homes[cell], self.homes[cell + 1]
+            found.append(_hits(queries, asking, self.vectors[first:last], np.arange(first, last), floor))
+            hosts = at_home[lives[cell] : lives[cell + 1]]
+            guests = self.visitors[self.visits[cell] : self.visits[cell + 1]]
+            if len(hosts) and len(guests):
+                found.append(_hits(queries, hosts, self.vectors[guests], guests, floor))
+        (row, position), count = np.concatenate(found, axis=1), max(1, len(self.rows))
+        row, position = np.divmod(np.unique(row * count + position), count)  # either may look into the other's home
+        cosine = cosines(queries[row], self.vectors[position])
+        hit = cosine >= floor
+        return row[hit], self.rows[position[hit]], cosine[hit]
+
+
+def cosines(one: Vectors, other: Vectors) -> NDArray[np.float32]:
+    """Of pairs of unit vectors, float32 [n, d] each; the same whatever other pairs are among them."""
+    found = np.empty(len(one), np.float32)
+    for first in range(0, len(one), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        found[rows] = np.einsum("ij,ij->i", one[rows].astype(np.float64), other[rows].astype(np.float64))
+    return found
+
+
+def margin_for(sample: Vectors, pivots: Vectors, floor: float, recall: float = 0.9995) -> tuple[float, int]:
+    """The least margin with which this share of the near pairs of a sample is compared, and how many pairs there are;
+    the exact margin if there are too few to tell."""
+    exact = float(np.sqrt(max(0.0, 2 - 2 * floor)))
+    near = np.triu(sample @ sample.T >= floor, 1)
+    a, b = np.nonzero(near)
+    if len(a) < 1 / (1 - recall) / 4:
+        return exact, len(a)
+    scores = sample @ pivots.T
+    home, best = scores.argmax(axis=1), scores.max(axis=1)
+    short = np.minimum(best[a] - scores[a, home[b]], best[b] - scores[b, home[a]])
+    return min(exact, float(np.quantile(short, recall)) + 1e-3), len(a)
+
+
+def _looks(vectors: Vectors, pivots: Vectors, margin: float) -> tuple[NDArray[np.int64], ...]:
+    """Each vector's home, int64 [n]; and the cells that vectors look into: which vector, and which cell."""
+    homes, who, where = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for first in range(0, len(vectors), _BLOCK):
+        scores = vectors[first : first + _BLOCK] @ pivots.T
+        homes.append(scores.argmax(axis=1))
+        row, cell = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - margin)
+        who.append(row + first)
+        where.append(cell)
+    return np.concatenate(homes), np.concatenate(who), np.concatenate(where)
+
+
+def _hits(
+    queries: Vectors, asking: NDArray[np.int64], stored: Vectors, positions: NDArray[np.int64], floor: float
+) -> NDArray[np.int64]:
+    """Candidates of a cell, int64 [2, m]: the fast product may be off in its last digits."""
+    row, column = np.nonzero(queries[asking] @ stored.T >= floor - 1e-4)
+    return np.stack([asking[row], positions[column]])
