@@ -14,13 +14,14 @@ import argparse
 import os
 import tempfile
 import time
+from pathlib import Path
 
 import lance
 import numpy as np
 import pyarrow as pa
 from floors import write_figures
 
-from curate_assets.settings.resolve import validated
+from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
@@ -113,7 +114,7 @@ class Library:
 def measured(tables: Tables, shard: str, segment_clips: int) -> float:
     """CPU seconds of measuring a shard."""
     started = time.process_time()
-    rows = measure_pairs(tables, shard, validated({}).duplicate_pairs, segment_clips)
+    rows = measure_pairs(tables, shard, CurationConfig().duplicate_pairs, segment_clips)
     spent = time.process_time() - started
     tables.swap(DUPLICATE_PAIRS, shard, rows)
     return spent
@@ -143,7 +144,9 @@ def arrival(clips: int, shards: int, segment_clips: int) -> dict:
             for number, tier in enumerate(TIERS)
         }
         copies = {frozenset(pair) for pair in library.copies}
-        index = [os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(f"{folder}/indexes") for name in names]
+        index = [
+            os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(f"{folder}/indexes") for name in names
+        ]
         return {
             "cpu_s": sum(spent),
             "one_percent_cpu_s": more,
@@ -169,7 +172,12 @@ def grouping(clips: int) -> dict:
             append(tables, CLIP_SELECTION, shard, {**key, "selected": [True] * each})
             sizes = {"width": dice.integers(1, 4, each) * 640, "height": [360] * each, "duration_ns": [SECOND] * each}
             append(tables, SOURCE_VIDEOS, shard, {"video_id": ids, "uri": ids, **sizes, "bytes": [1000] * each})
-            times = {"start_ns": [0] * each, "end_ns": [SECOND] * each, "start_frame": [0] * each, "end_frame": [9] * each}
+            times = {
+                "start_ns": [0] * each,
+                "end_ns": [SECOND] * each,
+                "start_frame": [0] * each,
+                "end_frame": [9] * each,
+            }
             append(tables, CLIPS, shard, {**key, **times})
             append(tables, PICTURE_HASHES, shard, {"video_id": ids})
             copies = int(each * COPIES)
@@ -184,9 +192,11 @@ def grouping(clips: int) -> dict:
                 )
             }
             about = {"tier": ["picture"] * copies, "verdict": ["copy"] * copies, "similarity": dice.random(copies)}
-            append(tables, DUPLICATE_PAIRS, shard, {**ends, **about, "share_a": [1.0] * copies, "share_b": [1.0] * copies})
+            append(
+                tables, DUPLICATE_PAIRS, shard, {**ends, **about, "share_a": [1.0] * copies, "share_b": [1.0] * copies}
+            )
         started = time.process_time()
-        rows = group_duplicates(tables, validated({}).duplicate_groups)
+        rows = group_duplicates(tables, CurationConfig().duplicate_groups)
         spent = time.process_time() - started
         removed = sum(part.num_rows - sum(part["keeper"].to_pylist()) for part in rows.values())
         return {"clips": clips, "pairs": int(clips * COPIES), "cpu_s": spent, "removed": removed}
@@ -199,7 +209,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=100)
     parser.add_argument("--group", type=int, default=1_000_000)
     parser.add_argument("--directly", type=int, default=4_000, help="clips of the comparison without an index")
-    parser.add_argument("--json")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     figures = {
         "indexed": arrival(asked.clips, asked.shards, LEAST_CLIPS),
@@ -210,8 +220,8 @@ def main() -> None:
     }
     for name, each in figures.items():
         print(name, {key: round(value, 4) for key, value in each.items()}, flush=True)
-    if asked.json:
-        write_figures(asked.json, figures)
+    flat = {f"{name}_{key}": value for name, each in figures.items() for key, value in each.items()}
+    write_figures(asked.json, __file__, flat)
 
 
 if __name__ == "__main__":

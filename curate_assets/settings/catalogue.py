@@ -165,6 +165,8 @@ def _type(field: FieldInfo) -> str:
         nullable = " or `null`"
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind)) + nullable
+    if get_origin(kind) is list and get_origin(get_args(kind)[0]) is Literal:
+        return "list of " + ", ".join(f"`{choice}`" for choice in get_args(get_args(kind)[0])) + nullable
     names = {
         str: "text",
         int: "whole number",

@@ -79,7 +79,9 @@ def _boards(tables: Tables, videos: Collection[tuple[str, str]]) -> Callable[[st
         ValueError: it has none.
     """
     named = ", ".join(quoted(video) for video in sorted({video for _, video in videos}))
-    rows = tables.read(STORYBOARDS, columns=_COLUMNS, where=f"status = 'ok' AND video_id IN ({named})") if videos else None
+    rows = (
+        tables.read(STORYBOARDS, columns=_COLUMNS, where=f"status = 'ok' AND video_id IN ({named})") if videos else None
+    )
 
     @cache
     def board(shard: str, video_id: str) -> Storyboard:
@@ -88,8 +90,7 @@ def _boards(tables: Tables, videos: Collection[tuple[str, str]]) -> Callable[[st
     return board
 
 
-def _of_video(rows: pa.Table | None, shard: str, video_id: str) -> pa.Table:
-    assert rows is not None
+def _of_video(rows: pa.Table, shard: str, video_id: str) -> pa.Table:
     return rows.filter((pc.field("shard") == shard) & (pc.field("video_id") == video_id))
 
 

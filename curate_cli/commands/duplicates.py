@@ -1,7 +1,7 @@
 """`curate duplicates`: which clips show the same, and why."""
 
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 duplicates = typer.Typer(no_args_is_help=True, help="See which clips show the same, and why.")
 
 
-class _Tier(str, Enum):
+class _Tier(StrEnum):
     identical = "identical"
     picture = "picture"
     meaning = "meaning"
@@ -66,12 +66,16 @@ def _print(groups: "list[ClipGroup]", pairs: "dict[tuple[Key, Key], list[Evidenc
     if not groups:
         console.print("No two selected clips count as duplicates.")
     for group in groups:
-        console.print(f"[bold]{escaped('/'.join(group.keeper))}[/bold] is kept: {len(group.members)} clips", soft_wrap=True)
+        console.print(
+            f"[bold]{escaped('/'.join(group.keeper))}[/bold] is kept: {len(group.members)} clips", soft_wrap=True
+        )
         own = {member.clip for member in group.members}
         for member in group.members:
             if member.clip != group.keeper:
                 why = f"{member.tier} {member.similarity:.3f}" if member.similarity is not None else "via others"
-                console.print(f"  {escaped('/'.join(member.clip))}  [dim]{escaped(member.uri)}[/dim]  {why}", soft_wrap=True)
+                console.print(
+                    f"  {escaped('/'.join(member.clip))}  [dim]{escaped(member.uri)}[/dim]  {why}", soft_wrap=True
+                )
             for (one, other), evidence in pairs.items():
                 if one == member.clip and (one == group.keeper or other not in own):
                     for each in evidence:

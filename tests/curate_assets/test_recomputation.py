@@ -176,7 +176,7 @@ def test_duplicates_do_not_depend_on_the_order_of_shards(finished, new_root):
     assert {row["shard"] for row in groups if row["keeper"]} == {"a-000000"}
     tables = finished.tables
     other = new_root()
-    signals = ("shot_signals", "motion_signals", "storyboards")
+    signals = ("shot_signals", "picture_hashes", "storyboards")
     for name in ("source_videos", *signals, "clips", "clip_embeddings", "clip_selection"):
         shutil.copytree(finished.path / "tables" / f"{name}.lance", other.path / "tables" / f"{name}.lance")
     config = CurationConfig()

@@ -24,7 +24,7 @@ from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS, VIDEO_ID
 from curate_assets.video.duplicates.clip_quality import ranks
 from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
-from curate_assets.video.duplicates.valid_pairs import ValidPairs, valid_pairs
+from curate_assets.video.duplicates.valid_pairs import MEASURED_ON, ValidPairs, valid_pairs
 from curate_resources.declarations.table import Column, Table
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.groups import Stars, components, stars

@@ -12,6 +12,7 @@ from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wro
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.identical_pairs import identical_pairs
 from curate_assets.video.duplicates.meaning_pairs import meaning_pairs
 from curate_assets.video.duplicates.picture_pairs import picture_pairs
@@ -57,15 +58,16 @@ DUPLICATE_PAIRS = Table(
         Column(
             "verdict",
             pa.string(),
-            "`copy`; `same_static_picture`: different moments of one scene; `undecidable`: nothing moves; null for meaning",
+            "`copy`; `same_static_picture`: different moments of one scene; `undecidable`: nothing moves; null for "
+            "meaning",
         ),
         Column("share_a", pa.float32(), "share of the first clip that all spans of this pair, tier and verdict cover"),
         Column("share_b", pa.float32(), "the same of the other clip"),
         Column(
             "measured_a",
             pa.string(),
-            "fingerprint of what was measured of the first clip (or its id, which names its content): a pair counts only "
-            "while this holds",
+            "fingerprint of what was measured of the first clip (or its id, which names its content): a pair counts "
+            "only while this holds",
         ),
         Column("measured_b", pa.string(), "the same of the other clip"),
     ),

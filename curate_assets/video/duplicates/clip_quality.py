@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 
 def ranks(
-    tables: Tables, clips: SelectedClips, places: NDArray[np.int64], group: NDArray[np.int64], keep_by: Sequence[KeepBy]
+    tables: Tables, clips: SelectedClips, places: NDArray[np.int64], group: NDArray[np.int32], keep_by: Sequence[KeepBy]
 ) -> NDArray[np.int64]:
     """The rank of each of some clips, 0 for the best, by their qualities and then by id and shard.
 
@@ -30,7 +30,7 @@ def ranks(
 
     Args:
         places: int64 [n], of the clips.
-        group: int64 [n], of each; ranks of two groups are never compared.
+        group: int32 [n], of each; ranks of two groups are never compared.
     """
     ids = clips.rows.select(["clip_id", "shard"]).take(pa.array(places))
     by_id = np.empty(len(places), np.int64)

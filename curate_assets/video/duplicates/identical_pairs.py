@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.pair_rows import PairRows
 from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings, columns_of, looked_up, unchanged
 from curate_assets.video.duplicates.shard_index import ShardIndex, parts
-from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments

@@ -1,15 +1,15 @@
 """Pairs of the tier `picture`: spans of clips that show the same pictures in the same order."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.pair_rows import PairRows
 from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings
 from curate_assets.video.duplicates.shard_index import ShardIndex, parts
-from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.picture_tracks import tracks
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
@@ -55,13 +55,13 @@ def picture_pairs(
 
         for others in _in_parts(tables, clips, measured, rest):
             stored = _Probes.of(others)
-            compare(_candidates(probed, stored, stored.near(probed, config.radius_bits), config), others)
+            hits = stored.near(probed, config.radius_bits)
+            compare(_candidates(probed, stored.clips, stored.samples, hits, config), others)
         for each in covered:
             with segments.opened(each.segment) as arrays:
-                stored = _Probes.stored(arrays)
-                stored = replace(stored, clips=each.places(stored.clips, clips.shards))
-                hits = stored.near_through(_bands(arrays), probed, config.radius_bits)
-                pairs = _candidates(probed, stored, hits, config)
+                clips_of = each.places(arrays["rows"].astype(np.int64), clips.shards)
+                hits = _near_through(_bands(arrays), probed, config.radius_bits)
+                pairs = _candidates(probed, clips_of, arrays["samples"], hits, config)
             for part in np.array_split(pairs, -(-len(pairs) // _AT_ONCE) or 1):
                 compare(part, _tracks(tables, clips, measured, np.setdiff1d(part, list(own))))
     return [row for each in found.values() for row in each]
@@ -72,7 +72,7 @@ class _Probes:
     """Moments of clips that are looked up.
 
     Attributes:
-        clips: int64 [n], of which clip each is; -1: of none that counts.
+        clips: int64 [n], of which clip each is, by place.
         samples: int32 [n], which sample of its track.
         hashes: uint8 [n, views, 32].
     """
@@ -91,10 +91,6 @@ class _Probes:
             np.concatenate([empty, *(found[place].hashes[each] for place, each in chosen.items())]),
         )
 
-    @classmethod
-    def stored(cls, arrays: Mapping[str, NDArray[np.generic]]) -> "_Probes":
-        return cls(arrays["rows"].astype(np.int64), arrays["samples"], arrays["hashes"])  # pyright: ignore[reportArgumentType]
-
     def asked(self) -> Iterator[tuple[int, NDArray[np.uint64]]]:
         """In every way that pictures may be the same: the view of the others to look in, and the hashes to look up."""
         for join in JOINS:
@@ -108,25 +104,31 @@ class _Probes:
             row, column, _ = near_hashes(hashes, words(self.hashes[:, view]), radius)
             yield row, column
 
-    def near_through(self, bands: Sequence[HashBands], asking: "_Probes", radius: int) -> Iterator[Hits]:
-        """The same, of those that share a band."""
-        for view, hashes in asking.asked():
-            yield bands[view].near(hashes, radius)
+
+def _near_through(bands: Sequence[HashBands], asking: _Probes, radius: int) -> Iterator[Hits]:
+    """The pairs of probes that are alike, in any way, of those that share a band."""
+    for view, hashes in asking.asked():
+        yield bands[view].near(hashes, radius)
 
 
-def _candidates(own: _Probes, stored: _Probes, hits: Iterator[Hits], config: DuplicatePairsConfig) -> NDArray[np.int64]:
-    """Pairs of places that are worth aligning."""
+def _candidates(
+    own: _Probes,
+    clips: NDArray[np.int64],
+    samples: NDArray[np.int32],
+    hits: Iterator[Hits],
+    config: DuplicatePairsConfig,
+) -> NDArray[np.int64]:
+    """Pairs of places that are worth aligning.
+
+    Args:
+        clips, samples: of the probes that are asked, as of `_Probes`.
+    """
     every = list(hits)
     row, column = (np.concatenate([hit[side] for hit in every]) for side in (0, 1))
-    there = stored.clips[column] >= 0
+    there = clips[column] >= 0
     row, column = row[there], column[there]
-    return candidate_pairs(
-        own.clips[row],
-        own.samples[row].astype(np.int64),
-        stored.clips[column],
-        stored.samples[column].astype(np.int64),
-        config.least_samples,
-    )
+    at, other = own.samples[row].astype(np.int64), samples[column].astype(np.int64)
+    return candidate_pairs(own.clips[row], at, clips[column], other, config.least_samples)
 
 
 def _rows(rows: PairRows, a: int, b: int, found: Tracks, config: DuplicatePairsConfig) -> list[Row]:
@@ -194,7 +196,7 @@ def _arrays(
     if len(places) == 0:
         return None
     arrays: dict[str, NDArray[np.generic]] = {"rows": clips.rows_within(shards, places).astype(np.int32)}
-    arrays |= {"samples": samples, "hashes": hashes}
+    arrays["samples"] = samples
     for view in range(len(VIEWS)):
         bands = HashBands.of(words(hashes[:, view]))
         arrays |= {f"{name}_{view}": values for name, values in vars(bands).items()}

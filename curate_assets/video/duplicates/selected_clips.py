@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.errors import UserError
 
-Strings = pa.ChunkedArray
+Strings: TypeAlias = pa.ChunkedArray
 """A column of text."""
 
 
@@ -27,7 +27,8 @@ class SelectedClips:
     """The selected clips of all shards. A clip's place is its row.
 
     Attributes:
-        rows: `shard`, `video_id` and `clip_id`, sorted by them. Two shards may hold the same file, and so the same clip.
+        rows: `shard`, `video_id` and `clip_id`, sorted by them. Two shards may hold the same file, and so the
+            same clip.
     """
 
     rows: pa.Table

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
-from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings, columns_of
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
+from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings, columns_of
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.alignment import Verdict

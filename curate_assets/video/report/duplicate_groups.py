@@ -87,14 +87,17 @@ def duplicates(library: Library) -> Duplicates | None:
     moments = _moments(library, [each for own in evidence.values() for each in own])
     return Duplicates(
         len(removing),
-        tuple(_group(group, clips, _strips(library, evidence[group[0].key], clips, moments)) for group in removing[:GROUPS]),
+        tuple(
+            _group(group, clips, _strips(library, evidence[group[0].key], clips, moments))
+            for group in removing[:GROUPS]
+        ),
         len(alike),
         tuple(_group(group, clips, ()) for group in alike[:GROUPS]),
     )
 
 
 def _grouped(rows: Iterable[Row], name: str, similarity: str) -> list[list[_Member]]:
-    """The biggest first; of each the best clip, then the least similar: where a threshold is too low, it shows there."""
+    """The biggest first; of each the best clip, then the least similar: a threshold that is too low shows there."""
     groups: dict[str, list[_Member]] = defaultdict(list)
     for row in rows:
         key = (row["shard"], row["clip_id"])

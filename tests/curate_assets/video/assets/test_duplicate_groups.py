@@ -15,11 +15,11 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import CHECKS, DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
 from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_QUALITY
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.duplicates.selected_clips import MixedModels
 from curate_assets.video.graph import VIDEO
-from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
@@ -165,7 +165,7 @@ def test_shards_of_different_models_are_named(tables: Tables) -> None:
 
 
 def test_a_tier_that_removes_has_to_be_measured() -> None:
-    with pytest.raises(ConfigError, match="meaning, which duplicate_pairs.meaning switches off"):
+    with pytest.raises(ConfigError, match=r"meaning, which duplicate_pairs\.meaning switches off"):
         validated({"duplicate_groups": {"tiers": ["meaning"]}, "duplicate_pairs": {"meaning": False}})
-    with pytest.raises(ConfigError, match="below duplicate_pairs.floor_similarity"):
+    with pytest.raises(ConfigError, match=r"below duplicate_pairs\.floor_similarity"):
         validated({"duplicate_groups": {"min_similarity": 0.5}})

@@ -19,9 +19,9 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_pairs
-from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
