@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 from floors import write_figures
 
-from curate_assets.settings.resolve import CurationConfig
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
@@ -36,7 +35,7 @@ from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.evolution import created_schema
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.tiers import TIERS
+from gpu_kernels.dedup.tiers import TIERS, DuplicateGroupsConfig, DuplicatePairsConfig
 
 SAMPLES, DIMENSIONS, SUBJECTS = 50, 256, 1000
 SECOND = 10**9
@@ -114,7 +113,7 @@ class Library:
 def measured(tables: Tables, shard: str, segment_clips: int) -> float:
     """CPU seconds of measuring a shard."""
     started = time.process_time()
-    rows = measure_pairs(tables, shard, CurationConfig().duplicate_pairs, segment_clips)
+    rows = measure_pairs(tables, shard, DuplicatePairsConfig(), segment_clips)
     spent = time.process_time() - started
     tables.swap(DUPLICATE_PAIRS, shard, rows)
     return spent
@@ -196,7 +195,7 @@ def grouping(clips: int) -> dict:
                 tables, DUPLICATE_PAIRS, shard, {**ends, **about, "share_a": [1.0] * copies, "share_b": [1.0] * copies}
             )
         started = time.process_time()
-        rows = group_duplicates(tables, CurationConfig().duplicate_groups)
+        rows = group_duplicates(tables, DuplicateGroupsConfig())
         spent = time.process_time() - started
         removed = sum(part.num_rows - sum(part["keeper"].to_pylist()) for part in rows.values())
         return {"clips": clips, "pairs": int(clips * COPIES), "cpu_s": spent, "removed": removed}

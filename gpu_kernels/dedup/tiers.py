@@ -30,18 +30,18 @@ class DuplicatePairsConfig(AlignmentConfig):
 class DuplicateGroupsConfig(StrictModel):
     """Which pairs count as duplicates, and which clip of a group is kept. Changes measure nothing again."""
 
-    tiers: list[Tier] = ["identical", "picture"]
+    tiers: list[Tier] = Field(default=["identical", "picture"])
     """Tiers whose pairs remove clips. Pairs of `meaning` beside that only tell which clips are alike."""
     min_similarity: float = Field(default=0.88, gt=-1, le=1)
     """Cosine similarity from which two clips are alike in meaning; not below `duplicate_pairs.floor_similarity`."""
     min_share: float = Field(default=0.8, gt=0, le=1)
     """Least share of a clip's length that its keeper has to show for the clip to be removed. A clip that is only a
     piece of a longer one is removed, and the longer one is not."""
-    verdicts: list[Verdict] = ["copy"]
+    verdicts: list[Verdict] = Field(default=["copy"])
     """Verdicts on spans of the picture tier that count. See [copies](dedup.md#verdicts)."""
     max_links: int = Field(default=1, ge=1)
     """Most pairs between a removed clip and its keeper: 1 asks for a pair of the two, so that no chain of small
     changes joins clips that differ."""
-    keep_by: list[KeepBy] = ["resolution", "bitrate", "length", "sharpness"]
+    keep_by: list[KeepBy] = Field(default=["resolution", "bitrate", "length", "sharpness"])
     """What the best clip is chosen by, in this order; then the smallest id. `technical_quality` counts where it was
     measured: fewer visible blocks, then less noise."""
