@@ -48,7 +48,7 @@ def test_stage_after_stage_through_the_tables_gives_the_same_rows(finished, new_
         {"source_videos"},
         {"storyboards"},
         {"shot_signals"},
-        {"motion_signals", "clips"},
+        {"motion_signals", "picture_hashes", "clips"},
         {"clip_embeddings"},
         {"motion_scores"},
         {"clip_selection"},
