@@ -255,7 +255,7 @@ def report(folder: Path, lengths: list[int], results_file: Path | None) -> None:
 
 
 def with_measurements(folder: Path, rounds: int = 3) -> None:
-    """Print what measurements add to `read_scan`, the shot network left out: its least CPU seconds of some rounds."""
+    """Print what measurements add to a scan, without and with the shot network: least CPU seconds of some rounds."""
     import numpy as np
 
     from gpu_kernels.media.containers import open_media
@@ -266,6 +266,9 @@ def with_measurements(folder: Path, rounds: int = 3) -> None:
     from gpu_kernels.scan.scan import ScanChunk, read_scan
     from gpu_kernels.scores.motion import MotionSignalsConfig
     from gpu_kernels.scores.thumbnails import thumbnail_signals
+    from gpu_kernels.shots.transitions import ShotSignalsConfig, TransitionStream, load_network
+
+    network = load_network(ShotSignalsConfig())
 
     def cost(nursery: Nursery, path: Path, signals: bool, sound: bool) -> tuple[float, int]:
         before, frames, last = cpu_seconds(), 0, None
@@ -279,8 +282,16 @@ def with_measurements(folder: Path, rounds: int = 3) -> None:
                     last = chunk.thumbnails[-1]
         return cpu_seconds() - before, frames
 
-    print("| film | frames | nothing more | with frame signals | | with the sound, too | |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    def network_cost(nursery: Nursery, path: Path) -> float:
+        chunks = [each for each in read_scan(nursery, str(path), None, []) if isinstance(each, ScanChunk)]
+        before, stream = cpu_seconds(), TransitionStream(network, 0)
+        for chunk in chunks:
+            stream.add(chunk.thumbnails)
+        stream.finish(0)
+        return cpu_seconds() - before
+
+    print("| film | frames | nothing more | with frame signals | | with the sound, too | | the shot network | all |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     with Nursery(DecodingLimits()) as nursery:
         for path in videos_of(folder):
             with open_media(str(path)) as container:
@@ -290,6 +301,8 @@ def with_measurements(folder: Path, rounds: int = 3) -> None:
             off, on, heard = np.min([[each[0] for each in row] for row in found], axis=0).tolist()
             cells = [path.stem, found[0][0][1], f"{off:.2f}", f"{on:.2f}", f"{on / off:.2f}"]
             cells += [f"{heard:.2f}", f"{heard / off:.2f}"] if has_sound else ["no sound", ""]
+            shots = min(network_cost(nursery, path) for _ in range(rounds))
+            cells += [f"{shots:.2f}", f"{(heard + shots) / (off + shots):.2f}"]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
