@@ -66,8 +66,10 @@ def near_hashes(
         for column in range(0, len(stored), _COLUMNS)
     ]
     rows, columns, bits = (np.concatenate(parts) for parts in zip(*tiles, strict=True))
-    order = np.lexsort((columns, rows))
-    return rows[order], columns[order], bits[order]
+    if len(stored) > _COLUMNS:  # else they are in order as they come
+        order = np.argsort(rows * len(stored) + columns, kind="stable")
+        rows, columns, bits = rows[order], columns[order], bits[order]
+    return rows, columns, bits
 
 
 def checked(queries: NDArray[np.uint64], stored: NDArray[np.uint64]) -> None:
@@ -91,10 +93,12 @@ def _tile(
         counted = counted + _counted(few, many, min(used, 3), WORDS).astype(np.uint16)
         used, left = WORDS, np.flatnonzero(counted <= radius)
     rows, columns = np.divmod(left, many.shape[1])
-    rest = np.bitwise_count(few[rows, used:] ^ many[used:, columns].T).sum(1, dtype=np.int32)
-    bits = counted.ravel()[left] + rest
-    near = bits <= radius
-    return rows[near] + row, columns[near] + column, bits[near]
+    bits = counted.ravel()[left].astype(np.int32)
+    if used < WORDS:
+        bits += np.bitwise_count(few[rows, used:] ^ many[used:, columns].T).sum(1, dtype=np.int32)
+        near = bits <= radius
+        rows, columns, bits = rows[near], columns[near], bits[near]
+    return rows + row, columns + column, bits
 
 
 def _counted(few: NDArray[np.uint64], many: NDArray[np.uint64], first: int, end: int) -> NDArray[np.uint8]:
