@@ -146,14 +146,18 @@ def _probe(work: Work) -> Mapping[str, list[Row]]:
 
 
 def _scan(work: Work) -> Mapping[str, list[Row]]:
-    rows: dict[str, list[Row]] = {"shot_signals": [], "motion_signals": [], "storyboards": []}
+    names = ("shot_signals", "motion_signals", "picture_hashes", "storyboards")
+    rows: dict[str, list[Row]] = {name: [] for name in names}
     shots = {"frames": _FRAMES, "pts_ns": _PTS, "transition": _CURVE, "decode_errors": 0, "damaged_frames": 0}
     motion = {"patch_rows": 1, "patch_columns": 2, "sample_frames": [5, 15, 25, 35], "patches": [0.01] * 8}
     motion |= {"sample_distances": [1] * 4, "reference_frames": [], "reference_means": [], "reference_centres": []}
+    pictures = {"pts_ns": _PTS, "frames": np.arange(_FRAMES), "hashes": bytes(96 * _FRAMES)}
+    pictures |= {"greys": bytes(144 * _FRAMES), "frame_digests": bytes(8 * _FRAMES)}
     for video_id in work.items["video_id"].to_pylist():
         broken = _failed("scan") if video_id.startswith("f0") else {}
         rows["shot_signals"].append({"video_id": video_id, **(broken or shots)})
         rows["motion_signals"].append({"video_id": video_id, **(broken or motion)})
+        rows["picture_hashes"].append({"video_id": video_id, **(broken or pictures)})
         for picture in range(1 if broken else _PICTURES):
             place = {"frame": None} if broken else {"frame": 10 * picture, "path": f"media/{video_id}", "bytes": 1}
             rows["storyboards"].append({"video_id": video_id, **place, **broken})
