@@ -1,6 +1,7 @@
 """`clip_embeddings`: one unit vector per clip, from its storyboard frames."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.embedders.embedder import EMBEDDERS
-from gpu_kernels.embedders.types import clip_vector
+from gpu_kernels.embedders.types import embedded
 from gpu_kernels.media.storyboards import decoded
 
 
@@ -46,37 +47,44 @@ CLIP_EMBEDDINGS = Table(
     columns=(
         VIDEO_ID,
         CLIP_ID,
-        Column("vector", pa.list_(pa.float32()), "the mean of the frames' vectors, at unit length", vectors=True),
+        Column(
+            "vector",
+            pa.list_(pa.float32()),
+            "of the clip, at unit length: by a model of pictures, the mean of its frames' vectors",
+            vectors=True,
+        ),
         Column("frames", pa.int32(), "storyboard frames that went into it"),
         Column("model", pa.string(), "the model that made it"),
         Column("model_revision", pa.string(), "what pins the model: see [models](models.md#what-pins-a-model)"),
     ),
-    description="One unit vector per clip: the mean of its storyboard frames' embeddings, with the model that made it.",
+    description="One unit vector per clip, from its storyboard frames, with the model that made it.",
 )
 
 
 def open_embedder(config: Any, storage: Storage) -> Worker:
     """A worker that embeds clips."""
-    embedder = config.clip_embeddings.load()
+    section = config.clip_embeddings
+    embedder = section.load()
+    threads = ThreadPoolExecutor(section.at_once, "embeddings") if section.at_once > 1 else None
 
     def embed(work: Work) -> Mapping[str, list[Row]]:
-        rows: list[Row] = []
         boards = Storyboards(storage, work.inputs[STORYBOARDS.name])
-        for clip in work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist():
+
+        def row(clip: Mapping[str, Any]) -> Row:
             board = boards.of(clip["video_id"])
             jpegs = board.jpegs(board.within(clip["start_frame"], clip["end_frame"]))
-            pictures = [decoded(jpeg) for jpeg in jpegs]
-            rows.append(
-                {
-                    "video_id": clip["video_id"],
-                    "clip_id": clip["clip_id"],
-                    "vector": clip_vector(embedder.embed(pictures)),
-                    "frames": len(pictures),
-                    "model": embedder.name,
-                    "model_revision": embedder.revision,
-                }
-            )
-        return {CLIP_EMBEDDINGS.name: rows}
+            vector, frames = embedded(embedder, [decoded(jpeg) for jpeg in jpegs])
+            return {
+                "video_id": clip["video_id"],
+                "clip_id": clip["clip_id"],
+                "vector": vector,
+                "frames": frames,
+                "model": embedder.name,
+                "model_revision": embedder.revision,
+            }
+
+        clips = work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist()
+        return {CLIP_EMBEDDINGS.name: list((threads.map if threads else map)(row, clips))}
 
     return embed
 

@@ -15,7 +15,7 @@ from transformers import CLIPModel, SiglipModel
 from gpu_kernels.embedders.clip_siglip import ClipConfig, SiglipConfig
 from gpu_kernels.embedders.efficientnet import EfficientNetLite0Config, with_torch
 from gpu_kernels.embedders.embedder import EMBEDDERS
-from gpu_kernels.embedders.types import Embedder, clip_vector
+from gpu_kernels.embedders.types import Embedder, clip_vector, stepped
 from gpu_kernels.errors import UserError
 
 
@@ -107,6 +107,44 @@ def test_siglip_equals_the_full_model_on_hand_made_pixels(
         expected = model(input_ids=text, pixel_values=pixels).image_embeds.numpy()
     assert embedder.dimension == 48
     np.testing.assert_allclose(embedder.embed(noise), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["clip", "siglip"])
+def test_words_equal_the_full_model(tiny_models: ModuleType, backend: str, tmp_path: Path) -> None:
+    folder = tiny_models.with_words(getattr(tiny_models, f"tiny_{backend}")(tmp_path))
+    config = EMBEDDERS.kinds[backend].model_validate({"model": str(folder), "device": "cpu"})
+    assert config.knows_words
+    words = config.load_text()
+    texts = ["a dog runs on the beach", "a red car", "night " * 300]
+    # Of the tiny vocabulary: 0 begins, 1 ends, 2 fills up.
+    tokens = [[0, 4, 5, 6, 7, 8, 9, 1], [0, 4, 14, 10, 1]]
+    model = (CLIPModel if backend == "clip" else SiglipModel).from_pretrained(folder).eval()
+    with torch.inference_mode():
+        for row, ids in zip(words.embed_text(texts), tokens, strict=False):
+            filled = ids if backend == "clip" else ids + [2] * (64 - len(ids))
+            expected = model.get_text_features(input_ids=torch.tensor([filled])).pooler_output[0]
+            np.testing.assert_allclose(row, torch.nn.functional.normalize(expected, dim=0).numpy(), atol=1e-5)
+    together = words.embed_text(texts)
+    assert (together.dtype, together.shape) == (np.float32, (3, config.load().dimension))
+    assert np.array_equal(together[1:2], words.embed_text(texts[1:2]))
+    assert words.embed_text([]).shape == (0, together.shape[1])
+    assert words.revision == config.load().revision
+
+
+def test_words_without_a_text_side_or_a_tokenizer_are_errors(tiny_models: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="efficientnet_lite0 has no text side"):
+        EfficientNetLite0Config().load_text()
+    with pytest.raises(UserError, match="tokenizer"):
+        SiglipConfig(model=str(tiny_models.tiny_siglip(tmp_path))).load_text()
+
+
+def test_frames_of_a_clip_are_stepped() -> None:
+    """As the reference does: every n // wanted-th, the first `wanted` of these."""
+    for available in (4, 7, 8, 9, 61):
+        assert stepped(available, 4) == list(range(available))[:: available // 4][:4]
+    assert [stepped(available, 4) for available in (1, 2, 3)] == [[0], [0, 0, 1, 1], [0, 0, 1, 2]]
+    with pytest.raises(ValueError, match="at least one frame"):
+        stepped(0, 4)
 
 
 @pytest.mark.parametrize("backend", ["efficientnet_lite0", "clip", "siglip"])
