@@ -11,8 +11,12 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    BertConfig,
+    BertForMaskedLM,
     CLIPConfig,
     CLIPModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -73,6 +77,73 @@ def tiny_siglip(folder: Path) -> Path:
     torch.manual_seed(2)
     SiglipModel(SiglipConfig(text_config=_TEXT, vision_config=_IMAGE)).save_pretrained(folder)
     SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def tiny_dinov3(folder: Path) -> Path:
+    """A DINOv3 with 32x32 input and 48-d features; returns `folder`."""
+    torch.manual_seed(7)
+    config = DINOv3ViTConfig(**_LAYERS, image_size=32, patch_size=8, num_register_tokens=2, initializer_range=0.2)
+    DINOv3ViTModel(config).save_pretrained(folder)
+    prepared = {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 32, "width": 32}}
+    prepared |= {"resample": 2, "do_center_crop": None, "rescale_factor": 0.00392156862745098}
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    return folder
+
+
+_OF_BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a dog runs on the beach car drives at night red".split()]
+
+
+def tiny_internvideo2(folder: Path) -> Path:
+    """An InternVideo2 of stage 2 by the names of its published checkpoint: four frames of 28x28, a tower and a BERT of
+    64 (whose third layer looks at pictures, too), 24-d vectors; returns `folder`."""
+    torch.manual_seed(8)
+    width, hidden, patches, pooled, joint = 64, 96, 4, 40, 24
+    shapes = {
+        "cls_token": (1, 1, width),
+        **{f"{kind}pos_embed": (1, 4 * patches + 1, width) for kind in ("", "clip_")},
+        **{f"{kind}pos_embed": (1, patches + 1, width) for kind in ("img_", "clip_img_")},
+        "patch_embed.proj.weight": (width, 3, 1, 14, 14),
+        "patch_embed.proj.bias": (width,),
+        "clip_projector.cross_attn.proj.weight": (pooled, width),
+        "clip_projector.cross_attn.proj.bias": (pooled,),
+        "clip_decoder.0.head.weight": (32, width),
+        "final_clip_decoder.norm.bias": (pooled,),
+    }
+    for part in "qkv":
+        shapes |= {f"clip_projector.norm1_{part}.{kind}": (width,) for kind in ("weight", "bias")}
+        shapes[f"clip_projector.cross_attn.{part}.weight"] = (width, width)
+        shapes[f"clip_projector.cross_attn.{part}_bias"] = (width,)
+    for number in range(2):
+        block = f"blocks.{number}."
+        names = "norm1.weight norm2.weight attn.q_norm.weight attn.k_norm.weight ls1.gamma ls2.gamma".split()
+        shapes |= {block + name: (width,) for name in names}
+        shapes |= {block + "attn.qkv.weight": (3 * width, width), block + "attn.proj.weight": (width, width)}
+        shapes |= {block + "attn.proj.bias": (width,), block + "mlp.fc1.weight": (hidden, width)}
+        shapes |= {block + "mlp.fc1.bias": (hidden,), block + "mlp.fc2.weight": (width, hidden)}
+        shapes[block + "mlp.fc2.bias"] = (width,)
+    state = {f"vision_encoder.{name}": torch.randn(shape) * 0.3 for name, shape in shapes.items()}
+    others = {"vision_proj": (joint, pooled), "text_proj": (joint, width), "itm_head": (2, width)}
+    for name, shape in others.items():
+        state |= {f"{name}.weight": torch.randn(shape), f"{name}.bias": torch.randn(shape[0])}
+    bert = BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(_OF_BERT),
+            hidden_size=width,
+            intermediate_size=hidden,
+            num_hidden_layers=3,
+            num_attention_heads=16,
+            max_position_embeddings=48,
+            initializer_range=0.2,
+        )
+    )
+    state |= {f"text_encoder.{name}": value.clone() for name, value in bert.state_dict().items()}
+    looking = "text_encoder.bert.encoder.layer.2.crossattention.self.query"
+    state |= {f"{looking}.weight": torch.randn(width, width), f"{looking}.bias": torch.randn(width)}
+    state["temp"] = torch.tensor(0.07)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(state, folder / "model.safetensors")
+    (folder / "vocab.txt").write_text("\n".join(_OF_BERT))
     return folder
 
 

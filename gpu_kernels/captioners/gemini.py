@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig, as_json
+from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig
 from gpu_kernels.captioners.types import Caption, Captioner, CaptionRequest, ModelCaptionsConfig
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.section import Server
+from gpu_kernels.models.serving import as_json
 
 _MOST_BYTES = 20_000_000
 """Of a request, its pictures included."""

@@ -7,13 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig, as_json, unique
+from gpu_kernels.captioners.served import ServedCaptioner, ServedConfig
 from gpu_kernels.captioners.types import FRAME_TIMES, Caption, Captioner, CaptionRequest, ModelCaptionsConfig
-from gpu_kernels.errors import OperatingError, UserError
+from gpu_kernels.errors import OperatingError
 from gpu_kernels.models.section import Server
-
-DISCOVERED = "discovered"
-"""The model's name in identities where only the server knows it; rows of answers have the real one."""
+from gpu_kernels.models.serving import DISCOVERED, as_json, only_model, unique
 
 _VIDEO_TIMES = "The video has {count} frames of one clip in order, taken {times} seconds after it starts.\n\n"
 
@@ -126,12 +124,7 @@ class OpenAICaptioner(ServedCaptioner[OpenAIConfig]):
     def _model_name(self) -> str:
         with self._discovering:
             if self._name is None:
-                listed = [str(each["id"]) for each in self._server.get("/models")["data"]]
-                if len(listed) != 1:
-                    raise UserError(
-                        f"the server has {len(listed)} models ({', '.join(listed) or 'none'}): say which in `model`"
-                    )
-                self._name = listed[0]
+                self._name = only_model(self._server)
             return self._name
 
 

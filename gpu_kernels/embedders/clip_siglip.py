@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
+from gpu_kernels.embedders.named_model import NamedModelConfig
 from gpu_kernels.embedders.torch_embedder import TorchEmbedder
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder, TextEmbedder, unit_rows
+from gpu_kernels.embedders.types import Embedder, TextEmbedder, unit_rows
 from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import torch_device, whole_model
-from gpu_kernels.models.resolve import check_hub_pin, model_folder, pinned_model
-from gpu_kernels.models.section import Wanted
+from gpu_kernels.models.resolve import model_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,29 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class ImageTowerConfig(ClipEmbeddingsConfig):
-    """A model with an image tower and a text tower."""
-
-    model: str = Field(min_length=1)
-    """A folder in the transformers format (config, preprocessor, safetensors), a hub id `owner/name`, or the name of a
-    model that `curate models list` shows."""
-    revision: str | None = None
-    """Commit (40 hexadecimal digits) of a hub id, needed with one. With a folder it is optional and pins the folder's
-    content: the 16 digits that loading would report."""
-
-    @model_validator(mode="after")
-    def _pinned(self) -> "ImageTowerConfig":
-        check_hub_pin(self.model, self.revision)
-        return self
-
-    def identity(self) -> tuple[str, str]:
-        return pinned_model(self.model, self.revision)
-
-    def models(self) -> tuple[Wanted, ...]:
-        return (Wanted(self.model, self.revision),)
-
-
-class ClipConfig(ImageTowerConfig):
+class ClipConfig(NamedModelConfig):
     """A CLIP, for meaning."""
 
     knows_words: ClassVar[bool] = True
@@ -57,7 +34,7 @@ class ClipConfig(ImageTowerConfig):
         return _text_tower(self, self.backend)
 
 
-class SiglipConfig(ImageTowerConfig):
+class SiglipConfig(NamedModelConfig):
     """A SigLIP, or a SigLIP 2 of fixed resolution, for meaning."""
 
     knows_words: ClassVar[bool] = True
@@ -71,7 +48,7 @@ class SiglipConfig(ImageTowerConfig):
         return _text_tower(self, self.backend)
 
 
-def _image_tower(config: ImageTowerConfig, backend: str) -> Embedder:
+def _image_tower(config: NamedModelConfig, backend: str) -> Embedder:
     """The image side of CLIP (projected) or SigLIP (pooled), as transformers computes its image features."""
     import torch
     from transformers import AutoImageProcessor
@@ -95,7 +72,7 @@ def _image_tower(config: ImageTowerConfig, backend: str) -> Embedder:
     return TorchEmbedder(name, revision, dimension, device, pixels, features)
 
 
-def _text_tower(config: ImageTowerConfig, backend: str) -> TextEmbedder:
+def _text_tower(config: NamedModelConfig, backend: str) -> TextEmbedder:
     """The text side, as transformers computes its text features."""
     import torch
     from transformers import AutoTokenizer
@@ -152,7 +129,7 @@ def _network(folder: "Path", name: str, backend: str) -> Any:
     return whole_model(CLIPModel if backend == "clip" else SiglipModel, folder, name, dtype=torch.float32)
 
 
-def _folder(config: ImageTowerConfig, revision: str, backend: str) -> "Path":
+def _folder(config: NamedModelConfig, revision: str, backend: str) -> "Path":
     """Where the model is, once it is of the family that the backend is for.
 
     Raises:

@@ -29,8 +29,11 @@ def is_hub_id(model: str) -> bool:
     return re.fullmatch(r"\w[\w.-]*/[\w.-]+", model) is not None and not Path(model).is_dir()
 
 
-def folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path, code: bool = False) -> str:
     """16 hexadecimal digits over the names and contents of a model folder's weight and configuration files.
+
+    Args:
+        code: over its Python files, too, also those in folders below.
 
     Digests are remembered by path, modification time and size, so asking again does not read the weights again.
 
@@ -41,7 +44,8 @@ def folder_revision(folder: Path) -> str:
     files = [path for path in files if path.name != CTRANSLATE2 or _is_ctranslate2(path)]
     if not any(is_weights(path.name) for path in files):
         raise NotThere(f"no .safetensors weights in the model folder {folder} (pickled weights are not read)")
-    return content_revision({path.name: file_digest(path) for path in files})
+    files += folder.rglob("*.py") if code else ()
+    return content_revision({path.relative_to(folder).as_posix(): file_digest(path) for path in files})
 
 
 def content_revision(digests: Mapping[str, str]) -> str:

@@ -22,9 +22,9 @@ from pydantic import ValidationError
 from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.resolve import validated
 from gpu_kernels.captioners.openai import ServedCaptionsConfig
-from gpu_kernels.captioners.served import retry_after, without_secrets
 from gpu_kernels.captioners.types import Caption, CaptionRequest, ThreadedCaptioner, prompt_hash
 from gpu_kernels.errors import NotThere
+from gpu_kernels.models.serving import retry_after, without_secrets
 
 
 class _Server(BaseHTTPRequestHandler):

@@ -19,24 +19,9 @@ from gpu_kernels.embedders.types import Embedder, clip_vector, stepped
 from gpu_kernels.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def efficientnet() -> Embedder:
     return EfficientNetLite0Config(device="cpu").load()
-
-
-@pytest.fixture(scope="module")
-def noise() -> list[np.ndarray]:
-    random = np.random.default_rng(0)
-    sizes = [(96, 128), (64, 48), (33, 77), (40, 40)]
-    return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
 
 def footage(name: str, step: int) -> list[np.ndarray]:
