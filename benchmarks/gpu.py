@@ -187,6 +187,25 @@ def embedder(load: Callable[[Setting, str], Any]) -> Callable[[Setting], Result]
     return run
 
 
+def video_embedder(setting: Setting) -> Result:
+    """InternVideo2 (tiny, random) on the GPU, against itself on the CPU: four frames at once, and words."""
+    from gpu_kernels.embedders.internvideo2 import InternVideo2Config
+
+    folder, frames = str(tiny("tiny_internvideo2", setting)), pictures(16)
+    clips = [frames[start : start + 4] for start in range(0, 16, 4)]
+
+    def on(device: str) -> tuple[Any, np.ndarray]:
+        config = InternVideo2Config.model_validate({"model": folder, "device": device})
+        network = config.load()
+        vectors = [*(network.embed_clip(clip) for clip in clips), network.embed_clip(frames[:1])]
+        return network, np.concatenate([vectors, config.load_text().embed_text(["a dog runs", "car"])])
+
+    network, found = on(setting.device)
+    error = float(1 - (found * on("cpu")[1]).sum(axis=1).min())
+    rate = per_second(lambda: [network.embed_clip(clip) for clip in clips], len(clips), setting.of(5, 0))
+    return Result("1 - least cosine", error, 1e-3, rate, "clips/s (tiny model)")
+
+
 def random_clip(setting: Setting) -> str:
     """A CLIP ViT-B/32 with random weights."""
     import torch
@@ -309,6 +328,8 @@ CHECKS = (
     Check("embeddings, clip", embedder(of_folder("clip", random_clip)), _TRANSFORMERS),
     Check("embeddings, siglip", embedder(of_folder("siglip", random_siglip)), _TRANSFORMERS),
     Check("hashes, hamming search", hamming, ("torch", "triton")),
+    Check("embeddings, dinov3", embedder(of_folder("dinov3", lambda s: str(tiny("tiny_dinov3", s)))), _TRANSFORMERS),
+    Check("embeddings, internvideo2", video_embedder, (*_TRANSFORMERS, "cv2")),
     Check("captions, transformers", captions, _TRANSFORMERS),
 )
 

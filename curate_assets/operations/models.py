@@ -10,6 +10,7 @@ from curate_resources.models.fetching import fetched
 from curate_resources.models.mirror import Mirror
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.presets import PRESETS, CaptionPreset
+from gpu_kernels.embedders.published import PUBLISHED, PublishedEmbedder
 from gpu_kernels.errors import NotThere, UserError
 from gpu_kernels.models.registry import Model, changed_in_package, packaged_files, registered
 from gpu_kernels.models.resolve import kept_in_a_store, pinned_model
@@ -22,11 +23,13 @@ class KnownModel:
     """A model that somebody knows of.
 
     Attributes:
-        state: where it is: `here`, `package`, `mirror`, `folder`, or `missing`; or it is a `preset`.
-        revision: empty of a preset, whose commit whoever uses it has to give.
+        state: where it is: `here`, `package`, `mirror`, `folder`, or `missing`; or it is a `preset` of captions, or a
+            `published` embedder.
+        revision: empty of these two, whose commit whoever uses them has to give.
         used_by: the sections of the configuration that name it.
         model: what is known of it; None of a hub id that was never fetched, and of a folder.
         preset: the settings that it has for captions.
+        embedder: what is known of a published one.
     """
 
     name: str
@@ -35,18 +38,21 @@ class KnownModel:
     used_by: tuple[str, ...]
     model: Model | None
     preset: CaptionPreset | None = None
+    embedder: PublishedEmbedder | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
         about = self.model.model_dump(mode="json") if self.model is not None else {}
         if self.preset is not None:
             about["preset"] = self.preset.model_dump(mode="json") | {"memory_gib": self.preset.memory_gib}
+        if self.embedder is not None:
+            about["embedder"] = self.embedder.model_dump(mode="json")
         return {**about, "name": self.name, "revision": self.revision, "state": self.state, "used_by": self.used_by}
 
 
 def known_models(storage: Storage) -> list[KnownModel]:
     """All models that are registered, named by the configuration, on this machine, or on the mirror; then the presets
-    for captions."""
+    for captions, and the published embedders."""
     configs = _configs(storage)
     mirror, store = configs[0].models.mirror, ModelStore.here()
     found: dict[tuple[str, str], tuple[str, Model | None]] = {}
@@ -69,7 +75,8 @@ def known_models(storage: Storage) -> list[KnownModel]:
         users.setdefault(key, {})[section] = None
         found.setdefault(key, (state, None))
     known = [KnownModel(*key, state, tuple(users.get(key, ())), model) for key, (state, model) in found.items()]
-    return known + [KnownModel(each.model, "", "preset", (), None, each) for each in PRESETS.values()]
+    known += [KnownModel(each.model, "", "preset", (), None, each) for each in PRESETS.values()]
+    return known + [KnownModel(each.model, "", "published", (), None, None, each) for each in PUBLISHED]
 
 
 def downloaded(

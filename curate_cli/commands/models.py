@@ -20,7 +20,7 @@ _Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag of a 
 
 
 def list_models(root: Root = None, as_json: Json = False) -> int:
-    """List the models that are registered, named by the configuration, here or on the mirror; and presets."""
+    """List the models that are registered, named by the configuration, here or on the mirror; presets; embedders."""
     from rich.table import Table
 
     from curate_assets.operations.models import known_models
@@ -31,7 +31,7 @@ def list_models(root: Root = None, as_json: Json = False) -> int:
         return OK
     table = Table("model", "revision", "state", "used by", "size", "GiB loaded", "licence", "gate", "environment")
     for each in found:
-        if each.preset is not None:
+        if each.preset is not None or each.embedder is not None:
             continue
         model = each.model
         cells = [each.name, each.revision[:12], each.state, ", ".join(each.used_by)]
@@ -51,6 +51,13 @@ def list_models(root: Root = None, as_json: Json = False) -> int:
         cells += [f"{preset.frames_per_second:g}", preset.licence, preset.gate or ""]
         presets.add_row(*map(escaped, cells))
     results().print(presets)
+    embedders = Table("embedder", "commit", "backend", "frames", "pixels", "numbers", "text side", "licence", "gate")
+    for known in [each.embedder for each in found if each.embedder is not None]:
+        commit = "" if known.commit_begins is None else f"{known.commit_begins}..."
+        cells = [known.model, commit, known.backend, "each" if known.frames is None else str(known.frames)]
+        cells += [str(known.side), str(known.dimension), "yes" if known.words else "no"]
+        embedders.add_row(*map(escaped, [*cells, known.licence, known.gate or ""]))
+    results().print(embedders)
     return OK
 
 

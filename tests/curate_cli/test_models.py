@@ -15,6 +15,7 @@ from curate_assets.video.assets.clip_embeddings import EMBED
 from curate_cli.app import app
 from curate_resources.engines.node_setup import prepared
 from curate_resources.storage.root import Storage
+from gpu_kernels.embedders.embedder import EMBEDDERS
 
 NAME = "owner/clip"
 
@@ -40,7 +41,7 @@ def configure(tmp_path: Path, hub: Any, **models: Any) -> None:
 
 
 def states(curate: Any) -> dict[str, str]:
-    return {each["name"]: each["state"] for each in curate("list")[1] if each["state"] != "preset"}
+    return {each["name"]: each["state"] for each in curate("list")[1] if each["state"] not in ("preset", "published")}
 
 
 def test_from_the_hub_to_a_mirror_and_to_a_machine_without_network(
@@ -61,6 +62,9 @@ def test_from_the_hub_to_a_mirror_and_to_a_machine_without_network(
     packages = dict.fromkeys(shipped, "package")
     presets = [each["preset"] for each in curate("list")[1] if each["state"] == "preset"]
     assert [(each["gpus"], each["memory_gib"]) for each in presets if each["name"] == "qwen3_vl_235b"] == [(8, 437.7)]
+    embedders = [each["embedder"] for each in curate("list")[1] if each["state"] == "published"]
+    assert {each["backend"] for each in embedders} == {"clip", "siglip", "dinov3", "internvideo2", "cosmos_embed1"}
+    assert all(EMBEDDERS.kinds[each["backend"]].knows_words == each["words"] for each in embedders)
     assert states(curate) == {**packages, NAME: "missing"}
     code, ((got),) = curate("download")
     assert (code, got["fetched"], got["model"]["revision"]) == (0, True, hub.commit(NAME))
