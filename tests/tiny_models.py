@@ -34,9 +34,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-_LAYERS = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-_TEXT = {**_LAYERS, "vocab_size": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-_IMAGE = {**_LAYERS, "image_size": 32, "patch_size": 8}
+_LAYERS: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TEXT: dict[str, Any] = {**_LAYERS, "vocab_size": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+_IMAGE: dict[str, Any] = {**_LAYERS, "image_size": 32, "patch_size": 8}
 
 
 def tiny_clip(folder: Path) -> Path:
@@ -85,7 +85,10 @@ def tiny_dinov3(folder: Path) -> Path:
     torch.manual_seed(7)
     config = DINOv3ViTConfig(**_LAYERS, image_size=32, patch_size=8, num_register_tokens=2, initializer_range=0.2)
     DINOv3ViTModel(config).save_pretrained(folder)
-    prepared = {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 32, "width": 32}}
+    prepared: dict[str, Any] = {
+        "image_processor_type": "DINOv3ViTImageProcessorFast",
+        "size": {"height": 32, "width": 32},
+    }
     prepared |= {"resample": 2, "do_center_crop": None, "rescale_factor": 0.00392156862745098}
     (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
     return folder
@@ -99,7 +102,7 @@ def tiny_internvideo2(folder: Path) -> Path:
     64 (whose third layer looks at pictures, too), 24-d vectors; returns `folder`."""
     torch.manual_seed(8)
     width, hidden, patches, pooled, joint = 64, 96, 4, 40, 24
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "cls_token": (1, 1, width),
         **{f"{kind}pos_embed": (1, 4 * patches + 1, width) for kind in ("", "clip_")},
         **{f"{kind}pos_embed": (1, patches + 1, width) for kind in ("img_", "clip_img_")},
@@ -123,7 +126,11 @@ def tiny_internvideo2(folder: Path) -> Path:
         shapes |= {block + "mlp.fc1.bias": (hidden,), block + "mlp.fc2.weight": (width, hidden)}
         shapes[block + "mlp.fc2.bias"] = (width,)
     state = {f"vision_encoder.{name}": torch.randn(shape) * 0.3 for name, shape in shapes.items()}
-    others = {"vision_proj": (joint, pooled), "text_proj": (joint, width), "itm_head": (2, width)}
+    others: dict[str, tuple[int, int]] = {
+        "vision_proj": (joint, pooled),
+        "text_proj": (joint, width),
+        "itm_head": (2, width),
+    }
     for name, shape in others.items():
         state |= {f"{name}.weight": torch.randn(shape), f"{name}.bias": torch.randn(shape[0])}
     bert = BertForMaskedLM(

@@ -190,7 +190,7 @@ def test_a_wait_that_is_too_long_is_an_error_and_a_worker_that_ends_does_not_wai
         assert all("asks to wait" in failure and "timeout_seconds is 300" in failure for failure in failures)
         assert len(seen) == 1
     with answering(lambda asked, number: (503, {"Retry-After": "60"}, "later")) as (url, seen):
-        captioner = served(url).load()
+        captioner: Any = served(url).load()
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(captioner.caption, window(1))
             while not seen:

@@ -85,8 +85,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     named = {"AutoConfig": "configuration_embed1.Embed1Config", "AutoModel": "modeling_embed1.Embed1"}
     config = {"model_type": "cosmos-embed1", "embed_dim": 12, "auto_map": named}
     (folder / "config.json").write_text(json.dumps(config))
-    processor = {"processor_class": "Embed1Processor", "num_video_frames": 4}
-    processor["auto_map"] = {"AutoProcessor": "processing_embed1.Embed1Processor"}
+    named = {"AutoProcessor": "processing_embed1.Embed1Processor"}
+    processor = {"processor_class": "Embed1Processor", "num_video_frames": 4, "auto_map": named}
     (folder / "processor_config.json").write_text(json.dumps(processor))
     torch.manual_seed(0)
     weights = {"visual.weight": torch.randn(12, 3), "visual.bias": torch.randn(12), "text.weight": torch.randn(128, 12)}

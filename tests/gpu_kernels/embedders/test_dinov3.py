@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +25,12 @@ def test_vectors_equal_the_model_on_pixels_of_another_library(
     tiny_models: ModuleType, tmp_path: Path, noise: list[np.ndarray]
 ) -> None:
     folder = tiny_models.tiny_dinov3(tmp_path / "dino")
-    embedder = Dinov3Config(model=str(folder), device="cpu").load()
+    embedder: Any = Dinov3Config(model=str(folder), device="cpu").load()
     pixels = np.stack([squeezed(frame, 32) for frame in noise])
     ours = np.stack([embedder.pixels(Image.fromarray(frame)).numpy() for frame in noise])
     assert np.abs(ours - pixels).max() < 1e-3
     with torch.inference_mode():
-        model = DINOv3ViTModel.from_pretrained(folder).eval()
+        model: Any = DINOv3ViTModel.from_pretrained(folder).eval()
         expected = torch.nn.functional.normalize(model(torch.tensor(pixels).float()).pooler_output, dim=1).numpy()
     vectors = embedder.embed(noise)
     np.testing.assert_allclose(vectors, expected, atol=1e-4)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import av
 import numpy as np
@@ -97,13 +98,13 @@ def test_siglip_equals_the_full_model_on_hand_made_pixels(
 @pytest.mark.parametrize("backend", ["clip", "siglip"])
 def test_words_equal_the_full_model(tiny_models: ModuleType, backend: str, tmp_path: Path) -> None:
     folder = tiny_models.with_words(getattr(tiny_models, f"tiny_{backend}")(tmp_path))
-    config = EMBEDDERS.kinds[backend].model_validate({"model": str(folder), "device": "cpu"})
+    config: Any = EMBEDDERS.kinds[backend].model_validate({"model": str(folder), "device": "cpu"})
     assert config.knows_words
     words = config.load_text()
     texts = ["a dog runs on the beach", "a red car", "night " * 300]
     # Of the tiny vocabulary: 0 begins, 1 ends, 2 fills up.
     tokens = [[0, 4, 5, 6, 7, 8, 9, 1], [0, 4, 14, 10, 1]]
-    model = (CLIPModel if backend == "clip" else SiglipModel).from_pretrained(folder).eval()
+    model: Any = (CLIPModel if backend == "clip" else SiglipModel).from_pretrained(folder).eval()
     with torch.inference_mode():
         for row, ids in zip(words.embed_text(texts), tokens, strict=False):
             filled = ids if backend == "clip" else ids + [2] * (64 - len(ids))
@@ -137,7 +138,7 @@ def test_a_vector_does_not_depend_on_its_neighbours(
     tiny_models: ModuleType, backend: str, tmp_path: Path, noise: list[np.ndarray]
 ) -> None:
     model = {} if backend == "efficientnet_lite0" else {"model": str(getattr(tiny_models, f"tiny_{backend}")(tmp_path))}
-    embedder = EMBEDDERS.kinds[backend].model_validate({"device": "cpu"} | model).load()
+    embedder: Any = EMBEDDERS.kinds[backend].model_validate({"device": "cpu"} | model).load()
     # 20 frames: a batch of that size does round differently in EfficientNet's convolutions.
     together = embedder.embed(noise * 5)
     alone = np.concatenate([embedder.embed([frame]) for frame in noise])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,7 +101,12 @@ def test_frames_are_prepared_as_the_reference_does(noise: list[np.ndarray]) -> N
 def test_words_are_read_by_the_layers_before_those_that_look(folder: Path) -> None:
     words = InternVideo2Config(model=str(folder), device="cpu").load_text()
     state = load_file(folder / "model.safetensors")
-    size = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 16}
+    size: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 16,
+    }
     bert = BertModel(BertConfig(**size, vocab_size=16, max_position_embeddings=48), add_pooling_layer=False).eval()
     own = {key.removeprefix("text_encoder.bert."): value for key, value in state.items() if ".bert." in key}
     bert.load_state_dict({key: value for key, value in own.items() if key in bert.state_dict()})
@@ -126,7 +132,9 @@ def test_words_are_read_by_the_layers_before_those_that_look(folder: Path) -> No
         ({"vision_proj.bias": torch.zeros(2)}, "size mismatch"),
     ],
 )
-def test_missing_and_unknown_weights_are_errors(folder: Path, tmp_path: Path, change: dict, said: str) -> None:
+def test_missing_and_unknown_weights_are_errors(
+    folder: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     state = load_file(folder / "model.safetensors") | change
     save_file({key: value for key, value in state.items() if value is not None}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=said):
