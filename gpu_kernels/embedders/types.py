@@ -94,8 +94,6 @@ class ClipEmbeddingsConfig(ModelSection, ABC):
     """Which network embeds clips."""
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"device"})
-    knows_words: ClassVar[bool] = False
-    """Whether the embedder that `load` gives puts words among pictures, with a method `embed_text`."""
 
     knows_words: ClassVar[bool] = False
     """Whether there is a text side, so that words can be looked for: `load_text` gives it."""

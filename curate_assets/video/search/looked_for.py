@@ -15,7 +15,7 @@ from curate_resources.declarations.table import Table
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.embedders.embedder import EMBEDDERS
-from gpu_kernels.embedders.types import ClipEmbeddingsConfig, Embedder, clip_vector
+from gpu_kernels.embedders.types import ClipEmbeddingsConfig, embedded
 from gpu_kernels.errors import NotThere, UserError
 from gpu_kernels.media.storyboards import StoryboardsConfig
 from gpu_kernels.sandbox import MediaError, Nursery
@@ -72,7 +72,7 @@ def as_picture(table: Table, config: Any, words: str) -> LookedFor | None:
     section: ClipEmbeddingsConfig = getattr(config, table.name)
     if not section.knows_words:
         return None
-    texts: Any = getattr(section, "load_text")()  # noqa: B009
+    texts = section.load_text()
     return LookedFor(texts.embed_text([words])[0], Model(texts.name, texts.revision))
 
 
@@ -91,10 +91,12 @@ def _of_clip(tables: Tables, table: Table, clip: str) -> LookedFor:
 
 def _of_file(table: Table, config: Any, path: str) -> LookedFor:
     board: StoryboardsConfig = config.storyboards
-    embedder: Embedder = getattr(config, table.name).load()
+    section: ClipEmbeddingsConfig = getattr(config, table.name)
+    embedder = section.load()
     with Nursery(config.limits) as nursery:
         try:
             pictures = pictures_of(nursery, path, board)
         except MediaError as error:
             raise UserError(f"--like {path}: {error}") from error
-    return LookedFor(clip_vector(embedder.embed(pictures)), Model(embedder.name, embedder.revision))
+    vector, _ = embedded(embedder, pictures)
+    return LookedFor(vector, Model(embedder.name, embedder.revision))
