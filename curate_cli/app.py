@@ -31,6 +31,7 @@ from curate_cli.commands.query import query
 from curate_cli.commands.report import report
 from curate_cli.commands.search import search
 from curate_cli.commands.select import select
+from curate_cli.commands.semdedup import semdedup
 from curate_cli.commands.status import status
 from curate_cli.commands.ui import ui
 from curate_cli.commands.verify import verify
@@ -71,6 +72,7 @@ for command in (
     verify,
     calibrate,
     select,
+    semdedup,
     export,
     clean,
     up,

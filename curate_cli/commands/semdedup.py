@@ -1,0 +1,69 @@
+"""`curate semdedup`: SemDeDup, with the parameters and files of cosmos-curate's dedup step."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
+from curate_cli.printing import escaped, print_document, results
+
+if TYPE_CHECKING:
+    from curate_assets.video.semdedup import Summary
+
+
+def semdedup(
+    output: Annotated[str, typer.Option(help="Folder, or URI of one, for the centroids and tables.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--input", help="Folder of Parquet files, or its URI. Default: the selected clips of the root."),
+    ] = None,
+    table: Annotated[str, typer.Option(help="Of the root, the table with the vectors.")] = "clip_embeddings",
+    id_column: Annotated[str, typer.Option(help="Of the files, the column with ids.")] = "id",
+    vector_column: Annotated[str, typer.Option(help="Of the files, the column with vectors.")] = "embedding",
+    clusters: Annotated[int, typer.Option(min=1, help="Clusters of k-means.")] = 4,
+    iterations: Annotated[int, typer.Option(min=1, help="Most iterations of k-means.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of k-means.")] = 42,
+    eps: Annotated[
+        list[float] | None,
+        typer.Option(help="Rows more similar than 1 - EPS to one before them go; may be repeated. Default: 0.01."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the files of an earlier run first.")] = False,
+    root: Root = None,
+    as_json: Json = False,
+) -> int:
+    """Find semantic duplicates within clusters of k-means, as SemDeDup does, among clips or in files of others.
+
+    Changes nothing in the root: what it finds lies in the output folder.
+    """
+    from curate_assets.video.named_vectors import stored_vectors, vectors_in_files
+    from curate_assets.video.semdedup import run_semdedup
+    from curate_resources.storage.root import Storage, root_uri
+    from curate_resources.tables.lance_tables import Tables
+
+    if source is None:
+        of_video_graph("semdedup")
+        vectors = stored_vectors(Tables(existing_root(root)), table)
+    else:
+        vectors = vectors_in_files(Storage(root_uri(source)), id_column, vector_column)
+    found = run_semdedup(
+        vectors, Storage(root_uri(output)), clusters, iterations, seed, eps or [0.01], overwrite=overwrite
+    )
+    _print_summaries(found, output, as_json)
+    return OK
+
+
+def _print_summaries(found: "list[Summary]", output: str, as_json: bool) -> None:
+    """What each bound keeps."""
+    if as_json:
+        print_document({"output": output, "summaries": [asdict(each) for each in found]})
+        return
+    console = results()
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("eps", "kept", "removed", "total"):
+        table.add_column(column, justify="right")
+    for each in found:
+        table.add_row(f"{each.eps:g}", f"{each.kept:,}", f"{each.removed:,}", f"{each.total:,}")
+    console.print(table)
+    console.print(f"files: {escaped(output)}", soft_wrap=True)
