@@ -77,9 +77,10 @@ def vectors_in_files(folder: Storage, id_column: str = ID, vector_column: str = 
     if not parts:
         raise NotThere(f"{folder.root} has no Parquet file with rows in it")
     together = pa.concat_arrays(ids)
-    order = pc.array_sort_indices(together).to_numpy()
+    order = pc.call_function("array_sort_indices", [together]).to_numpy()
     ordered = together.take(pa.array(order))
-    same = np.flatnonzero(pc.equal(ordered[1:], ordered[:-1]).to_numpy(zero_copy_only=False))
+    repeated = pc.call_function("equal", [ordered[1:], ordered[:-1]])
+    same = np.flatnonzero(repeated.to_numpy(zero_copy_only=False))
     if len(same):
         ends = np.cumsum([len(part) for part in parts])
         one, other = (origins[int(np.searchsorted(ends, order[row], "right"))] for row in (same[0], same[0] + 1))
@@ -123,7 +124,7 @@ def _unit(ids: pa.Array, vectors: pa.Array, uri: str) -> np.ndarray:
         raise UserError(f"{uri} has {ids.null_count} rows without an id")
     if vectors.null_count:
         raise UserError(f"{uri}: {ids.filter(vectors.is_null())[0].as_py()!r} has no vector")
-    lengths = pc.list_value_length(vectors).to_numpy()
+    lengths = pc.call_function("list_value_length", [vectors]).to_numpy()
     if (other := np.flatnonzero(lengths != lengths[0])).size or lengths[0] == 0:
         named, count = (ids[int(other[0])], lengths[other[0]]) if other.size else (ids[0], 0)
         raise UserError(
