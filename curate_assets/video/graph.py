@@ -53,7 +53,7 @@ VIDEO = Graph(
         Job(
             "publish_dataset",
             "Writes the training set of all clip files that there are, and its report.",
-            ("training_dataset", "dataset_report"),
+            ("concept_clusters", "training_dataset", "dataset_report"),
         ),
     ),
     views={"source_outcomes": View(frozenset({"source_videos", "shot_signals", "clips"}), SOURCE_OUTCOMES)},

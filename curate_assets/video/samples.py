@@ -6,7 +6,7 @@ those of the reference pipeline, and two more for what these leave out.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import Field
@@ -15,18 +15,21 @@ from curate_assets.video.assets.caption_quality import CAPTION_QUALITY
 from curate_assets.video.assets.clip_files import CLIP_FILES
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.concept_clusters import CONCEPT_CLUSTERS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.balancing import NOT_SAMPLED, balanced, groups_by
 from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_assets.video.verdicts import SCORED
 from curate_resources.declarations.table import Row, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.dedup.balance import REST, BalanceConfig
 from gpu_kernels.shots.splitting import SECOND
 from gpu_kernels.strict import StrictModel
 
-SAMPLED = (CLIP_FILES, *CAPTION_STAGES, CAPTION_QUALITY, DUPLICATE_GROUPS, CLIP_SELECTION)
+SAMPLED = (CLIP_FILES, *CAPTION_STAGES, CAPTION_QUALITY, CONCEPT_CLUSTERS, DUPLICATE_GROUPS, CLIP_SELECTION)
 """The tables that decide what samples there are; an export is stale when they have changed."""
 
 
@@ -39,6 +42,10 @@ class SamplesConfig(StrictModel):
     """Clips that are wider for their height are left out; `null`: those beyond 10 have a bin of their own, `wide`."""
     require_caption: bool = False
     """Whether clips without any caption are left out."""
+    balance: BalanceConfig | None = None
+    """How many samples there are of each kind of clip ([balance](balance.md)); `null`: all that there are."""
+
+    unless_default = frozenset({"balance"})
 
 
 _ASPECTS = ((0.65, "9_16"), (0.88, "3_4"), (1.16, "1_1"), (1.55, "4_3"), (10.0, "16_9"))
@@ -78,17 +85,21 @@ class Sample:
     sha256: str
     bin: Bin
     about: dict[str, Any]
+    group: str | None = None
+    """What it was balanced by; None without `balance`."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A clip with a file that is no sample, and why: `no_duration_bin`, `no_aspect_bin` or `no_caption`."""
+    """A clip with a file that is no sample, and why: `no_duration_bin`, `no_aspect_bin`, `no_caption`; where `balance`
+    does without it, `not_sampled`."""
 
     shard: str
     video_id: str
     clip_id: str
     sha256: str
     reason: str
+    group: str | None = None
 
 
 def bin_of(width: int, height: int, seconds: float, config: SamplesConfig) -> Bin | None:
@@ -184,7 +195,24 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
                 about,
             )
         )
+    if config.balance is not None:
+        samples, more = _balanced(samples, tables, config.balance)
+        left_out += more
     return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out
+
+
+def _balanced(samples: Sequence[Sample], tables: Tables, config: BalanceConfig) -> tuple[list[Sample], list[LeftOut]]:
+    groups = groups_by(tables, config.by)
+    chosen = balanced([(sample.shard, sample.clip_id) for sample in samples], groups, config)
+    found: list[Sample] = []
+    left_out: list[LeftOut] = []
+    for each in samples:
+        group = groups.get((each.shard, each.clip_id), REST)
+        if (each.shard, each.clip_id) in chosen:
+            found.append(replace(each, group=group))
+        else:
+            left_out.append(LeftOut(each.shard, each.video_id, each.clip_id, each.sha256, NOT_SAMPLED, group))
+    return found, left_out
 
 
 _CROP = ("x", "y", "width", "height")

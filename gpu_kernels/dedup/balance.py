@@ -73,7 +73,7 @@ def _by_roots(sizes: Mapping[str, int], samples: int | None) -> dict[str, float]
         return {group: min(size, (size * whole) ** 0.5) for group, size in sizes.items()}
 
     if samples is None:
-        return taken(median(size for size in sizes.values() if size) if any(sizes.values()) else 0)
+        return taken(float(median([*sizes.values()])))
     least, most = 0.0, float(max(sizes.values()))
     if samples >= sum(sizes.values()):
         return taken(most)
@@ -86,15 +86,11 @@ def _by_roots(sizes: Mapping[str, int], samples: int | None) -> dict[str, float]
 def _by_shares(sizes: Mapping[str, int], config: BalanceConfig) -> dict[str, float]:
     if missing := [name for name in config.shares if not sizes.get(name) and config.shares[name] > 0]:
         there = ", ".join(sorted(name or "(none)" for name in sizes))
-        raise UserError(
-            f"training_dataset.balance.shares names {missing[0]!r}, of which there is no clip; groups: {there}"
-        )
+        raise UserError(f"balance.shares names {missing[0]!r}, of which there is no clip; groups: {there}")
     others = {group: size for group, size in sizes.items() if group not in config.shares}
     rest, left = max(0.0, 1 - sum(config.shares.values())), sum(others.values())
     if rest > 1e-9 and not left:
-        raise UserError(
-            f"training_dataset.balance.shares add up to {1 - rest:g}, and there is no other group for the rest"
-        )
+        raise UserError(f"balance.shares add up to {1 - rest:g}, and there is no other group for the rest")
     bounds = [sizes[group] / share for group, share in config.shares.items() if share > 0]
     total = min([*bounds, *([left / rest] if rest > 1e-9 else []), *([config.samples] if config.samples else [])])
     named = {group: total * config.shares[group] for group in sizes if group in config.shares}

@@ -9,6 +9,7 @@ AFTER_SELECTION = {"clip_selection", "duplicate_pairs", "duplicate_groups", "cap
     "enhanced_captions",
     "caption_embeddings",
     "caption_quality",
+    "concept_clusters",
     "training_dataset",
     "dataset_report",
 }

@@ -34,6 +34,7 @@ IDLE = {"clip_questions", "clip_answers", "answer_scores", "audio_scores", "sele
 EVERYTHING = CURATED | {
     "duplicate_pairs",
     "duplicate_groups",
+    "concept_clusters",
     "captions",
     "clip_files",
     "training_dataset",

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
 from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wrong
-from curate_assets.graph.whole_table import Gathered, Made
+from curate_assets.graph.whole_table import Gathered, Made, Markdown
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIP_ID
+from curate_assets.video.assets.concept_clusters import clusters_are_made
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.balancing import Share, shares, shares_markdown
 from curate_assets.video.sample_tars import SampleTar, samples_digest
 from curate_assets.video.samples import (
     SAMPLED,
@@ -76,8 +79,10 @@ TRAINING_DATASET = Table(
         Column(
             "left_out",
             pa.string(),
-            "why the clip is no sample: `no_duration_bin`, `no_aspect_bin` or `no_caption`",
+            "why the clip is no sample: `no_duration_bin`, `no_aspect_bin`, `no_caption`, or `not_sampled` where "
+            "`training_dataset.balance` does without it",
         ),
+        Column("balanced_by", pa.string(), "its cluster or label, where the set is balanced; empty: it has none"),
     ),
     description=(
         "The training set: every kept clip and the WebDataset tar that holds it, in bins by short side, aspect ratio "
@@ -234,6 +239,7 @@ def _row(sample: Sample, tar: str, config: TrainingDatasetConfig) -> Row:
         "duration": sample.bin.duration,
         "tar": tar,
         "bytes": sample.bytes,
+        "balanced_by": sample.group,
         "status": "ok",
         "fingerprint": _fingerprint(config, sample.sha256, sample.about),
     }
@@ -257,6 +263,7 @@ def _left_out(clip: LeftOut, config: TrainingDatasetConfig) -> Row:
         "video_id": clip.video_id,
         "clip_id": clip.clip_id,
         "left_out": clip.reason,
+        "balanced_by": clip.group,
         "status": "empty",
         "fingerprint": _fingerprint(config, clip.sha256),
     }
@@ -264,6 +271,7 @@ def _left_out(clip: LeftOut, config: TrainingDatasetConfig) -> Row:
 
 def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
     written = write_dataset(tables, config.section(TRAINING_DATASET.name, TrainingDatasetConfig))
+    balance = balance_of(TRAINING_DATASET.joined(written.rows))
     return Made(
         written.rows,
         {
@@ -274,8 +282,26 @@ def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
             "tars_already_there": written.resumed,
             "bytes": written.bytes,
             "manifest": written.manifest,
+            **({"balance": Markdown(shares_markdown(balance))} if balance else {}),
         },
     )
+
+
+def balance_of(rows: pa.Table) -> list[Share]:
+    """The shares of groups before and after, from rows of the table; none where the set is not balanced."""
+    counted = rows.filter(pc.field("status") != "failed")
+    groups, status = counted["balanced_by"].to_pylist(), counted["status"].to_pylist()
+    return shares((group, each == "ok") for group, each in zip(groups, status, strict=True))
+
+
+def _has_groups(config: Any) -> None:
+    balance = config.training_dataset.balance
+    if balance is None:
+        return
+    if balance.by == "cluster" and not clusters_are_made(config):
+        raise ValueError("training_dataset.balance needs clusters: set concept_clusters.clusters to their number")
+    if balance.by == "label" and not config.clip_labels.enabled:
+        raise ValueError("training_dataset.balance.by: label needs labels: set clip_labels.enabled to true")
 
 
 def samples_in(tables: Tables) -> int | None:
@@ -312,6 +338,7 @@ ASSET = Asset(
     "delivery",
     CHECKS,
     section=TrainingDatasetConfig,
+    agrees=_has_groups,
     same_for_all="it holds clips of all shards",
     exported=True,
     published=True,
