@@ -129,7 +129,7 @@ def main() -> None:
             began = time.process_time()
             return scores
 
-        found = judged(config, clips.num_rows, read)
+        found = judged(config, clips["clip_id"].to_pylist(), read, None)
         timed("verdicts", began)
         began = time.process_time()
         ledger = loss_ledger(found.reasons.counts)

@@ -206,7 +206,7 @@ def sample_verdicts(config: PlatformConfig, sample: Sequence[SampledClip]) -> Ve
     def scores(names: frozenset[str]) -> Scores:
         return {name: np.array([clip.scores[name] for clip in sample], np.float64) for name in names}
 
-    return judged(config, len(sample), scores)
+    return judged(config, [clip.clip_id for clip in sample], scores, listed=None)
 
 
 def _chosen(scores: Sequence[str], config: StrictModel, counting: Sequence[Threshold]) -> list[Threshold]:

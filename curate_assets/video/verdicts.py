@@ -8,6 +8,7 @@ import pyarrow as pa
 from curate_assets.graph.discovery import MEASUREMENTS_GROUP, assets_in, brought_assets
 from curate_assets.graph.graph import Asset
 from curate_assets.video.assets import clips, measurements, source_videos
+from curate_assets.video.clip_lists import NOT_LISTED, is_listed
 from curate_assets.video.measuring import is_costly, is_measured
 from gpu_kernels.scores.thresholds import NameSets, Scores, Threshold, Verdicts, verdicts
 from gpu_kernels.strict import StrictModel
@@ -37,18 +38,24 @@ def thresholds_that_count(config: Any, assets: Sequence[Asset] = SCORED) -> list
 
 
 def judged(
-    config: Any, clips: int, scores: Callable[[frozenset[str]], Scores], assets: Sequence[Asset] = SCORED
+    config: Any,
+    clips: Sequence[str],
+    scores: Callable[[frozenset[str]], Scores],
+    listed: frozenset[str] | None,
+    assets: Sequence[Asset] = SCORED,
 ) -> Verdicts:
     """The verdicts on clips with a configuration.
 
     Args:
-        clips: how many there are.
+        clips: their ids.
         scores: gives those of some names; only scores with a threshold that is on are asked for.
+        listed: the clips that may be selected; None: all.
         assets: whose scores count.
     """
     limits: StrictModel = config.clip_selection
     on = [each for each in thresholds_that_count(config, assets) if getattr(limits, each.setting) is not None]
-    return verdicts(scores(frozenset(each.score for each in on)), on, limits, clips, LAST)
+    besides = {} if listed is None else {NOT_LISTED: ~is_listed(clips, listed)}
+    return verdicts(scores(frozenset(each.score for each in on)), on, limits, len(clips), LAST, besides)
 
 
 def verdict_columns(found: Verdicts, clips: pa.Table) -> dict[str, Any]:

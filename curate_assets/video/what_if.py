@@ -14,6 +14,7 @@ from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.clip_lists import OnlyListed, listed_clips
 from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.verdicts import SCORED, THRESHOLDS, judged
 from curate_resources.pipeline.plan import MissingInput
@@ -128,7 +129,9 @@ def what_if(
 
 
 def _reasons(config: PlatformConfig, clips: pa.Table, tables: Tables, shards: Collection[str]) -> list[Reasons]:
-    found = judged(config, clips.num_rows, lambda names: stored_scores(SCORED, names, clips, tables, shards))
+    listed = listed_clips(tables.storage, config.section(CLIP_SELECTION.name, OnlyListed).only)
+    ids = clips["clip_id"].to_pylist()
+    found = judged(config, ids, lambda names: stored_scores(SCORED, names, clips, tables, shards), listed)
     return found.reasons.each
 
 

@@ -91,8 +91,10 @@ def _by_shares(sizes: Mapping[str, int], config: BalanceConfig) -> dict[str, flo
     rest, left = max(0.0, 1 - sum(config.shares.values())), sum(others.values())
     if rest > 1e-9 and not left:
         raise UserError(f"balance.shares add up to {1 - rest:g}, and there is no other group for the rest")
-    bounds = [sizes[group] / share for group, share in config.shares.items() if share > 0]
-    total = min([*bounds, *([left / rest] if rest > 1e-9 else []), *([config.samples] if config.samples else [])])
+    bounds = [float(config.samples or left + sum(sizes.values()))]
+    bounds += [sizes[group] / share for group, share in config.shares.items() if share > 0]
+    bounds += [left / rest] if rest > 1e-9 else []
+    total = min(bounds)
     named = {group: total * config.shares[group] for group in sizes if group in config.shares}
     return named | {group: total * rest * size / left for group, size in others.items()}
 

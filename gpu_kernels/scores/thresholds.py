@@ -51,11 +51,16 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 
 def selection_config(
-    name: str, module: str, thresholds: Sequence[Threshold], always_named: Collection[str] = ()
+    name: str,
+    module: str,
+    thresholds: Sequence[Threshold],
+    always_named: Collection[str] = (),
+    base: type[StrictModel] = StrictModel,
 ) -> type[StrictModel]:
     """The settings of some thresholds, as a class of that name in that module.
 
     Args:
+        base: what it has besides.
         always_named: those that go into fingerprints when they have their defaults, too. The others do not, so that a
             threshold that is added leaves stored verdicts as they are until it is set.
     """
@@ -66,7 +71,7 @@ def selection_config(
         )
         for each in thresholds
     }
-    model = create_model(name, __base__=StrictModel, __module__=module, **fields)
+    model = create_model(name, __base__=base, __module__=module, **fields)
     model.unless_default = frozenset(each.setting for each in thresholds) - {*always_named}
     model.__doc__ = "Thresholds. `null` switches one off; a clip without a measurement fails every threshold on it."
     return model
@@ -133,7 +138,12 @@ class Verdicts:
 
 
 def verdicts(
-    scores: Scores, thresholds: Sequence[Threshold], limits: StrictModel, clips: int, last: Collection[str] = ()
+    scores: Scores,
+    thresholds: Sequence[Threshold],
+    limits: StrictModel,
+    clips: int,
+    last: Collection[str] = (),
+    besides: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Verdicts:
     """Every reason against some clips.
 
@@ -142,10 +152,11 @@ def verdicts(
         limits: the settings of the thresholds; see `selection_config`.
         clips: how many there are.
         last: scores that need not have been measured of clips which other scores reject.
+        besides: by a reason that no score gives, the clips that it rejects.
     """
-    rejected: dict[str, NDArray[np.bool_]] = {}
+    rejected: dict[str, NDArray[np.bool_]] = {**(besides or {})}
     lacking: dict[str, NDArray[np.bool_]] = {}
-    out = np.zeros(clips, bool)
+    out = np.logical_or.reduce([np.zeros(clips, bool), *rejected.values()])
     for each in thresholds:
         if (limit := getattr(limits, each.setting)) is None:
             continue

@@ -13,6 +13,7 @@ from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.clip_lists import OnlyListed, listed_clips
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured, switch_of
 from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of, verdict_columns
@@ -51,7 +52,7 @@ CLIP_SELECTION = Table(
         Column(
             "reasons",
             pa.list_(pa.string()),
-            "every reason against the clip: a score's name with `_low`, `_high` or `_unmeasured`",
+            "every reason against the clip: a score's name with `_low`, `_high` or `_unmeasured`, or `not_listed`",
         ),
         Column(
             "not_measured",
@@ -78,7 +79,7 @@ _FIRST = (
 )
 """Thresholds that stored verdicts name, though they have their defaults."""
 
-ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS, _FIRST)
+ClipSelectionConfig = selection_config("ClipSelectionConfig", __name__, THRESHOLDS, _FIRST, OnlyListed)
 
 
 def _measures_what_it_limits(config: Any) -> None:
@@ -95,10 +96,12 @@ def _measures_what_it_limits(config: Any) -> None:
 
 def open_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares scores with thresholds."""
+    listed = listed_clips(storage, config.clip_selection.only)
 
     def select(work: Work) -> Made:
         clips = work.items
-        found = judged(config, clips.num_rows, lambda names: clip_scores(SCORED, names, clips, work.inputs))
+        ids = clips["clip_id"].to_pylist()
+        found = judged(config, ids, lambda names: clip_scores(SCORED, names, clips, work.inputs), listed)
         not_measured = names_column(found.not_measured, lambda score: LAST[score])
         return {CLIP_SELECTION.name: pa.table({**verdict_columns(found, clips), "not_measured": not_measured})}
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from curate_assets.graph.graph import Asset
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.clip_lists import listed_clips
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import SO_FAR, comes_last, is_costly
 from curate_assets.video.verdicts import COSTLY, SCORED, judged, verdict_columns
@@ -41,10 +42,12 @@ def _nobody_asks(config: Any) -> bool:
 
 def open_first_selector(config: Any, storage: Storage) -> Worker:
     """A worker that compares the scores that cost little with thresholds."""
+    listed = listed_clips(storage, config.clip_selection.only)
 
     def select(work: Work) -> Made:
         clips = work.items
-        found = judged(config, clips.num_rows, lambda names: clip_scores(_CHEAP, names, clips, work.inputs), _CHEAP)
+        ids = clips["clip_id"].to_pylist()
+        found = judged(config, ids, lambda names: clip_scores(_CHEAP, names, clips, work.inputs), listed, _CHEAP)
         return {SO_FAR: pa.table(verdict_columns(found, clips))}
 
     return select
