@@ -57,7 +57,7 @@ OF_ASSETS = {
     "curate_cli/commands/report.py": {"dataset_report"},
     "curate_cli/commands/search.py": {"borders", "clip_embeddings", "speech"},
     "curate_cli/commands/select.py": {"clip_selection"},
-    "curate_cli/commands/sample.py": {"clip_embeddings"},
+    "curate_cli/commands/sample.py": {"Clips", "clip_embeddings", "clip_selection"},
     "curate_cli/commands/semdedup.py": {"clip_embeddings"},
     "curate_cli/commands/verify.py": {"refined_captions", "enhanced_captions"},
     "curate_cli/labelling.py": {"clip_selection"},
