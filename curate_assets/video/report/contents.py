@@ -7,7 +7,9 @@ from typing import Any
 
 from curate_assets.graph.graph import FunnelStep
 from curate_assets.graph.platform import PlatformConfig
+from curate_assets.video.balancing import Share
 from curate_assets.video.report.caption_counts import CaptionCount, caption_counts
+from curate_assets.video.report.concepts import Concepts, balance, concepts
 from curate_assets.video.report.contact_sheets import Sheet, kept_sheet, rejected_sheets
 from curate_assets.video.report.distributions import Distribution
 from curate_assets.video.report.duplicate_groups import Duplicates, duplicates
@@ -16,7 +18,8 @@ from curate_assets.video.report.funnel import Key, passage
 from curate_assets.video.report.library import Library
 from curate_assets.video.report.measurements import measurements
 from curate_assets.video.report.score_extremes import Extremes, score_extremes
-from curate_assets.video.report.sources import Share, sources
+from curate_assets.video.report.sources import Share as SourceShare
+from curate_assets.video.report.sources import sources
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.scores.thresholds import loss_ledger
@@ -64,7 +67,9 @@ class ReportContents:
     kept: Sheet | None
     rejected: tuple[Sheet, ...] | None
     duplicates: Duplicates | None
-    sources: dict[str, tuple[Share, ...]] | None
+    concepts: Concepts | None
+    balance: tuple[Share, ...]
+    sources: dict[str, tuple[SourceShare, ...]] | None
     captions: tuple[CaptionCount, ...] | None
     failed: dict[str, int]
     failures: tuple[Failure, ...]
@@ -101,6 +106,8 @@ def gather(tables: Tables, config: PlatformConfig, samples: int | None, reported
         kept=kept_sheet(library, way.clips.get("clip files")),
         rejected=rejected_sheets(library),
         duplicates=duplicates(library),
+        concepts=concepts(library),
+        balance=balance(library),
         sources=sources(library),
         captions=caption_counts(library),
         failed=failed,

@@ -23,6 +23,8 @@ from curate_assets.video.assets.measurements.clip_labels import CLIP_LABELS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.training_dataset import TRAINING_DATASET, TrainingDatasetConfig, write_dataset
 from curate_assets.video.concept_centroids import FOLDER
+from curate_assets.video.report.contents import gather
+from curate_assets.video.report.page import render
 from curate_resources.declarations.table import Row
 from curate_resources.tables.history import ALL_SHARDS
 from gpu_kernels.dedup.concepts import ConceptClustersConfig
@@ -201,3 +203,20 @@ def test_dagster_makes_both_and_shows_clusters_and_shares(root: TemporaryRoot) -
     assert "| 40 | 62.5% | 8 | 50.0% |" in balance and "| 4 | 6.2% | 2 | 12.5% |" in balance
     inputs = GATHER.inputs(root.tables, ALL_SHARDS)
     assert set(inputs) == {"clip_embeddings", "clip_selection", "duplicate_groups"}
+
+
+def test_the_report_shows_typical_and_untypical_clips_and_the_shares_before_and_after(root: TemporaryRoot) -> None:
+    empty = gather(root.tables, CurationConfig(), None, ())
+    assert empty.concepts is None and empty.balance == () and "concept_clusters.clusters" in render(empty)
+    found = clusters(root)
+    config = TrainingDatasetConfig.model_validate({"balance": {"samples": 16}})
+    root.tables.replace(TRAINING_DATASET, write_dataset(root.tables, config).rows)
+    report = gather(root.tables, CurationConfig(), None, ())
+    assert report.concepts is not None and (report.concepts.total, report.concepts.clips) == (3, 64)
+    sea = report.concepts.biggest[0]
+    assert (sea.size, len(sea.nearest), len(sea.farthest)) == (40, 6, 3)
+    distances = [found[clip.clip_id]["distance"] for clip in (*sea.nearest, *sea.farthest)]
+    own = sorted(row["distance"] for clip, row in found.items() if clip.startswith("sea"))
+    assert distances == own[:6] + own[-3:]
+    assert [(each.before, each.after) for each in report.balance] == [(40, 8), (20, 6), (4, 2)]
+    assert "16 of 64 clips" in render(report)
