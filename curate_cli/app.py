@@ -29,8 +29,8 @@ from curate_cli.commands.preset import preset
 from curate_cli.commands.profile import profile
 from curate_cli.commands.query import query
 from curate_cli.commands.report import report
-from curate_cli.commands.search import search
 from curate_cli.commands.sample import sample
+from curate_cli.commands.search import search
 from curate_cli.commands.select import select
 from curate_cli.commands.semdedup import semdedup
 from curate_cli.commands.status import status
