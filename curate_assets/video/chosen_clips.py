@@ -10,8 +10,8 @@ from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.clip_lists import path_of, write_list
+from curate_assets.video.clip_vectors import good_rows
 from curate_assets.video.named_vectors import NamedVectors, stored_vectors
-from curate_assets.video.selected_vectors import good_rows
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.sampling import isolation, most_different, nearest_to
 from gpu_kernels.errors import UserError

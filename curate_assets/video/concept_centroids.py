@@ -9,7 +9,8 @@ import numpy as np
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
-from curate_assets.video.selected_vectors import ClipNode, Vectors, digest, good_rows, selected_vectors
+from curate_assets.video.clip_vectors import ClipNode, Vectors, good_rows, selected_vectors
+from curate_assets.video.duplicates.selected_clips import digest
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.dedup.concepts import ConceptClustersConfig

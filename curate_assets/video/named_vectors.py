@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.selected_vectors import selected_vectors
+from curate_assets.video.clip_vectors import selected_vectors
 from curate_resources.storage.range_file import range_file
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables

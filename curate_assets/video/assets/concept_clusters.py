@@ -14,8 +14,9 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
+from curate_assets.video.clip_vectors import ClipNode, good_rows, rows_by_shard
 from curate_assets.video.concept_centroids import Centroids, centroids_of, kept_vectors
-from curate_assets.video.selected_vectors import ClipNode, digest, good_rows, rows_by_shard
+from curate_assets.video.duplicates.selected_clips import digest
 from curate_assets.video.thumbnails import Place, thumbnails
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
