@@ -1,10 +1,12 @@
 """`picture_hashes`: of frames that are decoded in another way; what is stored of a clip is what belongs to it."""
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from curate_assets.graph.shard_checks import Shard
@@ -12,11 +14,15 @@ from curate_assets.settings.resolve import validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video import picture_tracks
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.picture_hashes import CHECKS, PICTURE_HASHES
+from curate_assets.video.assets.picture_hashes import CHECKS, PICTURE_HASHES, PicturesOfVideo, joined_hashes
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.graph import VIDEO
+from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Row
 from gpu_kernels.dedup.picture_hashes import picture_hashes
+from gpu_kernels.media.segments import WHOLE, Segment
+from gpu_kernels.scan.scan import ScanChunk
+from gpu_kernels.shots.transitions import CONTEXT_FRAMES
 
 
 def test_rows_are_those_of_the_decoded_frames(tmp_path: Path, media: Any) -> None:
@@ -33,6 +39,54 @@ def test_rows_are_those_of_the_decoded_frames(tmp_path: Path, media: Any) -> Non
     assert row["hashes"] == expected.hashes.tobytes() and row["greys"] == expected.greys.tobytes()
     digests = [hashlib.blake2b(frame.tobytes(), digest_size=8).digest() for frame in frames]
     assert row["frame_digests"] == b"".join(digests)
+
+
+def gathered(thumbnails: np.ndarray, pts_ns: np.ndarray, own: Segment, size: int) -> list[Row]:
+    """The rows of a video's beginning after every chunk of so many frames; the last is that of all of them."""
+    pictures, rows = PicturesOfVideo("a", own), []
+    first = own.start - own.before
+    last = len(pts_ns) if own.end is None else min(own.end + own.after, len(pts_ns))
+    for start in range(first, last, size):
+        part = slice(start, min(start + size, last))
+        luma = np.zeros(len(pts_ns[part]), np.float32)
+        pictures.add(ScanChunk(thumbnails[part], pts_ns[part], luma, luma, [], [], [], []))
+        rows += pictures.rows(part.stop)
+    return rows
+
+
+def as_table(row: Row) -> pa.Table:
+    return pa.Table.from_pylist([row], schema=PICTURE_HASHES.rows_schema)
+
+
+def test_rows_do_not_depend_on_chunks_nor_on_segments() -> None:
+    random = np.random.default_rng(1)
+    thumbnails = random.integers(0, 256, (600, 27, 48, 3), np.uint8)
+    pts_ns = np.cumsum(random.integers(5_000_000, 90_000_000, 600)) + 4_000_000_000
+    whole = as_table(gathered(thumbnails, pts_ns, WHOLE, 600)[-1])
+    beginnings = [as_table(row) for row in gathered(thumbnails, pts_ns, WHOLE, 37)]
+    assert beginnings[-1] == whole
+    for beginning in beginnings:
+        for name in ("pts_ns", "frames", "hashes", "greys", "frame_digests"):
+            some, every = beginning[name][0].as_py(), whole[name][0].as_py()
+            assert some == every[: len(some)]
+    cuts = [0, 200, 401, 600]
+    spans = [
+        Segment(
+            start,
+            end if end < 600 else None,
+            int(pts_ns[0]),
+            int(pts_ns[start]) if start else None,
+            int(pts_ns[end]) if end < 600 else None,
+        )
+        for start, end in pairwise(cuts)
+    ]
+    parts = [as_table(gathered(thumbnails, pts_ns, own, 100)[-1]) for own in spans]
+    assert joined_hashes(parts) == whole
+    other = thumbnails.copy()
+    other[401 + CONTEXT_FRAMES - 1, 3, 3] ^= 1
+    parts[1] = as_table(gathered(other, pts_ns, spans[1], 100)[-1])
+    with pytest.raises(SegmentsDisagree, match="thumbnails differ"):
+        joined_hashes(parts)
 
 
 def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
