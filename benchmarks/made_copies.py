@@ -167,7 +167,7 @@ def master(path: Path, folder: Path) -> Path:
     """The beginning of a film, nearly lossless and quick to decode: what all its copies are made from."""
     target = folder / f"{path.stem}.mkv"
     width, height = size_of(path)
-    _ffmpeg(["-i", path], f"scale={width}:{height}", 8, target, ["-t", SECONDS])
+    _ffmpeg(["-i", path], f"setpts=PTS-STARTPTS,scale={width}:{height}", 8, target, ["-t", SECONDS])
     return target
 
 
