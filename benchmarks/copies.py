@@ -29,6 +29,7 @@ from seen_copies import Seen, seen
 
 from gpu_kernels.dedup.alignment import AlignmentConfig, Match, align
 from gpu_kernels.dedup.candidates import candidate_pairs, probes
+from gpu_kernels.dedup.hamming import as_words, near_hashes
 from gpu_kernels.dedup.picture_track import PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS
 
@@ -106,12 +107,8 @@ def near_clips(one: PictureTrack, others: Sequence[PictureTrack]) -> set[int]:
     for number, other in enumerate(others):
         theirs = probes(other)
         for join in JOINS:
-            a, b = (
-                each.view(np.uint64)
-                for each in map(np.ascontiguousarray, join.hashes(one.hashes[own], other.hashes[theirs]))
-            )
-            far = np.bitwise_count(a[:, None] ^ b).sum(2, dtype=np.uint16)
-            rows, columns = np.nonzero(far <= CONFIG.radius_bits)
+            hashes = map(as_words, join.hashes(one.hashes[own], other.hashes[theirs]))
+            rows, columns, _ = near_hashes(*hashes, CONFIG.radius_bits)
             hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns]))
     own_clips, own_samples, clips, samples = (np.concatenate(each) for each in zip(*hits, strict=True))
     pairs = candidate_pairs(own_clips, own_samples, clips, samples, CONFIG.least_samples)

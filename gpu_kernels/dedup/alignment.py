@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gpu_kernels.dedup.hamming import as_words, near_hashes
 from gpu_kernels.dedup.moving_parts import as_seen, changes, motion_correlation, plain
 from gpu_kernels.dedup.picture_hashes import VIEWS
 from gpu_kernels.dedup.picture_track import TRACK_STEP_NS, PictureTrack
@@ -181,7 +182,7 @@ class _Alignment:
         telling_a, telling_b = (np.flatnonzero(~plain(each.greys)) for each in (a, b))
         for join in JOINS:
             hashes_a, hashes_b = join.hashes(a.hashes[telling_a], b.hashes[telling_b])
-            rows, columns, bits = _near(hashes_a, hashes_b, config.radius_bits)
+            rows, columns, bits = near_hashes(as_words(hashes_a), as_words(hashes_b), config.radius_bits)
             if len(rows) == 0:
                 continue
             rows, columns = telling_a[rows], telling_b[columns]
@@ -225,7 +226,7 @@ class _Alignment:
 def _thinned(a: PictureTrack, b: PictureTrack, radius: int) -> PictureTrack:
     """Every so many samples of `a` only, where nearly all of two long tracks is alike."""
     some_a, some_b = (each.hashes[:: len(each) // 128 + 1, 0] for each in (a, b))
-    expected = len(_near(some_a, some_b, radius)[0]) / (len(some_a) * len(some_b)) * len(a) * len(b)
+    expected = len(near_hashes(as_words(some_a), as_words(some_b), radius)[0]) / (len(some_a) * len(some_b)) * len(a) * len(b)
     every = int(expected // _MOST_HITS) + 1
     return PictureTrack(a.times_ns[::every], a.hashes[::every], a.greys[::every])
 
@@ -252,24 +253,6 @@ def _seconds(track: PictureTrack) -> NDArray[np.float64]:
 def _step(track: PictureTrack) -> float:
     """Seconds from a sample to the next."""
     return max(TRACK_STEP_NS, float(np.median(np.diff(track.times_ns))) if len(track) > 1 else 0) / 1e9
-
-
-def _near(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], radius: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    words_a, words_b = (np.ascontiguousarray(each).view(np.uint64) for each in (a, b))
-    rows: list[NDArray[np.int64]] = []
-    columns: list[NDArray[np.int64]] = []
-    bits: list[NDArray[np.int64]] = []
-    for at in range(0, len(a), 256):
-        far = np.zeros((len(words_a[at : at + 256]), len(b)), np.uint16)
-        for word in range(words_a.shape[1]):
-            far += np.bitwise_count(words_a[at : at + 256, word, None] ^ words_b[:, word])
-        row, column = np.nonzero(far <= radius)
-        rows.append(row + at)
-        columns.append(column)
-        bits.append(far[row, column].astype(np.int64))
-    return np.concatenate(rows), np.concatenate(columns), np.concatenate(bits)
 
 
 def _changed(hashes: NDArray[np.uint8]) -> float:

@@ -25,13 +25,13 @@ class Hits:
 
     Attributes:
         rows, columns: int64 [k], indices of samples.
-        bits: int64 [k], bits of their hashes that differ.
+        bits: int32 [k], bits of their hashes that differ.
         weights: float64 [k], how much each counts, at least 0.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
-    bits: NDArray[np.int64]
+    bits: NDArray[np.int32]
     weights: NDArray[np.float64]
 
     def __len__(self) -> int:
