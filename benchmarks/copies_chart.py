@@ -24,8 +24,8 @@ class Distances:
 
     def copy(self, original: PictureTrack, copied: PictureTrack, mirrored: bool, kind: str) -> None:
         """Of a copy of the same length: each moment against the nearest one of the original, in its best view."""
-        at = np.searchsorted(original.times_ns, copied.times_ns - copied.times_ns[0] + original.times_ns[0])
-        near = original.hashes[np.clip(at, 0, len(original) - 1)]
+        when = copied.times_ns - copied.times_ns[0] + original.times_ns[0]
+        near = original.hashes[np.abs(original.times_ns[:, None] - when).argmin(0)]
         joins = [join for join in JOINS if join.mirrored == mirrored]
         bits = [_bits(*join.hashes(near, copied.hashes)) for join in joins]
         best = min(bits, key=lambda each: float(np.median(each)))

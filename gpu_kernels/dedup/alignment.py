@@ -226,7 +226,8 @@ class _Alignment:
 def _thinned(a: PictureTrack, b: PictureTrack, radius: int) -> PictureTrack:
     """Every so many samples of `a` only, where nearly all of two long tracks is alike."""
     some_a, some_b = (each.hashes[:: len(each) // 128 + 1, 0] for each in (a, b))
-    expected = len(near_hashes(as_words(some_a), as_words(some_b), radius)[0]) / (len(some_a) * len(some_b)) * len(a) * len(b)
+    near = len(near_hashes(as_words(some_a), as_words(some_b), radius)[0])
+    expected = near / (len(some_a) * len(some_b)) * len(a) * len(b)
     every = int(expected // _MOST_HITS) + 1
     return PictureTrack(a.times_ns[::every], a.hashes[::every], a.greys[::every])
 
