@@ -58,7 +58,7 @@ def kmeans(
         totals, counts = sums(vectors, nearest, clusters)
         far = np.argsort(cosines, kind="stable")[: int((counts == 0).sum())]
         empty = np.flatnonzero(counts == 0)[: len(far)]
-        centroids = _unit(totals, centroids)
+        centroids = moved(totals, centroids)
         centroids[empty] = vectors[far]
     return centroids
 
@@ -72,9 +72,8 @@ def minibatch_kmeans(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np
     """
     totals = np.zeros(centroids.shape, np.float64)
     for batch in batches:
-        added, _ = sums(batch, _assign(batch, centroids, "fast")[0], len(centroids))
-        totals += added
-        centroids = _unit(totals, centroids)
+        totals += part_of_step(batch, centroids)
+        centroids = moved(totals, centroids)
     return centroids
 
 
@@ -113,10 +112,17 @@ def sums(vectors: np.ndarray, nearest: np.ndarray, clusters: int) -> tuple[np.nd
     return totals, np.bincount(nearest, minlength=clusters)
 
 
-def _unit(totals: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-    """Directions of sums; what lies all around has no middle, and stays where it was."""
+def part_of_step(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """What some vectors add to one of Lloyd's steps, float64 [k, d]: of parts that are added up, `moved` makes the new
+    centroids, so that workers can share a step."""
+    return sums(vectors, _assign(vectors, centroids, "fast")[0], len(centroids))[0]
+
+
+def moved(totals: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """The directions of sums, float64 [k, d], as float32; what has none, because it is empty or lies all around, stays
+    where it was."""
     lengths = np.linalg.norm(totals, axis=1, keepdims=True)
-    return np.where(lengths > 1e-9, totals / np.maximum(lengths, 1e-9), otherwise).astype(np.float32)
+    return np.where(lengths > 1e-9, totals / np.maximum(lengths, 1e-9), centroids).astype(np.float32)
 
 
 def _assign(vectors: np.ndarray, centroids: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray]:

@@ -60,8 +60,8 @@ class Looks:
 
 
 def choose_pivots(sketches: Sketches, fetch: Fetch, floor: float, seed: int = 0, count: int | None = None) -> Pivots:
-    """Random rows as pivots, and the margin with which the neighbours of some other random rows are found, and half as
-    much again.
+    """Random rows as pivots, and the margin with which the neighbours of some other random rows are found, and twice
+    as much.
 
     Args:
         sketches: float16 [n, s] of all rows.
@@ -83,7 +83,7 @@ def choose_pivots(sketches: Sketches, fetch: Fetch, floor: float, seed: int = 0,
     a, b = (sketches[rows].astype(np.float32) @ pivots.T for rows in (one, other))
     pair = np.arange(len(one))
     short = np.minimum(a.max(axis=1) - a[pair, b.argmax(axis=1)], b.max(axis=1) - b[pair, a.argmax(axis=1)])
-    margin = min(exact, 1.5 * float(short.max()) + 1e-3)
+    margin = min(exact, 2 * float(short.max()) + 0.005)
     return Pivots(pivots, margin, floor, len(one), 1.0 if margin == exact else 1 - 3 / len(one))
 
 

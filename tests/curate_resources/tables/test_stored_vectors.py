@@ -1,0 +1,74 @@
+"""Near pairs and clusters over the fragments of a Lance dataset, against everything in memory."""
+
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+
+from curate_resources.engines.shared_work import on_ray
+from curate_resources.tables import stored_vectors
+from curate_resources.tables.stored_vectors import StoredVectors, clusters, in_turn, near_pairs
+from gpu_kernels.dedup.neighbours import exact_pairs
+from gpu_kernels.errors import UserError
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def written(path: Path, vectors: np.ndarray, fragment: int) -> StoredVectors:
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    dataset = lance.write_dataset(pa.table({"v": column}), path, max_rows_per_file=fragment, max_rows_per_group=64)
+    return StoredVectors(str(path), dataset.version, "v")
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    random = np.random.default_rng(3)
+    middles = random.normal(size=(6, 160))
+    vectors = unit(random.normal(size=(1500, 160)) + 1.5 * middles[random.integers(0, 6, 1500)])
+    return random.permutation(np.concatenate([vectors, unit(vectors[:300] + 0.015 * random.normal(size=(300, 160)))]))
+
+
+def test_pairs_are_those_of_brute_force(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_vectors, "_LOOKING", 500)
+    monkeypatch.setattr(stored_vectors, "_CANDIDATES", 100)
+    stored = written(tmp_path / "v.lance", vectors, 700)
+    assert len(stored.fragments()) == 3
+    table, pivots = near_pairs(stored, 0.95)
+    row, other, cosine = exact_pairs(vectors, 0.95)
+    assert len(row) >= 290 and pivots.recall is not None and pivots.recall > 0.9
+    assert table.equals(pa.table({"row": row, "other": other, "cosine": cosine}))
+
+
+@pytest.mark.deep
+def test_several_workers_find_the_same(tmp_path: Path, vectors: np.ndarray) -> None:
+    stored = written(tmp_path / "v.lance", vectors, 700)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        assert near_pairs(stored, 0.95, on_ray)[0].equals(near_pairs(stored, 0.95)[0])
+        np.testing.assert_array_equal(clusters(stored, 6, 8, on_ray), clusters(stored, 6, 8))
+    finally:
+        ray.shutdown()
+
+
+def test_clusters_do_not_depend_on_fragments_beyond_rounding(tmp_path: Path, vectors: np.ndarray) -> None:
+    one = clusters(written(tmp_path / "one.lance", vectors, 10_000), 6, 8)
+    many = clusters(written(tmp_path / "many.lance", vectors, 300), 6, 8, in_turn)
+    np.testing.assert_allclose(one, many, atol=1e-6)
+    nearest = (vectors @ one.T).max(axis=1)
+    assert nearest.mean() > 0.8
+
+
+def test_halves_and_nothing_and_what_is_no_vector(tmp_path: Path, vectors: np.ndarray) -> None:
+    halves = written(tmp_path / "half.lance", vectors.astype(np.float16), 700)
+    found = near_pairs(halves, 0.95)[0]
+    assert abs(len(found) - len(exact_pairs(vectors, 0.95)[0])) < 10
+    empty = lance.write_dataset(pa.table({"v": pa.array([], pa.list_(pa.float32(), 4))}), tmp_path / "empty.lance")
+    assert len(near_pairs(StoredVectors(str(tmp_path / "empty.lance"), empty.version, "v"), 0.9)[0]) == 0
+    lance.write_dataset(pa.table({"v": pa.array([[1.0, 0], [1.0]], pa.list_(pa.float32()))}), tmp_path / "bad.lance")
+    with pytest.raises(UserError, match="several lengths"):
+        near_pairs(StoredVectors(str(tmp_path / "bad.lance"), 1, "v"), 0.9)
