@@ -85,9 +85,9 @@ def nearest(
     dataset = tables.dataset(table.name, read_before())
     stored = dataset.schema.field(column).type
     fixed = pa.types.is_fixed_size_list(stored)
-    if not fixed or stored.list_size != len(vector):
+    if wanted.few or not fixed or stored.list_size != len(vector):
         return _gone_through(tables, table, column, vector, wanted)
-    indexed = not (exact or wanted.few) and index_of(dataset, column) is not None
+    indexed = not exact and index_of(dataset, column) is not None
     query = np.asarray(vector, np.float32)
 
     def fetched(rows: int) -> pa.Table:
@@ -189,7 +189,7 @@ def _ordered(rows: pa.Table, table: Table, limit: int) -> pa.Table:
 def _gone_through(
     tables: Tables, table: Table, column: str, vector: NDArray[np.floating[Any]], wanted: Wanted
 ) -> pa.Table:
-    """As `nearest`, where the stored vectors have several lengths, as while a model gives way to another."""
+    """As `nearest`, of few rows; or where vectors have several lengths, as while a model gives way to another."""
     query = np.asarray(vector, np.float64)
     query = query / max(float(np.linalg.norm(query)), 1e-12)
     names = _named(table, wanted)

@@ -89,7 +89,8 @@ def clip_filter(
     joined = _Columns(tables, graph)
     for condition in conditions:
         joined.take(condition)
-    sql = f"SELECT DISTINCT {CLIPS.name}.shard || chr(31) || {CLIPS.name}.clip_id AS key FROM {joined.sql()} WHERE "
+    each_once = "" if joined.one_row_each else "DISTINCT "
+    sql = f"SELECT {each_once}{CLIPS.name}.shard || chr(31) || {CLIPS.name}.clip_id AS key FROM {joined.sql()} WHERE "
     if within is not None:
         conditions.append(f"{CLIPS.name}.shard IN ({', '.join(map(quoted, within))})")
     conditions.append(f"{CLIPS.name}.status = 'ok'")
@@ -112,6 +113,12 @@ class _Columns:
     @property
     def names(self) -> list[str]:
         return [*self._read]
+
+    @property
+    def one_row_each(self) -> bool:
+        """Whether no table has several rows for a clip."""
+        tables = [self._graph.tables.get(name) for name in self._read]
+        return all(table is not None and {*table.keys} <= {"video_id", "clip_id"} for table in tables)
 
     def take(self, condition: str) -> None:
         """The columns of one more condition."""
