@@ -92,6 +92,10 @@ class ServedEmbedder:
             rows = list(threads.map(lambda text: self._asked([{"type": "text", "text": text}]), texts))
         return np.stack(rows) if rows else np.empty((0, self._dimension or 0), np.float32)
 
+    def close(self) -> None:
+        """End the connections; what still waits for its turn fails."""
+        self._server.close()
+
     def _asked(self, content: list[dict[str, Any]]) -> np.ndarray:
         """The unit vector of one message.
 

@@ -90,6 +90,15 @@ class TextEmbedder(Protocol):
         ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """An embedder that has something to let go of."""
+
+    def close(self) -> None:
+        """Let go of it; requests that are still out may fail."""
+        ...
+
+
 class ClipEmbeddingsConfig(ModelSection, ABC):
     """Which network embeds clips."""
 

@@ -18,12 +18,12 @@ from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboards
-from curate_resources.declarations.stage import Stage, Work, Worker
+from curate_resources.declarations.stage import ClosedWorker, Stage, Work
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.models.fetching import ensure
 from curate_resources.storage.root import Storage
 from gpu_kernels.embedders.embedder import EMBEDDERS
-from gpu_kernels.embedders.types import embedded
+from gpu_kernels.embedders.types import Closing, embedded
 from gpu_kernels.media.storyboards import decoded
 
 
@@ -61,7 +61,7 @@ CLIP_EMBEDDINGS = Table(
 )
 
 
-def open_embedder(config: Any, storage: Storage) -> Worker:
+def open_embedder(config: Any, storage: Storage) -> ClosedWorker:
     """A worker that embeds clips."""
     section = config.clip_embeddings
     embedder = section.load()
@@ -86,7 +86,13 @@ def open_embedder(config: Any, storage: Storage) -> Worker:
         clips = work.items.select(["video_id", "clip_id", "start_frame", "end_frame"]).to_pylist()
         return {CLIP_EMBEDDINGS.name: list((threads.map if threads else map)(row, clips))}
 
-    return embed
+    def close() -> None:
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+        if isinstance(embedder, Closing):
+            embedder.close()
+
+    return ClosedWorker(embed, close)
 
 
 def fetch_embedder(config: Any, _: Storage) -> None:
