@@ -36,6 +36,8 @@ class ServedEmbeddingsConfig(ServerSection, ClipEmbeddingsConfig):
     """A label of your own for what the server runs, as its API does not tell."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable with the server's key; without it requests carry none."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests to the server at a time, from each worker of the stage."""
     device: Literal["cpu"] = "cpu"  # pyright: ignore[reportIncompatibleVariableOverride]
     """The worker's own: it needs no GPU."""
     frames: int | None = Field(default=None, ge=1)
