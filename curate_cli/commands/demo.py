@@ -115,7 +115,7 @@ def _tell(state: "Status", storage: "Storage") -> None:
     console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)
 
 
-_WORDS = "rabbit"
+_WORDS = "bicycle ride to the market square"
 
 
 def _answer(storage: "Storage") -> None:

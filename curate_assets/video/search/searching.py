@@ -11,6 +11,7 @@ from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
 from curate_assets.video.search.found import ClipKey, Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
 from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_picture, by_words, text_columns
+from curate_assets.video.search.snippets import meant_words
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables, quoted
 from gpu_kernels.errors import NotThere, UserError
@@ -54,9 +55,10 @@ class _Asked:
 
     def words(self, words: str) -> None:
         """By full text, by the meaning of captions, and by pictures where an embedder knows words."""
+        meant = meant_words(words)
         for table, column in text_columns(self._graph):
             if self._has_rows(table, f"{table.name}.{column.name}"):
-                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, words, *self._few))
+                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, meant, *self._few))
         self._meaning(words)
         for table in vector_tables(self._graph).values():
             if self._tables.exists(table.name) and (looked := as_picture(table, self._config, words)) is not None:

