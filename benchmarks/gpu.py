@@ -18,7 +18,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -287,6 +287,92 @@ def captions(setting: Setting) -> Result:
     return Result("1 - least cosine of logits", float(1 - cosines.min()), 2e-2, rate, "tokens/s (tiny model)")
 
 
+def vectors_on(setting: Setting, full: int, small: int, width: int, seed: int) -> Any:
+    """float32 [n, width] of length 1, made where they are needed."""
+    import torch
+
+    made = torch.Generator(setting.device).manual_seed(seed)
+    rows = torch.randn(setting.of(full, small), setting.of(width, 48), generator=made, device=setting.device)
+    return rows / rows.norm(dim=1, keepdim=True)
+
+
+def of_matrices(setting: Setting, seconds: float, operations: float, baselines: Mapping[str, Callable[[], Any]]) -> str:
+    """What of the card's products in float16, as torch reaches them with two large matrices here, is reached; and how
+    much longer other ways to the same end take."""
+    import torch
+
+    if setting.small:
+        return "rehearsed"
+
+    def timed(work: Callable[[], Any]) -> float:
+        def finished() -> None:
+            work()
+            torch.cuda.synchronize()
+
+        return 1 / per_second(finished, 1, 1)
+
+    square = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
+    most = 2 * 8192**3 / timed(lambda: square @ square)
+    others = "".join(f", {name} takes {timed(work) / seconds:.1f} times as long" for name, work in baselines.items())
+    return f"{operations / seconds / most:.0%} of torch's own large product{others}"
+
+
+def assignment(setting: Setting) -> Result:
+    """The nearest centroid by tiles that never leave the chip, against float64; beside torch's product and arg-max in
+    blocks, and those in float32, which is the shape of cuML's k-means: squared distances by cuBLAS, and a reduction."""
+    import torch
+
+    if setting.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    from gpu_kernels.dedup import references
+    from gpu_kernels.dedup.triton.assignment import assign
+
+    vectors, centroids = vectors_on(setting, 1 << 20, 90, 768, 4), vectors_on(setting, 4096, 40, 768, 5)
+    few = vectors[:2048]
+    expected, _ = references.assign(few.cpu().numpy(), centroids.cpu().numpy())
+    wrong = float((assign(few, centroids)[0].cpu().numpy() != expected).sum())
+    half = vectors.half(), centroids.half()
+
+    def quickly() -> None:
+        assign(*half, "fast")
+        if setting.device == "cuda":
+            torch.cuda.synchronize()
+
+    rate = per_second(quickly, len(vectors), setting.of(3, 0))
+    operations = 2.0 * vectors.numel() * len(centroids)
+    baselines = {
+        "torch in float16": lambda: [(part @ half[1].T).argmax(1) for part in half[0].split(1 << 16)],
+        "cuML's way": lambda: [(part @ centroids.T).mul_(-2).add_(2).argmin(1) for part in vectors.split(1 << 16)],
+    }
+    said = of_matrices(setting, len(vectors) / rate if rate else 0.0, operations, baselines)
+    return Result("other centroids than in float64", wrong, 0, rate, f"vectors/s to 4,096 of 768; {said}")
+
+
+def near_vectors(setting: Setting) -> Result:
+    """All pairs above a cosine, of which only the hits are written, against float64; beside torch's blocks."""
+    import torch
+
+    if setting.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    from gpu_kernels.dedup import references
+    from gpu_kernels.dedup.triton.neighbours import neighbours
+
+    queries, stored = vectors_on(setting, 1 << 15, 70, 768, 6), vectors_on(setting, 1 << 18, 140, 768, 7)
+    stored[:30] = 0.995 * queries[:30] + 0.0999 * stored[:30]
+    stored[:30] /= stored[:30].norm(dim=1, keepdim=True)
+    few = queries[:1024], stored[:8192]
+    one, other = (each.cpu().numpy() for each in few)
+    found, expected = neighbours(*few, 0.98), references.neighbours(one, other, 0.98)
+    same = len(found[0]) == len(expected[0]) > 0
+    wrong = not same or any((a.cpu().numpy() != b).any() for a, b in zip(found[:2], expected[:2], strict=True))
+    rate = per_second(lambda: neighbours(queries, stored, 0.98), len(queries) * len(stored), setting.of(3, 0))
+    half = queries.half(), stored.half()
+    baselines = {"torch in float16": lambda: [torch.nonzero(part @ half[1].T >= 0.979) for part in half[0].split(2048)]}
+    operations = 2.0 * len(queries) * stored.numel()
+    said = of_matrices(setting, len(queries) * len(stored) / rate if rate else 0.0, operations, baselines)
+    return Result("wrong pairs", float(wrong), 0, rate / 1e9, f"G pairs/s of 768; {said}")
+
+
 def hamming(setting: Setting) -> Result:
     """Hamming search in a GPU's registers, against popcounts by numpy. 256 bits are 8 words; of the bits of these, an
     SM of an H100 counts 16 words in a cycle, which is the floor."""
@@ -328,6 +414,8 @@ CHECKS = (
     Check("embeddings, clip", embedder(of_folder("clip", random_clip)), _TRANSFORMERS),
     Check("embeddings, siglip", embedder(of_folder("siglip", random_siglip)), _TRANSFORMERS),
     Check("hashes, hamming search", hamming, ("torch", "triton")),
+    Check("vectors, k-means assignment", assignment, ("torch", "triton")),
+    Check("vectors, neighbours", near_vectors, ("torch", "triton")),
     Check("embeddings, dinov3", embedder(of_folder("dinov3", lambda s: str(tiny("tiny_dinov3", s)))), _TRANSFORMERS),
     Check("embeddings, internvideo2", video_embedder, (*_TRANSFORMERS, "cv2")),
     Check("captions, transformers", captions, _TRANSFORMERS),

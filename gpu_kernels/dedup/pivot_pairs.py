@@ -174,7 +174,7 @@ def _near(sketches: Sketches, near: NearSketches, at_home: int, everyone: Rows) 
     """Places in `everyone` of candidates, of which the first is at home."""
     if at_home == 0 or len(everyone) < 2:
         return
-    mine = sketches[everyone]
+    mine = sketches[everyone].astype(np.float32)  # numpy takes its time for this
     asked = near.asked(mine, -(-len(mine) // _ASKING) * _ASKING)
     for top in range(0, at_home, _ASKING):
         asking = near.asking(mine[top : min(at_home, top + _ASKING)], _ASKING)

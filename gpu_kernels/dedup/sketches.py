@@ -64,7 +64,7 @@ class NearSketches:
         self._distance = float(np.sqrt(max(0.0, 2 - 2 * floor))) + _HALF_FLOAT
         self._product = TileProduct(width + 2, work * (width + 2))
 
-    def asking(self, sketches: Sketches, rows: int) -> Vectors:
+    def asking(self, sketches: Sketches | Vectors, rows: int) -> Vectors:
         """One side, float32 [rows, s + 2]; the rows that are too many are near nothing."""
         found = np.zeros((rows, self._width + 2), np.float32)
         found[:, -2:] = -_FAR, 1
@@ -72,7 +72,7 @@ class NearSketches:
         found[: len(sketches), -2] = -0.5 * np.einsum("ij,ij->i", *[found[: len(sketches), :-2]] * 2)
         return found
 
-    def asked(self, sketches: Sketches, rows: int) -> Vectors:
+    def asked(self, sketches: Sketches | Vectors, rows: int) -> Vectors:
         """The other side, likewise."""
         found = self.asking(sketches, rows)
         found[:, -2:] = found[:, :-3:-1]
