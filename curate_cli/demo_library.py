@@ -24,6 +24,7 @@ Kind = Literal[
     "composite",
     "gradual",
     "duplicate",
+    "repacked",
     "sound",
     "vp9",
     "rotated",
@@ -78,7 +79,7 @@ class DemoVideo:
     crf: int = 23
     """The encoder's constant rate factor: more is worse."""
     duplicate_of: str | None = None
-    """The earlier file that this one is a near-duplicate of, made from it by re-encoding."""
+    """The earlier file that this one is a copy of, made from it by re-encoding, or as it is if `kind` is `repacked`."""
     window: str = "iw:ih"
     """The part of that file's picture which is left, as width:height:x:y."""
     logo: bool = False
@@ -188,7 +189,7 @@ _PORTRAIT = Take(_CALL, 0, 119, 119, (1280, 964), (180, 80), (400, 180), "hflip,
 _NARRATED = Take(_FILM, 187, 55, 121, (1600, 680), (700, 180), (960, 60), _NIGHT)
 _FOR_SALE = ("MARKET SQUARE EVERY SUNDAY", "old books  maps  clocks  lamps", "coffee and warm bread from seven")
 _NARRATOR = Path(__file__).with_name("demo_sounds") / "narrator.opus"
-"""Two sentences of eSpeak NG's."""
+"""Three sentences that eSpeak NG speaks."""
 _AAC = ("-c:a", "aac", "-flags:a", "+bitexact", "-shortest")
 
 _CROSSING = (_VAN_ROOF, _CAB, _STREET, _BICYCLE)
@@ -220,6 +221,7 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
         window="0.95*iw:0.95*ih:0.03*iw:0.02*ih",
         logo=True,
     ),
+    DemoVideo("camera_b/meadow_backup.mkv", "repacked", (_RABBIT,), duplicate_of="camera_a/meadow.mp4"),
     DemoVideo("camera_b/hillside.webm", "vp9", (_CLOSE_UP, _TREES), rate=Fraction(24), crf=36),
     DemoVideo("camera_b/phone.mp4", "rotated", (_PASSER_BY,), rate=Fraction(30000, 1001), size=(360, 640)),
     DemoVideo("camera_b/webcam.mp4", "variable_rate", (_FACE, _RAILING), drop_every=5),
@@ -273,7 +275,9 @@ def _make(video: DemoVideo, library: Path, target: Path) -> None:
 
 
 def _encode(video: DemoVideo, library: Path, target: Path) -> None:
-    if video.duplicate_of:
+    if video.kind == "repacked":
+        inputs, graph = [library / str(video.duplicate_of)], ""
+    elif video.duplicate_of:
         inputs = [library / video.duplicate_of, _footage(_CARTOON)]
         graph = _alteration(video)
     else:
@@ -287,14 +291,18 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
     command = [ffmpeg_executable(), "-nostdin", "-v", "error", "-filter_complex_threads", "1"]
     for source in inputs:
         command += ["-threads", "1", "-i", str(source)]
-    command += ["-filter_complex", graph, "-map", "[out]", *_encoder(video), "-threads", "1", "-flags:v", "+bitexact"]
+    if graph:
+        command += ["-filter_complex", graph, "-map", "[out]", *_encoder(video), "-threads", "1", "-flags:v", "+bitexact"]
+    else:
+        command += ["-map", "0:v:0", "-c", "copy"]
     if video.has_sound:
         command += ["-map", "0:a:0", *_sound(video)]
     if video.narrated:
         command += ["-map", f"{len(inputs) - 1}:a:0", *_AAC]
     # The graph has put every frame on its time, so none may be doubled or dropped on the way out.
     command += ["-fps_mode", "passthrough", "-map_metadata", "-1", "-fflags", "+bitexact"]
-    command += ["-f", video.path.rpartition(".")[2], str(target)]
+    ending = video.path.rpartition(".")[2]
+    command += ["-f", "matroska" if ending == "mkv" else ending, str(target)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         last_lines = "\n".join(done.stderr.splitlines()[-8:])
