@@ -103,6 +103,8 @@ def _tell(state: "Status", storage: "Storage") -> None:
     console.print()
     print_funnel(state.funnel, console)
     console.print(f"\n{_copies(storage)}", soft_wrap=True)
+    for pair in _one_of_each_tier(storage):
+        console.print(f"  {escaped(pair)}", soft_wrap=True)
     captioned = next(asset for asset in state.assets if asset.name == "captions").rows.get("ok", 0)
     if captioned:
         console.print(f"{captioned} captions: curate captions --root {shlex.quote(storage.root)}", soft_wrap=True)
@@ -113,6 +115,37 @@ def _tell(state: "Status", storage: "Storage") -> None:
     console.print(f"\ntables   {storage.uri('tables')}", soft_wrap=True)
     console.print(f"report   {storage.uri(REPORT_PATH)}", soft_wrap=True)
     console.print(f"Dagster  curate ui --root {shlex.quote(storage.root)}", soft_wrap=True)
+
+
+_OF_EACH_TIER = """
+with named as (
+  select c.shard, c.clip_id, c.start_ns, c.end_ns, v.uri
+  from clips c join source_videos v using (shard, video_id)
+), pairs as (
+  select tier, similarity, shard, clip_id, group_id as other from duplicate_groups where not keeper
+  union all
+  select 'meaning', alike_similarity, shard, clip_id, alike_id from duplicate_groups
+  where alike_similarity is not null and keeper
+)
+select p.tier, p.similarity, a.uri, a.start_ns, a.end_ns, b.uri as uri_b, b.start_ns as start_b, b.end_ns as end_b
+from pairs p join named a using (shard, clip_id) join named b on p.other = b.shard || '/' || b.clip_id
+qualify row_number() over (partition by p.tier order by p.similarity desc, a.uri, a.start_ns) = 1
+order by p.similarity desc
+"""
+
+
+def _one_of_each_tier(storage: "Storage") -> list[str]:
+    """Of every tier of likeness that there is, the most similar pair."""
+    from curate_assets.operations.query import run_query
+
+    def clip(uri: str, start_ns: int, end_ns: int) -> str:
+        return f"{uri.rpartition('/')[2]} {start_ns / 1e9:.1f}–{end_ns / 1e9:.1f} s"
+
+    return [
+        f"{row['tier']} {row['similarity']:.3f}: {clip(row['uri'], row['start_ns'], row['end_ns'])} and "
+        f"{clip(row['uri_b'], row['start_b'], row['end_b'])}{'; both stay' if row['tier'] == 'meaning' else ''}"
+        for row in run_query(storage, _OF_EACH_TIER).to_pylist()
+    ]
 
 
 _WORDS = "bicycle ride to the market square"
