@@ -163,6 +163,7 @@ _CAB = Take(_FILM, 104, 33, 97, (1280, 544), (0, 184), (180, 110), _WARM)
 _STREET = Take(_FILM, 137, 50, 99, (940, 400), (300, 40), (100, 0))
 _BICYCLE = Take(_FILM, 187, 55, 109, (1280, 544), (640, 60), (440, 10), _GREY)
 _RABBIT = Take(_CARTOON, 0, 132, 132, (860, 484), (0, 124), (210, 0))
+_RABBIT_LATER = Take(_CARTOON, 66, 66, 96, (860, 484), (10, 20), (60, 100))
 _CALLER = Take(_CALL, 0, 119, 119, (860, 648), (200, 200), (30, 40))
 _TAXI_SIGN = Take(_FILM, 56, 20, 115, (1280, 544), (0, 184), (220, 150), _WARM)
 _CYCLIST = Take(_FILM, 104, 33, 97, (1280, 544), (640, 150), (460, 40), "hflip")
@@ -222,6 +223,7 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
         logo=True,
     ),
     DemoVideo("camera_b/meadow_backup.mkv", "repacked", (_RABBIT,), duplicate_of="camera_a/meadow.mp4"),
+    DemoVideo("camera_b/meadow_later.mp4", "composite", (_RABBIT_LATER,)),
     DemoVideo("camera_b/hillside.webm", "vp9", (_CLOSE_UP, _TREES), rate=Fraction(24), crf=36),
     DemoVideo("camera_b/phone.mp4", "rotated", (_PASSER_BY,), rate=Fraction(30000, 1001), size=(360, 640)),
     DemoVideo("camera_b/webcam.mp4", "variable_rate", (_FACE, _RAILING), drop_every=5),
