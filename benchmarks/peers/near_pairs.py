@@ -9,7 +9,6 @@ SIDE: ours | faiss_within | faiss_ivf_N (looks into N cells) | sklearn. The peer
 # pyright: basic
 
 import json
-import resource
 import sys
 import time
 from itertools import pairwise
@@ -29,7 +28,9 @@ def step(name, work):
 
 
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this process; `ru_maxrss` has its parent's in it, from before it became this one."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def ours(path: Path, width: int, floor: float) -> np.ndarray:
@@ -52,7 +53,8 @@ def ours(path: Path, width: int, floor: float) -> np.ndarray:
             file.readinto(memoryview(found[place]).cast("B"))
         return found
 
-    sketcher = step("basis", lambda: Sketcher.of(fetch(np.linspace(0, rows - 1, min(rows, 12288)).astype(np.int64))))
+    sample = fetch(np.linspace(0, rows - 1, min(rows, 12288)).astype(np.int64))
+    sketcher = step("basis", lambda: Sketcher.fitting(sample, floor, rows))
     sketches = np.empty((rows, len(sketcher.directions)), np.float16)
 
     def sketch() -> None:

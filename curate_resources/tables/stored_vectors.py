@@ -1,8 +1,8 @@
 """Near pairs and clusters of the vectors of a Lance dataset that are more than memory holds.
 
-Vectors are read fragment by fragment. What stays in memory are sketches, 252 bytes a row, or the centroids. Work is
-given out in parts, in turn or to several workers (`engines.shared_work`), and joined in order, so that the result is
-the same.
+Vectors are read fragment by fragment. What stays in memory are sketches, 124 or 252 bytes a row for copies, or the
+centroids. Work is given out in parts, in turn or to several workers (`engines.shared_work`), and joined in order, so
+that the result is the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -105,10 +105,10 @@ def near_pairs(vectors: StoredVectors, floor: float, share: Share = in_turn, see
         `row` and `other` int64, the smaller one first, and `cosine` float32, by row; and what they were found by,
         with the recall to expect.
     """
-    if vectors.rows() == 0:
+    if (rows := vectors.rows()) == 0:
         none, cosines = np.zeros(0, np.int64), np.zeros(0, np.float32)
         return pa.table({"row": none, "other": none, "cosine": cosines}), Pivots(cosines[:, None], 0.0, floor)
-    sketcher = Sketcher.of(vectors.sample(_SAMPLE, seed))
+    sketcher = Sketcher.fitting(vectors.sample(_SAMPLE, seed), floor, rows)
     sketches = _joined(share(_sketched, (vectors, sketcher), vectors.fragments()))
     pivots = choose_pivots(sketches, vectors.fetch, floor, seed)
     edges = range(0, len(sketches), _LOOKING)

@@ -83,7 +83,7 @@ def choose_pivots(sketches: Sketches, fetch: Fetch, floor: float, seed: int = 0,
     a, b = (sketches[rows].astype(np.float32) @ pivots.T for rows in (one, other))
     pair = np.arange(len(one))
     short = np.minimum(a.max(axis=1) - a[pair, b.argmax(axis=1)], b.max(axis=1) - b[pair, a.argmax(axis=1)])
-    margin = min(exact, 2 * float(short.max()) + 0.005)
+    margin = min(exact, 2 * float(short.max()) + 0.01)
     return Pivots(pivots, margin, floor, len(one), 1.0 if margin == exact else 1 - 3 / len(one))
 
 

@@ -15,8 +15,11 @@ from gpu_kernels.dedup.products import TileProduct, Vectors
 Sketches = NDArray[np.float16]
 
 _BLOCK = 4096
-_SHORT = 126
-"""Directions, so that a row with its two added numbers is 128 wide."""
+_WIDTHS = (62, 126, 254, 510)
+"""Directions: with two numbers that are added, rows have a width that CPUs like."""
+_TRIED = 2048
+_BESIDE = 4
+"""Candidates per row beside the true ones."""
 _FAR = 4
 _HALF_FLOAT = 1e-3
 """More than rounding to float16 changes the distance of two sketches."""
@@ -29,7 +32,7 @@ class Sketcher:
     directions: Vectors
 
     @classmethod
-    def of(cls, sample: Vectors, width: int = _SHORT) -> "Sketcher":
+    def of(cls, sample: Vectors, width: int) -> "Sketcher":
         """On the principal directions of a sample, float32 [n, d]; all of them, if there are no more than `width`."""
         moments = np.zeros((sample.shape[1], sample.shape[1]))
         for start in range(0, len(sample), _BLOCK):
@@ -37,6 +40,29 @@ class Sketcher:
             moments += block.T @ block
         _, directions = np.linalg.eigh(moments)  # the largest come last
         return cls(np.ascontiguousarray(directions[:, ::-1][:, :width].T, np.float32))
+
+    @classmethod
+    def fitting(cls, sample: Vectors, floor: float, rows: int) -> "Sketcher":
+        """The shortest sketches that leave few candidates beside the true pairs: the lower the floor, the longer.
+
+        Args:
+            sample: float32 [n, d], random vectors.
+            floor: the least cosine of a pair.
+            rows: that there are in all, which make pairs by the square.
+        """
+        every = cls.of(sample, sample.shape[1])
+        few = np.ascontiguousarray(sample[:: max(1, len(sample) // _TRIED)], np.float32)
+        true = int((few @ few.T >= floor).sum())
+        for width in _WIDTHS:
+            if width >= sample.shape[1]:
+                break
+            shorter = cls(every.directions[:width])
+            near, sketches = NearSketches(width, floor, 0), shorter(few)
+            asking = near.asking(sketches, len(few))
+            left = int((near.scores(asking, near.asked(sketches, len(few))) >= near.bound(asking)).sum())
+            if left - true <= _BESIDE * len(few) ** 2 / max(rows, len(few)):
+                return shorter
+        return every
 
     def __call__(self, vectors: Vectors) -> Sketches:
         """Of unit vectors, float32 [n, d], as float16 [n, s]: of each row by itself."""

@@ -48,6 +48,12 @@ def test_sketches_rule_out_no_near_pair_and_most_others():
         assert not left[len(vectors) :].any() and not left[:, len(vectors) :].any()
 
 
+def test_sketches_are_as_long_as_a_floor_needs():
+    vectors = with_duplicates()
+    widths = [len(Sketcher.fitting(vectors, floor, 100_000).directions) for floor in (0.99, 0.1)]
+    assert widths[0] <= 126 and widths[1] == 192
+
+
 def pairs(vectors: np.ndarray, pivots: Pivots, sketches: np.ndarray, parts: int) -> list[np.ndarray]:
     edges = np.linspace(0, len(vectors), parts + 1).astype(int)
     cells = Cells([looks(sketches[a:b], int(a), pivots) for a, b in pairwise(edges)], len(pivots.sketches))
@@ -73,7 +79,7 @@ def test_all_pairs_are_found_and_however_the_work_is_divided():
 def test_the_exact_margin_misses_nothing_where_differences_have_one_direction():
     random = np.random.default_rng(2)
     vectors = unit(np.concatenate([random.normal(size=(400, 2)), 0.01 * random.normal(size=(400, 30))], axis=1))
-    sketches = Sketcher.of(vectors)(vectors)
+    sketches = Sketcher.of(vectors, 32)(vectors)
     few = unit(sketches[:12].astype(np.float32))
     expected = exact_pairs(vectors, 0.9)
     everything = pairs(vectors, Pivots(few, np.sqrt(0.2), 0.9), sketches, 2)
