@@ -294,17 +294,8 @@ def _encode(video: DemoVideo, library: Path, target: Path) -> None:
     for source in inputs:
         command += ["-threads", "1", "-i", str(source)]
     if graph:
-        command += [
-            "-filter_complex",
-            graph,
-            "-map",
-            "[out]",
-            *_encoder(video),
-            "-threads",
-            "1",
-            "-flags:v",
-            "+bitexact",
-        ]
+        command += ["-filter_complex", graph, "-map", "[out]", *_encoder(video)]
+        command += ["-threads", "1", "-flags:v", "+bitexact"]
     else:
         command += ["-map", "0:v:0", "-c", "copy"]
     if video.has_sound:
