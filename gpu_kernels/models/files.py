@@ -1,6 +1,7 @@
 """The files of models: which are read, what pins them, and loading them whole or not at all."""
 
 import hashlib
+import json
 import re
 import struct
 from collections.abc import Iterable, Mapping
@@ -89,6 +90,25 @@ def check_files(model: str, folder: Path, names: Iterable[str]) -> None:
             raise UserError(f"{name} of model {model} is not in CTranslate2's format: {_WHY_NO_PICKLES}")
 
 
+def check_undamaged(model: str, folder: Path) -> None:
+    """See that configurations can be read, and that weights are as long as they say: libraries that load them have no
+    word for it when a copy was cut off.
+
+    Raises:
+        UserError: one is not.
+    """
+    for path in sorted(folder.glob("*.json")):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError as error:
+            raise UserError(
+                f"{path.name} of model {model} is damaged, it is no JSON ({error}): copy it again"
+            ) from error
+    for path in sorted(folder.glob("*.safetensors")):
+        if not _is_whole_safetensors(path):
+            raise UserError(f"{path.name} of model {model} is damaged or was not copied to its end: copy it again")
+
+
 _WHY_NO_PICKLES = (
     "a pickle can run any code when it is loaded, and is refused; convert it to safetensors "
     "(`save_pretrained` of transformers does), and name that folder"
@@ -115,6 +135,20 @@ def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return 2 <= length <= min(_LONGEST_HEADER, path.stat().st_size - 8) and file.read(1) == b"{"
+
+
+def _is_whole_safetensors(path: Path) -> bool:
+    """Whether a file is as long as its header says: eight bytes of the header's length, the header, the tensors."""
+    if not _is_safetensors(path):
+        return False
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            return False
+    return path.stat().st_size == 8 + length + max(ends, default=0)
 
 
 def digest_of(path: Path) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from gpu_kernels.errors import NotThere, UserError
-from gpu_kernels.models.files import folder_revision, is_hub_id
+from gpu_kernels.models.files import check_undamaged, folder_revision, is_hub_id
 from gpu_kernels.models.registry import registered
 from gpu_kernels.models.section import Wanted
 from gpu_kernels.models.store import ModelStore
@@ -46,9 +46,12 @@ def model_folder(model: str, revision: str | None) -> Path:
 
     Raises:
         FileNotFoundError: it is not on this machine; the message says how it gets there.
+        UserError: a file of it is damaged.
     """
     kept = kept_in_a_store(model, revision)
-    return ModelStore.here().folder(*kept) if kept is not None else Path(model).expanduser()
+    folder = ModelStore.here().folder(*kept) if kept is not None else Path(model).expanduser()
+    check_undamaged(model, folder)
+    return folder
 
 
 def missing(wanted: Wanted) -> tuple[str, str] | None:
