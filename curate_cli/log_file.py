@@ -45,7 +45,11 @@ def noise_to_log() -> Generator[tuple[Path, IO[str]] | None, None, None]:
     try:
         _path = path
         with file:
-            file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode())
+            file.write(
+                f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {' '.join(sys.argv)}\n".encode(
+                    errors="backslashreplace"
+                )
+            )
             os.dup2(file.fileno(), 2)
         yield path, terminal
     finally:

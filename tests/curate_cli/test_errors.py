@@ -214,3 +214,10 @@ def test_a_query_is_canceled_while_duckdb_computes(root, number):
 def _maps(process: int, library: str) -> bool:
     """Whether a process has loaded a library."""
     return library in Path(f"/proc/{process}/maps").read_text()
+
+
+def test_bytes_that_are_no_characters_are_an_error_like_others(root):
+    """The log has every command's line; it takes them, too."""
+    done = curate(root, "search", "road \udcff")
+    assert done.returncode == 2 and "words are no characters of UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr
