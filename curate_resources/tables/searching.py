@@ -183,7 +183,7 @@ def _ordered(rows: pa.Table, table: Table, limit: int) -> pa.Table:
         for key in (*table.keys[::-1], "shard")
         if not pa.types.is_nested(rows.schema.field(key).type)
     ]
-    return rows.sort_by([(SCORE, "descending"), *keys]).slice(0, limit)
+    return rows.sort_by([(SCORE, "descending"), *keys]).slice(0, min(limit, rows.num_rows))
 
 
 def _gone_through(

@@ -24,6 +24,7 @@ from gpu_kernels.errors import NotThere, UserError
 _FEW = 1000
 """Clips that are named to Lance before it searches; of more, those that are found are looked at."""
 _APART = "\x1f"
+_EXAMPLE = "give one condition, such as clips.end_ns - clips.start_ns > 5e9"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class ClipFilter:
     shards: tuple[str, ...] | None = None
     keys: pa.Array | None = None
     of: int = 0
+
+    @property
+    def none(self) -> bool:
+        """Whether no clip counts at all."""
+        return self.keys is not None and len(self.keys) == 0
 
     def wanted(self, limit: int, columns: Sequence[str] = ()) -> Wanted:
         """What a search of a table of clips is to find."""
@@ -81,7 +87,7 @@ def clip_filter(
         NotThere: a table is named that was never materialized.
     """
     within = tuple(shards) if shards is not None else None
-    conditions = [where] if where else []
+    conditions = [where] if where is not None else []
     if selected:
         conditions.append(f"{CLIP_SELECTION.name}.selected AND {DUPLICATE_GROUPS.name}.keeper")
     if not conditions:
@@ -139,6 +145,7 @@ class _Columns:
     def _place(self, name: Sequence[str]) -> tuple[str, str]:
         """Table and column of a name, which may go on with fields of the column."""
         known = self._known
+        name = [each.lower() for each in name]  # as SQL does; columns and tables have no capitals
         if len(name) > 1 and name[0] in known:
             table, column = name[0], name[1]
             if column not in known[table]:
@@ -186,28 +193,36 @@ def _hint(name: str, known: Sequence[str] | set[str] | Mapping[str, Any]) -> str
 
 
 def _column_names(condition: str) -> Iterator[list[str]]:
-    """The columns that a condition names, by DuckDB's own parser.
+    """The columns that a condition names, by DuckDB's own parser. It has to be one by itself, and in parentheses, too:
+    what closes them (`true) OR (true`) would take clips that other conditions leave out.
 
     Raises:
         QueryError: it is no condition.
     """
     import duckdb
 
-    text = f"SELECT 1 WHERE ({condition}\n)"
+    if not condition.strip():
+        raise UserError(f"--where is empty: {_EXAMPLE}")
     with duckdb.connect() as connection:
-        ((said,),) = connection.execute("SELECT json_serialize_sql($1)", [text]).fetchall()
-    tree = json.loads(said)
-    if tree["error"]:
-        raise QueryError(f"--where {condition}: {tree['error_message']}")
-    if len(tree["statements"]) != 1:
-        raise UserError(f"--where {condition}: give one condition, such as clips.end_ns - clips.start_ns > 5e9")
-    yield from _names_in(tree["statements"][0])
+        alone, enclosed = (
+            json.loads(connection.execute("SELECT json_serialize_sql($1)", [text]).fetchall()[0][0])
+            for text in (f"SELECT 1 WHERE {condition}\n", f"SELECT 1 WHERE ({condition}\n)")
+        )
+    if said := enclosed.get("error_message") or alone.get("error_message"):
+        raise QueryError(f"--where {condition}: {said}")
+    if len(alone["statements"]) != 1:
+        raise UserError(f"--where {condition}: {_EXAMPLE}")
+    yield from _names_in(enclosed["statements"][0])
 
 
 def _names_in(node: Any) -> Iterator[list[str]]:
     if isinstance(node, dict):
         if node.get("class") == "COLUMN_REF":
             yield node["column_names"]
+        if node.get("class") == "LAMBDA":
+            own = {name[0] for name in _names_in(node["lhs"])}  # its parameters, which hide columns of their names
+            yield from (name for name in _names_in(node["expr"]) if name[0] not in own)
+            return
         if node.get("class") == "SUBQUERY":
             raise UserError("a condition of a search has no subqueries: `curate query` runs any SQL")
         for value in node.values():

@@ -6,6 +6,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from gpu_kernels.errors import UserError
+
 By = Literal["words", "meaning", "picture", "like"]
 """How something was found: by its words; by what its caption means; by words as a picture is; by a picture."""
 
@@ -22,6 +24,9 @@ class Query:
         selected: only clips that are kept: selected, and the keepers of their groups of duplicates.
         limit: clips at most.
         by: the table of vectors that `like` goes by; None: `clip_embeddings`.
+
+    Raises:
+        UserError: a text holds bytes that are no characters; the limit is no number from 1; `by` without `like`.
     """
 
     words: str | None = None
@@ -31,6 +36,16 @@ class Query:
     selected: bool = False
     limit: int = 20
     by: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("words", "like", "where"):
+            text: str | None = getattr(self, name)
+            if text is not None and any("\ud800" <= each <= "\udfff" for each in text):
+                raise UserError(f"{name} are no characters of UTF-8: {text[:40].encode(errors='backslashreplace')!r}")
+        if self.limit < 1 or int(self.limit) != self.limit:
+            raise UserError(f"limit {self.limit}: say how many clips at most, from 1")
+        if self.by is not None and self.like is None:
+            raise UserError(f"by {self.by}: it says by which vectors to go from a clip or a file: give --like, too")
 
 
 @dataclass(frozen=True)

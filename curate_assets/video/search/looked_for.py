@@ -62,9 +62,16 @@ def like(tables: Tables, table: Table, config: Any, given: str) -> LookedFor:
     Raises:
         UserError: it is neither, or the file cannot be decoded.
     """
-    if Path(given).is_file():
+    if _is_file(given):
         return _of_file(table, config, given)
     return _of_clip(tables, table, given)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # longer than a name can be, or in a folder that may not be read
+        return False
 
 
 def as_picture(table: Table, config: Any, words: str) -> LookedFor | None:

@@ -14,7 +14,7 @@ from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_p
 from curate_assets.video.search.snippets import meant_words
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables, quoted
-from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.errors import CurateError, NotThere, UserError
 from gpu_kernels.texts.encoder import TextEncoder
 
 
@@ -52,6 +52,8 @@ class _Asked:
         self.rankings: list[Ranking] = []
         self.searched: list[str] = []
         self.notes: list[str] = []
+        if self._clips.none:
+            self.notes.append("no clip fulfils the condition, so nothing can be found")
 
     def words(self, words: str) -> None:
         """By full text, by the meaning of captions, and by pictures where an embedder knows words."""
@@ -61,21 +63,37 @@ class _Asked:
                 self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, meant, *self._few))
         self._meaning(words)
         for table in vector_tables(self._graph).values():
-            if self._tables.exists(table.name) and (looked := as_picture(table, self._config, words)) is not None:
-                found = by_picture(self._tables, "picture", table, looked.vector, looked.model, *self._few)
-                self._add(f"{table.name}.vector", found)
+            if self._tables.exists(table.name):
+                self._pictures(table, words)
 
     def like(self, given: str) -> None:
         """By a clip or a file."""
         table = vector_table(self._tables, self._graph, self._by)
         looked = like(self._tables, table, self._config, given)
         found = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, but=looked.clip)
-        if not found:
+        if looked.clip is None:
+            self._note_if_none(table, looked.model, found)
+        self._add(f"{table.name}.vector", found)
+
+    def _pictures(self, table: Table, words: str) -> None:
+        """By what pictures show. A model or a server that is not there takes nothing from what texts say."""
+        try:
+            looked = as_picture(table, self._config, words)
+        except (CurateError, ImportError) as error:
+            self.notes.append(f"{table.name}.vector was not searched by words: {error}")
+            return
+        if looked is None:
+            return
+        found = by_picture(self._tables, "picture", table, looked.vector, looked.model, *self._few)
+        self._note_if_none(table, looked.model, found)
+        self._add(f"{table.name}.vector", found)
+
+    def _note_if_none(self, table: Table, model: Model, found: Ranking) -> None:
+        if not found and not self._clips.none:
             self.notes.append(
-                f"{table.name} has no vectors of {looked.model.name}@{looked.model.revision} among these clips: "
+                f"{table.name} has no vectors of {model.name}@{model.revision} among these clips: "
                 f"`curate materialize --select {table.name}`"
             )
-        self._add(f"{table.name}.vector", found)
 
     def _meaning(self, words: str) -> None:
         if not self._has_rows(CAPTION_EMBEDDINGS, "the meaning of captions"):

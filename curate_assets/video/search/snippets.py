@@ -20,8 +20,9 @@ _OF_SENTENCES = frozenset(
 def meant_words(words: str) -> str:
     """The words that say what is looked for, without those that any English sentence has. In short texts, such as
     labels, these are rare, and would count as if they said something; if there are no others, they are kept."""
-    found = [word for word in _WORD.findall(words) if word.casefold() not in _OF_SENTENCES]
-    return " ".join(found) if found else words
+    text = unicodedata.normalize("NFC", words)  # else the accents that a Mac sends apart would end words
+    left = _WORD.sub(lambda word: "" if word[0].casefold() in _OF_SENTENCES else word[0], text)
+    return " ".join(left.split()) if _WORD.search(left) else text
 
 
 def snippet(text: str | Sequence[str], words: str) -> str:

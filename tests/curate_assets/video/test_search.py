@@ -135,6 +135,63 @@ def test_filters_are_conditions_over_all_tables_of_clips(root):
     assert len(clips(root, "road", limit=3)) == 3
 
 
+@pytest.mark.parametrize(
+    ("where", "left"),
+    [
+        ("Clips.END_NS >= 5e9", ["a-5"]),
+        ("list_filter(clip_labels.labels, lambda each: each = 'fox') <> []", ["b-2"]),
+        ("len([each for each in clip_labels.labels if each = 'fox']) > 0", ["b-2"]),
+    ],
+)
+def test_conditions_may_have_capitals_and_go_through_lists(root, where, left):
+    assert clips(root, "road", where=where) == left
+
+
+def test_where_no_clip_fulfils_the_condition_that_is_said(root):
+    embed(root, "a", {"a-0": [1, 0], "a-1": [1, 0]})
+    for asked in ({"words": "road"}, {"like": "a-0"}):
+        assert found(root, where="false", **asked).notes[0] == "no clip fulfils the condition, so nothing can be found"
+    assert not [note for note in found(root, like="a-0", where="false").notes if "materialize" in note]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"words": "road", "limit": 0}, "limit 0"),
+        ({"words": "road", "limit": -1}, "limit -1"),
+        ({"words": "road", "limit": 1.5}, "limit 1.5"),
+        ({"words": "road \udcff"}, "words are no characters"),
+        ({"words": "road", "by": "clip_embeddings_x"}, "give --like, too"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_no_query(asked, said):
+    with pytest.raises(UserError, match=said):
+        Query(**asked)
+
+
+def test_all_may_be_asked_for_and_a_long_name_is_no_file(root):
+    assert len(clips(root, "road", limit=10**20)) == sum(CLIPS_OF.values())
+    embed(root, "a", {"a-0": [1, 0]})
+    with pytest.raises(NotThere, match="it is not a clip"):
+        found(root, like="x" * 5000)
+
+
+@pytest.mark.parametrize("words", ["हिन्दी", "e\u0301cole"])  # signs that end no word
+def test_words_with_signs_are_whole(root, words):
+    say(root, "a", {"a-0": "हिन्दी में", "a-1": "ह न द", "a-2": "École", "a-3": "e cole"})
+    assert clips(root, words) == (["a-0"] if words == "हिन्दी" else ["a-2"])
+
+
+def test_texts_are_searched_though_the_model_of_pictures_is_not_there(root):
+    embed(root, "a", {"a-0": [1, 0]})
+    gone = {"clip": {"model": "/gone"}, "openai": {"endpoint": "http://127.0.0.1:9/v1", "model": "m", "attempts": 1}}
+    for backend, settings in gone.items():
+        config = validated({"clip_embeddings": {"backend": backend, "revision": "1", **settings}})
+        answer = search(root.tables, VIDEO, config, Query("zebra"))
+        assert [hit.clip_id for hit in answer.hits] == ["b-1"]
+        assert any(note.startswith("clip_embeddings.vector was not searched by words: ") for note in answer.notes)
+
+
 def test_large_filters_find_as_many(root, monkeypatch):
     expected = clips(root, "road", where="clips.clip_id <> 'a-0'")
     monkeypatch.setattr("curate_assets.video.search.clip_filter._FEW", 0)
@@ -151,6 +208,8 @@ def test_large_filters_find_as_many(root, monkeypatch):
         ("text = 'x'", r"several tables have a column 'text': say which, of .*captions\.text"),
         ("end_ns >", "syntax error"),
         ("end_ns > 3) or (true; drop table clips", "--where"),
+        ("end_ns > 3) or (true", "syntax error"),
+        (" ", "--where is empty"),
         ("clips.end_ns in (select 1)", "no subqueries"),
         ("borders.border_share > 0.5", "no table borders yet: `curate materialize --select borders`"),
     ],
