@@ -69,14 +69,14 @@ def explain(
     ((section, settings),) = found_settings(name)
     holds, setters = _settings(Storage(root_uri(root)), preset, given_settings(config))
     own = getattr(holds, section.name)
-    values = {each: getattr(own, each.key) if each.of(own) else each.default for each in settings}
+    values = [(each, getattr(own, each.key) if each.of(own) else each.default) for each in settings]
     if as_json:
-        print_document([_explained(each, value, setters) for each, value in values.items()])
+        print_document([_explained(each, value, setters) for each, value in values])
         return OK
     console = results()
     if len(settings) > 1:
         console.print(f"[bold]{section.name}[/bold]: {escaped(section.meaning)}\n")
-    for setting, value in values.items():
+    for setting, value in values:
         setter = setters.get(setting.path) if setting.of(own) else None
         _print_setting(setting, section, value, setter, console)
     return OK

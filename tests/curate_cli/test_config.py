@@ -90,6 +90,14 @@ def test_a_key_is_explained(config, tmp_path):
     assert config("explain", "checks").count("a change recomputes nothing") > 5
 
 
+@pytest.mark.parametrize("section", [section.name for section in sections()])
+def test_every_section_is_explained_with_all_its_keys(config, section):
+    keys = [each.path for each in next(each for each in sections() if each.name == section).settings]
+    assert [each["key"] for each in json.loads(config("explain", section, "--json"))] == keys
+    said = config("explain", section)
+    assert [key for key in keys if key not in said] == []
+
+
 def test_what_only_some_backends_have_is_explained_and_shown_with_them(config, tmp_path):
     explained = json.loads(config("explain", "captions.model", "--json"))
     assert [each["backends"] for each in explained] == [["transformers", "vllm"], ["openai"], ["gemini"]]
