@@ -57,6 +57,8 @@ class Batch:
         self._left: dict[str, Counter[str]] = {}
         """By table and shard, how many stored rows belong to no unit that is in a shard."""
         self._unit, self._shards = self._read(manifests, stored)
+        passing = set(self._shards)
+        self._passing = [uid for uid in self._units.all if self._units.shard_of[uid] in passing]
         self._tally = Tally(plan, history, self._shards, self._names)
         self._loose: dict[int, dict[str, Loose]] = {}
         """By unit and table, rows that will be recomputed."""
@@ -156,7 +158,7 @@ class Batch:
         """By unit, the tables that the stage reads and that will or may be others; an idle one does not mind."""
         if stage.is_idle(self._plan.config):
             return {}
-        uids = self._units.all if self._changing.intersection(stage.inputs) else list(self._loose)
+        uids = self._passing if self._changing.intersection(stage.inputs) else list(self._loose)
         found: dict[int, list[str]] = {}
         for uid in uids:
             loose = self._loose.get(uid, {})

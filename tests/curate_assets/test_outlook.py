@@ -224,6 +224,8 @@ def test_what_has_no_past_has_no_estimate_and_what_has_no_input_says_so(new_root
     assert ahead["source_videos"].compute == 6 and ahead["source_videos"].seconds is None
     ahead = look(fresh, assets={"clip_selection"})
     assert "materialize source_videos of this shard first" in ahead["clip_selection"].blocked["a-000000"]
+    ahead = look(fresh, assets={"duplicate_groups", "clip_files"})  # also where what it reads is going to change
+    assert "materialize source_videos of this shard first" in ahead["clip_files"].blocked["a-000000"]
 
 
 def test_every_asset_has_its_records(whole):
