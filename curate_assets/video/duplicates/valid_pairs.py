@@ -53,10 +53,11 @@ class ValidPairs:
         return ValidPairs(*(values[chosen] for values in vars(self).values()))
 
     def counts(self, config: DuplicateGroupsConfig) -> NDArray[np.bool_]:
-        """Which of them are similar enough: by cosine where that is what was measured, else by verdict."""
+        """Which of them are similar enough: pictures by their verdict, meaning by its cosine; what is identical is."""
         by_verdict = np.isin(self.verdict, [VERDICTS.index(each) for each in config.verdicts])
         by_cosine = self.similarity >= config.min_similarity
-        return np.where(self.tier == TIERS.index("meaning"), by_cosine, by_verdict)
+        tiers = [self.tier == TIERS.index(tier) for tier in ("picture", "meaning")]
+        return np.select(tiers, [by_verdict, by_cosine], True).astype(np.bool_)
 
 
 _IDENTIFYING = ["shard_a", "clip_a", "shard_b", "clip_b", "tier", "measured_a", "measured_b"]

@@ -122,6 +122,8 @@ def test_verdicts_and_tiers_decide_without_measuring_again(tables: Tables) -> No
     assert kept(tables, *pairs, verdicts=["copy", "undecidable"])["b"] == "a"
     assert kept(tables, *pairs, tiers=["meaning"]) == {"a": "a", "b": "b", "c": "a"}
     assert kept(tables, *pairs, tiers=["meaning"], min_similarity=0.96)["c"] == "c"
+    same = pair("a", "b", "identical", similarity=1.0), pair("a", "c")
+    assert kept(tables, *same, verdicts=["undecidable"]) == {"a": "a", "b": "a", "c": "c"}  # of the picture tier only
 
 
 def test_clips_of_one_meaning_are_shown_and_stay(tables: Tables) -> None:
