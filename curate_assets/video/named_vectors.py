@@ -125,8 +125,10 @@ def _unit(ids: pa.Array, vectors: pa.Array, uri: str) -> np.ndarray:
     if vectors.null_count:
         raise UserError(f"{uri}: {ids.filter(vectors.is_null())[0].as_py()!r} has no vector")
     lengths = pc.call_function("list_value_length", [vectors]).to_numpy()
-    if (other := np.flatnonzero(lengths != lengths[0])).size or lengths[0] == 0:
-        named, count = (ids[int(other[0])], lengths[other[0]]) if other.size else (ids[0], 0)
+    if (none := np.flatnonzero(lengths == 0)).size:
+        raise UserError(f"{uri}: the vector of {ids[int(none[0])].as_py()!r} is empty")
+    if (other := np.flatnonzero(lengths != lengths[0])).size:
+        named, count = ids[int(other[0])], lengths[other[0]]
         raise UserError(
             f"{uri}: {named.as_py()!r} has a vector of {count} dimensions, and {ids[0].as_py()!r} of {lengths[0]}"
         )

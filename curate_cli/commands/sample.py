@@ -33,6 +33,7 @@ def sample(
 
     Nothing is set: the list lies in the root, and the clips that are selected are the same as before.
     """
+    from curate_assets.graphs import GRAPH
     from curate_assets.video.chosen_clips import (
         candidates,
         choose_diverse,
@@ -42,6 +43,7 @@ def sample(
     )
     from curate_assets.video.clip_lists import clips_in, title_of
     from curate_assets.video.labelling.label_files import read_labels
+    from curate_assets.video.search.looked_for import vector_table
     from curate_resources.tables.lance_tables import Tables
     from gpu_kernels.errors import UserError
 
@@ -49,6 +51,8 @@ def sample(
     if sum(each is not None for each in (diverse, isolated, nearest_to, listed)) != 1:
         raise UserError("give one of --diverse, --isolated, --nearest-to and --from")
     tables = Tables(existing_root(root))
+    if listed is None:
+        table = vector_table(tables, GRAPH, table).name
     if listed is not None:
         chosen = choose_listed(tables, clips_in(str(listed), _content(listed)), title_of(listed.stem))
     elif diverse is not None:

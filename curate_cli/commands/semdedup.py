@@ -37,14 +37,17 @@ def semdedup(
 
     Changes nothing in the root: what it finds lies in the output folder.
     """
+    from curate_assets.graphs import GRAPH
     from curate_assets.video.named_vectors import stored_vectors, vectors_in_files
+    from curate_assets.video.search.looked_for import vector_table
     from curate_assets.video.semdedup import run_semdedup
     from curate_resources.storage.root import Storage, root_uri
     from curate_resources.tables.lance_tables import Tables
 
     if source is None:
         of_video_graph("semdedup")
-        vectors = stored_vectors(Tables(existing_root(root)), table)
+        tables = Tables(existing_root(root))
+        vectors = stored_vectors(tables, vector_table(tables, GRAPH, table).name)
     else:
         vectors = vectors_in_files(Storage(root_uri(source)), id_column, vector_column)
     found = run_semdedup(

@@ -117,3 +117,15 @@ def test_what_cannot_be_chosen_is_said(root: TemporaryRoot, tmp_path: Path) -> N
     ):
         done = CliRunner().invoke(app, ["sample", *options, "--root", str(root.folder)])
         assert done.exit_code == 2 and said in " ".join(done.output.split()), done.output
+
+
+def test_a_table_that_has_no_vectors_of_clips_is_refused(root: TemporaryRoot, tmp_path: Path) -> None:
+    commands = ["sample", "--diverse", "3"], ["semdedup", "--output", str(tmp_path / "out")]
+    for command in commands:
+        for table, said in (
+            ("clip_embedings", "did you mean 'clip_embeddings'"),
+            ("motion_scores", "'motion_scores' is no table of clips' vectors"),
+        ):
+            done = CliRunner().invoke(app, [*command, "--table", table, "--root", str(root.folder)])
+            assert done.exit_code == 2 and said in " ".join(done.output.split()), done.output
+        assert CliRunner().invoke(app, [*command, "--root", str(root.folder)]).exit_code == 0

@@ -105,6 +105,7 @@ def test_there_may_be_fewer_rows_than_clusters_and_an_earlier_run_is_not_mixed_i
         (["a", "b"], [[1.0, 0.0], [float("nan"), 0.0]], "the vector of 'b' holds something that is no finite number"),
         (["a", "b"], [[1.0, 0.0], [0.0, 0.0]], "the vector of 'b' has length 0"),
         (["a", "b"], [[1.0, 0.0], None], "'b' has no vector"),
+        (["a", "b"], [[], []], "the vector of 'a' is empty"),
         (["a", None], [[1.0, 0.0], [1.0, 0.0]], "1 rows without an id"),
         (["a", "first"], [[1.0, 0.0], [1.0, 0.0]], "'first' is in .* and again in .*: an id must be there once"),
     ],
