@@ -56,7 +56,9 @@ class ServerSection(ModelSection, ABC):
 
     @field_validator("endpoint")
     @classmethod
-    def _holds_no_secret(cls, endpoint: str) -> str:
+    def _is_a_url_without_secrets(cls, endpoint: str) -> str:
+        if not re.match(r"https?://[^/]", endpoint):
+            raise ValueError("must be a URL that begins with http:// or https://, such as http://127.0.0.1:8000/v1")
         if re.search(r"[?#]|//[^/]*@", endpoint):
             raise Unrepeated(
                 "must be a URL without a query, user or password: set api_key_env or api_key_file for a key",

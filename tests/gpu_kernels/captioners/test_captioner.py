@@ -18,6 +18,7 @@ def test_configurations_that_cannot_work_are_rejected() -> None:
     for settings, reason in [
         ({"backend": "openai", "model": "m"}, "endpoint"),
         ({"backend": "openai", "endpoint": "http://127.0.0.1/v1"}, "model"),
+        ({"backend": "openai", "endpoint": "127.0.0.1:8000/v1", "model": "m"}, "begins with http"),
         ({"backend": "openai", "endpoint": "http://127.0.0.1/v1", "model": "m", "device": "cpu"}, "device"),
         ({"backend": "transformers"}, "model"),
         ({"backend": "transformers", "model": "owner/name"}, "commit"),
