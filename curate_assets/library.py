@@ -122,13 +122,16 @@ class Library:
         """Its files, if anything was ever added."""
         return existing_root(self._named)
 
-    def shards(self, chosen: Sequence[str] | None = None) -> list[str]:
+    def shards(self, chosen: str | Sequence[str] | None = None) -> list[str]:
         """Its shards, or those that some names, ranges (`a-000000..a-000004`) or patterns (`a-*`) name.
 
         Raises:
+            UserError: none is named.
             ManifestError: there are none, or none of a name.
         """
-        return Manifests(self._existing).chosen(chosen)
+        if chosen is not None and not chosen:
+            raise UserError("no shard is named: leave `shards` out for all of them")
+        return Manifests(self._existing).chosen([chosen] if isinstance(chosen, str) else chosen)
 
     def add(
         self,

@@ -4,7 +4,7 @@ Both ask Lance's index where there is one, and go through the rows that it does 
 of one version of the table: a shard that is replaced meanwhile is seen as it was, or as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -132,9 +132,9 @@ def matching(tables: Tables, table: Table, column: str, words: str, wanted: Want
 
 
 def recall(
-    tables: Tables, table: Table, column: str, queries: NDArray[np.floating[Any]], limit: int
+    tables: Tables, table: Table, column: str, queries: Iterable[NDArray[np.floating[Any]]], limit: int
 ) -> NDArray[np.float64]:
-    """Of each of some vectors [n, d], the share of its `limit` nearest rows that a search by the index finds [n].
+    """Of each of n vectors [d], the share of its `limit` nearest rows that a search by the index finds [n].
 
     Rows as near as the last of them count as found.
     """

@@ -66,6 +66,10 @@ def test_recall_is_measured(root):
         1.0,
     )
     assert "none: all are compared" in curate(root, "--recall")[1]
+    rows = [{"video_id": "w", "clip_id": "d", "model": "n", "model_revision": "1", "frames": 1, "vector": [1.0, 0, 0]}]
+    root.add("b", ["two.mp4"])
+    root.store(CLIP_EMBEDDINGS, "b", rows)  # another model, with vectors of another length
+    assert document(root, "--recall")[1][0]["queries"] == 4
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class ClipFilter:
     @property
     def none(self) -> bool:
         """Whether no clip counts at all."""
-        return self.keys is not None and len(self.keys) == 0
+        return self.shards == () or (self.keys is not None and len(self.keys) == 0)
 
     def wanted(self, limit: int, columns: Sequence[str] = ()) -> Wanted:
         """What a search of a table of clips is to find."""
@@ -63,7 +63,7 @@ class ClipFilter:
         return _among(own, there).to_numpy()
 
     def _of_shards(self) -> str | None:
-        return f"shard IN ({', '.join(map(quoted, self.shards))})" if self.shards is not None else None
+        return _among_shards("shard", self.shards) if self.shards is not None else None
 
     @cached_property
     def _named(self) -> str:
@@ -98,11 +98,15 @@ def clip_filter(
     each_once = "" if joined.one_row_each else "DISTINCT "
     sql = f"SELECT {each_once}{CLIPS.name}.shard || chr(31) || {CLIPS.name}.clip_id AS key FROM {joined.sql()} WHERE "
     if within is not None:
-        conditions.append(f"{CLIPS.name}.shard IN ({', '.join(map(quoted, within))})")
+        conditions.append(_among_shards(f"{CLIPS.name}.shard", within))
     conditions.append(f"{CLIPS.name}.status = 'ok'")
     sql += " AND ".join(f"({condition}\n)" for condition in conditions)
     keys = run_sql(tables.storage, sql, graph, joined.names)["key"].combine_chunks()
     return ClipFilter(within, keys, tables.dataset(CLIPS.name).count_rows())
+
+
+def _among_shards(column: str, shards: Sequence[str]) -> str:
+    return f"{column} IN ({', '.join(map(quoted, shards))})" if shards else "false"
 
 
 def _among(values: Any, those: pa.Array) -> Any:

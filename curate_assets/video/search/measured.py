@@ -49,14 +49,14 @@ def _of(tables: Tables, table: Table, limit: int) -> MeasuredRecall | None:
     dataset = tables.dataset(table.name)
     rows = dataset.count_rows()
     places = np.sort(np.random.default_rng(_SEED).choice(rows, min(_QUERIES, rows), replace=False))
-    queries = [vector for vector in dataset.take(places.tolist(), ["vector"])["vector"].to_pylist() if vector]
-    lengths = {len(vector) for vector in queries}
-    if len(lengths) != 1:
+    sampled = dataset.take(places.tolist(), ["vector"])["vector"].to_pylist()
+    queries = [np.array(vector, np.float32) for vector in sampled if vector]
+    if not queries:
         return None
     name = index_of(dataset, "vector")
     indexed = dataset.stats.index_stats(name)["num_indexed_rows"] if name is not None else 0
     start = time.process_time()
-    shares = recall(tables, table, "vector", np.array(queries, np.float32), limit)
+    shares = recall(tables, table, "vector", queries, limit)
     seconds = (time.process_time() - start) / len(queries)
     return MeasuredRecall(
         table.name, rows, indexed, len(queries), limit, float(shares.mean()), float(shares.min()), seconds

@@ -345,3 +345,10 @@ def test_a_library_is_searched_from_python(root):
     assert rows["clip_id"].to_pylist() == ["b-1"]
     assert rows["matches"][0].as_py()[0]["field"] == "speech.text"
     assert library.search("zebra", shards=["a"]).num_rows == 0
+    assert library.search("zebra", shards="b*").num_rows == 1  # a text is one pattern, not as many as it has letters
+    for nothing in ([], ""):
+        with pytest.raises(UserError, match="no shard is named"):
+            library.search("zebra", shards=nothing)
+    embed(root, "a", {"a-0": [1, 0], "a-1": [1, 0]})
+    for where in (None, "true"):
+        assert found(root, like="a-0", where=where, shards=[]).hits == ()
