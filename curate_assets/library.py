@@ -1,6 +1,7 @@
 """A library from Python: what is under a root, as Arrow, pandas or DuckDB, and what the commands do to it."""
 
 import os
+import re
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,16 @@ class RunFailed(OperatingError):
         self.outcomes = tuple(outcomes)
 
 
+def _is_enclosed(condition: str) -> bool:
+    """Whether parentheses around a condition hold all of it: it closes none that it did not open."""
+    depth = 0
+    for each in re.findall(r"[()]", re.sub(r"'[^']*'|\"[^\"]*\"|`[^`]*`", "", condition)):
+        depth += 1 if each == "(" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 @dataclass(frozen=True)
 class StoredTable:
     """The rows of one asset. There may be none yet."""
@@ -64,7 +75,11 @@ class StoredTable:
             columns: of these alone; None: all.
             shard: of one shard, or of some; None: of all.
             where: a condition in SQL, such as `status = 'ok'`.
+
+        Raises:
+            UserError: there is no such column, or the condition is none.
         """
+        self._check(columns or (), where)
         return self._tables.read(self.table, shard, columns, where)
 
     def pandas(
@@ -75,6 +90,22 @@ class StoredTable:
     ) -> "pd.DataFrame":
         """As `arrow`, as a data frame."""
         return self.arrow(columns, shard, where).to_pandas()
+
+    def _check(self, columns: Sequence[str], where: str | None) -> None:
+        """See that the columns are there, and that a condition is one by itself: it is joined to that on shards."""
+        known = self.table.schema.names
+        for name in columns:
+            if name not in known:
+                hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
+                raise UserError(f"table {self.table.name} has no column {name!r}{hint}")
+        if where and not _is_enclosed(where):
+            raise UserError(f"where {where}: its parentheses do not match")
+        if where and self._tables.exists(self.table.name):
+            try:
+                self.lance().scanner(columns=["slot"], filter=f"({where})").explain_plan()
+            except ValueError as error:
+                said = str(error).partition(", /")[0]  # without the place in Lance's source
+                raise UserError(f"where {where}: {said}") from error
 
     def lance(self) -> "lance.LanceDataset":
         """The Lance dataset itself, with all its versions.

@@ -89,6 +89,26 @@ def test_a_library_is_planned_and_materialized_with_settings_of_its_own(copy, mo
     assert "DAGSTER_HOME" not in os.environ  # the next library has another
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"columns": ["clip_idd"]}, "did you mean 'clip_id'"),
+        ({"where": "nothing = 1"}, "nothing"),
+        ({"where": "true limit 1"}, "limit"),
+        ({"where": "true) or (true"}, "parentheses do not match"),  # else rows of other shards come, too
+    ],
+)
+def test_what_a_table_cannot_be_asked_is_said(tmp_path, asked, said) -> None:
+    root = TemporaryRoot(tmp_path)
+    for shard in ("x", "y"):
+        root.add(shard, ["one.mp4"])
+        root.store(CLIPS, shard, [{"video_id": "v", "clip_id": "c)"}])
+    clips = Library(root.folder).table("clips")
+    with pytest.raises(UserError, match=said):
+        clips.arrow(shard="x", **asked)
+    assert clips.arrow(["clip_id"], "x", "clip_id = 'c)' or (start_ns > 1)").num_rows == 1
+
+
 def test_what_an_engine_loses_is_made_in_the_next_run(tmp_path) -> None:
     root = TemporaryRoot(tmp_path)
     for shard in ("x", "y"):
