@@ -20,6 +20,7 @@ from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
 from curate_assets.video.duplicates.shard_index import LEAST_CLIPS, ShardIndex
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
+from curate_resources.pipeline.plan import MissingInput
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
@@ -146,7 +147,25 @@ CHECKS = (
 
 
 def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
-    return Made({shard: measure_pairs(tables, shard, config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig))})
+    own = config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig)
+    _require(tables, shard, own)
+    return Made({shard: measure_pairs(tables, shard, own)})
+
+
+def _require(tables: Tables, shard: str, config: DuplicatePairsConfig) -> None:
+    """See that something was measured of a shard with selected clips: without it all would pass for unique.
+
+    Raises:
+        MissingInput: a table that a tier reads has no rows of the shard, also none that say why there is no result.
+    """
+    if not len(SelectedClips.of(tables, [shard])):
+        return
+    for table, is_read in ((PICTURE_HASHES, config.identical or config.picture), (CLIP_EMBEDDINGS, config.meaning)):
+        if is_read and tables.read(table, shard, ["shard"]).num_rows == 0:
+            raise MissingInput(
+                f"{DUPLICATE_PAIRS.name} of shard {shard} needs {table.name}, which is not there: "
+                f"`curate materialize --select {table.name} --shard {shard}` first"
+            )
 
 
 GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS), per_shard=True)

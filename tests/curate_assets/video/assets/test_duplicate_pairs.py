@@ -18,11 +18,12 @@ from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
-from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, GATHER, measure_pairs
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_pairs
 from curate_resources.declarations.table import Row, Table
+from curate_resources.pipeline.plan import MissingInput
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 
@@ -220,6 +221,22 @@ def test_a_tier_that_is_off_reads_nothing(tmp_path: Path) -> None:
     assert set(measure_pairs(tables, "c", off)["tier"].to_pylist()) == {"identical"}
     shutil.rmtree(tables.uri("picture_hashes"))
     assert measure_pairs(tables, "c", off.model_copy(update={"identical": False})).num_rows == 0
+
+
+def test_a_shard_that_was_not_measured_is_not_taken_for_one_without_copies(tmp_path: Path) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    fill(tables, "a")
+    for gone in (PICTURE_HASHES, CLIP_EMBEDDINGS):
+        kept = tables.read(gone, "a")
+        tables.swap(gone, "a", gone.empty())
+        with pytest.raises(MissingInput, match=f"duplicate_pairs of shard a needs {gone.name}"):
+            GATHER.materialize(tables, CurationConfig(), "a")
+        tables.swap(gone, "a", kept)
+    GATHER.materialize(tables, CurationConfig(), "a")
+    tables.swap(CLIP_SELECTION, "a", CLIP_SELECTION.empty())
+    tables.swap(PICTURE_HASHES, "a", PICTURE_HASHES.empty())
+    GATHER.materialize(tables, CurationConfig(), "a")  # nothing is selected, so nothing is needed
+    assert tables.read(DUPLICATE_PAIRS, "a").num_rows == 0
 
 
 def test_pairs_of_meaning_are_those_above_the_floor(copy) -> None:
