@@ -52,23 +52,24 @@ def show(
         for pair, own in found.items()
         if name or pair[1] in members
     }
-    _print(groups, {pair: own for pair, own in pairs.items() if own}, as_json)
+    _print(groups, {pair: own for pair, own in pairs.items() if own}, tier.value if tier else None, as_json)
     return OK
 
 
-def _print(groups: "list[ClipGroup]", pairs: "dict[tuple[Key, Key], list[Evidence]]", as_json: bool) -> None:
-    """Each group, and under it what its clips have in common."""
+def _print(
+    groups: "list[ClipGroup]", pairs: "dict[tuple[Key, Key], list[Evidence]]", tier: str | None, as_json: bool
+) -> None:
+    """Each group, and under each removed clip what it and the keeper have in common."""
     if as_json:
         rows = [asdict(each) for own in pairs.values() for each in own]
         print_document({"groups": [asdict(group) for group in groups], "pairs": rows})
         return
     console = results()
     if not groups:
-        console.print("No two selected clips count as duplicates.")
+        console.print(f"No clip is removed by {tier}." if tier else "No two selected clips count as duplicates.")
     for group in groups:
-        console.print(
-            f"[bold]{escaped('/'.join(group.keeper))}[/bold] is kept: {len(group.members)} clips", soft_wrap=True
-        )
+        clips = f"{len(group.members)} clips" if len(group.members) > 1 else "1 clip"
+        console.print(f"[bold]{escaped('/'.join(group.keeper))}[/bold] is kept: {clips}", soft_wrap=True)
         own = {member.clip for member in group.members}
         for member in group.members:
             if member.clip != group.keeper:
@@ -77,7 +78,8 @@ def _print(groups: "list[ClipGroup]", pairs: "dict[tuple[Key, Key], list[Evidenc
                     f"  {escaped('/'.join(member.clip))}  [dim]{escaped(member.uri)}[/dim]  {why}", soft_wrap=True
                 )
             for (one, other), evidence in pairs.items():
-                if one == member.clip and (one == group.keeper or other not in own):
+                to_keeper = (one, other) == (group.keeper, member.clip)
+                if to_keeper or (one == member.clip and other not in own):
                     for each in evidence:
                         console.print(f"    {escaped(_said(each))}", soft_wrap=True)
 

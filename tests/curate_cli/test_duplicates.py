@@ -51,6 +51,10 @@ def test_groups_say_what_is_removed_and_by_which_span(root: Path) -> None:
     assert "s/a is kept: 2 clips" in said and "/v/b.mp4  picture 0.900" in said
     assert "1.0–3.0 s is 0.0–4.0 s, copy, 20% and 100% of them, speed 2.00, mirrored, a_centre_80, motion 0.90" in said
     assert "s/c" not in said
+    lines = [line.strip() for line in said.splitlines()]
+    assert [line.split()[0] for line in lines] == ["s/a", "s/b", "picture"]  # the evidence stands below what it removes
+    assert shown(root, "--tier", "identical") == "No clip is removed by identical.\n"
+    assert "s/c is kept: 1 clip\n" in shown(root, "c")
 
 
 def test_a_clip_shows_all_its_pairs_from_its_own_side(root: Path) -> None:
