@@ -7,6 +7,7 @@ from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.caption_texts import CAPTION_STAGES
 from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
 from curate_assets.video.search.found import ClipKey, Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
@@ -124,11 +125,15 @@ class _Asked:
 
 def _remedy(config: Any, table: Table) -> str:
     section = getattr(config, table.name, None)
+    wanted: list[str] = []
+    if table is CAPTION_EMBEDDINGS or table in CAPTION_STAGES[1:]:  # which are made of captions
+        wanted += ["captions.backend"] if config.captions.backend == "none" else []
     if getattr(section, "enabled", True) is False:
-        return f"set `{table.name}: {{enabled: true}}`, then `curate materialize --select {table.name}`"
+        wanted.append(f"{table.name}: {{enabled: true}}")
     if getattr(section, "backend", "") == "none":
-        return f"set `{table.name}.backend`, then `curate materialize --select {table.name}`"
-    return f"`curate materialize --select {table.name}`"
+        wanted.append(f"{table.name}.backend")
+    made = f"`curate materialize --select {f'+{table.name}' if len(wanted) > 1 else table.name}`"
+    return f"set {' and '.join(f'`{each}`' for each in wanted)}, then {made}" if wanted else made
 
 
 def _hits(tables: Tables, best: Sequence[tuple[ClipKey, float, tuple[Match, ...]]]) -> tuple[Hit, ...]:

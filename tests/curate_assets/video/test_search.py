@@ -224,6 +224,8 @@ def test_what_is_not_there_is_said_with_the_remedy(tmp_path):
     bare.add("a", ["one.mp4"])
     with pytest.raises(NotThere, match=r"nothing to search yet: .*clip_labels.*enabled: true"):
         found(bare, "road")
+    with pytest.raises(NotThere, match=r"meaning of captions: .*set `captions\.backend` and `caption_embeddings: {"):
+        found(bare, "road")
     with pytest.raises(NotThere, match="curate materialize --select clip_embeddings"):
         found(bare, like="x")
     with pytest.raises(UserError, match="nothing is looked for"):
