@@ -116,6 +116,7 @@ def test_a_threshold_concerns_the_selection_and_what_depends_on_its_verdicts(roo
         "clip_selection",
         "duplicate_pairs",
         "duplicate_groups",
+        "concept_clusters",
         "captions",
         "clip_files",
         "training_dataset",
