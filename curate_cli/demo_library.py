@@ -187,6 +187,16 @@ _OUT_OF_FOCUS = Take(_CALL, 0, 119, 101, (1280, 964), (500, 560), (300, 420), "g
 _STATION = Take(_CARTOON, 0, 132, 132, (1280, 720), (0, 60), (260, 300), "hflip," + _AUTUMN)
 _POSTER = Take(_FILM, 30, 24, 109, (1280, 544), (300, 160), (520, 30), _GREY)
 _PORTRAIT = Take(_CALL, 0, 119, 119, (1280, 964), (180, 80), (400, 180), "hflip," + _WARM)
+_SHAKEN = Take(
+    _FILM,
+    137,
+    50,
+    107,
+    (1600, 680),
+    (200, 280),
+    (420, 200),
+    "crop=600:336:20+16*sin(n*2.1):12+9*sin(n*2.9),scale=640:360",
+)
 _NARRATED = Take(_FILM, 187, 55, 121, (1600, 680), (700, 180), (960, 60), _NIGHT)
 _FOR_SALE = ("MARKET SQUARE EVERY SUNDAY", "old books  maps  clocks  lamps", "coffee and warm bread from seven")
 _NARRATOR = Path(__file__).with_name("demo_sounds") / "narrator.opus"
@@ -238,6 +248,7 @@ DEMO_VIDEOS: tuple[DemoVideo, ...] = (
     DemoVideo("camera_b/station.mp4", "flawed", (_STATION,), emblem=True),
     DemoVideo("camera_b/poster.mp4", "flawed", (_POSTER,), poster=_FOR_SALE),
     DemoVideo("camera_b/portrait.mp4", "flawed", (_PORTRAIT,)),
+    DemoVideo("camera_b/shaken.mp4", "flawed", (_SHAKEN,)),
     DemoVideo("camera_b/narrated.mp4", "flawed", (_NARRATED,), narrated=True),
     DemoVideo("camera_b/notes.mp4", "not_a_video", expected="failed"),
 )

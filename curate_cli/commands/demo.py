@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MEASURED: dict[str, tuple[str | None, dict[str, float | None]]] = {
     "audio_signals": ("silero_vad", {"sound_clipped_max": 0.0005}),
     "borders": (None, {"border_share_max": 0.02}),
-    "camera_motion": (None, {}),
+    "camera_motion": (None, {"camera_jitter_max": 0.4}),
     "clip_labels": (None, {}),
     "faces": ("yuface", {"face_largest_max": 0.45}),
     "ocr_words": ("rapidocr", {"words_read_max": 10}),

@@ -213,6 +213,7 @@ REASONS = {
     "poster.mp4": "words_read_high",
     "portrait.mp4": "face_largest_high",
     "narrated.mp4": "words_per_second_high",
+    "shaken.mp4": "camera_jitter_high",
 }
 
 
