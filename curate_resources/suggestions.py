@@ -88,7 +88,8 @@ class _Place:
             [other for other, kind in self.backends.kinds.items() if name in _fields(kind)] if self.backends else []
         )
         if others:
-            have = f"{' and '.join(others)} {'has' if len(others) == 1 else 'have'} it"
+            *first, last = others
+            have = f"{', '.join(first)} and {last} have it" if first else f"{last} has it"
             section = ".".join(self.path[:-1])
             return f"backend {self.chosen} has no such setting, {have}: set {section}.{BACKEND}, or remove the key"
         same = [path for path in _paths(model) if path.endswith(f".{name}")]

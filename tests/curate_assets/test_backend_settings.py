@@ -120,8 +120,8 @@ def test_fingerprints_stay_as_they_were(
             {"clip_embeddings": {"model": "a/b"}},
             "clip_embeddings.model: backend efficientnet_lite0 has no such",
         ),
-        ({"clip_embeddings": {"model": "a/b"}}, "clip and siglip have it: set clip_embeddings.backend, or remove"),
-        ({"endpoint": "http://h/v1"}, "did you mean 'clip_answers.endpoint' or 'captions.endpoint'"),
+        ({"clip_embeddings": {"model": "a/b"}}, "and openai have it: set clip_embeddings.backend, or remove"),
+        ({"endpoint": "http://h/v1"}, "or 'captions.endpoint'"),
         ({"captions": 3}, "captions: must be a mapping of settings (got 3)"),
     ],
 )

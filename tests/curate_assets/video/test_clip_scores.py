@@ -68,5 +68,5 @@ def test_only_scores_whose_threshold_is_on_are_asked_for() -> None:
         return {name: np.array([1.0, np.nan]) for name in names}
 
     config = validated({"clip_selection": {"motion_peak_min": None, "seconds_max": 0.5}})
-    assert judged(config, 2, scores).reasons.each == [("seconds_high",), ("seconds_unmeasured",)]
+    assert judged(config, ["a", "b"], scores, None).reasons.each == [("seconds_high",), ("seconds_unmeasured",)]
     assert asked == [frozenset({"seconds"})]

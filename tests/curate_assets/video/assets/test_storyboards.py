@@ -57,7 +57,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
 
 
 FINE = "storyboards_fine"
-SCANNED = ("shot_signals", "motion_signals", "storyboards")
+SCANNED = ("shot_signals", "motion_signals", "picture_hashes", "storyboards")
 FINER = with_variants(VIDEO, GraphChoice(variants={"storyboards": ["fine"]}))
 
 
