@@ -6,7 +6,6 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 
 from curate_resources.engines.shared_work import on_ray
 from curate_resources.tables import stored_vectors
@@ -47,6 +46,8 @@ def test_pairs_are_those_of_brute_force(tmp_path: Path, vectors: np.ndarray, mon
 @pytest.mark.deep
 def test_several_workers_find_the_same(tmp_path: Path, vectors: np.ndarray) -> None:
     stored = written(tmp_path / "v.lance", vectors, 700)
+    import ray  # here, because on import it takes down how clusters authenticate, which other tests change
+
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         assert near_pairs(stored, 0.95, on_ray)[0].equals(near_pairs(stored, 0.95)[0])
