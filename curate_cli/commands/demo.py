@@ -179,9 +179,9 @@ def _copies(storage: "Storage") -> str:
     )
     (row,) = run_query(storage, sql).to_pylist()
     missed = "" if row["found"] == row["clips"] else "; the rest differs too much: `curate docs dedup`"
-    alike = f", and {row['alike']} groups are alike in meaning and stay" if row["alike"] else ""
+    alike = f"; {row['alike']} groups are alike in meaning and stay" if row["alike"] else ""
     return (
         f"Copies: {row['found']} of the {row['clips']} clips of copied films were recognised, and their originals "
-        f"kept{missed}. {row['identical']} clips are removed as identical and {row['picture']} by their pictures"
+        f"kept{missed}. Removed: {row['identical']} as identical, {row['picture']} by their pictures"
         f"{alike}: `curate duplicates show --root {shlex.quote(storage.root)}`."
     )
