@@ -107,8 +107,8 @@ def near_clips(one: PictureTrack, others: Sequence[PictureTrack]) -> set[int]:
     for number, other in enumerate(others):
         theirs = probes(other)
         for join in JOINS:
-            hashes = map(as_words, join.hashes(one.hashes[own], other.hashes[theirs]))
-            rows, columns, _ = near_hashes(*hashes, CONFIG.radius_bits)
+            asked, stored = join.hashes(one.hashes[own], other.hashes[theirs])
+            rows, columns, _ = near_hashes(as_words(asked), as_words(stored), CONFIG.radius_bits)
             hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns]))
     own_clips, own_samples, clips, samples = (np.concatenate(each) for each in zip(*hits, strict=True))
     pairs = candidate_pairs(own_clips, own_samples, clips, samples, CONFIG.least_samples)

@@ -269,6 +269,7 @@ def with_measurements(folder: Path, rounds: int = 3) -> None:
     from gpu_kernels.shots.transitions import ShotSignalsConfig, TransitionStream, load_network
 
     network = load_network(ShotSignalsConfig())
+    assert network is not None
 
     def cost(nursery: Nursery, path: Path, signals: bool, sound: bool) -> tuple[float, int]:
         before, frames, last = cpu_seconds(), 0, None
