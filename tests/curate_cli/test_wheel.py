@@ -15,7 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ("curate_assets", "curate_cli", "curate_resources", "gpu_kernels", "docs")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
-DATA = (".jinja", ".typed", ".md", ".yaml", ".json", ".css", ".js", ".svg", ".txt")
+DATA = (".jinja", ".typed", ".md", ".yaml", ".json", ".css", ".js", ".svg", ".txt", ".opus")
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_control_processes_start_without_what_only_workers_need(images, kubernet
     control.says("dagster", "definitions", "validate", "-m", "curate_assets.definitions", **variables)  # a code server
 
 
-@pytest.mark.skipif("worker" not in WANTED, reason="not built")
+@pytest.mark.skipif("worker" not in WANTED, reason="IMAGES leaves the worker image out")
 def test_a_worker_curates_the_demo(images):
     worker = images["worker"]
     (pinned,) = re.findall(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)

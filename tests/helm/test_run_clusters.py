@@ -15,7 +15,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "kubernetes.md"
 def test_kuberay_is_given_a_cluster_that_it_knows(release, kubernetes, unrestricted, tmp_path):
     cluster = release.ray_cluster
     if cluster is None:
-        pytest.skip("runs compute in their own pods")
+        pytest.skip("with these values runs compute in their own pods, and there is no cluster to describe")
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(cluster))
     template = cluster_template(str(path))

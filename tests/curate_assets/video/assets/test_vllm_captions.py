@@ -34,7 +34,8 @@ WINDOWS = {"window_frames": 20, "remainder_frames": 10, "max_tokens": 24, "tempe
 pytestmark = [
     pytest.mark.deep,
     pytest.mark.skipif(
-        not PYTHON.is_file(), reason="no vLLM: `make env-vllm-cpu`, or its Python in CURATE_VLLM_PYTHON"
+        not PYTHON.is_file(),
+        reason="vLLM has an environment of its own: `make env-vllm-cpu`, or CURATE_VLLM_PYTHON names its Python",
     ),
 ]
 

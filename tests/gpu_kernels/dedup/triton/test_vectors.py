@@ -1,24 +1,10 @@
-"""The Triton forms of k-means assignment and of neighbours, by Triton's interpreter, against the float64 references.
-
-Triton is no dependency (torch brings it where there is a GPU). To run these on a CPU, in a folder of its own:
-
-    uv pip install --no-deps --target build/triton triton==3.9.0
-    PYTHONPATH=$PWD:build/triton TRITON_INTERPRET=1 python -m pytest tests/gpu_kernels/dedup/triton
-"""
-
-import os
+"""The Triton forms of k-means assignment and of neighbours, by Triton's interpreter, against the float64 references."""
 
 import numpy as np
 import pytest
-
-from gpu_kernels.dedup import references
-
-pytest.importorskip("triton", reason="Triton is not installed: this file says how to get it")
-if os.environ.get("TRITON_INTERPRET") != "1":
-    pytest.skip("runs by Triton's interpreter: set TRITON_INTERPRET=1", allow_module_level=True)
-
 import torch
 
+from gpu_kernels.dedup import references
 from gpu_kernels.dedup.triton.assignment import assign
 from gpu_kernels.dedup.triton.neighbours import neighbours
 
