@@ -48,7 +48,8 @@ def demo(
     from curate_assets.orchestration.runs import dagster_instance, register_shards, run_assets
     from curate_assets.settings.resolve import CONFIG_FILE
     from curate_assets.video.video_files import VIDEO_FILES
-    from curate_cli.demo_library import DEMO_VIDEOS, make_library
+    from curate_cli.demo_library import make_library
+    from curate_cli.demo_videos import DEMO_VIDEOS
     from curate_resources.sources.adding import add_units
     from curate_resources.sources.manifests import Manifests
     from curate_resources.storage.root import Storage
@@ -169,7 +170,7 @@ def _answer(storage: "Storage") -> None:
 def _copies(storage: "Storage") -> str:
     """What became of the clips of the films that are copies of another, and what else the tiers found."""
     from curate_assets.operations.query import run_query
-    from curate_cli.demo_library import DEMO_VIDEOS
+    from curate_cli.demo_videos import DEMO_VIDEOS
 
     copies = " or ".join(f"v.uri like '%/{video.path}'" for video in DEMO_VIDEOS if video.duplicate_of)
     sql = (

@@ -21,7 +21,8 @@ from curate_assets.video.graph import VIDEO
 from curate_cli import demo_library
 from curate_cli.commands import demo as demo_command
 from curate_cli.commands.demo import demo_settings
-from curate_cli.demo_library import DEMO_VIDEOS, DemoTruth, DemoVideo, make_library
+from curate_cli.demo_library import DemoTruth, make_library
+from curate_cli.demo_videos import DEMO_VIDEOS, DemoVideo
 
 READABLE = [video for video in DEMO_VIDEOS if video.expected != "failed"]
 JUDGED_BY_CUTS = [video for video in READABLE if video.cuts and not video.gradual]
