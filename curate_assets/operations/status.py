@@ -11,7 +11,7 @@ from curate_resources.declarations.table import Table
 from curate_resources.sources.manifests import Manifests
 from curate_resources.storage.root import Storage
 from curate_resources.tables.history import ALL_SHARDS, History
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 
 _SHOWN_FAILURES = 20
 
@@ -137,7 +137,7 @@ def _failures(graph: Graph, tables: Tables, table: Table, most: int | None) -> l
     where = "status = 'failed'"
     if most is not None:
         places = tables.read(table, columns=["slot"], where=where)["slot"].slice(0, most).to_pylist()
-        where = f"slot IN ({', '.join(map(quoted, places))})"
+        where = one_of("slot", places)
     return [
         Failure(
             table.name, row["shard"], _subject(row, columns, graph), row["error"]["message"], str(row.get(unit) or "")

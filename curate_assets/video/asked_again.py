@@ -12,7 +12,7 @@ from curate_assets.graph.graph import Graph
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.run import Engine
 from curate_resources.pipeline.unit import Unit
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.captioners.caption_quality import similarity_of, words_of
 from gpu_kernels.errors import NotThere
 
@@ -131,7 +131,7 @@ def _drawn(tables: Tables, table: Table, shards: Sequence[str], clips: int, seed
 
     clip_ids = {(row["shard"], row["clip_id"]) for row in known}
     drawn = {*sorted(clip_ids, key=place)[:clips]}
-    where = f"text IS NOT NULL AND clip_id IN ({', '.join(quoted(clip) for _, clip in drawn)})"
+    where = f"text IS NOT NULL AND {one_of('clip_id', (clip for _, clip in drawn))}"
     columns = ["shard", "clip_id", "start_frame", "text"]
     rows = tables.read(table, {shard for shard, _ in drawn}, columns, where).to_pylist()
     found = {

@@ -9,27 +9,18 @@ import pyarrow as pa
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of, one_model, within
+from curate_assets.video.clip_key import ClipKey
+from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of, one_model
 from curate_resources.declarations.table import Row, Table
-from curate_resources.tables.lance_tables import Tables
-
-_UNIT = 1e-2
-"""How far from 1 the length of a vector may be; one that is farther off is like everything or like nothing."""
-
-
-@dataclass(frozen=True, order=True)
-class ClipNode:
-    """A clip of a shard; two shards may hold the same file, and so the same clip id."""
-
-    clip_id: str
-    shard: str
+from curate_resources.tables.lance_tables import Tables, one_of
+from gpu_kernels.dedup.products import of_unit_length
 
 
 @dataclass(frozen=True)
 class Vectors:
     """Clips in their order, float32 [n, d] their vectors, and the fingerprints of these."""
 
-    nodes: list[ClipNode]
+    nodes: list[ClipKey]
     matrix: np.ndarray
     fingerprints: list[str]
 
@@ -49,20 +40,20 @@ def selected_vectors(tables: Tables) -> Vectors:
     if chosen.num_rows == 0:
         return Vectors([], np.zeros((0, 0), np.float32), [])
     matrix = chosen["vector"].combine_chunks().flatten().to_numpy().reshape(chosen.num_rows, -1)
-    usable = np.flatnonzero(np.abs(np.linalg.norm(matrix, axis=1) - 1) < _UNIT)
+    usable = np.flatnonzero(of_unit_length(matrix))
     kept = chosen.select(names[:3]).take(pa.array(usable)).to_pylist()
-    nodes = [ClipNode(row["clip_id"], row["shard"]) for row in kept]
+    nodes = [ClipKey(row["clip_id"], row["shard"]) for row in kept]
     return Vectors(nodes, matrix[usable], [row["fingerprint"] for row in kept])
 
 
-def rows_by_shard(tables: Tables, nodes: Collection[ClipNode]) -> dict[str, list[Row]]:
+def rows_by_shard(tables: Tables, nodes: Collection[ClipKey]) -> dict[str, list[Row]]:
     """The rows of some clips, by shard."""
     wanted: dict[str, set[str]] = {}
     for node in nodes:
         wanted.setdefault(node.shard, set()).add(node.clip_id)
     columns = ["video_id", "clip_id", "start_frame", "end_frame"]
     return {
-        shard: tables.read(CLIPS, shard, columns, f"status = 'ok' AND {within('clip_id', clips)}").to_pylist()
+        shard: tables.read(CLIPS, shard, columns, f"status = 'ok' AND {one_of('clip_id', clips)}").to_pylist()
         for shard, clips in sorted(wanted.items())
     }
 

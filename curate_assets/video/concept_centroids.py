@@ -9,7 +9,8 @@ import numpy as np
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
-from curate_assets.video.clip_vectors import ClipNode, Vectors, good_rows, selected_vectors
+from curate_assets.video.clip_key import ClipKey
+from curate_assets.video.clip_vectors import Vectors, good_rows, selected_vectors
 from curate_assets.video.duplicates.selected_clips import digest
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables, quoted
@@ -38,7 +39,7 @@ class Centroids:
 def kept_vectors(tables: Tables) -> Vectors:
     """The vectors of the clips that are selected and the keepers of their groups."""
     rows = good_rows(tables, DUPLICATE_GROUPS, ["shard", "clip_id", "keeper"])
-    keepers = {ClipNode(row["clip_id"], row["shard"]) for row in rows if row["keeper"]}
+    keepers = {ClipKey(row["clip_id"], row["shard"]) for row in rows if row["keeper"]}
     every = selected_vectors(tables)
     own = [row for row, node in enumerate(every.nodes) if node in keepers]
     return Vectors([every.nodes[row] for row in own], every.matrix[own], [every.fingerprints[row] for row in own])
@@ -66,7 +67,7 @@ def centroids_of(tables: Tables, vectors: Vectors, config: ConceptClustersConfig
     return Centroids(_stored(storage, path, vectors.matrix.shape[1]), True)
 
 
-def _name(tables: Tables, node: ClipNode, config: ConceptClustersConfig) -> str:
+def _name(tables: Tables, node: ClipKey, config: ConceptClustersConfig) -> str:
     """Other settings, another model or another generation have another name."""
     where = f"clip_id = {quoted(node.clip_id)} AND status = 'ok'"
     (model, *_) = tables.read(CLIP_EMBEDDINGS, node.shard, ["model", "model_revision"], where).to_pylist()

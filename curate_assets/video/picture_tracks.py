@@ -1,7 +1,7 @@
 """The tracks of clips: those parts of what `picture_hashes` holds of their videos."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.picture_hashes import DIGEST_BYTES, PICTURE_HASHES
 from curate_resources.declarations.table import Row
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.dedup.picture_hashes import BITS, GREY, VIEWS
 from gpu_kernels.dedup.picture_track import PictureTrack
 
@@ -58,20 +58,16 @@ def _with_videos(
         return
     wanted = ["video_id", "clip_id", "start_frame", "end_frame"]
     of_video: dict[str, list[Row]] = {}
-    for clip in tables.read(CLIPS, shard, wanted, f"status = 'ok' AND {_within('clip_id', clip_ids)}").to_pylist():
+    for clip in tables.read(CLIPS, shard, wanted, f"status = 'ok' AND {one_of('clip_id', clip_ids)}").to_pylist():
         of_video.setdefault(clip["video_id"], []).append(clip)
     videos = sorted(of_video)
     for start in range(0, len(videos), _VIDEOS_AT_ONCE):
         some = videos[start : start + _VIDEOS_AT_ONCE]
         rows = tables.read(
-            PICTURE_HASHES, shard, ["video_id", *columns], f"status = 'ok' AND {_within('video_id', some)}"
+            PICTURE_HASHES, shard, ["video_id", *columns], f"status = 'ok' AND {one_of('video_id', some)}"
         )
         for place, video in enumerate(rows["video_id"].to_pylist()):
             yield of_video[video], {name: rows[name][place] for name in columns}
-
-
-def _within(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN ({', '.join(quoted(value) for value in sorted(values))})"
 
 
 def _numbers(values: pa.Scalar) -> NDArray[np.int64]:

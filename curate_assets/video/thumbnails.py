@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.storyboard_frames import Storyboard
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 
 SIDE = 160
 """Longest side in pixels."""
@@ -78,10 +78,8 @@ def _boards(tables: Tables, videos: Collection[tuple[str, str]]) -> Callable[[st
     Raises:
         ValueError: it has none.
     """
-    named = ", ".join(quoted(video) for video in sorted({video for _, video in videos}))
-    rows = (
-        tables.read(STORYBOARDS, columns=_COLUMNS, where=f"status = 'ok' AND video_id IN ({named})") if videos else None
-    )
+    where = f"status = 'ok' AND {one_of('video_id', (video for _, video in videos))}"
+    rows = tables.read(STORYBOARDS, columns=_COLUMNS, where=where) if videos else None
 
     @cache
     def board(shard: str, video_id: str) -> Storyboard:

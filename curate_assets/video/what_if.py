@@ -19,7 +19,7 @@ from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.verdicts import SCORED, THRESHOLDS, judged
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.suggestions import did_you_mean
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.errors import UserError
 from gpu_kernels.shots.splitting import SECOND
 
@@ -180,6 +180,6 @@ def _uris(tables: Tables, clips: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The URIs of the videos of some clips, by the ids of the videos; of one that lies there twice, the last."""
     if not clips:
         return {}
-    videos = ", ".join(sorted({quoted(clip["video_id"]) for clip in clips}))
-    rows = tables.read(SOURCE_VIDEOS, {clip["shard"] for clip in clips}, ["video_id", "uri"], f"video_id IN ({videos})")
+    videos = one_of("video_id", (clip["video_id"] for clip in clips))
+    rows = tables.read(SOURCE_VIDEOS, {clip["shard"] for clip in clips}, ["video_id", "uri"], videos)
     return {row["video_id"]: row["uri"] for row in rows.to_pylist()}

@@ -5,7 +5,7 @@ shards never conflict; writers of the same shard always share slots, so the stor
 top of the earlier one, and the shard ends as one of the two, whole.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 def quoted(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """A condition in SQL: a column of text has one of some values, which holds nowhere if there are none."""
+    named = ", ".join(map(quoted, sorted({*values})))
+    return f"{column} IN ({named})" if named else "false"
 
 
 @dataclass(frozen=True)
@@ -93,8 +99,7 @@ class Tables:
             return empty.select(list(columns)) if columns else empty
         conditions: list[str] = []
         if shard is not None:
-            named = [shard] if isinstance(shard, str) else sorted(shard)
-            conditions.append(f"shard IN ({', '.join(map(quoted, named))})" if named else "false")
+            conditions.append(one_of("shard", [shard] if isinstance(shard, str) else shard))
         conditions += [f"({where})"] if where else []
         wanted = self._stored(dataset, table, [*columns, "slot"] if columns else table.schema.names)
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")

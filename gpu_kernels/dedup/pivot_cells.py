@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+from gpu_kernels.dedup.products import FLOAT32_ERROR, Vectors, at_least, cosines
+
 _BLOCK = 4096
 
 
@@ -95,15 +96,6 @@ class PivotCells:
         return row[hit], self.rows[position[hit]], cosine[hit]
 
 
-def cosines(one: Vectors, other: Vectors) -> NDArray[np.float32]:
-    """Of pairs of unit vectors, float32 [n, d] each; the same whatever other pairs are among them."""
-    found = np.empty(len(one), np.float32)
-    for first in range(0, len(one), _BLOCK):
-        rows = slice(first, first + _BLOCK)
-        found[rows] = np.einsum("ij,ij->i", one[rows].astype(np.float64), other[rows].astype(np.float64))
-    return found
-
-
 def margin_for(sample: Vectors, pivots: Vectors, floor: float, recall: float = 0.9995) -> tuple[float, int]:
     """The least margin with which this share of the near pairs of a sample is compared, and how many pairs there are;
     the exact margin if there are too few to tell."""
@@ -124,7 +116,7 @@ def _looks(vectors: Vectors, pivots: Vectors, margin: float) -> tuple[NDArray[np
     for first in range(0, len(vectors), _BLOCK):
         scores = vectors[first : first + _BLOCK] @ pivots.T
         homes.append(scores.argmax(axis=1))
-        row, cell = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - margin)
+        row, cell = at_least(scores - scores.max(axis=1, keepdims=True), -margin)
         who.append(row + first)
         where.append(cell)
     return np.concatenate(homes), np.concatenate(who), np.concatenate(where)
@@ -134,5 +126,5 @@ def _hits(
     queries: Vectors, asking: NDArray[np.int64], stored: Vectors, positions: NDArray[np.int64], floor: float
 ) -> NDArray[np.int64]:
     """Candidates of a cell, int64 [2, m]: the fast product may be off in its last digits."""
-    row, column = np.nonzero(queries[asking] @ stored.T >= floor - 1e-4)
+    row, column = at_least(queries[asking] @ stored.T, floor - FLOAT32_ERROR)
     return np.stack([asking[row], positions[column]])

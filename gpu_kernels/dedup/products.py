@@ -18,6 +18,8 @@ FLOAT32_ERROR = 1e-5
 _WORTH_COMPILING = 1 << 28
 """Multiplications from which a compiled product is worth its 50 ms."""
 _BLOCK = 4096
+_UNIT = 1e-2
+"""How far from 1 the length of a vector may be."""
 
 
 class TileProduct:
@@ -52,6 +54,11 @@ class TileProduct:
         if self._request is None or len(one) == 0 or len(other) == 0:
             return one @ other.T
         return self._request.infer([one, other], share_inputs=True, share_outputs=True)[0]
+
+
+def of_unit_length(vectors: Vectors) -> NDArray[np.bool_]:
+    """Which rows, float32 [n, d], have nearly length 1; one that has another is like everything or like nothing."""
+    return np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT
 
 
 def cosines(one: Vectors, other: Vectors) -> Vectors:

@@ -14,7 +14,8 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_assets.video.clip_vectors import ClipNode, good_rows, rows_by_shard
+from curate_assets.video.clip_key import ClipKey
+from curate_assets.video.clip_vectors import good_rows, rows_by_shard
 from curate_assets.video.concept_centroids import Centroids, centroids_of, kept_vectors
 from curate_assets.video.duplicates.selected_clips import digest
 from curate_assets.video.thumbnails import Place, thumbnails
@@ -64,7 +65,7 @@ def cluster_concepts(tables: Tables, config: ConceptClustersConfig) -> tuple[dic
     centroids = centroids_of(tables, vectors, config)
     found, pinned = concepts(vectors.matrix, centroids.matrix, config.neighbours), centroids.digest
     grouped = good_rows(tables, DUPLICATE_GROUPS, ["shard", "clip_id", "video_id"])
-    videos = {ClipNode(row["clip_id"], row["shard"]): row["video_id"] for row in grouped}
+    videos = {ClipKey(row["clip_id"], row["shard"]): row["video_id"] for row in grouped}
     made: dict[str, list[Row]] = {}
     for row, (node, fingerprint) in enumerate(zip(vectors.nodes, vectors.fingerprints, strict=True)):
         alone = float(found.isolation[row])
@@ -111,17 +112,17 @@ def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
 
 def _sheets(tables: Tables, rows: pa.Table, sizes: np.ndarray) -> str:
     """A sheet for each of the largest clusters: the clips nearest to its centroid."""
-    nearest: dict[int, list[ClipNode]] = {number: [] for number in np.argsort(-sizes, kind="stable")[:_SHEETS].tolist()}
+    nearest: dict[int, list[ClipKey]] = {number: [] for number in np.argsort(-sizes, kind="stable")[:_SHEETS].tolist()}
     for row in sorted(rows.to_pylist(), key=lambda row: (row["distance"], row["clip_id"])):
         members = nearest.get(row["cluster"])
         if members is not None and len(members) < _EACH:
-            members.append(ClipNode(row["clip_id"], row["shard"]))
+            members.append(ClipKey(row["clip_id"], row["shard"]))
     places = [
         Place(shard, clip["video_id"], clip["clip_id"], clip["start_frame"], clip["end_frame"])
         for shard, clips in rows_by_shard(tables, [node for nodes in nearest.values() for node in nodes]).items()
         for clip in clips
     ]
-    pictures = {ClipNode(place.clip_id, place.shard): jpeg for place, jpeg in thumbnails(tables, places).items()}
+    pictures = {ClipKey(place.clip_id, place.shard): jpeg for place, jpeg in thumbnails(tables, places).items()}
     said: list[str] = []
     for number, nodes in nearest.items():
         jpegs = [pictures[node] for node in nodes if node in pictures]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.evidence import Key
-from curate_assets.video.duplicates.selected_clips import within
 from curate_resources.declarations.table import Row
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of, quoted
 from gpu_kernels.errors import NotThere
 
 
@@ -66,8 +65,8 @@ def _groups(tables: Tables, names: list[str]) -> list[ClipGroup]:
     if not names:
         return []
     columns = ["shard", "video_id", "clip_id", "group_id", "keeper", "tier", "similarity", "share"]
-    rows = tables.read(DUPLICATE_GROUPS, columns=columns, where=within("group_id", names)).to_pylist()
-    videos = within("video_id", {row["video_id"] for row in rows})
+    rows = tables.read(DUPLICATE_GROUPS, columns=columns, where=one_of("group_id", names)).to_pylist()
+    videos = one_of("video_id", {row["video_id"] for row in rows})
     known = tables.read(SOURCE_VIDEOS, columns=["shard", "video_id", "uri"], where=f"status = 'ok' AND {videos}")
     uris = {(row["shard"], row["video_id"]): row["uri"] for row in known.to_pylist()}
     members: dict[str, list[Row]] = defaultdict(list)

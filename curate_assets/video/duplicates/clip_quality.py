@@ -11,9 +11,9 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_QUALITY
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of, looked_up, within
+from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of, looked_up
 from curate_resources.declarations.table import Table
-from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.dedup.tiers import KeepBy
 from gpu_kernels.shots.splitting import SECOND
 
@@ -121,7 +121,7 @@ _QUALITIES: Mapping[KeepBy, Callable[[Tables, pa.Table], Values]] = {
 def _rows(tables: Tables, table: Table, clips: pa.Table, key: str, columns: Collection[str]) -> pa.Table:
     """Of a table, the rows about some clips or their videos, and perhaps others."""
     wanted = set(clips[key].to_pylist())
-    where = f"status = 'ok' AND {within(key, wanted)}" if len(wanted) <= _NAMED else "status = 'ok'"
+    where = f"status = 'ok' AND {one_of(key, wanted)}" if len(wanted) <= _NAMED else "status = 'ok'"
     shards = set(clips["shard"].to_pylist())
     return columns_of(tables, table, ["shard", key, *columns], where, shards if len(shards) <= _NAMED else None)
 

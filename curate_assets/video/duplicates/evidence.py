@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate_assets.video.duplicates.selected_clips import SelectedClips, within
+from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_rows
 from curate_resources.declarations.table import Row
-from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.dedup.picture_views import SWAPPED
 from gpu_kernels.dedup.tiers import TIERS
 
@@ -65,7 +65,7 @@ def evidence_of(tables: Tables, clips: Iterable[Key]) -> dict[tuple[Key, Key], l
     if not asked:
         return {}
     ids = {clip_id for _, clip_id in asked}
-    where = f"{within('clip_a', ids)} OR {within('clip_b', ids)}"
+    where = f"{one_of('clip_a', ids)} OR {one_of('clip_b', ids)}"
     columns = [*_COLUMNS, *(name.format(side) for name in _SIDED for side in "ab")]
     rows, _, _ = valid_rows(tables, SelectedClips.of(tables), columns, where)
     found: dict[tuple[Key, Key], dict[tuple[str, int], Evidence]] = {}

@@ -24,10 +24,9 @@ from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
 from gpu_kernels.dedup.neighbours import exact_neighbours
 from gpu_kernels.dedup.pivot_cells import PivotCells, margin_for
+from gpu_kernels.dedup.products import of_unit_length
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
-_UNIT = 1e-2
-"""How far from 1 the length of a vector may be; one that is farther off is like everything or like nothing."""
 _SAMPLE = 4096
 _MOST_PIVOTS = 4096
 
@@ -84,7 +83,7 @@ def _vectors(
         return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
     chosen = rows["vector"].combine_chunks().take(pa.array(order))
     vectors = chosen.flatten().to_numpy().reshape(len(order), -1)
-    usable = np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT
+    usable = of_unit_length(vectors)
     return places[order][usable], vectors[usable]
 
 

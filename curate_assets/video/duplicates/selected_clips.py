@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_resources.declarations.table import Table
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.errors import UserError
 
 Strings: TypeAlias = pa.ChunkedArray
@@ -129,7 +129,7 @@ def columns_of(
 ) -> pa.Table:
     """Columns of the rows that a condition holds for, in no order."""
     if shards is not None:
-        where = f"({where}) AND {within('shard', shards)}" if shards else "false"
+        where = f"({where}) AND {one_of('shard', shards)}"
     batches = list(tables.batches(table, columns, where))
     return pa.Table.from_batches(batches, pa.schema([table.schema.field(name) for name in columns]))
 
@@ -137,11 +137,6 @@ def columns_of(
 def looked_up(rows: pa.Table, among: pa.Table, key: str) -> NDArray[np.int64]:
     """For every row, which one of others has its shard and key; -1 where there is none."""
     return _where(_joined(rows["shard"], rows[key]), _joined(among["shard"], among[key]))
-
-
-def within(column: str, values: Collection[str]) -> str:
-    """A condition in SQL: the column has one of some values, of which there must be one."""
-    return f"{column} IN ({', '.join(quoted(value) for value in sorted(values))})"
 
 
 def digest(value: Any) -> str:

@@ -11,7 +11,7 @@ from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, cap
 from curate_assets.video.report.page import environment
 from curate_assets.video.thumbnails import Place, thumbnails, window_places
 from curate_resources.declarations.table import Row, Table
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of, quoted
 from gpu_kernels.shots.splitting import SECOND
 
 CAPTIONS_PATH = "reports/captions.html"
@@ -87,7 +87,7 @@ def caption_page(
         return tables.read(table, known, columns, where).to_pylist()
 
     def captioned(clip_ids: Collection[str]) -> list[WindowCaption]:
-        of_these = f"clip_id IN ({', '.join(map(quoted, sorted(clip_ids)))})" if clip_ids else "false"
+        of_these = one_of("clip_id", clip_ids)
         stored = {
             table.name: rows(table, caption_columns(table, "shard", *(_WINDOW if table is CAPTIONS else ())), of_these)
             for table in CAPTION_STAGES
@@ -110,7 +110,7 @@ def caption_page(
         total = len(windows)
     windows.sort(key=lambda each: tuple(each.window[name] for name in _ORDER))
     windows = list(spread(windows, most))
-    of_those = f"clip_id IN ({', '.join(quoted(each.window['clip_id']) for each in windows)})" if windows else "false"
+    of_those = one_of("clip_id", (each.window["clip_id"] for each in windows))
     clips = {(row["shard"], row["clip_id"]): row for row in rows(CLIPS, _CLIP, of_those)}
     uris = {(row["shard"], row["video_id"]): row["uri"] for row in rows(SOURCE_VIDEOS, _VIDEO)}
     shown: list[CaptionedWindow] = []

@@ -16,7 +16,7 @@ from curate_assets.video.duplicates.valid_pairs import valid_pairs
 from curate_assets.video.report.funnel import Key
 from curate_assets.video.verdicts import SCORED, SCORES
 from curate_resources.declarations.table import Row, Table
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.dedup.tiers import TIERS
 from gpu_kernels.scores.thresholds import Measured, Scores
 from gpu_kernels.shots.splitting import SECOND
@@ -67,8 +67,7 @@ class Library:
 
     def rows_of(self, clips: Collection[Key], table: Table, columns: list[str]) -> list[Row]:
         """Such rows about some clips; other shards' clips with the same ids may be among them."""
-        ids = ", ".join(quoted(clip_id) for clip_id in sorted({clip_id for _, clip_id in clips}))
-        return self.rows(table, columns, f"clip_id IN ({ids})") if clips else []
+        return self.rows(table, columns, one_of("clip_id", (clip_id for _, clip_id in clips))) if clips else []
 
     def video(self, clip: Key) -> Row:
         """The video that a clip is of."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_resources.declarations.table import Row, Table
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 
 _Window = tuple[str, str, int]
 
@@ -33,7 +33,7 @@ def captions_of(tables: Tables, rows: pa.Table) -> dict[_Window, WindowCaption]:
     if not rows.num_rows:
         return {}
     shards = {*rows["shard"].to_pylist()}
-    where = f"clip_id IN ({', '.join(map(quoted, sorted({*rows['clip_id'].to_pylist()})))})"
+    where = one_of("clip_id", rows["clip_id"].to_pylist())
     texts: dict[str, list[Row]] = {
         each.name: tables.read(each, shards, caption_columns(each, "shard", "window", "text_digest"), where).to_pylist()
         for each in CAPTION_STAGES

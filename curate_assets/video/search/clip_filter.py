@@ -17,7 +17,7 @@ from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_resources.suggestions import did_you_mean
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from curate_resources.tables.searching import Wanted
 from gpu_kernels.errors import NotThere, UserError
 
@@ -63,13 +63,12 @@ class ClipFilter:
         return _among(own, there).to_numpy()
 
     def _of_shards(self) -> str | None:
-        return _among_shards("shard", self.shards) if self.shards is not None else None
+        return one_of("shard", self.shards) if self.shards is not None else None
 
     @cached_property
     def _named(self) -> str:
         clips = [key.partition(_APART)[2] for key in (self.keys.to_pylist() if self.keys is not None else [])]
-        named = f"clip_id IN ({', '.join(map(quoted, sorted(set(clips))))})" if clips else "false"
-        return " AND ".join(filter(None, [self._of_shards(), named]))
+        return " AND ".join(filter(None, [self._of_shards(), one_of("clip_id", clips)]))
 
 
 def clip_filter(
@@ -98,15 +97,11 @@ def clip_filter(
     each_once = "" if joined.one_row_each else "DISTINCT "
     sql = f"SELECT {each_once}{CLIPS.name}.shard || chr(31) || {CLIPS.name}.clip_id AS key FROM {joined.sql()} WHERE "
     if within is not None:
-        conditions.append(_among_shards(f"{CLIPS.name}.shard", within))
+        conditions.append(one_of(f"{CLIPS.name}.shard", within))
     conditions.append(f"{CLIPS.name}.status = 'ok'")
     sql += " AND ".join(f"({condition}\n)" for condition in conditions)
     keys = run_sql(tables.storage, sql, graph, joined.names)["key"].combine_chunks()
     return ClipFilter(within, keys, tables.dataset(CLIPS.name).count_rows())
-
-
-def _among_shards(column: str, shards: Sequence[str]) -> str:
-    return f"{column} IN ({', '.join(map(quoted, shards))})" if shards else "false"
 
 
 def _among(values: Any, those: pa.Array) -> Any:

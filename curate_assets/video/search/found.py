@@ -6,6 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from curate_assets.video.clip_key import ClipKey
 from gpu_kernels.errors import UserError
 
 By = Literal["words", "meaning", "picture", "like"]
@@ -64,14 +65,6 @@ class Match:
     rank: int
     score: float
     snippet: str | None = None
-
-
-@dataclass(frozen=True, order=True)
-class ClipKey:
-    """A clip of a shard; two shards may hold the same file, and so the same clip id."""
-
-    clip_id: str
-    shard: str
 
 
 @dataclass(frozen=True)

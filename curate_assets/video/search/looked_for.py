@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.search.found import ClipKey
+from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.search.rankings import Model
 from curate_resources.declarations.table import Table
 from curate_resources.suggestions import did_you_mean

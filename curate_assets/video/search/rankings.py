@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
+from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.search.captions_that_count import captions_of, counting
 from curate_assets.video.search.clip_filter import ClipFilter
-from curate_assets.video.search.found import By, ClipKey, Match
+from curate_assets.video.search.found import By, Match
 from curate_assets.video.search.snippets import snippet
 from curate_resources.declarations.table import Column, Table
 from curate_resources.tables.lance_tables import Tables

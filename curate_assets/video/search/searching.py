@@ -8,13 +8,14 @@ from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES
+from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
-from curate_assets.video.search.found import ClipKey, Found, Hit, Match, Query, fused
+from curate_assets.video.search.found import Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
 from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_picture, by_words, text_columns
 from curate_assets.video.search.snippets import meant_words
 from curate_resources.declarations.table import Table
-from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.errors import CurateError, NotThere, UserError
 from gpu_kernels.texts.encoder import TextEncoder
 
@@ -140,12 +141,11 @@ def _hits(tables: Tables, best: Sequence[tuple[ClipKey, float, tuple[Match, ...]
     if not best:
         return ()
     shards = {key.shard for key, _, _ in best}
-    named = ", ".join(sorted({quoted(key.clip_id) for key, _, _ in best}))
     columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
-    rows = tables.read(CLIPS, shards, columns, f"clip_id IN ({named})").to_pylist()
+    rows = tables.read(CLIPS, shards, columns, one_of("clip_id", (key.clip_id for key, _, _ in best))).to_pylist()
     clips = {ClipKey(row["clip_id"], row["shard"]): row for row in rows}
-    videos = ", ".join(sorted({quoted(row["video_id"]) for row in rows})) or "''"
-    sources = tables.read(SOURCE_VIDEOS, shards, ["shard", "video_id", "uri"], f"video_id IN ({videos})").to_pylist()
+    videos = one_of("video_id", (row["video_id"] for row in rows))
+    sources = tables.read(SOURCE_VIDEOS, shards, ["shard", "video_id", "uri"], videos).to_pylist()
     uris = {(row["shard"], row["video_id"]): row["uri"] for row in sources}
     return tuple(
         Hit(**row, uri=uris.get((row["shard"], row["video_id"]), ""), score=round(score, 9), matches=matches)

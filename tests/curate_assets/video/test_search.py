@@ -23,9 +23,10 @@ from curate_assets.video.assets.measurements.speech import SPEECH
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.caption_rows import text_digest
+from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.search_page import render_search
-from curate_assets.video.search.found import ClipKey, Found, Match, Query, fused
+from curate_assets.video.search.found import Found, Match, Query, fused
 from curate_assets.video.search.searching import search
 from curate_assets.video.search.snippets import meant_words, snippet
 from curate_assets.video.storyboard_frames import Storyboard
