@@ -66,7 +66,7 @@ def test_a_run_without_captions_forgets_the_preset() -> None:
         ({"backend": "openai", "preset": "qwen"}, "captions: there is no preset 'qwen'; there are qwen2_5_vl_7b, "),
         (
             {"preset": "gemini"},
-            "captions.preset: backend none has no such setting, openai and gemini and transformers and vllm have it",
+            "captions.preset: backend none has no such setting, openai, gemini, transformers and vllm have it",
         ),
         ({"backend": "gemini", "preset": "cosmos3_nano"}, "captions: preset cosmos3_nano needs backend openai, and"),
         ({"backend": "transformers", "preset": "qwen2_5_vl_7b"}, "needs `revision`, the commit's 40"),
