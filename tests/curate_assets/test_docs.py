@@ -194,6 +194,7 @@ def test_pixi_and_make_mirror_pyproject():
         assert versions(pixi["feature"][name]["pypi-dependencies"]) == names(own)
         assert pixi["environments"][name] == {"features": ["alone", *included, name], "no-default-feature": True}
     whole = [
+        "faiss",
         "kubernetes",
         "measurements",
         "observability",

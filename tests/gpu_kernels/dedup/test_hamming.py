@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from gpu_kernels.dedup import hamming
 from gpu_kernels.dedup.hamming import as_words, distances, near_hashes
 
 
@@ -16,8 +17,15 @@ def near(random: np.random.Generator, some: np.ndarray, most: int) -> np.ndarray
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
+@pytest.mark.parametrize("by_faiss", [False, True])
 @pytest.mark.parametrize("radius", [0, 12, 64, 100, 128, 256])
-def test_all_pairs_within_the_radius_are_found_and_no_other(radius: int) -> None:
+def test_all_pairs_within_the_radius_are_found_and_no_other(
+    radius: int, by_faiss: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_faiss:
+        pytest.importorskip("faiss", reason="needs the extra `faiss`")
+        monkeypatch.setattr(hamming, "_WORTH_FAISS", 0)
+        monkeypatch.setattr(hamming, "_ASKED_AT_ONCE", 16)
     random = np.random.default_rng(radius)
     queries = hashes(random, 37)
     stored = np.concatenate([hashes(random, 4100), near(random, queries, 120), queries[:5], hashes(random, 3)])
