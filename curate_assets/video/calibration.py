@@ -15,6 +15,7 @@ from curate_assets.graph.platform import PlatformConfig
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.clip_lists import OnlyListed, listed_clips
 from curate_assets.video.clip_scores import by_clip, stored_scores
 from curate_assets.video.measuring import switch_of
 from curate_assets.video.verdicts import SCORED, SCORES, THRESHOLDS, judged, thresholds_that_count
@@ -133,7 +134,7 @@ def calibrate(
     """Propose the thresholds of some scores: those that reject `percentile` percent of a sample of clips each.
 
     The sample is drawn by the clips' ids, so that the same clips and seed give the same sample, and more clips change
-    little of it.
+    little of it. Where `clip_selection.only` names a list, it is a sample of the clips on it.
 
     Args:
         scores: of which scores; all that have a threshold now where none is named.
@@ -142,14 +143,18 @@ def calibrate(
 
     Raises:
         MissingInput: nothing was measured yet.
-        UserError: there is no such score, or no clip that has it.
+        UserError: there is no such score, or no clip that has it; or the list is not there or was changed.
     """
     limits = config.section(SECTION, ClipSelectionConfig)
+    only = config.section(SECTION, OnlyListed).only
+    listed = listed_clips(tables.storage, only)
     counting = thresholds_that_count(config)
     chosen = counting if every else _chosen(scores, limits, counting)
     if off := [each for each in chosen if each not in counting]:
         raise UserError(not_measured(off[0]))
     clips = _measured_clips(tables, shards, [] if every else scored_by(chosen))
+    if listed is not None and not (clips := [key for key in clips if key[1] in listed]):
+        raise MissingInput(f"no clip with scores is on the list clip_selection.only: {only}")
     drawn = sorted(clips, key=lambda key: hashlib.sha256(f"{seed}/{'/'.join(key)}".encode()).digest())[:sample]
     found = _sampled(tables, sorted(drawn))
     left_out: dict[str, str] = {}

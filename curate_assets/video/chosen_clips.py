@@ -28,6 +28,7 @@ class ChosenClips:
         path: below the root.
         of: how many clips it was chosen from.
         values: of the clips in their order, what each was chosen by; None where that is nothing.
+        unknown: clips that were asked for and left out, because the root has none of that name.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ChosenClips:
     of: int
     clips: tuple[str, ...]
     values: tuple[float | None, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def candidates(tables: Tables, table: str = CLIP_EMBEDDINGS.name) -> NamedVectors:
@@ -86,17 +88,17 @@ def choose_nearest(
 
 
 def choose_listed(tables: Tables, clips: Collection[str], title: str) -> ChosenClips:
-    """Clips that are listed in a file.
+    """Clips that are listed in a file, as far as the root has them.
 
     Raises:
         UserError: the root has none of them.
     """
     there = set(tables.read(CLIPS, columns=["clip_id"], where="status = 'ok'")["clip_id"].to_pylist())
-    if not there & {*clips}:
+    found, unknown = sorted(there & {*clips}), sorted({*clips} - there)
+    if not found:
         raise UserError("the root has none of the listed clips: their ids are in the column clip_id of `clips`")
-    found = sorted(clips)
     name = write_list(tables.storage, title, found, [None] * len(found))
-    return ChosenClips(name, path_of(name), len(there), tuple(found), (None,) * len(found))
+    return ChosenClips(name, path_of(name), len(there), tuple(found), (None,) * len(found), tuple(unknown))
 
 
 def _written(

@@ -11,6 +11,7 @@ from curate_cli.printing import escaped, print_document, results
 if TYPE_CHECKING:
     from curate_assets.video.chosen_clips import ChosenClips
 
+_COUNT = 100
 _SHOWN = 10
 
 
@@ -21,7 +22,7 @@ def sample(
         Path | None,
         typer.Option(help="Clips like those that this CSV or JSONL file labels `keep`; those with a label, less."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many clips --nearest-to chooses.")] = 100,
+    count: Annotated[int | None, typer.Option(min=1, help="How many clips --nearest-to chooses. Default: 100.")] = None,
     listed: Annotated[
         Path | None, typer.Option("--from", help="The clips in the column clip_id of this CSV file.")
     ] = None,
@@ -50,6 +51,8 @@ def sample(
     of_video_graph("sample")
     if sum(each is not None for each in (diverse, isolated, nearest_to, listed)) != 1:
         raise UserError("give one of --diverse, --isolated, --nearest-to and --from")
+    if count is not None and nearest_to is None:
+        raise UserError("--count is of --nearest-to: --diverse and --isolated take their number themselves")
     tables = Tables(existing_root(root))
     if listed is None:
         table = vector_table(tables, GRAPH, table).name
@@ -62,7 +65,9 @@ def sample(
     else:
         assert nearest_to is not None
         labels = read_labels(nearest_to.name, _content(nearest_to))
-        chosen = choose_nearest(tables, candidates(tables, table), labels, title_of(f"like-{nearest_to.stem}"), count)
+        chosen = choose_nearest(
+            tables, candidates(tables, table), labels, title_of(f"like-{nearest_to.stem}"), count or _COUNT
+        )
     _print_chosen(chosen, tables.storage.uri(chosen.path), as_json)
     return OK
 
@@ -80,7 +85,7 @@ def _print_chosen(chosen: "ChosenClips", uri: str, as_json: bool) -> None:
     """Where the list is, what is in it, and how to use it."""
     if as_json:
         clips = [{"clip_id": clip, "value": value} for clip, value in zip(chosen.clips, chosen.values, strict=True)]
-        print_document({"name": chosen.name, "file": uri, "of": chosen.of, "clips": clips})
+        print_document({"name": chosen.name, "file": uri, "of": chosen.of, "clips": clips, "unknown": chosen.unknown})
         return
     console = results()
     for clip, value in [*zip(chosen.clips, chosen.values, strict=True)][:_SHOWN]:
@@ -88,4 +93,11 @@ def _print_chosen(chosen: "ChosenClips", uri: str, as_json: bool) -> None:
     if len(chosen.clips) > _SHOWN:
         console.print(f"[dim]and {len(chosen.clips) - _SHOWN:,} more[/dim]")
     console.print(f"{len(chosen.clips):,} of {chosen.of:,} clips: {escaped(uri)}", soft_wrap=True)
+    if chosen.unknown:
+        named = ", ".join(chosen.unknown[:_SHOWN]) + (", ..." if len(chosen.unknown) > _SHOWN else "")
+        console.print(
+            f"[yellow]left out: the root has no clip {escaped(named)} ({len(chosen.unknown):,} in all)[/yellow]; "
+            "their ids are in the column clip_id of `clips`",
+            soft_wrap=True,
+        )
     console.print(f"To select these alone: [bold]clip_selection: {{only: {chosen.name}}}[/bold] in curate.yaml")

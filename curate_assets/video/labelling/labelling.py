@@ -17,6 +17,7 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.calibration import SECTION, not_measured, scored_by, within_bounds
+from curate_assets.video.clip_lists import OnlyListed, is_listed, listed_clips
 from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.labelling.kept_labels import Labels, LabelsSoFar, Said
 from curate_assets.video.storyboard_frames import Storyboard
@@ -73,7 +74,7 @@ class LabelledThreshold:
 
 
 class Labelling:
-    """The clips that have a score, and what people say of them.
+    """The clips that have a score, and what people say of them; of a list, where `clip_selection.only` names one.
 
     Args:
         name: of the score, or of the setting of the threshold.
@@ -100,7 +101,8 @@ class Labelling:
             raise UserError(not_measured(threshold))
         self.goals, self._tables = goals, tables
         self._current: float | None = getattr(limits, threshold.setting)
-        self._clips, scores = _population(tables, threshold, shards)
+        listed = listed_clips(tables.storage, config.section(SECTION, OnlyListed).only)
+        self._clips, scores = _population(tables, threshold, shards, listed)
         if within_bounds(threshold, float(scores[0]), scores) is None:
             raise UserError(f"every {threshold.score} is outside of what {threshold.setting} takes")
         ids: list[str] = self._clips["clip_id"].to_pylist()
@@ -204,9 +206,9 @@ def _threshold(name: str, limits: Any) -> Threshold:
 
 
 def _population(
-    tables: Tables, threshold: Threshold, shards: Collection[str] | None
+    tables: Tables, threshold: Threshold, shards: Collection[str] | None, listed: frozenset[str] | None
 ) -> tuple[pa.Table, NDArray[np.float64]]:
-    """The clips that have the score of a threshold, each once, and their scores."""
+    """The clips that have the score of a threshold and are listed, each once, and their scores."""
     (asset,) = scored_by([threshold])
     remedy = f"`curate materialize --select {asset.name}` first"
     if not tables.exists(CLIPS.name) or not tables.exists(asset.name):
@@ -214,11 +216,12 @@ def _population(
     columns = dict.fromkeys([*_COLUMNS, *(CLIPS.schema.names if asset.table is CLIPS else ())])
     clips = tables.read(CLIPS, shards, [*columns], "status = 'ok'")
     scores = stored_scores([asset], [threshold.score], clips, tables, shards)[threshold.score]
-    measured = np.flatnonzero(~np.isnan(scores))
+    measured = np.flatnonzero(~np.isnan(scores) & is_listed(clips["clip_id"].to_pylist(), listed))
     _, first = np.unique(pc.take(clips["clip_id"], pa.array(measured)).to_numpy(), return_index=True)
     places = measured[np.sort(first)]
     if not len(places):
-        raise MissingInput(f"no clip has a {threshold.score}: see {asset.name} in `curate status`")
+        of_which = "" if listed is None else " on the list clip_selection.only"
+        raise MissingInput(f"no clip{of_which} has a {threshold.score}: see {asset.name} in `curate status`")
     return clips.take(pa.array(places)), scores[places]
 
 

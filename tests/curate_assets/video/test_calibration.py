@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from curate_assets.graph.platform import ConfigError
 from curate_assets.settings.edit import write_settings
 from curate_assets.settings.presets import side_by_side
-from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config
+from curate_assets.settings.resolve import CONFIG_FILE, parse_config, resolve_config, validated
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION, ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.calibration import CANDIDATES, calibrate
+from curate_assets.video.clip_lists import write_list
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.calibration_page import borders, render_calibration
 from curate_assets.video.report.what_if_page import WHAT_IF_PATH, render_what_if
@@ -126,6 +127,18 @@ def test_the_sample_is_the_same_every_time_and_stands_for_the_whole(root: Tables
     assert some == calibrate(root, config, [], 120, 50.0)
     assert some.sample != calibrate(root, config, [], 120, 50.0, seed=1).sample
     assert 0.07 < some.settings["motion_global_mean_min"] < 0.13
+
+
+def test_of_a_list_only_its_clips_are_calibrated(root: Tables) -> None:
+    """The upper half of the clips of the second shard: motion from 0.15 to 0.199."""
+    name = write_list(root.storage, "half", [f"video-b-{place:03d}" for place in range(50, 100)], [None] * 50)
+    config = validated({"clip_selection": {"motion_global_mean_min": 0.01, "motion_peak_min": None, "only": name}})
+    found = calibrate(root, config, [], 5000, 50.0)
+    assert (found.clips, found.rejected_now) == (50, 0)
+    assert found.settings == {"motion_global_mean_min": 0.1745}
+    of_others = write_list(root.storage, "others", ["gone"], [None])
+    with pytest.raises(MissingInput, match=r"no clip with scores is on the list clip_selection\.only: others-"):
+        calibrate(root, validated({"clip_selection": {"only": of_others}}), ["motion_global_mean"], 5000, 50.0)
 
 
 def test_a_preset_is_calibrated_by_its_own_shards_and_the_rest_by_theirs(root: Tables) -> None:

@@ -86,7 +86,10 @@ def test_a_selection_is_limited_to_a_list(root: TemporaryRoot, tmp_path: Path) -
     root.store(MOTION_SCORES, "a", [{**row, **scores} for row in keys])
     own = tmp_path / "own.csv"
     own.write_text("note,clip_id\nfine,sea-2\n,town-0\n,gone-0\n")
-    name, _ = sampled(root, "--from", str(own))
+    name, listed = sampled(root, "--from", str(own))
+    assert {*listed} == {"sea-2", "town-0"}
+    said = CliRunner().invoke(app, ["sample", "--from", str(own), "--root", str(root.folder)]).output
+    assert "left out: the root has no clip gone-0 (1 in all)" in said
     before = selection(root, None)
     found = selection(root, name)
     assert {clip for clip, reasons in found.items() if "not_listed" not in reasons} == {"sea-2", "town-0"}
@@ -112,6 +115,7 @@ def test_what_cannot_be_chosen_is_said(root: TemporaryRoot, tmp_path: Path) -> N
     other.write_text("name\nsea-1\n")
     for options, said in (
         (["--diverse", "3", "--isolated", "3"], "give one of"),
+        (["--diverse", "3", "--count", "5"], "--count is of --nearest-to"),
         (["--from", str(other)], "does not name the column clip_id"),
         (["--from", str(tmp_path / "gone.csv")], "cannot be read"),
     ):

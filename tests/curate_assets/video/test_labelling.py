@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from curate_assets.settings.resolve import CONFIG_FILE, resolve_config
+from curate_assets.settings.resolve import CONFIG_FILE, resolve_config, validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.motion_scores import MOTION_SCORES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
+from curate_assets.video.clip_lists import write_list
 from curate_assets.video.labelling.kept_labels import FOLDER
 from curate_assets.video.labelling.labelling import ON_PAGE, Labelling
 from curate_assets.video.report.label_page import render_label_page
@@ -66,6 +67,14 @@ def invoked(root: TemporaryRoot, *arguments: str, code: int = 0) -> str:
     done = CliRunner().invoke(app, ["calibrate", "--root", root.storage.root, "--no-open", *arguments])
     assert done.exit_code == code, done.output
     return done.output
+
+
+def test_of_a_list_only_its_clips_are_asked_about(root: TemporaryRoot) -> None:
+    listed = [f"clip-{place:05d}" for place in range(100, 130)]
+    name = write_list(root.storage, "some", listed, [None] * len(listed))
+    config = validated({"clip_selection": {"only": name}})
+    some = Labelling(root.tables, config, "motion_peak", "ann", Goals())
+    assert some.result().clips == 30 and {*some.ask(50, 60)} <= {*listed}
 
 
 def test_lists_are_labelled_elsewhere_until_the_threshold_is_known(root: TemporaryRoot, tmp_path: Path) -> None:
