@@ -73,8 +73,3 @@ def band_keys(hashes: NDArray[np.uint64]) -> NDArray[np.int32]:
     chosen = bits[:, : BANDS * BAND_BITS].reshape(-1, BAND_BITS, BANDS)
     weights = 1 << np.arange(BAND_BITS, dtype=np.int32)
     return np.ascontiguousarray(np.einsum("nwb,w->bn", chosen, weights, dtype=np.int32))
-
-
-def words(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """uint8 [n, 32] as uint64 [n, 4]."""
-    return np.ascontiguousarray(hashes).view(np.uint64)

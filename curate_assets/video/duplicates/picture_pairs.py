@@ -16,8 +16,8 @@ from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
 from gpu_kernels.dedup.alignment import Match, align
 from gpu_kernels.dedup.candidates import candidate_pairs, probes
-from gpu_kernels.dedup.hamming import near_hashes
-from gpu_kernels.dedup.hash_bands import HashBands, words
+from gpu_kernels.dedup.hamming import as_words, near_hashes
+from gpu_kernels.dedup.hash_bands import HashBands
 from gpu_kernels.dedup.picture_hashes import BITS, MIRRORED, VIEWS
 from gpu_kernels.dedup.picture_track import TRACK_STEP_NS, PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS, SIDES
@@ -96,12 +96,12 @@ class _Probes:
         for join in JOINS:
             own, other = SIDES[join.view]
             hashes = self.hashes[:, own] ^ MIRRORED if join.mirrored else self.hashes[:, own]
-            yield other, words(hashes)
+            yield other, as_words(hashes)
 
     def near(self, asking: "_Probes", radius: int) -> Iterator[Hits]:
         """The pairs of probes that are alike, in any way."""
         for view, hashes in asking.asked():
-            row, column, _ = near_hashes(hashes, words(self.hashes[:, view]), radius)
+            row, column, _ = near_hashes(hashes, as_words(self.hashes[:, view]), radius)
             yield row, column
 
 
@@ -198,7 +198,7 @@ def _arrays(
     arrays: dict[str, NDArray[np.generic]] = {"rows": clips.rows_within(shards, places).astype(np.int32)}
     arrays["samples"] = samples
     for view in range(len(VIEWS)):
-        bands = HashBands.of(words(hashes[:, view]))
+        bands = HashBands.of(as_words(hashes[:, view]))
         arrays |= {f"{name}_{view}": values for name, values in vars(bands).items()}
     return arrays
 
