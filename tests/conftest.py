@@ -24,6 +24,7 @@ _START_RAY = {
     "test_observability",
     "test_ray_engine",
     "test_same_rows",
+    "test_semdedup",
     "test_stored_vectors",
     "test_vllm_captions",
 }

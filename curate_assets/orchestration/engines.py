@@ -11,6 +11,7 @@ from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.engines.pools import Node
 from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.ray_engine import RayEngine
+from curate_resources.engines.shared_work import on_ray
 from curate_resources.launchers.beginning import Patience
 from curate_resources.launchers.jobs import JobServer, JobSpec, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
@@ -20,23 +21,31 @@ from curate_resources.launchers.rayjob import cluster_template
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, materialize
+from curate_resources.tables.stored_vectors import Share, in_turn
 from curate_resources.telemetry.profiling import check_profile
 
 
 def engine_of(config: PlatformConfig) -> Engine:
     """The engine that runs a plan whose driver is this process."""
-    engine, cluster, environments = config.engine, config.cluster, _environments(config)
+    engine, environments = config.engine, _environments(config)
     if engine.kind == "in_process":
         return InProcessEngine(environments)
+    environments = {stage: interpreter(stage, environment) for stage, environment in environments.items()}
+    ray = RayEngine(_ray_cluster(config), engine.layout, environments)
+    return ray if engine.kind == "ray" else AutoEngine(ray, environments)
+
+
+def share_of(config: PlatformConfig) -> Share:
+    """What does the parts of a work that is no plan: workers of Ray where `engine.kind` names it, else this process."""
+    return on_ray(_ray_cluster(config)) if config.engine.kind == "ray" else in_turn
+
+
+def _ray_cluster(config: PlatformConfig) -> RayCluster:
+    engine, cluster = config.engine, config.cluster
     capacity = None
     if cluster.capacity_cpus is not None:
         capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
-    environments = {stage: interpreter(stage, environment) for stage, environment in environments.items()}
-    ray_cluster = RayCluster(
-        engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds, cluster.gpu_memory_gib
-    )
-    ray = RayEngine(ray_cluster, engine.layout, environments)
-    return ray if engine.kind == "ray" else AutoEngine(ray, environments)
+    return RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds, cluster.gpu_memory_gib)
 
 
 def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:

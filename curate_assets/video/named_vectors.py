@@ -1,7 +1,6 @@
-"""Vectors with the ids of what they stand for, from Parquet files of any program or from a table of a root."""
+"""Vectors with the ids of what they stand for: those of a root in memory, or those of anything on a disk, by parts."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +9,12 @@ import pyarrow.compute as pc
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.clip_vectors import selected_vectors
-from curate_resources.storage.range_file import range_file
+from curate_assets.video.duplicates.selected_clips import SelectedClips, one_model
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.stored_vectors import Rows, StoredVectors
+from gpu_kernels.dedup.products import of_unit_length
 from gpu_kernels.errors import NotThere, UserError
-
-ID, VECTOR = "id", "embedding"
-"""The columns that cosmos-curate and NeMo Curator write."""
-
-_ROWS = 16384
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,29 @@ class NamedVectors:
     matrix: np.ndarray
 
 
+@dataclass(frozen=True)
+class NamedPart:
+    """Some of many: [n] ids, float32 [n, d] unit vectors, and where they are from."""
+
+    ids: pa.Array
+    matrix: np.ndarray
+    origin: str
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """Unit vectors on a disk, as many as there are.
+
+    Attributes:
+        ids: [n] of the rows, texts or whole numbers, all different.
+        order: int64 [n] the rows in the order of their ids.
+    """
+
+    ids: pa.Array
+    order: Rows
+    vectors: StoredVectors
+
+
 def stored_vectors(tables: Tables, name: str = CLIP_EMBEDDINGS.name) -> NamedVectors:
     """Those of the selected clips of a root, from the table of that name; a clip that is in several shards, once.
 
@@ -43,99 +62,82 @@ def stored_vectors(tables: Tables, name: str = CLIP_EMBEDDINGS.name) -> NamedVec
     """
     found = selected_vectors(tables.under({CLIP_EMBEDDINGS.name: name}))
     if not found.nodes:
-        raise NotThere(f"no selected clip has a vector in {name}: `curate materialize --select +{name},clip_selection`")
+        raise _none_selected(name)
     first = {node.clip_id: row for row, node in reversed([*enumerate(found.nodes)])}
     ids = sorted(first)
     return NamedVectors(pa.array(ids), found.matrix[[first[each] for each in ids]])
 
 
-def vectors_in_files(folder: Storage, id_column: str = ID, vector_column: str = VECTOR) -> NamedVectors:
-    """Those of all Parquet files in a folder and below it, at unit length.
+def selected_parts(tables: Tables, name: str = CLIP_EMBEDDINGS.name) -> Iterator[NamedPart]:
+    """As `stored_vectors`, some at a time and in no order."""
+    tables = tables.under({CLIP_EMBEDDINGS.name: name})
+    one_model(tables)
+    selected, found = SelectedClips.of(tables), False
+    counts = pc.value_counts(selected.rows["clip_id"])  # pyright: ignore[reportAttributeAccessIssue]
+    several = {each["values"]: False for each in counts.to_pylist() if each["counts"] > 1}
+    for batch in tables.batches(CLIP_EMBEDDINGS, ["shard", "clip_id", "vector"], "status = 'ok'"):
+        for rows in _by_shard(batch):
+            of_it = selected.shards.get(rows["shard"][0].as_py(), range(0))
+            clips = selected.rows["clip_id"].slice(of_it.start, len(of_it))
+            rows = rows.filter(pc.is_in(rows["clip_id"], value_set=clips.combine_chunks()))  # pyright: ignore[reportAttributeAccessIssue]
+            if several:
+                ids = rows["clip_id"].to_pylist()
+                rows = rows.filter(pa.array([not several.get(clip, False) for clip in ids], pa.bool_()))
+                several |= dict.fromkeys(several.keys() & ids, True)
+            if rows.num_rows == 0:
+                continue
+            matrix = rows["vector"].flatten().to_numpy().reshape(rows.num_rows, -1)
+            if (usable := of_unit_length(matrix)).any():
+                found = True
+                yield NamedPart(rows["clip_id"].filter(pa.array(usable)), matrix[usable], name)
+    if not found:
+        raise _none_selected(name)
+
+
+def kept_on_disk(parts: Iterable[NamedPart], storage: Storage, path: str) -> NamedRows:
+    """Vectors as they come, in a dataset below a folder; only their ids stay in memory.
 
     Raises:
-        NotThere: there are no such files, or no rows in them.
-        UserError: a file is no Parquet or lacks a column; a vector is missing, not finite, of length 0 or of other
-            dimensions than the rest; or an id is missing or is there twice. Each names the file.
+        UserError: they have other dimensions than those before them, ids of another type, or an id that is there
+            twice; it says where they are from.
     """
     ids: list[pa.Array] = []
-    parts: list[np.ndarray] = []
     origins: list[str] = []
-    for path in _parquet_files(folder):
-        uri = folder.uri(path)
-        for batch in _batches(uri, (id_column, vector_column)):
-            part = _unit(batch[0], batch[1], uri)
-            if parts and part.shape[1] != parts[0].shape[1]:
+
+    def matrices() -> Iterator[np.ndarray]:
+        width = None
+        for part in parts:
+            width = width or part.matrix.shape[1]
+            if part.matrix.shape[1] != width:
                 raise UserError(
-                    f"{uri} has vectors of {part.shape[1]} dimensions, and {origins[0]} of {parts[0].shape[1]}: "
+                    f"{part.origin} has vectors of {part.matrix.shape[1]} dimensions, and {origins[0]} of {width}: "
                     "give vectors of one model"
                 )
-            if ids and batch[0].type != ids[0].type:
-                raise UserError(f"{uri} has ids of type {batch[0].type}, and {origins[0]} of {ids[0].type}")
-            ids.append(batch[0])
-            parts.append(part)
-            origins.append(uri)
-    if not parts:
-        raise NotThere(f"{folder.root} has no Parquet file with rows in it")
+            if ids and part.ids.type != ids[0].type:
+                raise UserError(f"{part.origin} has ids of type {part.ids.type}, and {origins[0]} of {ids[0].type}")
+            ids.append(part.ids)
+            origins.append(part.origin)
+            yield part.matrix
+
+    vectors = StoredVectors.written(storage, path, matrices())
     together = pa.concat_arrays(ids)
-    order = pc.call_function("array_sort_indices", [together]).to_numpy()
+    order = pc.call_function("array_sort_indices", [together]).to_numpy().astype(np.int64)
     ordered = together.take(pa.array(order))
     repeated = pc.call_function("equal", [ordered[1:], ordered[:-1]])
     same = np.flatnonzero(repeated.to_numpy(zero_copy_only=False))
     if len(same):
-        ends = np.cumsum([len(part) for part in parts])
+        ends = np.cumsum([len(part) for part in ids])
         one, other = (origins[int(np.searchsorted(ends, order[row], "right"))] for row in (same[0], same[0] + 1))
         raise UserError(f"{ordered[same[0]].as_py()!r} is in {one} and again in {other}: an id must be there once")
-    return NamedVectors(ordered, np.concatenate(parts)[order])
+    return NamedRows(together, order, vectors)
 
 
-def _parquet_files(folder: Storage) -> list[str]:
-    found = sorted(file.path for file in folder.walk("") if file.path.lower().endswith((".parquet", ".pq")))
-    if not found:
-        raise NotThere(f"{folder.root} holds no file that ends in .parquet")
-    return found
+def _by_shard(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    shards = batch["shard"].dictionary_encode()
+    numbers = shards.indices.to_numpy()
+    for number in range(len(shards.dictionary)):
+        yield batch.take(pa.array(np.flatnonzero(numbers == number)))
 
 
-def _batches(uri: str, columns: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Array]]:
-    import pyarrow.parquet as pq
-
-    with closing(range_file(uri)) as file:
-        try:
-            parquet = pq.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{uri} is no Parquet file: {error}") from error
-        names = parquet.schema_arrow.names
-        if missing := [column for column in columns if column not in names]:
-            raise UserError(f"{uri} has no column {missing[0]!r}; it has {', '.join(names)}")
-        kind = parquet.schema_arrow.field(columns[0]).type
-        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise UserError(f"{uri}: {columns[0]} is {kind}, and ids are texts or whole numbers")
-        for batch in parquet.iter_batches(_ROWS, columns=[*columns]):
-            if batch.num_rows:
-                yield batch[columns[0]], batch[columns[1]]
-
-
-def _unit(ids: pa.Array, vectors: pa.Array, uri: str) -> np.ndarray:
-    """The vectors of a batch at unit length, float32 [n, d]."""
-    kind = vectors.type
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        raise UserError(f"{uri}: vectors are lists of numbers, and these are {kind}")
-    if ids.null_count:
-        raise UserError(f"{uri} has {ids.null_count} rows without an id")
-    if vectors.null_count:
-        raise UserError(f"{uri}: {ids.filter(vectors.is_null())[0].as_py()!r} has no vector")
-    lengths = pc.call_function("list_value_length", [vectors]).to_numpy()
-    if (none := np.flatnonzero(lengths == 0)).size:
-        raise UserError(f"{uri}: the vector of {ids[int(none[0])].as_py()!r} is empty")
-    if (other := np.flatnonzero(lengths != lengths[0])).size:
-        named, count = ids[int(other[0])], lengths[other[0]]
-        raise UserError(
-            f"{uri}: {named.as_py()!r} has a vector of {count} dimensions, and {ids[0].as_py()!r} of {lengths[0]}"
-        )
-    values = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(ids), -1)
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    if (bad := np.flatnonzero(~np.isfinite(norms[:, 0]))).size:
-        raise UserError(f"{uri}: the vector of {ids[int(bad[0])].as_py()!r} holds something that is no finite number")
-    if (zero := np.flatnonzero(norms[:, 0] < 1e-12)).size:
-        raise UserError(f"{uri}: the vector of {ids[int(zero[0])].as_py()!r} has length 0, and so no direction")
-    return (values / norms).astype(np.float32)
+def _none_selected(name: str) -> NotThere:
+    return NotThere(f"no selected clip has a vector in {name}: `curate materialize --select +{name},clip_selection`")

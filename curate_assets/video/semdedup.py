@@ -1,15 +1,18 @@
 """`curate semdedup`: SemDeDup over named vectors, with the parameters and the files of cosmos-curate's dedup step."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from curate_assets.video.named_vectors import NamedVectors
+from curate_assets.video.named_vectors import NamedPart, NamedRows, kept_on_disk
 from curate_resources.storage.root import Storage
-from gpu_kernels.dedup.kmeans import assign, kmeans
+from curate_resources.tables import vector_clusters
+from curate_resources.tables.stored_vectors import Rows, Share, Vectors, in_turn
+from curate_resources.tables.vector_pairs import near_pairs
 from gpu_kernels.dedup.semdedup import PrunedCluster, kept, pruned_cluster
 from gpu_kernels.errors import UserError
 
@@ -17,7 +20,8 @@ LEAST_EPS = 1e-4
 _DIGITS = 5
 """Of `eps` in the names of files, as the reader of these files has it."""
 
-_CLUSTERED, _EXTRACTED = "clustering_results", "extraction"
+_CLUSTERED, _EXTRACTED, _WORKING = "clustering_results", "extraction", "vectors.lance"
+_ROWS = 16384
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,17 @@ class Summary:
     kept: int
     removed: int
     total: int
+
+
+@dataclass(frozen=True)
+class PairsFound:
+    """How many pairs have a cosine of `least` at least, how many of them lie across clusters, and what share of all
+    pairs is found at least, where enough were seen to tell."""
+
+    least: float
+    pairs: int
+    across_clusters: int
+    recall: float | None
 
 
 def eps_text(eps: float) -> str:
@@ -42,74 +57,143 @@ def eps_text(eps: float) -> str:
 
 
 def run_semdedup(
-    vectors: NamedVectors,
+    parts: Iterable[NamedPart],
     output: Storage,
     clusters: int = 4,
     iterations: int = 100,
     seed: int = 42,
     eps: Sequence[float] = (0.01,),
     overwrite: bool = False,
-) -> list[Summary]:
+    pairs: float | None = None,
+    share: Share = in_turn,
+) -> tuple[list[Summary], PairsFound | None]:
     """Cluster vectors, prune each cluster, and write what cosmos-curate's dedup step writes; what each bound keeps.
 
-    Of fewer vectors than clusters, each is its own. A cluster without vectors has no files.
+    The vectors lie in the output folder while it runs; in memory there are their ids, and the largest cluster. Of fewer
+    vectors than clusters, each is its own. A cluster without vectors has no files.
+
+    Args:
+        pairs: also find all pairs of rows of this cosine at least, in whichever clusters they are; what was found
+            comes back.
+        share: does the parts of the work; the result is the same.
 
     Raises:
         UserError: a bound is none; or the folder holds the files of an earlier run, and `overwrite` is not asked for.
     """
     names = {each: eps_text(each) for each in eps}
-    _make_way(output, overwrite)
-    centroids = kmeans(vectors.matrix, min(clusters, len(vectors.matrix)), iterations, seed)
-    nearest, _ = assign(vectors.matrix, centroids)
-    _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
-    removed: dict[float, list[pa.Array]] = {each: [] for each in names}
-    for number, centroid in enumerate(centroids):
-        rows = np.flatnonzero(nearest == number)
-        if len(rows) == 0:
-            continue
-        cluster = pruned_cluster(vectors.matrix, rows, centroid)
-        _write_cluster(output, number, vectors, cluster)
-        ids = vectors.ids.take(pa.array(cluster.rows))
-        for each, found in removed.items():
-            found.append(ids.filter(pa.array(~kept(cluster.similarities, each))))
-    return [_write_kept(output, each, names[each], found, len(vectors.ids)) for each, found in removed.items()]
+    earlier = _earlier(output, overwrite)
+    try:
+        rows = kept_on_disk(parts, output, _WORKING)
+        for path in earlier:
+            output.delete(path)
+        count = min(clusters, len(rows.ids))
+        centroids = vector_clusters.clusters(rows.vectors, count, iterations, share, seed, rows.order)
+        _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
+        nearest = vector_clusters.assigned(rows.vectors, centroids, share)
+        summaries = _pruned(rows, nearest, centroids, names, output, share)
+        return summaries, None if pairs is None else _paired(rows, nearest, pairs, output, share)
+    finally:
+        output.delete_folder(_WORKING)
 
 
-def _make_way(output: Storage, overwrite: bool) -> None:
-    """Remove the files of an earlier run; those of clusters that are no more would be read as this run's."""
+def _earlier(output: Storage, overwrite: bool) -> list[str]:
+    """The files of an earlier run; those of clusters that are no more would be read as this run's."""
     found = [file.path for folder in (_CLUSTERED, _EXTRACTED) for file in output.walk(folder)]
     if found and not overwrite:
         raise UserError(f"{output.uri(found[0])} is of an earlier run: name another folder, or give --overwrite")
-    for path in found:
-        output.delete(path)
+    return found
 
 
-def _write_cluster(output: Storage, number: int, vectors: NamedVectors, cluster: PrunedCluster) -> None:
-    rows, dimensions = pa.array(cluster.rows), vectors.matrix.shape[1]
-    ids, flat = vectors.ids.take(rows), pa.array(vectors.matrix[cluster.rows].reshape(-1))
-    starts = pa.array(np.arange(len(rows) + 1, dtype=np.int64) * dimensions)
-    members = pa.table(
-        {
-            "id": ids,
-            "embedding": pa.LargeListArray.from_arrays(starts, flat).cast(pa.list_(pa.float32())),
-            "cosine_dist_to_cent": cluster.distances,
-        }
-    )
-    pruned = pa.table(
-        {"id": ids, "max_id": vectors.ids.take(pa.array(cluster.nearest)), "cosine_sim_score": cluster.similarities}
-    )
-    _write(output, f"{_CLUSTERED}/embs_by_nearest_center/nearest_cent_{number}/actor_0.parquet", _parquet(members))
-    _write(output, f"{_EXTRACTED}/semdedup_pruning_tables/cluster_{number}.parquet", _parquet(pruned))
+def _pruned(
+    rows: NamedRows,
+    nearest: NDArray[np.int32],
+    centroids: Vectors,
+    names: dict[float, str],
+    output: Storage,
+    share: Share,
+) -> list[Summary]:
+    """Prune and write each cluster."""
+    by_id = nearest[rows.order]
+    order = rows.order[np.argsort(by_id, kind="stable")]
+    members = np.split(order, np.cumsum(np.bincount(by_id, minlength=len(centroids)))[:-1])
+    parts = [(number, each) for number, each in enumerate(members) if len(each)]
+    removed: dict[float, list[pa.Array]] = {each: [] for each in names}
+    for places, similarities in share(_prune, (rows, centroids, output), parts):
+        for each, found in removed.items():
+            found.append(rows.ids.take(pa.array(places[~kept(similarities, each)])))
+    return [_write_kept(output, each, names[each], found, len(rows.ids)) for each, found in removed.items()]
+
+
+def _prune(common: tuple[NamedRows, Vectors, Storage], part: tuple[int, Rows]) -> tuple[Rows, NDArray[np.float32]]:
+    """Prune one cluster, given by the rows of it in the order of their ids, and write its files; its rows in its own
+    order, and how similar each is to one before it."""
+    (rows, centroids, output), (number, members) = common, part
+    matrix = rows.vectors.fetch(members)
+    cluster = pruned_cluster(matrix, centroids[number])
+    ids = rows.ids.take(pa.array(members))
+    path = f"{_CLUSTERED}/embs_by_nearest_center/nearest_cent_{number}/actor_0.parquet"
+    _write_members(output, path, ids, matrix, cluster)
+    pruned = {
+        "id": _plain(ids.take(pa.array(cluster.rows))),
+        "max_id": _plain(ids.take(pa.array(cluster.nearest))),
+        "cosine_sim_score": cluster.similarities,
+    }
+    _write(output, f"{_EXTRACTED}/semdedup_pruning_tables/cluster_{number}.parquet", _parquet(pa.table(pruned)))
+    return members[cluster.rows], cluster.similarities
+
+
+def _write_members(output: Storage, path: str, ids: pa.Array, matrix: Vectors, cluster: PrunedCluster) -> None:
+    """Some rows at a time: a cluster is the most that memory has to hold."""
+    import pyarrow.parquet as pq
+
+    kind = pa.list_(pa.float32())
+    names = _plain(ids[:0]).type
+    schema = pa.schema([("id", names), ("embedding", kind), ("cosine_dist_to_cent", pa.float32())])
+    with output.writer(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(cluster.rows), _ROWS):
+            some = cluster.rows[start : start + _ROWS]
+            starts = pa.array(np.arange(len(some) + 1, dtype=np.int32) * matrix.shape[1])
+            vectors = pa.ListArray.from_arrays(starts, pa.array(matrix[some].reshape(-1)))
+            distances = pa.array(cluster.distances[start : start + _ROWS])
+            writer.write(pa.table([_plain(ids.take(pa.array(some))), vectors, distances], schema=schema))
 
 
 def _write_kept(output: Storage, eps: float, name: str, removed: Sequence[pa.Array], total: int) -> Summary:
     """Write the summary of a bound, and the ids that it removes: their reader takes a folder of that name."""
-    ids = pa.concat_arrays(removed)
+    ids = _plain(pa.concat_arrays(removed))
     _write(output, f"{_EXTRACTED}/unique_ids_{name}.parquet/part.0.parquet", _parquet(pa.table({"id": ids})))
     found = Summary(eps, total - len(ids), len(ids), total)
     text = f"eps,kept,removed,total\n{name},{found.kept},{found.removed},{found.total}\n"
     _write(output, f"{_EXTRACTED}/dedup_summary_{name}.csv", text.encode())
     return found
+
+
+def _paired(rows: NamedRows, nearest: NDArray[np.int32], least: float, output: Storage, share: Share) -> PairsFound:
+    """Find and write all pairs, the smaller id first, by ids."""
+    found, pivots = near_pairs(rows.vectors, least, share)
+    place = np.empty(len(rows.order), np.int64)
+    place[rows.order] = np.arange(len(rows.order))
+    one, other = found["row"].to_numpy(), found["other"].to_numpy()
+    ends = np.sort(np.stack([place[one], place[other]]), axis=0)
+    order = np.lexsort((ends[1], ends[0]))
+    first, second = (rows.order[each[order]] for each in ends)
+    across = nearest[first] != nearest[second]
+    table = pa.table(
+        {
+            "id": _plain(rows.ids.take(pa.array(first))),
+            "other_id": _plain(rows.ids.take(pa.array(second))),
+            "cosine": found["cosine"].take(pa.array(order)),
+            "across_clusters": across,
+        }
+    )
+    path = f"{_EXTRACTED}/near_pairs.parquet"
+    _write(output, path, _parquet(table))
+    return PairsFound(least, len(across), int(across.sum()), pivots.recall)
+
+
+def _plain(ids: pa.Array) -> pa.Array:
+    """Texts as other programs have them."""
+    return ids.cast(pa.string()) if pa.types.is_large_string(ids.type) else ids
 
 
 def _npy(array: np.ndarray) -> bytes:

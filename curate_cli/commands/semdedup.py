@@ -10,7 +10,7 @@ from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_assets.video.semdedup import Summary
+    from curate_assets.video.semdedup import PairsFound, Summary
 
 
 def semdedup(
@@ -29,6 +29,10 @@ def semdedup(
         list[float] | None,
         typer.Option(help="Rows more similar than 1 - EPS to one before them go; may be repeated. Default: 0.01."),
     ] = None,
+    pairs: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=1, help="Also find all pairs of this cosine or more, across clusters, too."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the files of an earlier run first.")] = False,
     root: Root = None,
     as_json: Json = False,
@@ -38,29 +42,34 @@ def semdedup(
     Changes nothing in the root: what it finds lies in the output folder.
     """
     from curate_assets.graphs import GRAPH
-    from curate_assets.video.named_vectors import stored_vectors, vectors_in_files
+    from curate_assets.orchestration.engines import share_of
+    from curate_assets.settings.presets import ShardSettings
+    from curate_assets.video.named_vectors import selected_parts
     from curate_assets.video.search.looked_for import vector_table
     from curate_assets.video.semdedup import run_semdedup
+    from curate_assets.video.vector_files import parts_in_files
     from curate_resources.storage.root import Storage, root_uri
     from curate_resources.tables.lance_tables import Tables
 
     if source is None:
         of_video_graph("semdedup")
         tables = Tables(existing_root(root))
-        vectors = stored_vectors(tables, vector_table(tables, GRAPH, table).name)
+        parts = selected_parts(tables, vector_table(tables, GRAPH, table).name)
     else:
-        vectors = vectors_in_files(Storage(root_uri(source)), id_column, vector_column)
-    found = run_semdedup(
-        vectors, Storage(root_uri(output)), clusters, iterations, seed, eps or [0.01], overwrite=overwrite
+        parts = parts_in_files(Storage(root_uri(source)), id_column, vector_column)
+    share = share_of(ShardSettings.read(Storage(root_uri(root))).whole)
+    found, near = run_semdedup(
+        parts, Storage(root_uri(output)), clusters, iterations, seed, eps or [0.01], overwrite, pairs, share
     )
-    _print_summaries(found, output, as_json)
+    _print_summaries(found, near, output, as_json)
     return OK
 
 
-def _print_summaries(found: "list[Summary]", output: str, as_json: bool) -> None:
-    """What each bound keeps."""
+def _print_summaries(found: "list[Summary]", near: "PairsFound | None", output: str, as_json: bool) -> None:
+    """What each bound keeps, and how many pairs there are."""
     if as_json:
-        print_document({"output": output, "summaries": [asdict(each) for each in found]})
+        pairs = None if near is None else asdict(near)
+        print_document({"output": output, "summaries": [asdict(each) for each in found], "pairs": pairs})
         return
     console = results()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -69,4 +78,9 @@ def _print_summaries(found: "list[Summary]", output: str, as_json: bool) -> None
     for each in found:
         table.add_row(f"{each.eps:g}", f"{each.kept:,}", f"{each.removed:,}", f"{each.total:,}")
     console.print(table)
+    if near is not None:
+        known = "" if near.recall is None else f"; at least {near.recall:.2%} of all are found"
+        console.print(
+            f"{near.pairs:,} pairs of {near.least:g} or more, {near.across_clusters:,} of them across clusters{known}"
+        )
     console.print(f"files: {escaped(output)}", soft_wrap=True)

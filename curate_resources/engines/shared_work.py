@@ -1,18 +1,40 @@
 """Work on several Ray workers that is given out in parts."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from curate_resources.engines.ray_cluster import RayCluster
+from curate_resources.tables.stored_vectors import Share
 
-def on_ray(function: Callable[[Any, Any], Any], common: Any, parts: Sequence[Any]) -> list[Any]:
-    """Calls a function with what all parts have in common and with each part, in tasks of one CPU each, on the cluster
-    that this process is connected to. What is in common is stored once, and workers of a node share its arrays.
+_AHEAD = 2
+"""Parts for each CPU that are given out before the result of the first is wanted: results take memory."""
 
-    Returns:
-        The results, in the order of the parts.
+
+def on_ray(cluster: RayCluster) -> Share:
+    """What calls a function with what all parts have in common and with each part, in tasks of one CPU each.
+
+    What is in common is stored once, and workers of a node share its arrays. Results come in the order of the parts,
+    and an error as the function raised it.
     """
-    import ray
 
-    task = ray.remote(num_cpus=1)(function)
-    stored = ray.put(common)
-    return ray.get([task.remote(stored, part) for part in parts])
+    def share(function: Callable[[Any, Any], Any], common: Any, parts: Sequence[Any]) -> Iterator[Any]:
+        ray = cluster.connected()
+        task, stored = ray.remote(num_cpus=1)(function), ray.put(common)
+        most = _AHEAD * max(1, int(sum(node.cpus for node in cluster.nodes())))
+        given: deque[Any] = deque()
+
+        def first() -> Any:
+            try:
+                return ray.get(given.popleft())
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+
+        for part in parts:
+            if len(given) == most:
+                yield first()
+            given.append(task.remote(stored, part))
+        while given:
+            yield first()
+
+    return share

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
@@ -208,6 +209,14 @@ class Storage:
             Path(_local_root(self.root), path).unlink(missing_ok=True)
         else:
             object_stores.delete(self.uri(path))
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it, if it is there."""
+        if is_local(self.root):
+            shutil.rmtree(Path(_local_root(self.root), folder), ignore_errors=True)
+        else:
+            for file in [*self.walk(folder)]:
+                self.delete(file.path)
 
     def files(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted, partly written ones left out; empty when there is no such

@@ -1,19 +1,21 @@
 """Spherical k-means: unit vectors, and centroids at unit length, which are nearest by cosine.
 
 Dhillon and Modha: "Concept decompositions for large sparse text data using clustering" (2001); begun as Arthur and
-Vassilvitskii: "k-means++: the advantages of careful seeding" (2007) do; by batches as Sculley: "Web-scale k-means
-clustering" (2010).
+Vassilvitskii: "k-means++: the advantages of careful seeding" (2007) do.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from gpu_kernels.dedup.products import Precision, TileProduct, cosines_of
+from gpu_kernels.dedup.products import FLOAT32_ERROR, Precision, TileProduct, cosines_of
 
 _BLOCK = 1024
 _SEEDED_FROM = 16
 """Vectors per cluster that the first centroids are chosen from, at most."""
+_GRID = np.float32(1 << 24)
+_BATCHES = 8
+"""How many are to come, about, when there is one."""
 
 
 def assign(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +30,9 @@ def assign(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.n
     Returns:
         int32 [n] which one, and float32 [n] the cosine with it.
     """
-    return _assign(vectors, centroids, "float32")
+    nearest, _ = _nearest(vectors, centroids, _product(vectors, centroids, "float32"))
+    cosines = cosines_of(vectors, np.arange(len(vectors)), centroids, nearest.astype(np.int64))
+    return nearest, np.clip(cosines, -1, 1)
 
 
 def kmeans(
@@ -49,9 +53,9 @@ def kmeans(
     if rows_per_cluster is not None and len(vectors) > clusters * rows_per_cluster:
         vectors = vectors[np.sort(random.permutation(len(vectors))[: clusters * rows_per_cluster])]
     centroids = seeds(vectors, clusters, random)
-    before = None
+    product, before = _product(vectors, centroids, "fast"), None
     for _ in range(iterations):
-        nearest, cosines = _assign(vectors, centroids, "fast")
+        nearest, cosines = _nearest(vectors, centroids, product)
         if before is not None and np.array_equal(nearest, before):
             break
         before = nearest
@@ -60,20 +64,6 @@ def kmeans(
         empty = np.flatnonzero(counts == 0)[: len(far)]
         centroids = moved(totals, centroids)
         centroids[empty] = vectors[far]
-    return centroids
-
-
-def minibatch_kmeans(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.ndarray:
-    """Centroids moved by batches that are seen once: each is the mean direction of the vectors that came to it.
-
-    Args:
-        batches: float32 [n, d] each, unit length; the result depends on their order and sizes.
-        centroids: float32 [k, d] to begin with, such as `seeds` of the first batch.
-    """
-    totals = np.zeros(centroids.shape, np.float64)
-    for batch in batches:
-        totals += part_of_step(batch, centroids)
-        centroids = moved(totals, centroids)
     return centroids
 
 
@@ -112,10 +102,19 @@ def sums(vectors: np.ndarray, nearest: np.ndarray, clusters: int) -> tuple[np.nd
     return totals, np.bincount(nearest, minlength=clusters)
 
 
-def part_of_step(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def part_of_step(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.ndarray:
     """What some vectors add to one of Lloyd's steps, float64 [k, d]: of parts that are added up, `moved` makes the new
-    centroids, so that workers can share a step."""
-    return sums(vectors, _assign(vectors, centroids, "fast")[0], len(centroids))[0]
+    centroids, so that workers can share a step.
+
+    It is the same to the last bit however vectors are divided into batches and parts: they are assigned as float64 has
+    it, and of each number 24 bits behind the point are added up, which is exact for up to 2^28 vectors of a cluster.
+    """
+    totals, product = np.zeros(centroids.shape, np.float64), None
+    for batch in batches:
+        product = product or _product(batch, centroids, "float32", _BATCHES)
+        nearest, _ = _nearest(batch, centroids, product)
+        totals += sums(np.rint(batch * _GRID) / _GRID, nearest, len(centroids))[0]
+    return totals
 
 
 def moved(totals: np.ndarray, centroids: np.ndarray) -> np.ndarray:
@@ -125,9 +124,14 @@ def moved(totals: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     return np.where(lengths > 1e-9, totals / np.maximum(lengths, 1e-9), centroids).astype(np.float32)
 
 
-def _assign(vectors: np.ndarray, centroids: np.ndarray, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
+def _product(vectors: np.ndarray, centroids: np.ndarray, precision: Precision, batches: int = 1) -> TileProduct:
+    return TileProduct(centroids.shape[1], float(batches) * len(vectors) * centroids.size, precision)
+
+
+def _nearest(vectors: np.ndarray, centroids: np.ndarray, product: TileProduct) -> tuple[np.ndarray, np.ndarray]:
+    """Which centroid is nearest, int32 [n], and float32 [n] the product with it; where that is in float32, as float64
+    has it."""
     vectors, centroids = (np.ascontiguousarray(each, np.float32) for each in (vectors, centroids))
-    product = TileProduct(vectors.shape[1], float(len(vectors)) * centroids.size, precision)
     nearest = np.zeros(len(vectors), np.int32)
     cosines = np.zeros(len(vectors), np.float32)
     for start in range(0, len(vectors), _BLOCK):
@@ -135,14 +139,12 @@ def _assign(vectors: np.ndarray, centroids: np.ndarray, precision: Precision) ->
         scores = product(block, centroids)
         nearest[start : start + _BLOCK] = scores.argmax(axis=1)
         best = scores.max(axis=1)
-        if precision == "float32":
-            near = scores >= best[:, None] - 2 * product.error
-            unsure = np.flatnonzero(np.count_nonzero(near, axis=1) > 1)
-            for row in unsure.tolist():
-                among = np.flatnonzero(near[row])
-                exact = centroids[among].astype(np.float64) @ block[row].astype(np.float64)
-                nearest[start + row] = among[exact.argmax()]
         cosines[start : start + _BLOCK] = best
-    if precision == "float32":
-        cosines = cosines_of(vectors, np.arange(len(vectors)), centroids, nearest.astype(np.int64))
+        if product.error > FLOAT32_ERROR:
+            continue
+        near = scores >= best[:, None] - 2 * product.error
+        for row in np.flatnonzero(np.count_nonzero(near, axis=1) > 1).tolist():
+            among = np.flatnonzero(near[row])
+            exact = centroids[among].astype(np.float64) @ block[row].astype(np.float64)
+            nearest[start + row] = among[exact.argmax()]
     return nearest, np.clip(cosines, -1, 1)

@@ -20,7 +20,7 @@ class PrunedCluster:
     """The rows of one cluster, the farthest from its centroid first.
 
     Attributes:
-        rows: int64 [m] which rows these are.
+        rows: int64 [m] which of them these are.
         distances: float32 [m] cosine distance of each to the centroid.
         nearest: int64 [m] the most similar row before each; of the first, itself.
         similarities: float32 [m] their cosine; of the first, 0.
@@ -32,21 +32,20 @@ class PrunedCluster:
     similarities: np.ndarray
 
 
-def pruned_cluster(vectors: np.ndarray, rows: np.ndarray, centroid: np.ndarray) -> PrunedCluster:
+def pruned_cluster(vectors: np.ndarray, centroid: np.ndarray) -> PrunedCluster:
     """Order a cluster, and find for each of its rows the most similar one before it.
 
     Args:
-        vectors: float32 [n, d] unit vectors.
-        rows: int64 [m] those of the cluster; of rows equally far from the centroid, the smaller one comes first.
+        vectors: float32 [m, d] its unit vectors; of rows equally far from the centroid, the first comes first.
         centroid: float32 [d] of any length.
     """
     direction = centroid.astype(np.float64) / max(float(np.linalg.norm(centroid.astype(np.float64))), 1e-12)
-    parts = [rows[start : start + _TILE] for start in range(0, len(rows), _TILE)]
-    cosines = np.concatenate([np.zeros(0), *(vectors[part].astype(np.float64) @ direction for part in parts)])
+    tiles = (vectors[start : start + _TILE].astype(np.float64) for start in range(0, len(vectors), _TILE))
+    cosines = np.concatenate([np.zeros(0), *(np.einsum("ij,j->i", tile, direction) for tile in tiles)])
     distances = (1 - np.clip(cosines, -1, 1)).astype(np.float32)
-    order = np.lexsort((rows, -distances))
-    nearest, similarities = nearest_before(vectors[rows[order]])
-    return PrunedCluster(rows[order], distances[order], rows[order][nearest], similarities)
+    order = np.argsort(-distances, kind="stable")
+    nearest, similarities = nearest_before(vectors[order])
+    return PrunedCluster(order, distances[order], order[nearest], similarities)
 
 
 def nearest_before(vectors: np.ndarray, tile: int = _TILE) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Near pairs and clusters over the fragments of a Lance dataset, against everything in memory."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import lance
@@ -7,9 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.shared_work import on_ray
-from curate_resources.tables import stored_vectors
-from curate_resources.tables.stored_vectors import StoredVectors, clusters, in_turn, near_pairs
+from curate_resources.storage.root import Storage
+from curate_resources.tables import stored_vectors, vector_clusters, vector_pairs
+from curate_resources.tables.stored_vectors import StoredVectors
+from curate_resources.tables.vector_clusters import assigned, clusters
+from curate_resources.tables.vector_pairs import near_pairs
+from gpu_kernels.dedup import kmeans
 from gpu_kernels.dedup.neighbours import exact_pairs
 from gpu_kernels.errors import UserError
 
@@ -33,8 +39,8 @@ def vectors() -> np.ndarray:
 
 
 def test_pairs_are_those_of_brute_force(tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_vectors, "_LOOKING", 500)
-    monkeypatch.setattr(stored_vectors, "_CANDIDATES", 100)
+    monkeypatch.setattr(vector_pairs, "_LOOKING", 500)
+    monkeypatch.setattr(vector_pairs, "_CANDIDATES", 100)
     stored = written(tmp_path / "v.lance", vectors, 700)
     assert len(stored.fragments()) == 3
     table, pivots = near_pairs(stored, 0.95)
@@ -45,23 +51,50 @@ def test_pairs_are_those_of_brute_force(tmp_path: Path, vectors: np.ndarray, mon
 
 @pytest.mark.deep
 def test_several_workers_find_the_same(tmp_path: Path, vectors: np.ndarray) -> None:
-    stored = written(tmp_path / "v.lance", vectors, 700)
+    stored = written(tmp_path / "v.lance", vectors, 100)
     import ray  # here, because on import it takes down how clusters authenticate, which other tests change
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        assert near_pairs(stored, 0.95, on_ray)[0].equals(near_pairs(stored, 0.95)[0])
-        np.testing.assert_array_equal(clusters(stored, 6, 8, on_ray), clusters(stored, 6, 8))
+        share = on_ray(RayCluster())
+        assert near_pairs(stored, 0.95, share)[0].equals(near_pairs(stored, 0.95)[0])
+        centroids = clusters(stored, 6, 8, share)
+        np.testing.assert_array_equal(centroids, clusters(stored, 6, 8))
+        np.testing.assert_array_equal(assigned(stored, centroids, share), kmeans.assign(vectors, centroids)[0])
     finally:
         ray.shutdown()
 
 
-def test_clusters_do_not_depend_on_fragments_beyond_rounding(tmp_path: Path, vectors: np.ndarray) -> None:
+def test_clusters_depend_neither_on_fragments_nor_on_batches_nor_on_how_rows_are_stored(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_clusters, "_SAMPLE", 300)
     one = clusters(written(tmp_path / "one.lance", vectors, 10_000), 6, 8)
-    many = clusters(written(tmp_path / "many.lance", vectors, 300), 6, 8, in_turn)
-    np.testing.assert_allclose(one, many, atol=1e-6)
-    nearest = (vectors @ one.T).max(axis=1)
-    assert nearest.mean() > 0.8
+    assert (vectors @ one.T).max(axis=1).mean() > 0.8
+    monkeypatch.setattr(stored_vectors, "_BATCH", 70)
+    np.testing.assert_array_equal(clusters(written(tmp_path / "many.lance", vectors, 300), 6, 8), one)
+    turned = written(tmp_path / "turned.lance", vectors[::-1].copy(), 500)
+    np.testing.assert_array_equal(clusters(turned, 6, 8, order=np.arange(len(vectors))[::-1]), one)
+
+
+def test_what_is_written_comes_back_and_an_error_on_the_way_is_told_as_it_is(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_vectors, "_FRAGMENT", 500 * 4 * vectors.shape[1])
+    storage = Storage(str(tmp_path))
+
+    def coming() -> Iterator[np.ndarray]:
+        yield vectors[:1000]
+        raise UserError("the rest is missing")
+
+    with pytest.raises(UserError, match=r"^the rest is missing$"):
+        StoredVectors.written(storage, "v.lance", coming())
+    stored = StoredVectors.written(storage, "v.lance", np.array_split(vectors, 5))
+    stored = StoredVectors.written(storage, "v.lance", np.array_split(vectors, 5))
+    assert (stored.rows(), len(stored.fragments())) == (len(vectors), 4)
+    rows = np.random.default_rng(0).permutation(len(vectors))[:700]
+    np.testing.assert_array_equal(stored.fetch(rows), vectors[rows])
+    assert len(stored.fetch(rows[:0])) == 0
 
 
 def test_halves_and_nothing_and_what_is_no_vector(tmp_path: Path, vectors: np.ndarray) -> None:

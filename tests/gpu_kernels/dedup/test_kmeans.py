@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpu_kernels.dedup import products, references
-from gpu_kernels.dedup.kmeans import assign, kmeans, minibatch_kmeans, seeds, sums
+from gpu_kernels.dedup.kmeans import assign, kmeans, part_of_step, sums
 
 
 @pytest.fixture(autouse=True, params=["numpy", "openvino"])
@@ -73,10 +73,12 @@ def test_more_clusters_than_the_data_has():
     assert references.assign(vectors[:3], apart)[1].min() > 0.99
 
 
-def test_batches_seen_once_find_planted_clusters():
-    vectors, label = planted(12, 200)
-    begun = seeds(vectors, 12, np.random.default_rng(1))
-    centroids = minibatch_kmeans(np.array_split(vectors, 8), begun)
-    nearest, cosines = assign(vectors, centroids)
-    assert len(set(zip(label.tolist(), nearest.tolist(), strict=True))) == 12
-    assert cosines.mean() > assign(vectors, begun)[1].mean()
+def test_a_step_is_the_same_however_it_is_divided():
+    vectors, _ = planted(9, 301, spread=1.0)
+    centroids = kmeans(vectors, 9, iterations=1)
+    whole = part_of_step([vectors], centroids)
+    for parts in (2, 7):
+        shared = sum(part_of_step(np.array_split(part, 3), centroids) for part in np.array_split(vectors, parts)[::-1])
+        np.testing.assert_array_equal(shared, whole)
+    expected, _ = sums(vectors, assign(vectors, centroids)[0], 9)
+    np.testing.assert_allclose(whole, expected, atol=301 * 2.0**-24)

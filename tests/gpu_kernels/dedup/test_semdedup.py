@@ -36,7 +36,7 @@ def test_a_cluster_is_pruned_as_the_paper_says(seed: int) -> None:
     vectors = planted(seed)
     centroid = vectors.mean(axis=0)
     order, similarities = by_the_paper(vectors, centroid.astype(np.float64))
-    found = pruned_cluster(vectors, np.arange(len(vectors)), centroid)
+    found = pruned_cluster(vectors, centroid)
     np.testing.assert_array_equal(found.rows, order)
     np.testing.assert_allclose(found.similarities, similarities, atol=1e-6)
     # Who is named is before the row, and as similar as is said.
@@ -70,5 +70,5 @@ def test_a_row_at_the_bound_is_kept() -> None:
 
 def test_a_cluster_may_have_one_row_or_none() -> None:
     vectors = planted(1)
-    assert pruned_cluster(vectors, np.array([4]), vectors[4]).nearest.tolist() == [4]
-    assert len(pruned_cluster(vectors, np.zeros(0, np.int64), vectors[4]).similarities) == 0
+    assert pruned_cluster(vectors[4:5], vectors[4]).nearest.tolist() == [0]
+    assert len(pruned_cluster(vectors[:0], vectors[4]).similarities) == 0
