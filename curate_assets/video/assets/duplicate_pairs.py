@@ -13,6 +13,7 @@ from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.identical_pairs import identical_pairs
 from curate_assets.video.duplicates.meaning_pairs import meaning_pairs
 from curate_assets.video.duplicates.picture_pairs import picture_pairs
@@ -21,6 +22,7 @@ from curate_assets.video.duplicates.shard_index import LEAST_CLIPS, ShardIndex
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.pipeline.plan import MissingInput
+from curate_resources.sources.manifests import Manifests
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
@@ -28,7 +30,7 @@ DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",
     grain="clip pair",
     keys=("shard_a", "clip_a", "shard_b", "clip_b", "tier", "span"),
-    version="3",
+    version="4",
     sections=("duplicate_pairs",),
     columns=(
         Column("shard_a", pa.string(), "shard of the first clip"),
@@ -153,19 +155,32 @@ def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
 
 
 def _require(tables: Tables, shard: str, config: DuplicatePairsConfig) -> None:
-    """See that something was measured of a shard with selected clips: without it all would pass for unique.
+    """See that a shard was selected from, and measured where it has selected clips: else all would pass for unique.
 
     Raises:
-        MissingInput: a table that a tier reads has no rows of the shard, also none that say why there is no result.
+        MissingInput: a table that is read has no rows of the shard, also none that say why there is no result.
     """
+    if not _there(tables, CLIP_SELECTION, shard):
+        sources = tables.read(SOURCE_VIDEOS, shard, ["status"])["status"].to_pylist()
+        # Without any, its files were forgotten, or nothing was made of them yet; without a good one there are no clips.
+        if "ok" in sources or (not sources and Manifests(tables.storage).load(shard).entries):
+            raise _missing(shard, CLIP_SELECTION)
     if not len(SelectedClips.of(tables, [shard])):
         return
     for table, is_read in ((PICTURE_HASHES, config.identical or config.picture), (CLIP_EMBEDDINGS, config.meaning)):
-        if is_read and tables.read(table, shard, ["shard"]).num_rows == 0:
-            raise MissingInput(
-                f"{DUPLICATE_PAIRS.name} of shard {shard} needs {table.name}, which is not there: "
-                f"`curate materialize --select {table.name} --shard {shard}` first"
-            )
+        if is_read and not _there(tables, table, shard):
+            raise _missing(shard, table)
+
+
+def _there(tables: Tables, table: Table, shard: str) -> bool:
+    return tables.read(table, shard, ["shard"]).num_rows > 0
+
+
+def _missing(shard: str, table: Table) -> MissingInput:
+    return MissingInput(
+        f"{DUPLICATE_PAIRS.name} of shard {shard} needs {table.name}, which is not there: "
+        f"`curate materialize --select '+{table.name}' --shard {shard}` first"
+    )
 
 
 GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS), per_shard=True)
