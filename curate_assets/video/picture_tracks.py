@@ -29,7 +29,7 @@ def tracks(tables: Tables, shard: str, clip_ids: Collection[str]) -> dict[str, P
             first, last = np.searchsorted(frames, [clip["start_frame"], clip["end_frame"]])
             # Copies: a clip's samples do not keep those of its whole video in memory.
             found[clip["clip_id"]] = PictureTrack(
-                pts_ns[first:last].copy(), hashes[first:last].copy(), greys[first:last].copy()
+                pts_ns[first:last].copy(), hashes[first:last].copy(), greys[first:last].copy(), clip["end_ns"]
             )
     return found
 
@@ -56,7 +56,7 @@ def _with_videos(
     """The clips of each video, and columns of the video's row."""
     if not clip_ids:
         return
-    wanted = ["video_id", "clip_id", "start_frame", "end_frame"]
+    wanted = ["video_id", "clip_id", "start_frame", "end_frame", "end_ns"]
     of_video: dict[str, list[Row]] = {}
     for clip in tables.read(CLIPS, shard, wanted, f"status = 'ok' AND {one_of('clip_id', clip_ids)}").to_pylist():
         of_video.setdefault(clip["video_id"], []).append(clip)

@@ -45,7 +45,7 @@ class AlignmentConfig(StrictModel):
     least_samples: int = Field(default=2, ge=1)
     """Two clips are laid against each other where so many of five moments a second of either have one in the other."""
     least_seconds: float = Field(default=1.0, gt=0)
-    """Shorter spans are no matches."""
+    """Spans that are shorter, in either video, are no matches."""
     most_speed: float = Field(default=1.16, ge=1)
     """How much quicker one may play than the other."""
     gap_seconds: float = Field(default=1.0, ge=0)
@@ -199,7 +199,8 @@ class _Alignment:
             yield _Look(join, Hits(rows, columns, bits, weights))
 
     def _match(self, look: _Look, line: Line, first: int, last: int, bits: NDArray[np.int64]) -> Match | None:
-        """The run of samples first to last of `a` along a line; None where too few of them have a partner."""
+        """The run of samples first to last of `a` along a line; None where too few of them have a partner, or the
+        partners are too short a span."""
         near = bits[bits >= 0]
         if len(near) < max(3, len(bits) / 2):
             return None
@@ -208,6 +209,8 @@ class _Alignment:
         if not along.any():
             return None
         own, others = (slice(int(each.min()), int(each.max()) + 1) for each in (hits.rows[along], hits.columns[along]))
+        if times.b[others.stop - 1] - times.b[others.start] + times.step < config.least_seconds:
+            return None  # at a high speed the other side has little, and little is soon near to something
         side_a, side_b = SIDES[look.join.view]
         correlation = motion_correlation(
             as_seen(self._a.greys[own], VIEWS[side_a], False),
@@ -219,7 +222,7 @@ class _Alignment:
         changed = min(_changed(self._a.hashes[own, side_a]), _changed(self._b.hashes[others, side_b]))
         verdict = _verdict(float(near.mean()), changed, correlation, config)
         start_a, start_b = int(self._a.times_ns[own][0]), int(self._b.times_ns[others][0])
-        end_a, end_b = (int(each[-1]) + TRACK_STEP_NS for each in (self._a.times_ns[own], self._b.times_ns[others]))
+        end_a, end_b = self._a.end_of(own.stop - 1), self._b.end_of(others.stop - 1)
         return Match(start_a, end_a, start_b, end_b, line.speed, *look.join, float(near.mean()), correlation, verdict)
 
 
@@ -229,7 +232,7 @@ def _thinned(a: PictureTrack, b: PictureTrack, radius: int) -> PictureTrack:
     near = len(near_hashes(as_words(some_a), as_words(some_b), radius)[0])
     expected = near / (len(some_a) * len(some_b)) * len(a) * len(b)
     every = int(expected // _MOST_HITS) + 1
-    return PictureTrack(a.times_ns[::every], a.hashes[::every], a.greys[::every])
+    return PictureTrack(a.times_ns[::every], a.hashes[::every], a.greys[::every], a.ends_ns)
 
 
 def _verdict(bits: float, changed: float, correlation: float | None, config: AlignmentConfig) -> Verdict:

@@ -19,11 +19,13 @@ class PictureTrack:
         times_ns: int64 [n], presentation times of the sampled frames, increasing.
         hashes: uint8 [n, 3, 32], of the active picture and of the centre 90 % and 80 % of it (`picture_hashes.VIEWS`).
         greys: uint8 [n, 9, 16], the active picture, small and grey.
+        ends_ns: when the span ends, exclusive; None: not known.
     """
 
     times_ns: NDArray[np.int64]
     hashes: NDArray[np.uint8]
     greys: NDArray[np.uint8]
+    ends_ns: int | None = None
 
     def __post_init__(self) -> None:
         """Raises:
@@ -38,10 +40,16 @@ class PictureTrack:
     def __len__(self) -> int:
         return len(self.times_ns)
 
+    def end_of(self, sample: int) -> int:
+        """Until when a sample stands for what is seen, in nanoseconds, exclusive: a step, but not beyond the span."""
+        end = int(self.times_ns[sample]) + TRACK_STEP_NS
+        return end if self.ends_ns is None else min(end, self.ends_ns)
+
     def between(self, start_ns: int, end_ns: int) -> "PictureTrack":
         """The samples in [start_ns, end_ns)."""
         first, last = np.searchsorted(self.times_ns, [start_ns, end_ns])
-        return PictureTrack(self.times_ns[first:last], self.hashes[first:last], self.greys[first:last])
+        ends_ns = end_ns if self.ends_ns is None else min(end_ns, self.ends_ns)
+        return PictureTrack(self.times_ns[first:last], self.hashes[first:last], self.greys[first:last], ends_ns)
 
 
 def on_grid(pts_ns: NDArray[np.int64], origin_ns: int, before_ns: int | None = None) -> NDArray[np.bool_]:

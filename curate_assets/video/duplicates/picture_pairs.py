@@ -19,7 +19,7 @@ from gpu_kernels.dedup.candidates import candidate_pairs, probes
 from gpu_kernels.dedup.hamming import as_words, near_hashes
 from gpu_kernels.dedup.hash_bands import HashBands
 from gpu_kernels.dedup.picture_hashes import BITS, MIRRORED, VIEWS
-from gpu_kernels.dedup.picture_track import TRACK_STEP_NS, PictureTrack
+from gpu_kernels.dedup.picture_track import PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS, SIDES
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
@@ -158,7 +158,7 @@ def _share(spans: Sequence[tuple[int, int]], track: PictureTrack) -> float:
     for start, end in sorted(spans):
         covered += max(0, end - max(start, reached))
         reached = max(reached, end)
-    return min(1.0, covered / int(track.times_ns[-1] - track.times_ns[0] + TRACK_STEP_NS))
+    return min(1.0, covered / (track.end_of(-1) - int(track.times_ns[0])))
 
 
 def _in_parts(tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str]) -> Iterator[Tracks]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gpu_kernels.dedup.alignment import Match, align
+from gpu_kernels.dedup.alignment import AlignmentConfig, Match, align
 from gpu_kernels.dedup.candidates import candidate_pairs, probes
 from gpu_kernels.dedup.picture_hashes import picture_hashes
 from gpu_kernels.dedup.picture_track import PictureTrack, on_grid
@@ -106,6 +106,15 @@ def test_the_other_way_round_it_is_the_same(bikes: np.ndarray, bunny: np.ndarray
     assert len(matches) == 2
     assert {replace(each.swapped(), speed=0) for each in turned} == {replace(each, speed=0) for each in matches}
     assert align(track(bikes), host) == matches
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(2.6, 1), (1.4, 0)])
+def test_a_span_is_long_enough_on_both_sides(bikes: np.ndarray, bunny: np.ndarray, seconds: float, found: int) -> None:
+    """Played at double speed, 1.4 s are 0.7 s there: so little is near to something often."""
+    quick = bunny[20 : 20 + round(seconds * FPS) : 2]
+    host = track(np.concatenate([bikes[:60], quick, bikes[60:120]]))
+    config = AlignmentConfig(most_speed=2)
+    assert len(align(track(bunny), host, config)) == len(align(host, track(bunny), config)) == found
 
 
 def test_different_shots_have_nothing_in_common(bikes: np.ndarray, bunny: np.ndarray) -> None:

@@ -20,14 +20,18 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, GATHER, measure_pairs
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
+from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_pairs
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.errors import UserError
 
 SHARDS, CLIPS_EACH, DIMENSIONS, SAMPLES = tuple("abcdef"), 8, 64, 20
+END_NS = SAMPLES * 100_000_000 - 60_000_000
+"""The last frame of a clip is shown for a shorter time than lies between two samples."""
 CONFIG = CurationConfig().duplicate_pairs
 
 
@@ -46,7 +50,8 @@ def fill(tables: Tables, shard: str, state: int = 0) -> None:
     vectors = subjects[dice.integers(0, 6, CLIPS_EACH)] + 0.3 * dice.normal(size=(CLIPS_EACH, DIMENSIONS))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     contents = dice.integers(0, 40, CLIPS_EACH).tolist()
-    put(tables, CLIPS, shard, ({"video_id": n, "clip_id": n, "start_frame": 0, "end_frame": SAMPLES} for n in names))
+    span = {"start_frame": 0, "end_frame": SAMPLES, "start_ns": 0, "end_ns": END_NS}
+    put(tables, CLIPS, shard, ({"video_id": n, "clip_id": n, **span} for n in names))
     put(tables, CLIP_SELECTION, shard, ({"video_id": n, "clip_id": n, "selected": n[-1] != "7"} for n in names))
     made = {"model": "m", "model_revision": "1", "fingerprint": f"{shard}{state}"}
     embedded = zip(names, vectors, strict=True)
@@ -110,6 +115,15 @@ def test_planted_pairs_are_found(at_once: tuple[set[tuple[object, ...]], pa.Tabl
     assert groups["alike_id"].null_count < groups.num_rows
 
 
+def test_a_span_ends_with_its_clip(tmp_path: Path) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    for shard in "ab":
+        fill(tables, shard)
+    rows = [row for row in measure_pairs(tables, "b", CONFIG).to_pylist() if row["tier"] == "picture"]
+    assert {row[f"end_{side}_ns"] for row in rows for side in "ab"} == {END_NS}
+    assert {row[f"share_{side}"] for row in rows for side in "ab"} == {1.0}
+
+
 def story(dice: random.Random) -> Iterator[tuple[str, str]]:
     """Shards come in any order, one of them late; some come in an earlier state first, or leave and come again."""
     steps = [[("fill", shard), ("measure", shard)] for shard in SHARDS]
@@ -161,6 +175,7 @@ import os, signal, sys
 from curate_resources.storage.root import Storage
 from curate_resources.tables import segments
 from curate_resources.tables.lance_tables import Tables
+from gpu_kernels.errors import UserError
 sys.path.insert(0, {folder!r})
 from test_duplicate_pairs import SHARDS, fill, measure
 
@@ -226,17 +241,26 @@ def test_a_tier_that_is_off_reads_nothing(tmp_path: Path) -> None:
 def test_a_shard_that_was_not_measured_is_not_taken_for_one_without_copies(tmp_path: Path) -> None:
     tables = Tables(Storage(str(tmp_path)))
     fill(tables, "a")
-    for gone in (PICTURE_HASHES, CLIP_EMBEDDINGS):
+    put(tables, SOURCE_VIDEOS, "a", [{"video_id": "a00", "uri": "/a00.mp4"}])
+    for gone in (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS):
         kept = tables.read(gone, "a")
         tables.swap(gone, "a", gone.empty())
-        with pytest.raises(MissingInput, match=f"duplicate_pairs of shard a needs {gone.name}"):
+        remedy = f"duplicate_pairs of shard a needs {gone.name}.*'[+]{gone.name}' --shard a"
+        with pytest.raises(MissingInput, match=remedy):
             GATHER.materialize(tables, CurationConfig(), "a")
         tables.swap(gone, "a", kept)
     GATHER.materialize(tables, CurationConfig(), "a")
-    tables.swap(CLIP_SELECTION, "a", CLIP_SELECTION.empty())
-    tables.swap(PICTURE_HASHES, "a", PICTURE_HASHES.empty())
-    GATHER.materialize(tables, CurationConfig(), "a")  # nothing is selected, so nothing is needed
-    assert tables.read(DUPLICATE_PAIRS, "a").num_rows == 0
+
+
+def test_a_shard_without_selected_clips_has_no_pairs_and_needs_nothing(tmp_path: Path) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    put(tables, SOURCE_VIDEOS, "a", [{"uri": "/broken.mp4", "status": "failed"}])
+    put(tables, CLIP_SELECTION, "b", [{"video_id": "b", "clip_id": "b", "selected": False}])
+    for shard in "ab":
+        GATHER.materialize(tables, CurationConfig(), shard)
+    with pytest.raises(UserError, match="no shard 'c'"):  # of which there is nothing at all
+        GATHER.materialize(tables, CurationConfig(), "c")
+    assert tables.read(DUPLICATE_PAIRS).num_rows == 0
 
 
 def test_pairs_of_meaning_are_those_above_the_floor(copy) -> None:
