@@ -39,12 +39,15 @@ def ours(path: Path, width: int, floor: float) -> np.ndarray:
     from gpu_kernels.dedup.pivot_pairs import Cells, choose_pivots, confirmed, looks
     from gpu_kernels.dedup.sketches import Sketcher
 
-    rows, part = path.stat().st_size // (4 * width), 1 << 15
+    rows, part, looking = path.stat().st_size // (4 * width), 1 << 13, 1 << 16
     file = path.open("rb", buffering=0)
+    buffer = np.empty((part, width), np.float32)
 
-    def read(first: int, count: int) -> np.ndarray:
+    def read(first: int) -> np.ndarray:
+        found = buffer[: rows - first]
         file.seek(first * width * 4)
-        return np.frombuffer(file.read(min(count, rows - first) * width * 4), np.float32).reshape(-1, width)
+        file.readinto(memoryview(found).cast("B"))
+        return found
 
     def fetch(wanted: np.ndarray) -> np.ndarray:
         found = np.empty((len(wanted), width), np.float32)
@@ -59,12 +62,12 @@ def ours(path: Path, width: int, floor: float) -> np.ndarray:
 
     def sketch() -> None:
         for first in range(0, rows, part):
-            sketches[first : first + part] = sketcher(read(first, part))
+            sketches[first : first + part] = sketcher(read(first))
 
     step("sketches", sketch)
     pivots = step("margin", lambda: choose_pivots(sketches, fetch, floor))
     looked = step(
-        "cells", lambda: [looks(sketches[first : first + part], first, pivots) for first in range(0, rows, part)]
+        "cells", lambda: [looks(sketches[first : first + looking], first, pivots) for first in range(0, rows, looking)]
     )
     cells = Cells(looked, len(pivots.sketches))
     found = step("candidates", lambda: cells.candidates(sketches, floor, range(len(pivots.sketches))))
