@@ -27,8 +27,9 @@ from curate_assets.video.graph import VIDEO
 from curate_assets.video.search.clip_filter import clip_filter
 from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage
+from curate_resources.tables.best_rows import SCORE, Wanted
 from curate_resources.tables.lance_tables import Tables
-from curate_resources.tables.searching import SCORE, Wanted, matching, nearest, read_before
+from curate_resources.tables.searching import matching, nearest, read_before
 from curate_resources.tables.upkeep import keep_up
 
 LIMIT, QUERIES, PART = 100, 100, 50_000

@@ -56,6 +56,19 @@ def _is_enclosed(condition: str) -> bool:
     return depth == 0
 
 
+def _said(error: str) -> str:
+    """What Lance says of a condition, without the place in its source; of values of another type, the remedy."""
+    if unlike := re.search(r"literal \w+\((.*)\) and could not convert to literal of type '(\w+)'", error):
+        value, kind = unlike.groups()
+        if kind == "Utf8":
+            return f"the column is text: write '{value}', in single quotes"
+        if re.fullmatch(r"U?Int\d+", kind) and re.fullmatch(r"-?[\d.]+", value):
+            whole = f"write {float(value):.0f}, or " if float(value).is_integer() else "write "
+            return f"the column holds whole numbers: {whole}CAST(... AS double) for the column"
+        return f"{value} is no value of a column of type {kind}"
+    return error.partition(", /")[0].removeprefix("Invalid user input: ")
+
+
 @dataclass(frozen=True)
 class StoredTable:
     """The rows of one asset. There may be none yet."""
@@ -104,8 +117,7 @@ class StoredTable:
             try:
                 self.lance().scanner(columns=["slot"], filter=f"({where})").explain_plan()
             except ValueError as error:
-                said = str(error).partition(", /")[0]  # without the place in Lance's source
-                raise UserError(f"where {where}: {said}") from error
+                raise UserError(f"where {where}: {_said(str(error))}") from error
 
     def lance(self) -> "lance.LanceDataset":
         """The Lance dataset itself, with all its versions.

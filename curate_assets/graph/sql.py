@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import chain, count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -13,6 +14,11 @@ from curate_resources.storage.root import Storage
 from curate_resources.suggestions import did_you_mean
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.errors import UserError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_CLOSED: dict[str, Any] = {"enable_external_access": "false", "autoinstall_known_extensions": "false"}
 
 
 class QueryError(UserError):
@@ -35,9 +41,7 @@ def run_sql(storage: Storage, sql: str, graph: Graph, names: Collection[str] | N
     tables = Tables(storage)
     known = list(graph.tables)
     present = tables.names()
-    with duckdb.connect(
-        config={"enable_external_access": "false", "autoinstall_known_extensions": "false"}
-    ) as connection:
+    with duckdb.connect(config=_CLOSED) as connection:
         views = {name: view for name, view in graph.views.items() if names is None or name in names}
         read = {*present} if names is None else {*names}.union(*(view.needs for view in views.values()))
         for name in (each for each in present if each in read):
@@ -46,7 +50,7 @@ def run_sql(storage: Storage, sql: str, graph: Graph, names: Collection[str] | N
             if view.needs <= set(present):
                 connection.execute(f"CREATE VIEW {name} AS {view.sql}")
         try:
-            rows = _interruptible(connection, lambda: _rows(connection, sql))
+            rows = interruptible(connection, lambda: _rows(connection, sql))
             return _named_apart(rows)
         except duckdb.Error as error:
             missing = sorted(set(known) - set(present))
@@ -66,7 +70,19 @@ def _rows(connection: Any, sql: str) -> pa.Table:
     return result.to_arrow_table()
 
 
-def _interruptible(connection: Any, work: Callable[[], pa.Table]) -> pa.Table:
+@cache
+def _database() -> "duckdb.DuckDBPyConnection":
+    import duckdb
+
+    return duckdb.connect(config=_CLOSED)
+
+
+def in_memory() -> "duckdb.DuckDBPyConnection":
+    """A connection that has no tables but those that are registered with it. The first of a process takes some time."""
+    return _database().cursor()
+
+
+def interruptible(connection: Any, work: Callable[[], pa.Table]) -> pa.Table:
     """Do the work in a thread: DuckDB does not look for signals, so the main thread must be free to."""
     with ThreadPoolExecutor(1) as pool:
         rows = pool.submit(work)

@@ -37,6 +37,7 @@ class Column:
         vectors: its lists have one length, as long as one model makes them. They are then stored as fixed-size lists,
             which can be searched and indexed.
         text: it holds words, or a list of them, that people search for; of large tables, upkeep indexes them.
+        sought: some rows are found by its values, which are many; of large tables, upkeep indexes the last such column.
         derived: of a column that was added later, its values in rows that are stored already, from their other
             columns. Without it they are null there, until a new `version` of the table computes all rows again.
         tokens: it counts tokens of a model; those of new rows are added up in the metrics.
@@ -47,6 +48,7 @@ class Column:
     meaning: str = ""
     vectors: bool = False
     text: bool = False
+    sought: bool = False
     derived: Callable[[pa.Table], "pa.Array | pa.ChunkedArray"] | None = None
     tokens: bool = False
 

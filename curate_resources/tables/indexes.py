@@ -1,7 +1,8 @@
-"""Indexes of large tables: of their shards, of the vectors that one looks for neighbours in, and of the words of texts.
+"""Indexes of large tables: of their shards and keys, of the vectors that one looks for neighbours in, and of the words
+of texts.
 
-What they are made of is declared with the columns (`Column.vectors`, `Column.text`). An index is never needed for a
-right answer: rows that were written since are looked through, and rows that are gone are not found.
+What they are made of is declared with the columns (`Column.sought`, `Column.vectors`, `Column.text`). An index is never
+needed for a right answer: rows that were written since are looked through, and rows that are gone are not found.
 """
 
 from collections.abc import Callable
@@ -47,7 +48,12 @@ def indexed_anew(tables: Tables, table: Table) -> bool:
 
 
 def _wanted(table: Table, dataset: "lance.LanceDataset") -> list[_Index]:
-    found = [_Index("shard", INDEXED_FROM_ROWS, _create_of_values, _never)]
+    sought = [column.name for column in table.columns if column.sought][-1:]
+    found = [
+        _Index(name, INDEXED_FROM_ROWS, partial(_create_of_values, name), _never)
+        for name in ("shard", *sought)
+        if name in dataset.schema.names
+    ]
     for column in table.columns:
         if column.text:
             found.append(_Index(column.name, SEARCHED_FROM_ROWS, partial(_create_of_words, column.name), _never))
@@ -78,8 +84,8 @@ def index_of(dataset: "lance.LanceDataset", column: str) -> str | None:
     return next((index.name for index in dataset.describe_indices() if index.field_names == [column]), None)
 
 
-def _create_of_values(dataset: "lance.LanceDataset") -> None:
-    dataset.create_scalar_index("shard", "BTREE")
+def _create_of_values(column: str, dataset: "lance.LanceDataset") -> None:
+    dataset.create_scalar_index(column, "BTREE")
 
 
 def create_index_of_words(dataset: "lance.LanceDataset", column: str, train: bool = True) -> None:

@@ -101,7 +101,7 @@ class Tables:
         if shard is not None:
             conditions.append(one_of("shard", [shard] if isinstance(shard, str) else shard))
         conditions += [f"({where})"] if where else []
-        wanted = self._stored(dataset, table, [*columns, "slot"] if columns else table.schema.names)
+        wanted = self.stored(dataset, table, [*columns, "slot"] if columns else table.schema.names)
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
         return as_declared(rows, [table.schema.field(name) for name in columns or table.schema.names], table)
 
@@ -111,7 +111,7 @@ class Tables:
         if dataset is None:
             return
         fields = [table.schema.field(name) for name in columns]
-        for batch in dataset.to_batches(columns=self._stored(dataset, table, columns), filter=where):
+        for batch in dataset.to_batches(columns=self.stored(dataset, table, columns), filter=where):
             yield from as_declared(pa.table(batch), fields, table).to_batches()
 
     def shards(self, table: Table) -> list[str]:
@@ -178,7 +178,7 @@ class Tables:
         rows = table.schema.empty_table()
         committed(lambda: evolved(self.dataset(table.name), table, rows, thorough=True), is_local(self.storage.root))
 
-    def _stored(self, dataset: "lance.LanceDataset", table: Table, columns: Sequence[str]) -> list[str]:
+    def stored(self, dataset: "lance.LanceDataset", table: Table, columns: Sequence[str]) -> list[str]:
         """The stored columns that are read for some columns of the code; all, where one of these is made from them."""
         names = dataset.schema.names
         derived = {column.name for column in table.columns if column.derived is not None}

@@ -95,6 +95,8 @@ def test_a_library_is_planned_and_materialized_with_settings_of_its_own(copy, mo
         ({"columns": ["clip_idd"]}, "did you mean 'clip_id'"),
         ({"where": "nothing = 1"}, "nothing"),
         ({"where": "true limit 1"}, "limit"),
+        ({"where": "start_ns > 5e8"}, "whole numbers: write 500000000, or CAST"),
+        ({"where": "clip_id = 5"}, "the column is text: write '5', in single quotes"),
         ({"where": "true) or (true"}, "parentheses do not match"),  # else rows of other shards come, too
     ],
 )

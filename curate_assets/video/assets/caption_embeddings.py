@@ -36,7 +36,8 @@ CAPTION_EMBEDDINGS = Table(
     ),
     description=(
         "A vector for the caption of every window, by which `curate search` finds what is said in other words. A "
-        "window without a caption is an empty row; with no captioner configured, there are no rows."
+        "window without a caption, or with an empty one, is an empty row; with no captioner configured, there are no "
+        "rows."
     ),
 )
 
@@ -54,7 +55,7 @@ def open_encoder(config: Any, storage: Storage) -> Worker:
         rows: list[Row] = []
         for each in window_captions(texts):
             row = {name: each.window[name] for name in ("video_id", "clip_id", "window", "start_frame", "end_frame")}
-            if each.caption is None:
+            if each.caption is None or not each.caption["text"].strip():
                 rows.append(row | {"status": "empty"})
                 continue
             rows.append(

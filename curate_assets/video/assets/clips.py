@@ -40,7 +40,9 @@ def _measures(rows: pa.Table) -> Measures:
     return {"shots": [float(len(seconds))], "shot_seconds": np.quantile(seconds, _QUANTILES).tolist()}
 
 
-CLIP_ID = Column("clip_id", pa.string(), "id of the clip: the video's id, and its start and end in milliseconds")
+CLIP_ID = Column(
+    "clip_id", pa.string(), "id of the clip: the video's id, and its start and end in milliseconds", sought=True
+)
 
 CLIPS = Table(
     name="clips",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ SOURCE_VIDEOS = Table(
     distinct="video_id",
     columns=(
         Column("uri", pa.string(), "the file, as in the shard's manifest"),
-        VIDEO_ID,
+        replace(VIDEO_ID, sought=True),
         Column("bytes", pa.int64(), "size of the file"),
         Column(
             "version",

@@ -1,21 +1,19 @@
 """Of the captions that a search comes upon, those that count: later stages may have rewritten one since."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_resources.declarations.table import Row, Table
+from curate_resources.tables.best_rows import Keep
 from curate_resources.tables.lance_tables import Tables, one_of
 
 _Window = tuple[str, str, int]
 
 
-def counting(tables: Tables, table: Table) -> Callable[[pa.Table], NDArray[np.bool_]] | None:
-    """Which rows of a table of captions, with `shard`, `clip_id` and `start_frame`, hold the text that counts; None: of
-    this table, all do."""
+def counting(tables: Tables, table: Table) -> Keep | None:
+    """That rows of a table of captions hold the text that counts; None: of this table, all do."""
     if table not in CAPTION_STAGES or not _several(tables):
         return None
 
@@ -25,7 +23,7 @@ def counting(tables: Tables, table: Table) -> Callable[[pa.Table], NDArray[np.bo
             [(found := known.get(key)) is not None and found.stage == table.name for key in _keys(rows)], bool
         )
 
-    return keep
+    return Keep(("shard", "clip_id", "start_frame"), keep)
 
 
 def captions_of(tables: Tables, rows: pa.Table) -> dict[_Window, WindowCaption]:

@@ -24,11 +24,24 @@ from gpu_kernels.scan.given_pictures import pictures_of
 
 @dataclass(frozen=True)
 class LookedFor:
-    """A vector, whose model made it, and the clip that it is of, if it is a stored one's."""
+    """What is looked for as pictures are.
+
+    Attributes:
+        vector: unit, [d].
+        model: who made it.
+        clip: that it is of, if it is a stored one's.
+        than: vectors of nothing in particular, [n, d]; what is nearer to one of them is not what is looked for.
+    """
 
     vector: NDArray[np.floating[Any]]
     model: Model
     clip: ClipKey | None = None
+    than: NDArray[np.floating[Any]] | None = None
+
+
+_NOTHING = ("object", "things", "stuff", "texture")
+"""Words that any picture fits. How near words and pictures are differs from model to model, but what shows a thing is
+nearer to its name than to these: the relevancy of J. Kerr et al., "LERF", ICCV 2023, and its phrases."""
 
 
 def vector_tables(graph: Graph) -> dict[str, Table]:
@@ -80,7 +93,8 @@ def as_picture(table: Table, config: Any, words: str) -> LookedFor | None:
     if not section.knows_words:
         return None
     texts = section.load_text()
-    return LookedFor(texts.embed_text([words])[0], Model(texts.name, texts.revision))
+    vector, *nothing = texts.embed_text([words, *(each for each in _NOTHING if each != words.strip().casefold())])
+    return LookedFor(vector, Model(texts.name, texts.revision), than=np.stack(nothing))
 
 
 def _of_clip(tables: Tables, table: Table, clip: str) -> LookedFor:

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.clip_key import ClipKey
+from curate_assets.video.search.asked_words import AskedWords
 from curate_assets.video.search.captions_that_count import captions_of, counting
 from curate_assets.video.search.clip_filter import ClipFilter
 from curate_assets.video.search.found import By, Match
 from curate_assets.video.search.snippets import snippet
 from curate_resources.declarations.table import Column, Table
+from curate_resources.tables.best_rows import SCORE, Keep, Wanted
 from curate_resources.tables.lance_tables import Tables
-from curate_resources.tables.searching import SCORE, Keep, matching, nearest
+from curate_resources.tables.searching import matching, nearest
 
 Ranking = dict[ClipKey, Match]
 
@@ -34,7 +36,12 @@ class Model:
     name: str
     revision: str
 
-    def made(self, rows: pa.Table) -> NDArray[np.bool_]:
+    @property
+    def test(self) -> Keep:
+        """That they are its own."""
+        return Keep(("model", "model_revision"), self._made)
+
+    def _made(self, rows: pa.Table) -> NDArray[np.bool_]:
         """Which rows it made."""
         return np.array(
             [
@@ -55,17 +62,20 @@ def text_columns(graph: Graph) -> list[tuple[Table, Column]]:
     ]
 
 
-def by_words(tables: Tables, table: Table, column: str, words: str, clips: ClipFilter, limit: int) -> Ranking:
-    """Clips whose text has some of the words."""
+def by_words(tables: Tables, table: Table, column: str, words: AskedWords, clips: ClipFilter, limit: int) -> Ranking:
+    """Clips whose text has some of the words, and all phrases."""
+    phrases = " ".join(words.phrases)
+    having = Keep((column,), lambda rows: np.array([words.in_text(each) for each in rows[column].to_pylist()], bool))
     windows = ("start_frame",) if "start_frame" in table.keys else ()
     rows = matching(
         tables,
         table,
         column,
-        words,
-        _both(clips.wanted(_deep(limit, table), (column, *windows)), counting(tables, table)),
+        words.any_of,
+        _besides(clips.wanted(_deep(limit, table), (column, *windows)), having, counting(tables, table)),
+        phrases,
     )
-    return _ranked("words", f"{table.name}.{column}", rows, lambda row: snippet(row[column], words))
+    return _ranked("words", f"{table.name}.{column}", rows, lambda row: snippet(row[column], phrases or words.any_of))
 
 
 def by_meaning(tables: Tables, vector: NDArray[np.float32], model: Model, clips: ClipFilter, limit: int) -> Ranking:
@@ -77,12 +87,14 @@ def by_meaning(tables: Tables, vector: NDArray[np.float32], model: Model, clips:
             (found := known.get((row["shard"], row["clip_id"], row["start_frame"]))) is not None
             and found.caption is not None
             and found.caption["text_digest"] == row["text_digest"]
-            for row in rows.select(["shard", "clip_id", "start_frame", "text_digest"]).to_pylist()
+            and found.caption["text"].strip() != ""
+            for row in rows.to_pylist()
         ]
-        return np.array(said, bool) & model.made(rows)
+        return np.array(said, bool)
 
-    wanted = clips.wanted(_deep(limit, CAPTION_EMBEDDINGS), ("start_frame", "text_digest", "model", "model_revision"))
-    rows = nearest(tables, CAPTION_EMBEDDINGS, "vector", vector, _both(wanted, current))
+    wanted = clips.wanted(_deep(limit, CAPTION_EMBEDDINGS), ("start_frame",))
+    tests = (model.test, Keep(("shard", "clip_id", "start_frame", "text_digest"), current))
+    rows = nearest(tables, CAPTION_EMBEDDINGS, "vector", vector, _besides(wanted, *tests))
     rows = rows.filter(pa.array(rows[SCORE].to_numpy() >= _MEANT))
     known = captions_of(tables, rows)
 
@@ -102,22 +114,30 @@ def by_picture(
     clips: ClipFilter,
     limit: int,
     but: ClipKey | None = None,
-) -> Ranking:
-    """Clips whose vector is near to one of the same model.
+    than: NDArray[np.floating[Any]] | None = None,
+) -> tuple[Ranking, bool]:
+    """Clips whose vector is near to one of the same model, and whether there is any of that model.
 
     Args:
         but: a clip that is left out: it is like itself.
+        than: other vectors, [n, d]; clips that are nearer to one of them are left out.
     """
 
-    def own(rows: pa.Table) -> NDArray[np.bool_]:
-        made = model.made(rows)
-        if but is not None:
-            keys = zip(rows["clip_id"].to_pylist(), rows["shard"].to_pylist(), strict=True)
-            made &= np.array([ClipKey(*key) != but for key in keys], bool)
-        return made
+    def others(rows: pa.Table) -> NDArray[np.bool_]:
+        keys = zip(rows["clip_id"].to_pylist(), rows["shard"].to_pylist(), strict=True)
+        return np.array([ClipKey(*key) != but for key in keys], bool)
 
-    wanted = clips.wanted(max(limit, _DEEP), ("model", "model_revision"))
-    return _ranked(by, f"{table.name}.vector", nearest(tables, table, "vector", vector, _both(wanted, own)))
+    other = Keep(("clip_id", "shard"), others) if but is not None else None
+    wanted = _besides(clips.wanted(max(limit, _DEEP), ("vector",)), model.test, other)
+    rows = nearest(tables, table, "vector", vector, wanted)
+    near = rows if than is None else rows.filter(pa.array(_nearer(rows, vector, than)))
+    return _ranked(by, f"{table.name}.vector", near.drop_columns(["vector"])), rows.num_rows > 0
+
+
+def _nearer(rows: pa.Table, vector: NDArray[np.floating[Any]], than: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which rows are nearer to one unit vector than to any of some others."""
+    stored = np.array(rows["vector"].to_pylist(), np.float32).reshape(-1, len(vector))
+    return (stored @ vector > (stored @ than.T).max(axis=1, initial=-np.inf)).astype(bool)
 
 
 def _ranked(by: By, field: str, rows: pa.Table, text: Callable[[dict[str, Any]], str] | None = None) -> Ranking:
@@ -135,18 +155,6 @@ def _deep(limit: int, table: Table) -> int:
     return max(limit, _DEEP) * (3 if "start_frame" in table.keys else 1)
 
 
-def _both(wanted: Any, keep: Keep | None) -> Any:
-    """The same, of the rows that are kept besides."""
-    before = wanted.keep
-    if keep is None:
-        return wanted
-    if before is None:
-        return replace(wanted, keep=keep)
-    return replace(wanted, keep=lambda rows: _in_turn(rows, before, keep))
-
-
-def _in_turn(rows: pa.Table, first: Keep, then: Keep) -> NDArray[np.bool_]:
-    """Which rows both keep; the second, which may be slow, sees only those of the first."""
-    kept = first(rows)
-    kept[kept] = then(rows.filter(pa.array(kept)))
-    return kept
+def _besides(wanted: Wanted, *tests: Keep | None) -> Wanted:
+    """The same, of the rows that pass some more tests."""
+    return replace(wanted, keep=(*wanted.keep, *(test for test in tests if test is not None)))

@@ -9,11 +9,11 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES
 from curate_assets.video.clip_key import ClipKey
+from curate_assets.video.search.asked_words import AskedWords
 from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
 from curate_assets.video.search.found import Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
 from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_picture, by_words, text_columns
-from curate_assets.video.search.snippets import meant_words
 from curate_resources.declarations.table import Table
 from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.errors import CurateError, NotThere, UserError
@@ -59,10 +59,13 @@ class _Asked:
 
     def words(self, words: str) -> None:
         """By full text, by the meaning of captions, and by pictures where an embedder knows words."""
-        meant = meant_words(words)
+        asked = AskedWords.of(words)
         for table, column in text_columns(self._graph):
             if self._has_rows(table, f"{table.name}.{column.name}"):
-                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, meant, *self._few))
+                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, asked, *self._few))
+        if asked.phrases:
+            self.notes.append("phrases in quotation marks are looked for in texts, not in meanings and pictures")
+            return
         self._meaning(words)
         for table in vector_tables(self._graph).values():
             if self._tables.exists(table.name):
@@ -72,9 +75,9 @@ class _Asked:
         """By a clip or a file."""
         table = vector_table(self._tables, self._graph, self._by)
         looked = like(self._tables, table, self._config, given)
-        found = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, but=looked.clip)
-        if looked.clip is None:
-            self._note_if_none(table, looked.model, found)
+        found, there = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, looked.clip)
+        if looked.clip is None and not there:
+            self._note_none(table, looked.model)
         self._add(f"{table.name}.vector", found)
 
     def _pictures(self, table: Table, words: str) -> None:
@@ -86,12 +89,14 @@ class _Asked:
             return
         if looked is None:
             return
-        found = by_picture(self._tables, "picture", table, looked.vector, looked.model, *self._few)
-        self._note_if_none(table, looked.model, found)
+        asked = (self._tables, "picture", table, looked.vector, looked.model, *self._few)
+        found, there = by_picture(*asked, than=looked.than)
+        if not there:
+            self._note_none(table, looked.model)
         self._add(f"{table.name}.vector", found)
 
-    def _note_if_none(self, table: Table, model: Model, found: Ranking) -> None:
-        if not found and not self._clips.none:
+    def _note_none(self, table: Table, model: Model) -> None:
+        if not self._clips.none:
             self.notes.append(
                 f"{table.name} has no vectors of {model.name}@{model.revision} among these clips: "
                 f"`curate materialize --select {table.name}`"
@@ -142,7 +147,8 @@ def _hits(tables: Tables, best: Sequence[tuple[ClipKey, float, tuple[Match, ...]
         return ()
     shards = {key.shard for key, _, _ in best}
     columns = ["shard", "video_id", "clip_id", "start_frame", "end_frame", "start_ns", "end_ns"]
-    rows = tables.read(CLIPS, shards, columns, one_of("clip_id", (key.clip_id for key, _, _ in best))).to_pylist()
+    where = f"status = 'ok' AND {one_of('clip_id', (key.clip_id for key, _, _ in best))}"
+    rows = tables.read(CLIPS, shards, columns, where).to_pylist()
     clips = {ClipKey(row["clip_id"], row["shard"]): row for row in rows}
     videos = one_of("video_id", (row["video_id"] for row in rows))
     sources = tables.read(SOURCE_VIDEOS, shards, ["shard", "video_id", "uri"], videos).to_pylist()

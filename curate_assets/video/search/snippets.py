@@ -27,12 +27,12 @@ def meant_words(words: str) -> str:
 
 def snippet(text: str | Sequence[str], words: str) -> str:
     """What is shown of a text, or of a list of labels: around the first of the words, or its beginning."""
-    wanted = [_folded(word) for word in _WORD.findall(words)]
+    wanted = folded_words(words)
     if not isinstance(text, str):
-        having = [each for each in text if any(_alike(_folded(word), wanted) for word in _WORD.findall(each))]
+        having = [each for each in text if any(alike(_folded(word), wanted) for word in _WORD.findall(each))]
         return ", ".join(having or text[:1])
     flat = " ".join(text.split())
-    place = next((each.start() for each in _WORD.finditer(flat) if _alike(_folded(each[0]), wanted)), 0)
+    place = next((each.start() for each in _WORD.finditer(flat) if alike(_folded(each[0]), wanted)), 0)
     start = max(0, place - _SHOWN // 3)
     if start:
         start = flat.find(" ", start, place) + 1 or start
@@ -42,11 +42,16 @@ def snippet(text: str | Sequence[str], words: str) -> str:
     return ("…" if start else "") + flat[start:end] + ("…" if end < len(flat) else "")
 
 
+def folded_words(text: str) -> list[str]:
+    """The words of a text, without case and accents."""
+    return [_folded(word) for word in _WORD.findall(text)]
+
+
 def _folded(word: str) -> str:
     return "".join(each for each in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(each))
 
 
-def _alike(word: str, wanted: Sequence[str]) -> bool:
+def alike(word: str, wanted: Sequence[str]) -> bool:
     """Whether a word is one of some, or another form of it."""
     return any(word == each or _same_stem(word, each) for each in wanted)
 

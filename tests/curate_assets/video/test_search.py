@@ -20,6 +20,7 @@ from curate_assets.video.assets.enhanced_captions import ENHANCED_CAPTIONS
 from curate_assets.video.assets.measurements.clip_labels import CLIP_LABELS
 from curate_assets.video.assets.measurements.ocr_words import OCR_WORDS
 from curate_assets.video.assets.measurements.speech import SPEECH
+from curate_assets.video.assets.shot_signals import SHOT_SIGNALS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.caption_rows import text_digest
@@ -35,6 +36,7 @@ from curate_resources.tables.upkeep import keep_up
 from gpu_kernels.errors import NotThere, UserError
 
 CLIPS_OF = {"a": 6, "b": 4}
+ALL = {f"{shard}-{number}" for shard, count in CLIPS_OF.items() for number in range(count)}
 CONFIG = validated({})
 
 
@@ -193,11 +195,42 @@ def test_texts_are_searched_though_the_model_of_pictures_is_not_there(root):
         assert any(note.startswith("clip_embeddings.vector was not searched by words: ") for note in answer.notes)
 
 
-def test_large_filters_find_as_many(root, monkeypatch):
-    expected = clips(root, "road", where="clips.clip_id <> 'a-0'")
-    monkeypatch.setattr("curate_assets.video.search.clip_filter._FEW", 0)
-    assert clips(root, "road", where="clips.clip_id <> 'a-0'") == expected
-    assert "a-0" not in expected and len(expected) == 9
+@pytest.mark.parametrize(
+    ("where", "left"),
+    [
+        ("list_contains(labels, 'fox')", {"b-2"}),  # of another table than the clips'
+        ("source_videos.width = 640 and end_ns < 5e9", ALL - {"a-5"}),
+        ("ocr_words.text is null", {"a-3"}),  # by a clip without a row
+        ("source_outcomes.uri like '%b-_.mp4'", {"b-0", "b-1", "b-2", "b-3"}),  # a view
+        ("current_date > date '2020-01-01' and now() > timestamp '2020-01-01'", ALL),
+        ("error.type is null", ALL),
+        ("false", set()),
+    ],
+)
+def test_the_same_clips_are_left_whether_all_are_asked_about_or_those_that_are_found(root, monkeypatch, where, left):
+    """Without indexes of keys and with them, and with rows that these do not have yet."""
+    keys = [{"video_id": f"va-{number}", "clip_id": f"a-{number}", "text": ""} for number in range(6) if number != 3]
+    root.store(OCR_WORDS, "a", keys)
+    root.store(SHOT_SIGNALS, "a", [{"video_id": f"va-{number}"} for number in range(6)])
+    embed(root, "a", {f"a-{number}": [1, number] for number in range(6)})
+
+    def assert_left() -> None:
+        for small, rare, few in ((1000, 0, 1000), (0, 0, 1000), (0, 2, 0)):
+            for name, value in (("SMALL", small), ("RARE", rare), ("FEW", few)):
+                monkeypatch.setattr(f"curate_assets.video.search.clip_filter._{name}", value)
+            assert set(clips(root, "road", where=where)) == left
+            of_shard = {each for each in left if each[0] == "a"}
+            assert set(clips(root, "road", where=where, shards=["a"], selected=True)) == of_shard - {"a-1", "a-2"}
+            assert set(clips(root, like="a-0", where=where)) == of_shard - {"a-0"}
+
+    assert_left()
+    monkeypatch.setattr(indexes, "INDEXED_FROM_ROWS", 2)
+    keep_up(root.storage, VIDEO.tables, 0)
+    assert indexes.index_of(root.tables.dataset("clips"), "clip_id")
+    span = {"start_frame": 0, "end_frame": 100, "start_ns": 0}
+    keys = [{"video_id": f"va-{number}", "clip_id": f"a-{number}", "end_ns": number * 10**9} for number in range(6)]
+    root.store(CLIPS, "a", [key | span for key in keys])
+    assert_left()
 
 
 @pytest.mark.parametrize(
@@ -213,6 +246,11 @@ def test_large_filters_find_as_many(root, monkeypatch):
         (" ", "--where is empty"),
         ("clips.end_ns in (select 1)", "no subqueries"),
         ("borders.border_share > 0.5", "no table borders yet: `curate materialize --select borders`"),
+        ("border_share > 0.5", "no table borders yet: `curate materialize --select borders`"),
+        ("labels = 'fox'", r"clip_labels\.labels is a list: list_contains\(clip_labels\.labels, \.\.\.\)$"),
+        ("end_ns > 'long'", r"Could not convert string 'long' to INT64; clips\.end_ns is a number \(int64\)"),
+        ("clips.clip_id > 5", r"clips\.clip_id is text: compare it with text in single quotes$"),
+        ("sum(end_ns) > 5", "cannot contain aggregates$"),
     ],
 )
 def test_wrong_conditions_say_what_is_wrong(root, where, said):
@@ -263,9 +301,16 @@ def test_pictures_are_found_by_words_where_the_embedder_knows_them(root, tmp_pat
     rows = [{"video_id": f"v{clip}", "clip_id": clip, "vector": vector, **made_by} for clip, vector in clips.items()]
     root.store(CLIP_EMBEDDINGS, "a", rows)
     embed(root, "b", {"b-0": dog})  # by another model
+    nothing = texts.embed_text(["object", "things", "stuff", "texture"])
+    rows = [row | {"vector": vector} for row, vector in zip(rows, (nothing[2].tolist(), dog), strict=True)]
+    others = [{"video_id": "va-3", "clip_id": "a-3", "vector": car, **made_by}]
+    root.store(CLIP_EMBEDDINGS, "a", rows + others)
     hits = search(root.tables, VIDEO, config, Query("a dog runs on the beach", where="clips.clip_id <> 'a-2'")).hits
-    pictures = [(hit.clip_id, match.rank) for hit in hits for match in hit.matches if match.by == "picture"]
-    assert sorted(pictures, key=lambda each: each[1]) == [("a-1", 1), ("a-0", 2)]
+    pictures = [(match.rank, hit.clip_id) for hit in hits for match in hit.matches if match.by == "picture"]
+    # What is nearer to words for anything is not found, however few there are.
+    near = ["a-3"] if np.dot(dog, car) > (nothing @ car).max() else []
+    assert sorted(pictures) == list(enumerate(["a-1", *near], 1))
+    assert search(root.tables, VIDEO, config, Query("stuff")).hits[0].clip_id == "a-0"  # which may be looked for
 
 
 def test_captions_are_found_by_what_they_mean_as_long_as_they_say_it(root):
@@ -286,6 +331,11 @@ def test_captions_are_found_by_what_they_mean_as_long_as_they_say_it(root):
     assert (hit.clip_id, hit.matches[0].by) == ("a-0", "meaning")
     assert hit.matches[0].snippet == texts["a-0"]
     say(root, "a", {**texts, "a-0": "An empty hall."})
+    assert clips(root, "cyclist in wet weather") == []
+    say(root, "a", {"a-0": "", "a-1": " "})
+    for row, text in zip(rows, ("", " "), strict=True):  # as they were embedded once
+        row |= {"text_digest": text_digest(text), "vector": encoder.embed(["cyclist in wet weather"])[0].tolist()}
+    root.store(CAPTION_EMBEDDINGS, "a", rows)
     assert clips(root, "cyclist in wet weather") == []
 
 
@@ -313,6 +363,24 @@ def test_snippets_are_cut_around_the_first_word_found():
     cut = snippet(text, "zebra")
     assert "running zebras" in cut and cut.startswith("…") and cut.endswith("…") and len(cut) < 100
     assert snippet("short", "zebra") == "short"
+
+
+def test_words_in_quotation_marks_are_a_phrase(root, monkeypatch):
+    texts = {"a-0": "A white van in a street.", "a-1": "A van, white with snow.", "a-2": "White vans, two red cars."}
+    say(root, "a", texts)
+    root.store(CLIP_LABELS, "a", [{"video_id": "va-4", "clip_id": "a-4", "labels": ["van", "white", "white Van"]}])
+    root.store(CLIP_LABELS, "b", [{"video_id": "vb-1", "clip_id": "b-1", "labels": ["white", "van"]}])
+    embed(root, "a", {"a-3": [1, 0]})
+    for _ in range(2):
+        assert set(clips(root, "white van")) == {"a-0", "a-1", "a-2", "a-4", "b-1"}
+        assert set(clips(root, '"white van"')) == {"a-0", "a-2", "a-4"}
+        assert clips(root, '"white van" street')[0] == "a-0"
+        assert clips(root, '\u201cwhite van\u201d "red car"') == ["a-2"]
+        assert clips(root, '"van white street"') == []
+        assert set(clips(root, 'white "van')) == set(clips(root, "white van"))  # no phrase
+        monkeypatch.setattr(indexes, "SEARCHED_FROM_ROWS", 2)
+        keep_up(root.storage, VIDEO.tables, 0)
+    assert "phrases in quotation marks are looked for in texts" in found(root, '"white van"').notes[-1]
 
 
 def test_words_of_any_sentence_do_not_count_beside_others(root):

@@ -9,9 +9,10 @@ import pytest
 from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables import indexes
+from curate_resources.tables.best_rows import SCORE, Keep, Wanted
 from curate_resources.tables.indexes import index_of
 from curate_resources.tables.lance_tables import Tables
-from curate_resources.tables.searching import SCORE, Wanted, matching, nearest, recall
+from curate_resources.tables.searching import matching, nearest, recall
 from curate_resources.tables.upkeep import keep_up
 
 THINGS = Table(
@@ -153,7 +154,7 @@ def test_conditions_go_before_and_filters_after_and_neither_leaves_too_few(table
     def of_shard(found: pa.Table) -> np.ndarray:
         return np.array([shard == SHARDS[4] for shard in found["shard"].to_pylist()], bool)
 
-    after = nearest(tables, THINGS, "vector", query, Wanted(20, keep=of_shard))
+    after = nearest(tables, THINGS, "vector", query, Wanted(20, keep=(Keep(("shard",), of_shard),)))
     assert before["thing"].to_pylist() == after["thing"].to_pylist() == first
     assert set(found_by(tables, "fox", limit=500, where=f"shard = '{SHARDS[4]}'")) == {
         row["thing"] for row in stored[SHARDS[4]] if row["text"] and "fox" in row["text"]

@@ -34,7 +34,7 @@ def test_the_caption_that_counts_is_embedded_and_again_when_it_changes(tmp_path)
     said = [
         windows[0] | {"text": DOG, "text_digest": text_digest(DOG)},
         windows[1] | {"text": DOG, "text_digest": text_digest(DOG)},
-        windows[2] | {"status": "empty"},
+        windows[2] | {"text": " ", "text_digest": text_digest(" ")},
     ]
     root.store(CAPTIONS, "s", said)
     better = {"text": TRAM, "text_digest": text_digest(TRAM), "source_digest": text_digest(DOG)}
