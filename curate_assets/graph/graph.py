@@ -1,6 +1,6 @@
 """What a graph is: its assets, and all that follows from their declarations. Knows no asset by name, and no Dagster."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from curate_resources.declarations.units import UnitTable
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run_context import RunContext
 from curate_resources.sources.manifests import MANIFEST
+from curate_resources.storage.root import StoredFile
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.backends import Backends
 from gpu_kernels.strict import StrictModel
@@ -55,6 +56,7 @@ class Asset:
             nor a check names a table in any other way than by the `Table` of the module. If the stage fills other
             tables, too, it fills those of the variants in the same pass: its worker is asked for them by their own
             names, and finds their settings in sections of these names.
+        unneeded: which files of its own, besides those of its table, nothing needs any more.
         on_demand: it gets rows only where something that has work to do reads it; its stage fills other tables, too.
     """
 
@@ -72,6 +74,7 @@ class Asset:
     exported: bool = False
     published: bool = False
     several: bool = False
+    unneeded: Callable[[Tables, PlatformConfig], Iterable[StoredFile]] | None = None
     on_demand: bool = False
 
     @property
@@ -249,6 +252,12 @@ class Graph:
         """The stored tables by name, in the order of flow."""
         stored = (each for each in self.assets if isinstance(each.made_by, Stage) or each.made_by.stored)
         return {asset.name: asset.table for asset in stored}
+
+    def unneeded(self, tables: Tables, config: PlatformConfig) -> Iterator[StoredFile]:
+        """Files of assets, besides those of their tables, that nothing needs any more."""
+        for asset in self.assets:
+            if asset.unneeded is not None:
+                yield from asset.unneeded(tables, config)
 
     def asset(self, name: str) -> Asset:
         """The asset of a name."""

@@ -3,7 +3,7 @@
 All of it is declared always, so that the UI shows it, and off until `automation.enabled` in `sources.yaml`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ from curate_assets.graph.graph import Asset, Graph, Phase
 from curate_assets.orchestration.partitions import SHARDS
 from curate_assets.orchestration.resource import Curation
 from curate_assets.orchestration.sensors import failure_alert, source_sensor
-from curate_resources.declarations.table import Table
 from curate_resources.sources.audit import audit
 from curate_resources.sources.declared import Sources
 from curate_resources.sources.discovery import Discovery
@@ -102,7 +101,7 @@ def schedules(graph: Graph, declared: Sources) -> list[dg.ScheduleDefinition]:
     jobs = [
         *((job, "deliver", automation.deliver) for job in made),
         (audit_job(graph, declared), "audit", automation.audit),
-        (upkeep_job(graph.tables, automation.keep_hours), "upkeep", automation.upkeep),
+        (upkeep_job(graph, automation.keep_hours), "upkeep", automation.upkeep),
     ]
     return [
         dg.ScheduleDefinition(
@@ -158,14 +157,15 @@ def audit_job(graph: Graph, declared: Sources) -> dg.JobDefinition:
     return job
 
 
-def upkeep_job(tables: Mapping[str, Table], keep_hours: float) -> dg.JobDefinition:
-    """A job that compacts and indexes tables and removes what nothing points at, of these tables alone: those of assets
-    that others add to a root are theirs to keep."""
+def upkeep_job(graph: Graph, keep_hours: float) -> dg.JobDefinition:
+    """A job that compacts and indexes tables and removes what nothing needs, of this graph alone: tables of assets that
+    others add to a root are theirs to keep."""
 
     @dg.op(required_resource_keys={"curation"}, description="Compacts and indexes tables; removes orphans.")
     def keep_tables(context: dg.OpExecutionContext) -> Iterator[dg.Output[None]]:
         curation: Curation = context.resources.curation
-        done = keep_up(curation.storage, tables, keep_hours * 3600)
+        unneeded = graph.unneeded(curation.tables, curation.config)
+        done = keep_up(curation.storage, graph.tables, keep_hours * 3600, unneeded)
         metadata = {
             "compacted": list(done.compacted),
             "indexed": list(done.indexed),
@@ -177,7 +177,7 @@ def upkeep_job(tables: Mapping[str, Table], keep_hours: float) -> dg.JobDefiniti
 
     @dg.job(
         name="maintain_tables",
-        description="Compacts and indexes tables; removes their old versions, and media files that no row points at.",
+        description="Compacts and indexes tables; removes their old versions, and files that nothing needs.",
     )
     def job() -> None:
         keep_tables()

@@ -22,17 +22,20 @@ def clean(
     root: Root = None,
     as_json: Json = False,
 ) -> int:
-    """Remove media files that no row points at, and old versions of tables: of killed runs, or of earlier settings; and
-    compact and index the tables. Files and tables of assets that others added to the root stay.
+    """Remove files that nothing needs, and old versions of tables: of killed runs, earlier settings or removed shards;
+    and compact and index the tables. Files and tables of assets that others added to the root stay.
 
     With --older-than-hours 0 nothing may run at the same time.
     """
     from curate_assets.graphs import GRAPH
+    from curate_assets.settings.resolve import resolve_config
+    from curate_resources.tables.lance_tables import Tables
     from curate_resources.tables.orphans import forget_versions, orphans
     from curate_resources.tables.upkeep import tended
 
     storage = existing_root(root)
-    found = sorted(orphans(storage, GRAPH.tables, older_than_hours * 3600), key=lambda orphan: orphan.path)
+    unneeded = GRAPH.unneeded(Tables(storage), resolve_config(storage))
+    found = sorted(orphans(storage, GRAPH.tables, older_than_hours * 3600, unneeded), key=lambda orphan: orphan.path)
     if not dry_run:
         for orphan in found:
             storage.delete(orphan.path)
@@ -53,7 +56,8 @@ def _print_cleaned(found: "Sequence[Orphan]", freed: int, done: "Tended | None",
     console = results()
     for orphan in found if dry_run else []:
         console.print(escaped(orphan.path), soft_wrap=True)
-    console.print(f"{len(found)} media files, {size / (1 << 20):.1f} MiB {'would be' if dry_run else 'were'} removed")
+    removed = "would be removed" if dry_run else "were removed"
+    console.print(f"{len(found)} files that nothing needs, {size / (1 << 20):.1f} MiB, {removed}")
     if done is not None:
         console.print(f"{freed / (1 << 20):.1f} MiB of old table versions were removed")
         for what, tables in (("compacted", done.compacted), ("indexed", done.indexed), ("in use, left", done.busy)):

@@ -1,4 +1,4 @@
-"""Files under the root that nothing points at: what killed runs were writing, and what later settings replaced.
+"""Files under the root that nothing needs: what killed runs were writing, and what later settings replaced.
 
 A file counts only where it is known whose it is. Everything else under the root, such as the media of assets that
 others brought, is left alone.
@@ -6,7 +6,7 @@ others brought, is left alone.
 
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -14,7 +14,7 @@ from itertools import chain
 import pyarrow as pa
 
 from curate_resources.declarations.table import Table
-from curate_resources.storage.root import PARTIAL, Storage
+from curate_resources.storage.root import PARTIAL, Storage, StoredFile
 from curate_resources.tables.history import HISTORY, History
 from curate_resources.tables.lance_tables import Tables
 
@@ -29,14 +29,17 @@ _PART = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$")
 
 @dataclass(frozen=True)
 class Orphan:
-    """A file that no row points at."""
+    """A file that nothing needs: no row points at it, or nothing reads it any more."""
 
     path: str
     bytes: int
 
 
-def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Iterator[Orphan]:
-    """Files in the media folders of these tables that no row points at, and partly written ones of ours anywhere.
+def orphans(
+    storage: Storage, tables: Mapping[str, Table], older_than_seconds: float, unneeded: Iterable[StoredFile] = ()
+) -> Iterator[Orphan]:
+    """Files in the media folders of these tables that no row points at, partly written ones of ours anywhere, and
+    others that are known to be of no use.
 
     A path that any table under the root names is in use, whoever brought the table. Younger files are left out: a run
     that is under way commits its rows after it has written their files.
@@ -45,10 +48,14 @@ def orphans(storage: Storage, tables: Mapping[str, Table], older_than_seconds: f
     pointed_at = _pointed_at(storage, owned)
     latest = time.time() - older_than_seconds
     folders = [folder for folder in storage.folders("") if folder not in _OF_OTHERS]
-    for found in chain(storage.walk("", recursive=False), *map(storage.walk, folders)):
-        ours = found.path.startswith(owned)
-        orphan = (ours and found.path not in pointed_at) or _PART.search(found.path) is not None
-        if orphan and found.modified <= latest:
+    walked = chain(storage.walk("", recursive=False), *map(storage.walk, folders))
+    lost = (
+        found
+        for found in walked
+        if (found.path.startswith(owned) and found.path not in pointed_at) or _PART.search(found.path) is not None
+    )
+    for found in chain(unneeded, lost):
+        if found.modified <= latest:
             yield Orphan(found.path, found.bytes)
 
 

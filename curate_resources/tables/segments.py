@@ -27,7 +27,8 @@ INDEXES = "indexes"
 
 _READERS_AGE = 3600.0
 """Seconds for which a segment stays that is needed no more: somebody may be about to read it."""
-_ENDING = ".safetensors"
+ENDING = ".safetensors"
+"""How the names of segments end."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Segments:
         """Those that are there, the largest first."""
         found: list[Segment] = []
         for name in self.storage.files(self.folder):
-            if name.endswith(_ENDING):
+            if name.endswith(ENDING):
                 with suppress(FileNotFoundError):  # removed meanwhile
                     found.append(_segment(self.storage, f"{self.folder}/{name}"))
         return sorted(found, key=lambda each: (-each.rows, each.path))
@@ -119,7 +120,7 @@ class Segments:
 
         about = {"states": json.dumps(states), "counts": json.dumps(list(counts))}
         whole = save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, about)
-        path = f"{self.folder}/{hashlib.sha256(whole).hexdigest()[:32]}{_ENDING}"
+        path = f"{self.folder}/{hashlib.sha256(whole).hexdigest()[:32]}{ENDING}"
         if not self.storage.exists(path):
             self.storage.write(path, whole)
         return _segment(self.storage, path)
@@ -128,7 +129,7 @@ class Segments:
         """Remove the segments that are none of these, if nobody can be about to read them."""
         kept = {each.segment.path for each in needed}
         for file in list(self.storage.walk(self.folder, recursive=False)):
-            if file.path.endswith(_ENDING) and file.path not in kept and time.time() - file.modified > _READERS_AGE:
+            if file.path.endswith(ENDING) and file.path not in kept and time.time() - file.modified > _READERS_AGE:
                 self.storage.delete(file.path)
 
     @contextmanager

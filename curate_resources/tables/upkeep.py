@@ -1,11 +1,11 @@
 """What tables need from time to time: the columns that the code has now, few large fragments instead of many small
 ones, indexes where they are large, and no old versions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from curate_resources.declarations.table import Table
-from curate_resources.storage.root import Storage
+from curate_resources.storage.root import Storage, StoredFile
 from curate_resources.tables.indexes import indexed_anew
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.orphans import forget_versions, orphans
@@ -38,11 +38,13 @@ class Upkeep(Tended):
     bytes: int
 
 
-def keep_up(storage: Storage, tables: Mapping[str, Table], older_than_seconds: float) -> Upkeep:
+def keep_up(
+    storage: Storage, tables: Mapping[str, Table], older_than_seconds: float, unneeded: Iterable[StoredFile] = ()
+) -> Upkeep:
     """Compact and index these tables; remove their versions, and files of theirs that nothing points at, that are older
-    than this. Tables that others brought are left to them."""
+    than this, and others that are known to be of no use. Tables that others brought are left to them."""
     names = _stored(storage, tables)
-    found = list(orphans(storage, tables, older_than_seconds))
+    found = list(orphans(storage, tables, older_than_seconds, unneeded))
     for orphan in found:
         storage.delete(orphan.path)
     # Before the rest, which needs room. What that replaces is too young to go.

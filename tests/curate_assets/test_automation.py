@@ -218,7 +218,7 @@ def test_upkeep_tells_what_it_did(storage, instance):
         row = {"shard": shard, "video_id": "v", "clip_id": shard, "status": "ok", "fingerprint": "f"}
         Tables(storage).swap(CLIPS, shard, pa.Table.from_pylist([row], schema=CLIPS.rows_schema))
     storage.write("media/clips/lost.mp4", b"12345")
-    result = upkeep_job(VIDEO.tables, 0.0).execute_in_process(
+    result = upkeep_job(VIDEO, 0.0).execute_in_process(
         {"resources": {"curation": {"config": {"root": storage.root}}}},
         instance=instance,
         resources={"curation": curation},

@@ -90,13 +90,17 @@ def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, 
 
     (root / "media" / "clips").mkdir(parents=True)
     (root / "media" / "clips" / "left.mp4.0.partial").write_bytes(b"half")
+    segment = root / "indexes" / "clip_vectors-of-another-model" / "0.safetensors"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b"12345")
     kept = json.loads(curate(root, "clean", "--json").stdout)
-    assert kept["files"] == []  # it is too young: a run may be about to commit its row
+    assert kept["files"] == []  # they are too young: a run may be about to need them
     shown = json.loads(curate(root, "clean", "--dry-run", "--older-than-hours", "0", "--json").stdout)
-    assert shown["files"] == ["media/clips/left.mp4.0.partial"]
+    assert shown["files"] == ["indexes/clip_vectors-of-another-model/0.safetensors", "media/clips/left.mp4.0.partial"]
+    assert shown["bytes"] == 5 + 4
     gone = json.loads(curate(root, "clean", "--older-than-hours", "0", "--json").stdout)
     assert gone["files"] == shown["files"] and gone["table_bytes"] > 0
-    assert not list((root / "media").rglob("*.partial"))
+    assert not list(root.rglob("*.partial")) and not segment.exists()
     assert json.loads(curate(root, "status", "--json").stdout)["failed_rows"] == 1
 
 

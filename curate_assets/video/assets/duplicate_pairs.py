@@ -19,6 +19,7 @@ from curate_assets.video.duplicates.meaning_pairs import meaning_pairs
 from curate_assets.video.duplicates.picture_pairs import picture_pairs
 from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
 from curate_assets.video.duplicates.shard_index import LEAST_CLIPS, ShardIndex
+from curate_assets.video.duplicates.unneeded_segments import unneeded_segments
 from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.pipeline.commit import in_order
 from curate_resources.pipeline.plan import MissingInput
@@ -192,4 +193,7 @@ ASSET = Asset(
     CHECKS,
     section=DuplicatePairsConfig,
     same_for_all="clips of all shards are compared",
+    unneeded=lambda tables, config: unneeded_segments(
+        tables, config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig)
+    ),
 )

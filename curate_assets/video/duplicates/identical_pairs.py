@@ -17,6 +17,8 @@ from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
 
+CONTENTS = "clip_contents"
+"""The index of digests."""
 _DIGEST = np.dtype("V16")
 
 
@@ -24,7 +26,7 @@ def identical_pairs(tables: Tables, clips: SelectedClips, shard: str, index: Sha
     """All pairs with a clip of a shard."""
     measured = clips.measured(tables, PICTURE_HASHES)
     own, digests = _frame_digests(tables, clips, measured, [shard])
-    segments = Segments(tables.storage, "clip_contents")
+    segments = Segments(tables.storage, CONTENTS)
     found: set[tuple[int, int]] = set()
     rows = PairRows(clips, measured)
     index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))

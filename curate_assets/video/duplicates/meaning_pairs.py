@@ -27,6 +27,8 @@ from gpu_kernels.dedup.pivot_cells import PivotCells, margin_for
 from gpu_kernels.dedup.products import of_unit_length
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
+VECTORS, PIVOTS = "clip_vectors-", "pivots.npz"
+"""How the folders of the indexes of vectors begin, and what is in each beside segments."""
 _SAMPLE = 4096
 _MOST_PIVOTS = 4096
 
@@ -39,8 +41,7 @@ def meaning_pairs(
     Raises:
         MixedModels: shards were embedded by different models.
     """
-    model = one_model(tables)
-    segments = Segments(tables.storage, f"clip_vectors-{digest([model, config.floor_similarity])[:12]}")
+    segments = vector_segments(tables, config)
     measured = clips.measured(tables, CLIP_EMBEDDINGS)
     own, queries = _vectors(tables, clips, measured, [shard])
     found: dict[tuple[int, int], float] = {}
@@ -72,6 +73,15 @@ def meaning_pairs(
     ]
 
 
+def vector_segments(tables: Tables, config: DuplicatePairsConfig) -> Segments:
+    """The index of the vectors of one model, for one floor.
+
+    Raises:
+        MixedModels: shards were embedded by different models.
+    """
+    return Segments(tables.storage, f"{VECTORS}{digest([one_model(tables), config.floor_similarity])[:12]}")
+
+
 def _vectors(
     tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -96,20 +106,20 @@ class _Pivots:
 
     @classmethod
     def stored(cls, segments: Segments) -> "_Pivots":
-        with np.load(io.BytesIO(segments.storage.read(f"{segments.folder}/pivots.npz"))) as arrays:
+        with np.load(io.BytesIO(segments.storage.read(f"{segments.folder}/{PIVOTS}"))) as arrays:
             return cls(arrays["vectors"], float(arrays["margin"]))
 
     @classmethod
     def made(cls, segments: Segments, vectors: NDArray[np.float32], floor: float) -> "_Pivots":
         """Of some of the vectors, unless there are pivots already."""
-        if not segments.storage.exists(f"{segments.folder}/pivots.npz"):
+        if not segments.storage.exists(f"{segments.folder}/{PIVOTS}"):
             chosen = np.random.default_rng(0).permutation(len(vectors))
             count = min(_MOST_PIVOTS, int(4 * len(vectors) ** 0.5), len(vectors))
             pivots = vectors[chosen[:count]]
             margin, _ = margin_for(vectors[chosen[-_SAMPLE:]], pivots, floor)
             whole = io.BytesIO()
             np.savez(whole, vectors=pivots, margin=np.array(margin))
-            segments.storage.create(f"{segments.folder}/pivots.npz", whole.getvalue())
+            segments.storage.create(f"{segments.folder}/{PIVOTS}", whole.getvalue())
         return cls.stored(segments)
 
 

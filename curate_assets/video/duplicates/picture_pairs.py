@@ -23,6 +23,8 @@ from gpu_kernels.dedup.picture_track import PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS, SIDES
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
+PICTURES = "clip_pictures"
+"""The index of hashes."""
 _AT_ONCE = 1000
 """Clips whose tracks are in memory together."""
 
@@ -37,7 +39,7 @@ def picture_pairs(
 ) -> list[Row]:
     """All pairs with a clip of a shard: a row for each span that they share."""
     measured = clips.measured(tables, PICTURE_HASHES)
-    segments = Segments(tables.storage, "clip_pictures")
+    segments = Segments(tables.storage, PICTURES)
     index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
     covered, rest = index.covering(segments, measured)
     found: dict[tuple[int, int], list[Row]] = {}

@@ -23,10 +23,12 @@ from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_pairs
+from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.orphans import orphans
 from gpu_kernels.errors import UserError
 
 SHARDS, CLIPS_EACH, DIMENSIONS, SAMPLES = tuple("abcdef"), 8, 64, 20
@@ -175,6 +177,7 @@ import os, signal, sys
 from curate_resources.storage.root import Storage
 from curate_resources.tables import segments
 from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.orphans import orphans
 from gpu_kernels.errors import UserError
 sys.path.insert(0, {folder!r})
 from test_duplicate_pairs import SHARDS, fill, measure
@@ -223,6 +226,33 @@ def test_a_segment_that_is_older_than_a_shard_is_not_believed(tmp_path: Path) ->
     rows = tables.read(DUPLICATE_PAIRS, list(SHARDS[1:])).to_pylist()
     of_a = {row[f"clip_{side}"] for row in rows for side in "ab" if row[f"shard_{side}"] == "a"}
     assert of_a and of_a <= now
+
+
+def test_segments_that_nothing_needs_are_found(
+    tmp_path: Path, at_once: tuple[set[tuple[object, ...]], pa.Table]
+) -> None:
+    """Those of shards as they were, of an earlier floor and of a tier that is off; and what is needed stays."""
+    tables, config = Tables(Storage(str(tmp_path))), CurationConfig()
+    earlier = config.duplicate_pairs.model_copy(update={"floor_similarity": 0.95})
+    for shard in SHARDS:
+        fill(tables, shard, 1)
+        measure_pairs(tables, shard, earlier, 12)
+    replaced = {str(each.relative_to(tmp_path)) for each in (tmp_path / "indexes").rglob("*.*")}
+    for shard in SHARDS:
+        fill(tables, shard)
+    for shard in SHARDS:
+        measure(tables, shard, 12)
+    found = list(orphans(tables.storage, VIDEO.tables, 0, VIDEO.unneeded(tables, config)))
+    assert {each.path for each in found} == replaced and all(each.bytes for each in found)
+    for each in found:
+        tables.storage.delete(each.path)
+    for shard in SHARDS:
+        measure(tables, shard, 12)
+    assert result(tables) == at_once
+    kinds = {path.parent.name.partition("-")[0] for path in (tmp_path / "indexes").rglob("*.*")}
+    assert kinds == {"clip_contents", "clip_pictures", "clip_vectors"}
+    off = CurationConfig.model_validate({"duplicate_pairs": {"picture": False}})
+    assert {each.path.split("/")[1] for each in VIDEO.unneeded(tables, off)} == {"clip_pictures"}
 
 
 def test_a_tier_that_is_off_reads_nothing(tmp_path: Path) -> None:
