@@ -37,13 +37,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Gathered:
-    """How an asset is made that is made again whenever it is asked for.
+    """How an asset is made that is made again whenever it is asked for, unless it says that it need not be.
 
     Attributes:
         make: its rows, from the tables, the configuration and the shard (`ALL_SHARDS` unless `per_shard`).
         reads: the tables that make a difference to it.
         per_shard: whether it is made shard by shard; else for all shards at once.
         stored: whether its rows are a table; else what it leaves is elsewhere, such as a page.
+        kept: what is there already, where making it again would give the same; None: it has to be made.
         kinds: what the UI shows of how it is made and kept.
     """
 
@@ -52,6 +53,7 @@ class Gathered:
     reads: tuple[Table, ...]
     per_shard: bool = False
     stored: bool = True
+    kept: Callable[[Tables, PlatformConfig, str], Made | None] | None = None
     kinds: frozenset[str] = frozenset({"lance", "python"})
 
     def inputs(self, tables: Tables, shard: str = ALL_SHARDS) -> dict[str, str]:
@@ -71,11 +73,16 @@ class Gathered:
         return digests
 
     def materialize(
-        self, tables: Tables, config: PlatformConfig, shard: str = ALL_SHARDS
+        self, tables: Tables, config: PlatformConfig, shard: str = ALL_SHARDS, force: bool = False
     ) -> tuple[Materialized, Mapping[str, Any]]:
-        """Make it, commit its rows, and add it to the history with what it was made from."""
+        """Make it, commit its rows, and add it to the history with what it was made from.
+
+        Args:
+            force: whether it is made where it need not be, too.
+        """
         inputs, started, began = self.inputs(tables, shard), time.perf_counter(), time.time_ns()
-        made = self.make(tables, config, shard)
+        kept = self.kept(tables, config, shard) if self.kept is not None and not force else None
+        made = kept or self.make(tables, config, shard)
         version, rows = 0, self.table.joined(made.rows)
         if self.stored and self.per_shard:
             version = tables.swap(self.table, shard, rows)

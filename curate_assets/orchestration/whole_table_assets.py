@@ -39,7 +39,10 @@ def _per_shard(graph: Graph, asset: Asset, gathered: Gathered) -> dg.AssetsDefin
     )
     def made(context: dg.AssetExecutionContext) -> Iterator[Any]:
         curation: Curation = context.resources.curation
-        done = (gathered.materialize(curation.tables, curation.config, shard) for shard in context.partition_keys)
+        done = (
+            gathered.materialize(curation.tables, curation.config, shard, curation.force)
+            for shard in context.partition_keys
+        )
         with told_errors(context), observed_step(context):
             yield from reported(context, graph, curation, done)
 

@@ -4,6 +4,8 @@ A row says what two clips are, and nothing of who was there first. So whichever 
 it, both find the same when they are measured at once, and the rows of all shards together are those of one run.
 """
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from curate_assets.graph.graph import Asset
@@ -12,8 +14,10 @@ from curate_assets.graph.shard_checks import Check, Problems, Shard, nothing_wro
 from curate_assets.graph.whole_table import Gathered, Made
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
+from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.duplicates.compared_shards import ClipStates, ComparedShards
 from curate_assets.video.duplicates.identical_pairs import identical_pairs
 from curate_assets.video.duplicates.meaning_pairs import meaning_pairs
 from curate_assets.video.duplicates.picture_pairs import picture_pairs
@@ -86,7 +90,8 @@ DUPLICATE_PAIRS = Table(
 def measure_pairs(
     tables: Tables, shard: str, config: DuplicatePairsConfig, segment_clips: int = LEAST_CLIPS
 ) -> pa.Table:
-    """All pairs with a clip of `shard`, among the selected clips of all shards that are there.
+    """All pairs with a clip of `shard`, among the selected clips of all shards that are there. That it was compared
+    with them is noted.
 
     Args:
         segment_clips: of so many clips that no segment of an index covers one is made, for whoever comes next.
@@ -94,8 +99,41 @@ def measure_pairs(
     Raises:
         MixedModels: shards were embedded by different models.
     """
-    clips = SelectedClips.of(tables)
-    index = ShardIndex(clips, segment_clips)
+    compared = ComparedShards(tables.storage)
+    entry = compared.begin(shard, _states(tables, SelectedClips.of(tables, [shard]), config, [shard])[shard])
+    others = compared.all()
+    versions, clips = _versions(tables), SelectedClips.of(tables)
+    states = _states(tables, clips, config)
+    compared.remove_others(others, states)
+    rows = _pairs(tables, clips, shard, config, ShardIndex(clips, segment_clips))
+    # What changed meanwhile was left out.
+    if _versions(tables) == versions or _states(tables, SelectedClips.of(tables), config) == states:
+        compared.done(shard, entry, rows)
+    return rows
+
+
+def measured_pairs(tables: Tables, shard: str, config: DuplicatePairsConfig) -> pa.Table | None:
+    """The stored pairs of a shard, if nothing is to be measured: it is as it was when it was compared, and those that
+    came later were compared with it."""
+    rows = tables.read(DUPLICATE_PAIRS, shard).drop_columns(["slot"])
+    state = _states(tables, SelectedClips.of(tables, [shard]), config, [shard])[shard]
+    return rows if ComparedShards(tables.storage).known(shard, state, rows) else None
+
+
+def _states(
+    tables: Tables, clips: SelectedClips, config: DuplicatePairsConfig, shards: Sequence[str] | None = None
+) -> ClipStates:
+    recipe = [DUPLICATE_PAIRS.name, DUPLICATE_PAIRS.version, config.settings()]
+    return ClipStates.of(tables, clips, (PICTURE_HASHES, CLIP_EMBEDDINGS), recipe, shards)
+
+
+def _versions(tables: Tables) -> list[int]:
+    return [tables.version(table.name) for table in (CLIP_SELECTION, CLIPS, PICTURE_HASHES, CLIP_EMBEDDINGS)]
+
+
+def _pairs(
+    tables: Tables, clips: SelectedClips, shard: str, config: DuplicatePairsConfig, index: ShardIndex
+) -> pa.Table:
     if shard not in clips.shards:
         return DUPLICATE_PAIRS.empty()
     found: list[Row] = []
@@ -155,6 +193,13 @@ def _made(tables: Tables, config: PlatformConfig, shard: str) -> Made:
     return Made({shard: measure_pairs(tables, shard, own)})
 
 
+def _kept(tables: Tables, config: PlatformConfig, shard: str) -> Made | None:
+    own = config.section(DUPLICATE_PAIRS.name, DuplicatePairsConfig)
+    _require(tables, shard, own)
+    rows = measured_pairs(tables, shard, own)
+    return None if rows is None else Made({shard: rows})
+
+
 def _require(tables: Tables, shard: str, config: DuplicatePairsConfig) -> None:
     """See that a shard was selected from, and measured where it has selected clips: else all would pass for unique.
 
@@ -184,7 +229,7 @@ def _missing(shard: str, table: Table) -> MissingInput:
     )
 
 
-GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS), per_shard=True)
+GATHER = Gathered(DUPLICATE_PAIRS, _made, (CLIP_SELECTION, PICTURE_HASHES, CLIP_EMBEDDINGS), per_shard=True, kept=_kept)
 
 ASSET = Asset(
     DUPLICATE_PAIRS,

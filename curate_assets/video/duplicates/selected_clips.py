@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -32,6 +32,7 @@ class SelectedClips:
     """
 
     rows: pa.Table
+    _measured: dict[str, Strings] = field(default_factory=dict[str, Strings], compare=False, repr=False)
 
     @classmethod
     def of(cls, tables: Tables, shards: Collection[str] | None = None) -> "SelectedClips":
@@ -77,13 +78,18 @@ class SelectedClips:
         row that holds a result.
 
         Args:
-            shards: those whose rows are looked at; None: all.
+            shards: those whose rows are looked at; None: all, as they were when this was first asked.
         """
+        if shards is None and table.name in self._measured:
+            return self._measured[table.name]
         of_clips = table.has("clip_id")
         key = "clip_id" if of_clips else "video_id"
         rows = columns_of(tables, table, ["shard", key, "fingerprint"], "status = 'ok'", shards)
         places = _where(self.names if of_clips else self._videos, _joined(rows["shard"], rows[key]))
-        return rows["fingerprint"].take(pa.array(places, mask=places < 0))
+        found = rows["fingerprint"].take(pa.array(places, mask=places < 0))
+        if shards is None:
+            self._measured[table.name] = found
+        return found
 
 
 def unchanged(rows: pa.Table, places: NDArray[np.int64], measured: Strings) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
+from curate_assets.video.duplicates.compared_shards import COMPARED, shard_of
 from curate_assets.video.duplicates.identical_pairs import CONTENTS
 from curate_assets.video.duplicates.meaning_pairs import PIVOTS, VECTORS, vector_segments
 from curate_assets.video.duplicates.picture_pairs import PICTURES
@@ -18,7 +19,8 @@ from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
 
 def unneeded_segments(tables: Tables, config: DuplicatePairsConfig) -> Iterator[StoredFile]:
-    """The segments that cover no shard as it is, and the pivots of vectors that none has any more."""
+    """The segments that cover no shard as it is, pivots of vectors that none has any more, and what was noted of shards
+    that are gone."""
     clips = SelectedClips.of(tables)
     used: list[tuple[Segments, Table]] = []
     used += [(Segments(tables.storage, CONTENTS), PICTURE_HASHES)] if config.identical else []
@@ -35,6 +37,10 @@ def unneeded_segments(tables: Tables, config: DuplicatePairsConfig) -> Iterator[
         needed |= {f"{segments.folder}/{PIVOTS}"} if covered else set()
     with suppress(FileNotFoundError):
         for file in tables.storage.walk(INDEXES):
+            if file.path.startswith(f"{COMPARED}/"):
+                if shard_of(file.path) not in clips.shards:
+                    yield file
+                continue
             known = file.path.endswith((ENDING, f"/{PIVOTS}"))
             if known and file.path not in needed and not (unknown and file.path.startswith(unknown)):
                 yield file

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS, group_duplicates
-from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, GATHER, measure_pairs
+from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, GATHER, measure_pairs, measured_pairs
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.selected_clips import SelectedClips
@@ -82,8 +83,12 @@ def remove(tables: Tables, shard: str) -> None:
         put(tables, table, shard, [])
 
 
-def measure(tables: Tables, shard: str, segment_clips: int) -> None:
+def measure(tables: Tables, shard: str, segment_clips: int) -> bool:
+    """Returns whether anything had to be measured."""
+    if measured_pairs(tables, shard, CONFIG) is not None:
+        return False
     tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, CONFIG, segment_clips))
+    return True
 
 
 def result(tables: Tables) -> tuple[set[tuple[object, ...]], pa.Table]:
@@ -213,6 +218,60 @@ def test_a_killed_run_leaves_nothing_wrong_behind(
     assert (pairs, groups) == at_once
 
 
+def test_what_was_compared_is_not_compared_again(
+    tmp_path: Path, at_once: tuple[set[tuple[object, ...]], pa.Table]
+) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    for shard in SHARDS[:-1]:
+        fill(tables, shard)
+        assert measure(tables, shard, 10_000)
+    fill(tables, SHARDS[-1])
+    assert [shard for shard in SHARDS if measure(tables, shard, 10_000)] == [SHARDS[-1]]
+    assert result(tables) == at_once
+    other = CONFIG.model_copy(update={"radius_bits": 40})
+    assert not any(measured_pairs(tables, shard, other) for shard in SHARDS)
+    fill(tables, "b", 1)
+    remove(tables, "c")
+    assert [shard for shard in SHARDS if measure(tables, shard, 10_000)] == ["b", "c"]
+    shutil.rmtree(tables.uri(DUPLICATE_PAIRS.name))
+    assert measured_pairs(tables, "a", CONFIG) is None
+
+
+def test_a_shard_that_was_something_else_in_the_meantime_is_compared_again(
+    tmp_path: Path, at_once: tuple[set[tuple[object, ...]], pa.Table]
+) -> None:
+    """It is as it was when it was compared, but what came in between has not met it like this."""
+    tables = Tables(Storage(str(tmp_path)))
+    fill(tables, "a")
+    fill(tables, "b")
+    for shard in "ab":
+        measure(tables, shard, 10_000)
+    fill(tables, "a", 1)
+    remove(tables, "b")
+    for shard in SHARDS[2:]:
+        fill(tables, shard)
+        measure(tables, shard, 10_000)
+    fill(tables, "a")
+    fill(tables, "b")
+    for shard in "ab":
+        assert measure(tables, shard, 10_000)
+    assert result(tables) == at_once
+
+
+def test_with_force_everything_is_compared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, config, asked = Tables(Storage(str(tmp_path))), CurationConfig(), list[str]()
+
+    def pairs(tables: Tables, shard: str, *given: Any) -> pa.Table:
+        asked.append(shard)
+        return measure_pairs(tables, shard, *given)
+
+    monkeypatch.setattr("curate_assets.video.assets.duplicate_pairs.measure_pairs", pairs)
+    fill(tables, "a")
+    for force in (False, False, True):
+        GATHER.materialize(tables, config, "a", force)
+    assert asked == ["a", "a"]
+
+
 def test_a_segment_that_is_older_than_a_shard_is_not_believed(tmp_path: Path) -> None:
     """The rows of a shard change without being measured again: others must not meet its clips as they were."""
     tables = Tables(Storage(str(tmp_path)))
@@ -221,7 +280,7 @@ def test_a_segment_that_is_older_than_a_shard_is_not_believed(tmp_path: Path) ->
         measure(tables, shard, 1)
     fill(tables, "a", 1)
     for shard in SHARDS[1:]:
-        measure(tables, shard, 1)
+        tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, CONFIG, 1))
     now = {row["clip_id"] for row in tables.read(CLIPS, "a", ["clip_id"]).to_pylist()}
     rows = tables.read(DUPLICATE_PAIRS, list(SHARDS[1:])).to_pylist()
     of_a = {row[f"clip_{side}"] for row in rows for side in "ab" if row[f"shard_{side}"] == "a"}
@@ -237,7 +296,8 @@ def test_segments_that_nothing_needs_are_found(
     for shard in SHARDS:
         fill(tables, shard, 1)
         measure_pairs(tables, shard, earlier, 12)
-    replaced = {str(each.relative_to(tmp_path)) for each in (tmp_path / "indexes").rglob("*.*")}
+    indexed = [each for ending in ("safetensors", "npz") for each in (tmp_path / "indexes").rglob(f"*.{ending}")]
+    replaced = {str(each.relative_to(tmp_path)) for each in indexed}
     for shard in SHARDS:
         fill(tables, shard)
     for shard in SHARDS:
@@ -247,9 +307,9 @@ def test_segments_that_nothing_needs_are_found(
     for each in found:
         tables.storage.delete(each.path)
     for shard in SHARDS:
-        measure(tables, shard, 12)
+        tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, CONFIG, 12))
     assert result(tables) == at_once
-    kinds = {path.parent.name.partition("-")[0] for path in (tmp_path / "indexes").rglob("*.*")}
+    kinds = {path.parent.name.partition("-")[0] for path in (tmp_path / "indexes").rglob("*.safetensors")}
     assert kinds == {"clip_contents", "clip_pictures", "clip_vectors"}
     off = CurationConfig.model_validate({"duplicate_pairs": {"picture": False}})
     assert {each.path.split("/")[1] for each in VIDEO.unneeded(tables, off)} == {"clip_pictures"}
