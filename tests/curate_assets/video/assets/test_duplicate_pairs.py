@@ -26,7 +26,9 @@ from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_pairs
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.table import Row, Table
+from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.plan import MissingInput
+from curate_resources.pipeline.run import materialize
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.orphans import orphans
@@ -91,7 +93,7 @@ def measure(tables: Tables, shard: str, segment_clips: int) -> bool:
     return True
 
 
-def result(tables: Tables) -> tuple[set[tuple[object, ...]], pa.Table]:
+def pairs_and_groups(tables: Tables) -> tuple[set[tuple[object, ...]], pa.Table]:
     """The pairs that hold, and the groups."""
     clips = SelectedClips.of(tables)
     names, pairs = clips.names.to_pylist(), valid_pairs(tables, clips)
@@ -109,7 +111,7 @@ def at_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[tuple[object,
         fill(tables, shard)
     for shard in SHARDS:
         measure(tables, shard, 10_000)
-    return result(tables)
+    return pairs_and_groups(tables)
 
 
 def test_planted_pairs_are_found(at_once: tuple[set[tuple[object, ...]], pa.Table]) -> None:
@@ -156,7 +158,7 @@ def test_any_order_gives_the_pairs_and_groups_of_one_run(
             do[step](tables, shard)
         else:
             measure(tables, shard, segment_clips)
-    pairs, groups = result(tables)
+    pairs, groups = pairs_and_groups(tables)
     assert (pairs, groups) == at_once
     assert bool(list((tmp_path / "indexes").rglob("*.safetensors"))) == (segment_clips < 10_000)
 
@@ -173,7 +175,7 @@ def test_shards_that_are_measured_at_the_same_time_miss_no_pair(
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(come, SHARDS))
-    pairs, groups = result(tables)
+    pairs, groups = pairs_and_groups(tables)
     assert (pairs, groups) == at_once
 
 
@@ -214,7 +216,7 @@ def test_a_killed_run_leaves_nothing_wrong_behind(
     tables = Tables(Storage(str(tmp_path)))
     for shard in reversed(SHARDS):
         measure(tables, shard, 12)
-    pairs, groups = result(tables)
+    pairs, groups = pairs_and_groups(tables)
     assert (pairs, groups) == at_once
 
 
@@ -227,7 +229,7 @@ def test_what_was_compared_is_not_compared_again(
         assert measure(tables, shard, 10_000)
     fill(tables, SHARDS[-1])
     assert [shard for shard in SHARDS if measure(tables, shard, 10_000)] == [SHARDS[-1]]
-    assert result(tables) == at_once
+    assert pairs_and_groups(tables) == at_once
     other = CONFIG.model_copy(update={"radius_bits": 40})
     assert not any(measured_pairs(tables, shard, other) for shard in SHARDS)
     fill(tables, "b", 1)
@@ -255,7 +257,7 @@ def test_a_shard_that_was_something_else_in_the_meantime_is_compared_again(
     fill(tables, "b")
     for shard in "ab":
         assert measure(tables, shard, 10_000)
-    assert result(tables) == at_once
+    assert pairs_and_groups(tables) == at_once
 
 
 def test_with_force_everything_is_compared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +310,7 @@ def test_segments_that_nothing_needs_are_found(
         tables.storage.delete(each.path)
     for shard in SHARDS:
         tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, CONFIG, 12))
-    assert result(tables) == at_once
+    assert pairs_and_groups(tables) == at_once
     kinds = {path.parent.name.partition("-")[0] for path in (tmp_path / "indexes").rglob("*.safetensors")}
     assert kinds == {"clip_contents", "clip_pictures", "clip_vectors"}
     off = CurationConfig.model_validate({"duplicate_pairs": {"picture": False}})
@@ -373,3 +375,35 @@ def test_pairs_of_meaning_are_those_above_the_floor(copy) -> None:
                     found[frozenset(pair)] = row["similarity"]
         assert found.keys() == expected.keys()
         assert max(abs(found[pair] - expected[pair]) for pair in found) < 1e-5
+
+
+def test_clips_that_were_cut_anew_have_the_pairs_of_one_run(copy) -> None:
+    """One shard gets other cuts, later than the other one was measured; then only that one is measured."""
+    again, other = copy.shards
+    tables, before = copy.tables, pairs_and_groups(copy.tables)
+    cuts = {"clips": {"min_seconds": 0.9, "crop_seconds": 0.1}}
+    assert list(materialize(copy.plan(settings=cuts), [again], InProcessEngine(), "auto"))
+    assert measured_pairs(tables, other, CONFIG) is not None
+    assert measured_pairs(tables, again, CONFIG) is None
+    tables.swap(DUPLICATE_PAIRS, again, measure_pairs(tables, again, CONFIG))
+    incremental = pairs_and_groups(tables)
+    assert incremental != before and any(tables.read(DUPLICATE_PAIRS, again)["tier"].to_pylist())
+    tables.replace(DUPLICATE_PAIRS, {shard: measure_pairs(tables, shard, CONFIG) for shard in copy.shards})
+    assert pairs_and_groups(tables) == incremental
+
+
+@pytest.mark.deep
+def test_segments_in_a_bucket_whose_store_fails_now_and_then(
+    s3: Any, at_once: tuple[set[tuple[object, ...]], pa.Table]
+) -> None:
+    tables = Tables(Storage(f"{s3.bucket('segments')}/root"))
+    for shard in SHARDS:
+        fill(tables, shard)
+    s3.proxy.share = 0.1
+    for shard in SHARDS:
+        tables.swap(DUPLICATE_PAIRS, shard, measure_pairs(tables, shard, CONFIG, 12))
+    assert measured_pairs(tables, SHARDS[0], CONFIG) is not None
+    s3.proxy.share = 0.0
+    assert sum(s3.proxy.met.values()) > 10
+    assert any(name.endswith(".safetensors") for name in tables.storage.files("indexes/clip_pictures"))
+    assert pairs_and_groups(tables) == at_once
