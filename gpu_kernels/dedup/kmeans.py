@@ -92,13 +92,13 @@ def _squared_distances(sample: np.ndarray, places: Sequence[int] | np.ndarray) -
 
 def sums(vectors: np.ndarray, nearest: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
     """Sums, float64 [k, d], and numbers, int64 [k], of the vectors of each cluster; those of parts can be added up."""
+    from scipy.sparse import csc_array  # five times as quick as numpy's reduceat
+
     totals = np.zeros((clusters, vectors.shape[1]), np.float64)
     for start in range(0, len(vectors), 16 * _BLOCK):
-        part = nearest[start : start + 16 * _BLOCK]
-        order = np.argsort(part, kind="stable")
-        present, first = np.unique(part[order], return_index=True)
-        if len(present):
-            totals[present] += np.add.reduceat(vectors[start + order], first, axis=0, dtype=np.float64)
+        part, block = nearest[start : start + 16 * _BLOCK], vectors[start : start + 16 * _BLOCK].astype(np.float64)
+        member = csc_array((np.ones(len(part)), part, np.arange(len(part) + 1)), shape=(clusters, len(part)))
+        totals += member @ block
     return totals, np.bincount(nearest, minlength=clusters)
 
 

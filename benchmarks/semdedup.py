@@ -1,0 +1,132 @@
+"""SemDeDup and samples: ours against faiss-cpu and scikit-learn, which get an environment; and memory by rows.
+
+    python benchmarks/semdedup.py --work build/dedup
+    python benchmarks/semdedup.py --work build/dedup --memory 100000 200000 400000     # of ours alone
+
+Vectors are those of dedup.py, `well`: around 2,000 middles, a tenth being planted copies at cosines of 0.992, 0.995 and
+0.999. SemDeDup gets them as Parquet, and has 200 clusters, 10 iterations and an eps of 0.01. `found` is the share of
+planted copies of which one goes. Samples are 500 rows by greedy k-centre, and the 500 that are farthest from their
+five nearest others; `found` is how many of a side's are among ours. One side is one process, on one thread of BLAS.
+"""
+
+# pyright: basic
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dedup import made
+from floors import write_figures
+from peers.environments import python_of
+
+CLUSTERS, ITERATIONS, COUNT, WIDTH, EPS = 200, 10, 500, 512, "0.01"
+PART = 20_000
+
+
+def run(task: str, side: str, folder: Path, *arguments: object) -> dict:
+    """What a side printed."""
+    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")} | one
+    if side == "faiss":
+        environment["OPENBLAS_CORETYPE"] = os.environ.get("OPENBLAS_CORETYPE", "Haswell")
+    python = sys.executable if side == "ours" else str(python_of(folder, "semdedup"))
+    script = Path(__file__).resolve().parent / "peers" / "semdedup.py"
+    command = [python, str(script), task, side, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def as_parquet(path: Path, rows: int) -> Path:
+    """The vectors in files with an id for each, which is the number of its row."""
+    folder = path.with_suffix(".parquet")
+    if not folder.exists():
+        vectors = np.memmap(path, np.float32, "r", shape=(rows, WIDTH))
+        making = folder.with_suffix(".making")
+        making.mkdir(exist_ok=True)
+        for start in range(0, rows, PART):
+            part = np.array(vectors[start : start + PART])
+            starts = pa.array(np.arange(len(part) + 1, dtype=np.int32) * WIDTH)
+            column = pa.ListArray.from_arrays(starts, pa.array(part.reshape(-1)))
+            ids = [f"{row:09d}" for row in range(start, start + len(part))]
+            pq.write_table(pa.table({"id": ids, "embedding": column}), making / f"{start:09d}.parquet")
+        making.rename(folder)
+    return folder
+
+
+def found_of(planted: np.ndarray, out: Path) -> float:
+    """The share of planted pairs of which a row goes."""
+    removed = pq.read_table(out / "extraction" / f"unique_ids_{EPS}.parquet")["id"].to_pylist()
+    gone = np.array([int(each) for each in removed], np.int64)
+    return float((np.isin(planted[0], gone) | np.isin(planted[1], gone)).mean())
+
+
+def semdedup(side: str, rows: int, folder: Path) -> tuple[dict, float]:
+    path, planted = made(folder, "well", rows, WIDTH)
+    out = folder / "semdedup-out"
+    shutil.rmtree(out, ignore_errors=True)
+    result = run("semdedup", side, folder, as_parquet(path, rows), out, CLUSTERS, ITERATIONS)
+    found = found_of(planted, out)
+    shutil.rmtree(out)
+    return result, found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="a folder for data and environments")
+    parser.add_argument("--rows", type=int, default=100_000, help="of SemDeDup and k-centre; a fifth for isolated ones")
+    parser.add_argument("--memory", type=int, nargs="+", help="only ours, with so many rows each time")
+    parser.add_argument("--json", type=Path, help="write the figures there, for floors.py")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    print("| task | side | CPU s | peak MiB | found | steps |", "|---|---|---:|---:|---:|---|", sep="\n")
+
+    def show(task: str, side: str, result: dict, found: float) -> None:
+        steps = ", ".join(f"{name} {seconds}" for name, seconds in result["steps"].items())
+        cpu, peak = f"{result['cpu_s']:.1f}", f"{result['peak_mib']:,}"
+        print(f"| {task} | {side} | {cpu} | {peak} | {found:.4f} | {steps} |", flush=True)
+
+    figures: dict[str, float] = {}
+    for rows in options.memory or ():
+        result, found = semdedup("ours", rows, options.work)
+        show(f"SemDeDup, {rows:,} rows, {rows * WIDTH * 4 >> 20:,} MiB", "ours", result, found)
+        figures[f"peak_mib_{rows}"] = result["peak_mib"]
+    if options.memory:
+        least, most = min(options.memory), max(options.memory)
+        growth = (figures[f"peak_mib_{most}"] - figures[f"peak_mib_{least}"]) * (1 << 20)
+        write_figures(options.json, __file__, {"peak_growth_per_vectors": growth / max(1, (most - least) * WIDTH * 4)})
+        return
+    costs: dict[tuple[str, str], dict] = {}
+    for side in ("ours", "faiss", "sklearn"):
+        costs["semdedup", side], found = semdedup(side, options.rows, options.work)
+        figures["semdedup_found"] = found if side == "ours" else figures["semdedup_found"]
+        show(f"SemDeDup, {options.rows:,}", side, costs["semdedup", side], found)
+    for task, rows, sides in (
+        ("diverse", options.rows, ("ours", "sklearn")),
+        ("isolated", options.rows // 5, ("ours", "faiss", "sklearn")),
+    ):
+        path, _ = made(options.work, "well", rows, WIDTH)
+        chosen: dict[str, np.ndarray] = {}
+        for side in sides:
+            out = options.work / "chosen.npy"
+            costs[task, side] = run(task, side, options.work, path, WIDTH, COUNT, out)
+            chosen[side] = np.load(out)
+            show(f"{task}, {rows:,}", side, costs[task, side], np.isin(chosen[side], chosen["ours"]).mean())
+        figures[f"{task}_as_peers"] = min(float(np.isin(each, chosen["ours"]).mean()) for each in chosen.values())
+    for task in ("semdedup", "diverse", "isolated"):
+        peers = [each["cpu_s"] for (of, side), each in costs.items() if of == task and side != "ours"]
+        figures[f"{task}_quickest_peer_per_ours"] = min(peers) / costs[task, "ours"]["cpu_s"]
+    figures["semdedup_peak_per_least_peer"] = costs["semdedup", "ours"]["peak_mib"] / min(
+        costs["semdedup", side]["peak_mib"] for side in ("faiss", "sklearn")
+    )
+    write_figures(options.json, __file__, figures)
+
+
+if __name__ == "__main__":
+    main()
