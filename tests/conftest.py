@@ -18,6 +18,7 @@ _START_RAY = {
     "test_chaos",
     "test_cluster",
     "test_commands",
+    "test_concept_clusters",
     "test_control_packages",
     "test_dashboard",
     "test_docs",

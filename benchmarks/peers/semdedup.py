@@ -96,7 +96,7 @@ def prune(ids, vectors, label, centroids, out, pa, pq) -> None:
         ):
             path = out / name / f"{cluster}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.table(columns), path)
+            pq.write_table(pa.table(columns), path, use_dictionary=False, compression="none", write_statistics=False)
         removed.append(ids.take(rows[best > np.float32(1 - EPS)]))
     path = out / "extraction" / f"unique_ids_{EPS}.parquet" / "part.0.parquet"
     path.parent.mkdir(parents=True)

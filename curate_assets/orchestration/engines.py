@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from curate_assets.graph.platform import ClusterConfig, PlatformConfig
+from curate_assets.graph.shared_work import ray_cluster_of
 from curate_resources.engines.auto_engine import AutoEngine
 from curate_resources.engines.environments import interpreter
 from curate_resources.engines.in_process import InProcessEngine
-from curate_resources.engines.pools import Node
-from curate_resources.engines.ray_cluster import RayCluster
 from curate_resources.engines.ray_engine import RayEngine
-from curate_resources.engines.shared_work import on_ray
 from curate_resources.launchers.beginning import Patience
 from curate_resources.launchers.jobs import JobServer, JobSpec, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
@@ -21,7 +19,6 @@ from curate_resources.launchers.rayjob import cluster_template
 from curate_resources.pipeline.commit import Materialized
 from curate_resources.pipeline.plan import Plan
 from curate_resources.pipeline.run import Engine, materialize
-from curate_resources.tables.stored_vectors import Share, in_turn
 from curate_resources.telemetry.profiling import check_profile
 
 
@@ -31,21 +28,8 @@ def engine_of(config: PlatformConfig) -> Engine:
     if engine.kind == "in_process":
         return InProcessEngine(environments)
     environments = {stage: interpreter(stage, environment) for stage, environment in environments.items()}
-    ray = RayEngine(_ray_cluster(config), engine.layout, environments)
+    ray = RayEngine(ray_cluster_of(config), engine.layout, environments)
     return ray if engine.kind == "ray" else AutoEngine(ray, environments)
-
-
-def share_of(config: PlatformConfig) -> Share:
-    """What does the parts of a work that is no plan: workers of Ray where `engine.kind` names it, else this process."""
-    return on_ray(_ray_cluster(config)) if config.engine.kind == "ray" else in_turn
-
-
-def _ray_cluster(config: PlatformConfig) -> RayCluster:
-    engine, cluster = config.engine, config.cluster
-    capacity = None
-    if cluster.capacity_cpus is not None:
-        capacity = Node(cluster.capacity_cpus, cluster.capacity_gpus)
-    return RayCluster(engine.cpus, capacity, cluster.answer_seconds, cluster.queue_seconds, cluster.gpu_memory_gib)
 
 
 def materialized(plan: Plan, shards: Sequence[str]) -> Iterator[Materialized]:

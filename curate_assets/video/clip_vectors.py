@@ -1,11 +1,12 @@
 """The vectors of the selected clips of all shards."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
@@ -18,11 +19,10 @@ from gpu_kernels.dedup.products import of_unit_length
 
 @dataclass(frozen=True)
 class Vectors:
-    """Clips in their order, float32 [n, d] their vectors, and the fingerprints of these."""
+    """Clips in their order, and float32 [n, d] their vectors."""
 
     nodes: list[ClipKey]
     matrix: np.ndarray
-    fingerprints: list[str]
 
 
 def selected_vectors(tables: Tables) -> Vectors:
@@ -32,18 +32,48 @@ def selected_vectors(tables: Tables) -> Vectors:
         MixedModels: shards were embedded by different models.
     """
     one_model(tables)
-    names = ["shard", "clip_id", "fingerprint", "vector"]
-    rows = columns_of(tables, CLIP_EMBEDDINGS, names, "status = 'ok'")
+    rows = columns_of(tables, CLIP_EMBEDDINGS, ["shard", "clip_id", "vector"], "status = 'ok'")
     places = SelectedClips.of(tables).places(rows["shard"], rows["clip_id"])
     chosen = rows.take(pa.array(np.flatnonzero(places >= 0)))
     chosen = chosen.sort_by([("clip_id", "ascending"), ("shard", "ascending")])
     if chosen.num_rows == 0:
-        return Vectors([], np.zeros((0, 0), np.float32), [])
+        return Vectors([], np.zeros((0, 0), np.float32))
     matrix = chosen["vector"].combine_chunks().flatten().to_numpy().reshape(chosen.num_rows, -1)
     usable = np.flatnonzero(of_unit_length(matrix))
-    kept = chosen.select(names[:3]).take(pa.array(usable)).to_pylist()
-    nodes = [ClipKey(row["clip_id"], row["shard"]) for row in kept]
-    return Vectors(nodes, matrix[usable], [row["fingerprint"] for row in kept])
+    kept = chosen.select(["shard", "clip_id"]).take(pa.array(usable)).to_pylist()
+    return Vectors([ClipKey(row["clip_id"], row["shard"]) for row in kept], matrix[usable])
+
+
+def vector_batches(
+    tables: Tables, clips: SelectedClips, columns: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Columns of the rows of some clips that have a vector, and float32 [n, d] these vectors; some at a time, in no
+    order.
+
+    Args:
+        columns: `shard` and `clip_id`, and whatever else is wanted.
+
+    Raises:
+        MixedModels: shards were embedded by different models.
+    """
+    one_model(tables)
+    for batch in tables.batches(CLIP_EMBEDDINGS, [*columns, "vector"], "status = 'ok'"):
+        for rows in _by_shard(batch):
+            of_it = clips.shards.get(rows["shard"][0].as_py(), range(0))
+            wanted = clips.rows["clip_id"].slice(of_it.start, len(of_it)).combine_chunks()
+            rows = rows.filter(pc.is_in(rows["clip_id"], value_set=wanted))  # pyright: ignore[reportAttributeAccessIssue]
+            if rows.num_rows:
+                matrix = rows["vector"].flatten().to_numpy().reshape(rows.num_rows, -1)
+                usable = of_unit_length(matrix)
+                if usable.any():
+                    yield rows.select([*columns]).filter(pa.array(usable)), matrix[usable]
+
+
+def _by_shard(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    shards = batch["shard"].dictionary_encode()
+    numbers = shards.indices.to_numpy()
+    for number in range(len(shards.dictionary)):
+        yield batch.take(pa.array(np.flatnonzero(numbers == number)))
 
 
 def rows_by_shard(tables: Tables, nodes: Collection[ClipKey]) -> dict[str, list[Row]]:

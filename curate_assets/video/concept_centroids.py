@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.clip_key import ClipKey
-from curate_assets.video.clip_vectors import Vectors, good_rows, selected_vectors
 from curate_assets.video.duplicates.selected_clips import digest
+from curate_assets.video.kept_vectors import KeptVectors
 from curate_resources.storage.root import Storage
+from curate_resources.tables import vector_clusters
 from curate_resources.tables.lance_tables import Tables, quoted
+from curate_resources.tables.stored_vectors import Share, in_turn
 from gpu_kernels.dedup.concepts import ConceptClustersConfig
-from gpu_kernels.dedup.kmeans import kmeans
 from gpu_kernels.errors import UserError
 
 FOLDER = "concepts"
@@ -36,35 +36,29 @@ class Centroids:
         return hashlib.sha256(repr(self.matrix.shape).encode() + self.matrix.tobytes()).hexdigest()[:32]
 
 
-def kept_vectors(tables: Tables) -> Vectors:
-    """The vectors of the clips that are selected and the keepers of their groups."""
-    rows = good_rows(tables, DUPLICATE_GROUPS, ["shard", "clip_id", "keeper"])
-    keepers = {ClipKey(row["clip_id"], row["shard"]) for row in rows if row["keeper"]}
-    every = selected_vectors(tables)
-    own = [row for row, node in enumerate(every.nodes) if node in keepers]
-    return Vectors([every.nodes[row] for row in own], every.matrix[own], [every.fingerprints[row] for row in own])
-
-
-def centroids_of(tables: Tables, vectors: Vectors, config: ConceptClustersConfig) -> Centroids:
+def centroids_of(tables: Tables, kept: KeptVectors, config: ConceptClustersConfig, share: Share = in_turn) -> Centroids:
     """The stored centroids, or else trained ones, which are stored if there are enough vectors.
 
     Args:
-        vectors: at least one.
+        kept: at least one.
         config: with a number of clusters.
+        share: does the parts of the training; the result is the same.
 
     Raises:
         UserError: what is stored is damaged.
     """
     assert config.clusters is not None
-    storage, path = tables.storage, f"{FOLDER}/{_name(tables, vectors.nodes[0], config)}.npy"
+    first = ClipKey(kept.rows["clip_id"][0].as_py(), kept.rows["shard"][0].as_py())
+    storage, path = tables.storage, f"{FOLDER}/{_name(tables, first, config)}.npy"
     if not storage.exists(path):
-        made = kmeans(vectors.matrix, min(config.clusters, len(vectors.nodes)), config.iterations, config.seed)
-        if len(vectors.nodes) < _LEAST * config.clusters:
+        count = min(config.clusters, kept.rows.num_rows)
+        made = vector_clusters.clusters(kept.vectors, count, config.iterations, share, config.seed, kept.order)
+        if kept.rows.num_rows < _LEAST * config.clusters:
             return Centroids(made, False)
         file = io.BytesIO()
         np.save(file, made)
         storage.create(path, file.getvalue())  # another run may have been first: then its centroids count
-    return Centroids(_stored(storage, path, vectors.matrix.shape[1]), True)
+    return Centroids(_stored(storage, path, kept.vectors.fetch(kept.order[:1]).shape[1]), True)
 
 
 def _name(tables: Tables, node: ClipKey, config: ConceptClustersConfig) -> str:

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
-from curate_assets.video.clip_vectors import selected_vectors
-from curate_assets.video.duplicates.selected_clips import SelectedClips, one_model
+from curate_assets.video.clip_vectors import selected_vectors, vector_batches
+from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.stored_vectors import Rows, StoredVectors
-from gpu_kernels.dedup.products import of_unit_length
 from gpu_kernels.errors import NotThere, UserError
 
 
@@ -71,25 +70,18 @@ def stored_vectors(tables: Tables, name: str = CLIP_EMBEDDINGS.name) -> NamedVec
 def selected_parts(tables: Tables, name: str = CLIP_EMBEDDINGS.name) -> Iterator[NamedPart]:
     """As `stored_vectors`, some at a time and in no order."""
     tables = tables.under({CLIP_EMBEDDINGS.name: name})
-    one_model(tables)
     selected, found = SelectedClips.of(tables), False
     counts = pc.value_counts(selected.rows["clip_id"])  # pyright: ignore[reportAttributeAccessIssue]
     several = {each["values"]: False for each in counts.to_pylist() if each["counts"] > 1}
-    for batch in tables.batches(CLIP_EMBEDDINGS, ["shard", "clip_id", "vector"], "status = 'ok'"):
-        for rows in _by_shard(batch):
-            of_it = selected.shards.get(rows["shard"][0].as_py(), range(0))
-            clips = selected.rows["clip_id"].slice(of_it.start, len(of_it))
-            rows = rows.filter(pc.is_in(rows["clip_id"], value_set=clips.combine_chunks()))  # pyright: ignore[reportAttributeAccessIssue]
-            if several:
-                ids = rows["clip_id"].to_pylist()
-                rows = rows.filter(pa.array([not several.get(clip, False) for clip in ids], pa.bool_()))
-                several |= dict.fromkeys(several.keys() & ids, True)
-            if rows.num_rows == 0:
-                continue
-            matrix = rows["vector"].flatten().to_numpy().reshape(rows.num_rows, -1)
-            if (usable := of_unit_length(matrix)).any():
-                found = True
-                yield NamedPart(rows["clip_id"].filter(pa.array(usable)), matrix[usable], name)
+    for rows, matrix in vector_batches(tables, selected, ["shard", "clip_id"]):
+        found, clips = True, rows["clip_id"]
+        if several:
+            ids = clips.to_pylist()
+            new = np.array([not several.get(clip, False) for clip in ids])
+            several |= dict.fromkeys(several.keys() & ids, True)
+            clips, matrix = clips.filter(pa.array(new)), matrix[new]
+        if len(clips):
+            yield NamedPart(clips, matrix, name)
     if not found:
         raise _none_selected(name)
 
@@ -120,6 +112,7 @@ def kept_on_disk(parts: Iterable[NamedPart], storage: Storage, path: str) -> Nam
             yield part.matrix
 
     vectors = StoredVectors.written(storage, path, matrices())
+    assert vectors is not None, "whoever gives parts sees to it that there are some"
     together = pa.concat_arrays(ids)
     order = pc.call_function("array_sort_indices", [together]).to_numpy().astype(np.int64)
     ordered = together.take(pa.array(order))
@@ -130,13 +123,6 @@ def kept_on_disk(parts: Iterable[NamedPart], storage: Storage, path: str) -> Nam
         one, other = (origins[int(np.searchsorted(ends, order[row], "right"))] for row in (same[0], same[0] + 1))
         raise UserError(f"{ordered[same[0]].as_py()!r} is in {one} and again in {other}: an id must be there once")
     return NamedRows(together, order, vectors)
-
-
-def _by_shard(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    shards = batch["shard"].dictionary_encode()
-    numbers = shards.indices.to_numpy()
-    for number in range(len(shards.dictionary)):
-        yield batch.take(pa.array(np.flatnonzero(numbers == number)))
 
 
 def _none_selected(name: str) -> NotThere:

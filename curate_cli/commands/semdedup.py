@@ -41,8 +41,8 @@ def semdedup(
 
     Changes nothing in the root: what it finds lies in the output folder.
     """
+    from curate_assets.graph.shared_work import share_of
     from curate_assets.graphs import GRAPH
-    from curate_assets.orchestration.engines import share_of
     from curate_assets.settings.presets import ShardSettings
     from curate_assets.video.named_vectors import selected_parts
     from curate_assets.video.search.looked_for import vector_table

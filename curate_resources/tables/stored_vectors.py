@@ -20,7 +20,9 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _BATCH = 4096
-_FRAGMENT = 1 << 27
+_READ_AHEAD = 1 << 24
+"""Bytes that are read before they are wanted."""
+_FRAGMENT = 1 << 26
 """Bytes of vectors in a fragment that is written here: what one worker goes through in one part."""
 _COLUMN = "vector"
 
@@ -53,14 +55,15 @@ class StoredVectors:
     options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def written(cls, storage: Storage, path: str, batches: Iterable[Vectors]) -> "StoredVectors":
-        """A dataset of batches, float32 [n, d] each, of which there is one at least, in their order; whatever dataset
-        was there before is no more."""
+    def written(cls, storage: Storage, path: str, batches: Iterable[Vectors]) -> "StoredVectors | None":
+        """A dataset of batches, float32 [n, d] each, in their order; whatever dataset was there before is no more.
+        None: there is no batch."""
         import lance
 
         failed: list[BaseException] = []  # Lance would tell of it in words of its own
         coming = iter(batches)
-        first = next(coming)
+        if (first := next(coming, None)) is None:
+            return None
         column = pa.field(_COLUMN, pa.list_(pa.float32(), first.shape[1]))
 
         def records() -> Iterator[pa.RecordBatch]:
@@ -96,7 +99,8 @@ class StoredVectors:
         """Of one fragment, float32 [n, d] each."""
         found = self._dataset().get_fragment(fragment)
         if found is not None:
-            for batch in found.to_batches(columns=[self.column], batch_size=_BATCH, batch_readahead=1):
+            how = {"batch_size": _BATCH, "batch_readahead": 1, "io_buffer_size": _READ_AHEAD}
+            for batch in found.to_batches(columns=[self.column], **how):
                 yield self._vectors(batch.column(0))
 
     def fetch(self, rows: Rows) -> Vectors:

@@ -9,8 +9,8 @@ from gpu_kernels.dedup import kmeans
 _SAMPLE = 12288
 _SAMPLED = 32
 """Rows per cluster that k-means begins with, at least."""
-_STILL = 1e-4
-"""Centroids that move by less, as a share of their length, have arrived."""
+_GAIN = 1e-4
+"""Iterations over all vectors end when the sum of all cosines gains less, as a share of it."""
 
 
 def clusters(
@@ -33,13 +33,16 @@ def clusters(
     sample = vectors.sample(max(_SAMPLE, _SAMPLED * count), seed, order)
     centroids = kmeans.kmeans(sample, count, iterations, seed)
     del sample
+    before = 0.0
     for _ in range(iterations):
         totals = np.zeros(centroids.shape, np.float64)
         for part in share(_step, (vectors, centroids), vectors.fragments()):
             totals += part
-        before, centroids = centroids, kmeans.moved(totals, centroids)
-        if np.linalg.norm(centroids - before, axis=1).max() < _STILL:
+        centroids = kmeans.moved(totals, centroids)
+        reached = float(np.linalg.norm(totals, axis=1).sum())  # the cosines with the new centroids
+        if reached - before <= _GAIN * reached:
             break
+        before = reached
     return centroids
 
 
@@ -57,4 +60,4 @@ def _step(common: tuple[StoredVectors, Vectors], fragment: int) -> NDArray[np.fl
 def _assigned(common: tuple[StoredVectors, Vectors], fragment: int) -> NDArray[np.int32]:
     vectors, centroids = common
     none = np.zeros(0, np.int32)
-    return np.concatenate([none, *(kmeans.assign(batch, centroids)[0] for batch in vectors.batches(fragment))])
+    return np.concatenate([none, *(label for _, label in kmeans.assigned(vectors.batches(fragment), centroids))])

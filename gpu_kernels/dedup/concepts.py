@@ -1,11 +1,11 @@
-"""Concepts: which cluster a vector belongs to, and how far it is from that cluster's middle and from its neighbours."""
+"""Concepts: clusters of what clips show, and how far a clip is from its cluster's middle and from its neighbours."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
-from gpu_kernels.dedup.kmeans import assign
+from gpu_kernels.dedup.products import cosines_of
 from gpu_kernels.dedup.sampling import isolation
 from gpu_kernels.strict import StrictModel
 
@@ -28,26 +28,22 @@ class ConceptClustersConfig(StrictModel):
 
 
 @dataclass(frozen=True)
-class Concepts:
-    """Of each vector, int32 [n] its cluster, float32 [n] the cosine distance to its centroid, and float32 [n] its
-    isolation: see `sampling.isolation`, here among the vectors of its cluster."""
+class ConceptMembers:
+    """Of each vector of a cluster, float32 [m] the cosine distance to its centroid, and float32 [m] its isolation among
+    them: see `sampling.isolation`."""
 
-    clusters: np.ndarray
     distances: np.ndarray
     isolation: np.ndarray
 
 
-def concepts(vectors: np.ndarray, centroids: np.ndarray, neighbours: int) -> Concepts:
-    """The concept of each vector.
+def members(vectors: np.ndarray, centroid: np.ndarray, neighbours: int) -> ConceptMembers:
+    """How typical the vectors of a cluster are of it.
 
     Args:
-        vectors: float32 [n, d] at unit length.
-        centroids: float32 [k, d] at unit length.
+        vectors: float32 [m, d] at unit length.
+        centroid: float32 [d] at unit length.
         neighbours: that isolation is measured to.
     """
-    clusters, cosines = assign(vectors, centroids)
-    alone = np.full(len(vectors), np.nan, np.float32)
-    order = np.argsort(clusters, kind="stable")
-    for rows in np.split(order, np.cumsum(np.bincount(clusters, minlength=len(centroids)))[:-1]):
-        alone[rows] = isolation(vectors[rows], neighbours)
-    return Concepts(clusters, 1 - cosines, alone)
+    rows = np.arange(len(vectors))
+    to_centroid = cosines_of(vectors, rows, centroid[None], np.zeros_like(rows))
+    return ConceptMembers(1 - np.clip(to_centroid, -1, 1), isolation(vectors, neighbours))

@@ -4,7 +4,7 @@ Dhillon and Modha: "Concept decompositions for large sparse text data using clus
 Vassilvitskii: "k-means++: the advantages of careful seeding" (2007) do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -30,9 +30,9 @@ def assign(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.n
     Returns:
         int32 [n] which one, and float32 [n] the cosine with it.
     """
-    nearest, _ = _nearest(vectors, centroids, _product(vectors, centroids, "float32"))
-    cosines = cosines_of(vectors, np.arange(len(vectors)), centroids, nearest.astype(np.int64))
-    return nearest, np.clip(cosines, -1, 1)
+    found, _ = _nearest(vectors, centroids, _product(vectors, centroids, "float32"))
+    cosines = cosines_of(vectors, np.arange(len(vectors)), centroids, found.astype(np.int64))
+    return found, np.clip(cosines, -1, 1)
 
 
 def kmeans(
@@ -102,6 +102,14 @@ def sums(vectors: np.ndarray, nearest: np.ndarray, clusters: int) -> tuple[np.nd
     return totals, np.bincount(nearest, minlength=clusters)
 
 
+def assigned(batches: Iterable[np.ndarray], centroids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of vectors, float32 [n, d] each, with their nearest centroids, int32 [n], as `assign` has them."""
+    product = None
+    for batch in batches:
+        product = product or _product(batch, centroids, "float32", _BATCHES)
+        yield batch, _nearest(batch, centroids, product)[0]
+
+
 def part_of_step(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.ndarray:
     """What some vectors add to one of Lloyd's steps, float64 [k, d]: of parts that are added up, `moved` makes the new
     centroids, so that workers can share a step.
@@ -109,11 +117,9 @@ def part_of_step(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.nda
     It is the same to the last bit however vectors are divided into batches and parts: they are assigned as float64 has
     it, and of each number 24 bits behind the point are added up, which is exact for up to 2^28 vectors of a cluster.
     """
-    totals, product = np.zeros(centroids.shape, np.float64), None
-    for batch in batches:
-        product = product or _product(batch, centroids, "float32", _BATCHES)
-        nearest, _ = _nearest(batch, centroids, product)
-        totals += sums(np.rint(batch * _GRID) / _GRID, nearest, len(centroids))[0]
+    totals = np.zeros(centroids.shape, np.float64)
+    for batch, label in assigned(batches, centroids):
+        totals += sums(np.rint(batch * _GRID) / _GRID, label, len(centroids))[0]
     return totals
 
 

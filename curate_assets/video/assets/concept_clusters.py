@@ -8,6 +8,7 @@ import pyarrow as pa
 from curate_assets.graph.contact_sheet import contact_sheet
 from curate_assets.graph.graph import Asset
 from curate_assets.graph.platform import PlatformConfig
+from curate_assets.graph.shared_work import share_of
 from curate_assets.graph.whole_table import Gathered, Made, Markdown
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
@@ -15,14 +16,17 @@ from curate_assets.video.assets.clips import CLIP_ID
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
 from curate_assets.video.clip_key import ClipKey
-from curate_assets.video.clip_vectors import good_rows, rows_by_shard
-from curate_assets.video.concept_centroids import Centroids, centroids_of, kept_vectors
+from curate_assets.video.clip_vectors import rows_by_shard
+from curate_assets.video.concept_centroids import FOLDER, Centroids, centroids_of
 from curate_assets.video.duplicates.selected_clips import digest
+from curate_assets.video.kept_vectors import kept_vectors
 from curate_assets.video.thumbnails import Place, thumbnails
-from curate_resources.declarations.table import Column, Row, Table
+from curate_resources.declarations.table import Column, Table
 from curate_resources.pipeline.commit import in_order
+from curate_resources.tables import vector_clusters
 from curate_resources.tables.lance_tables import Tables
-from gpu_kernels.dedup.concepts import ConceptClustersConfig, concepts
+from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, in_turn
+from gpu_kernels.dedup.concepts import ConceptClustersConfig, ConceptMembers, members
 
 CONCEPT_CLUSTERS = Table(
     name="concept_clusters",
@@ -53,45 +57,69 @@ CONCEPT_CLUSTERS = Table(
 _SHEETS, _EACH = 6, 6
 
 
-def cluster_concepts(tables: Tables, config: ConceptClustersConfig) -> tuple[dict[str, pa.Table], Centroids | None]:
+def cluster_concepts(
+    tables: Tables, config: ConceptClustersConfig, share: Share = in_turn
+) -> tuple[dict[str, pa.Table], Centroids | None]:
     """Rows of every shard, and the centroids; none where it is off or no clip is kept.
+
+    In memory are the names of the clips and the largest cluster; the vectors lie below the root meanwhile.
+
+    Args:
+        share: does the parts of the work; the rows are the same.
 
     Raises:
         UserError: the stored centroids are damaged, or the vectors are of several models.
     """
-    vectors = None if config.clusters is None else kept_vectors(tables)
-    if vectors is None or not vectors.nodes:
+    if config.clusters is None:
         return {}, None
-    centroids = centroids_of(tables, vectors, config)
-    found, pinned = concepts(vectors.matrix, centroids.matrix, config.neighbours), centroids.digest
-    grouped = good_rows(tables, DUPLICATE_GROUPS, ["shard", "clip_id", "video_id"])
-    videos = {ClipKey(row["clip_id"], row["shard"]): row["video_id"] for row in grouped}
-    made: dict[str, list[Row]] = {}
-    for row, (node, fingerprint) in enumerate(zip(vectors.nodes, vectors.fingerprints, strict=True)):
-        alone = float(found.isolation[row])
-        of_it = [CONCEPT_CLUSTERS.name, CONCEPT_CLUSTERS.version, config.neighbours, pinned, fingerprint]
-        made.setdefault(node.shard, []).append(
-            {
-                "shard": node.shard,
-                "video_id": videos[node],
-                "clip_id": node.clip_id,
-                "cluster": int(found.clusters[row]),
-                "distance": float(found.distances[row]),
-                "isolation": None if np.isnan(alone) else alone,
-                "centroids": pinned,
-                "status": "ok",
-                "fingerprint": digest(of_it),
-            }
-        )
-    tabled = {
-        shard: in_order(CONCEPT_CLUSTERS, [pa.Table.from_pylist(rows, schema=CONCEPT_CLUSTERS.rows_schema)])
-        for shard, rows in made.items()
+    with kept_vectors(tables, FOLDER) as kept:
+        if kept is None:
+            return {}, None
+        centroids = centroids_of(tables, kept, config, share)
+        nearest = vector_clusters.assigned(kept.vectors, centroids.matrix, share)
+        by_clip = nearest[kept.order]
+        order = kept.order[np.argsort(by_clip, kind="stable")]
+        clusters = np.split(order, np.cumsum(np.bincount(by_clip, minlength=len(centroids.matrix)))[:-1])
+        parts = [(number, rows) for number, rows in enumerate(clusters) if len(rows)]
+        distances, alone = np.zeros((2, len(nearest)), np.float32)
+        found = share(_measured, (kept.vectors, centroids.matrix, config.neighbours), parts)
+        for (_, rows), each in zip(parts, found, strict=True):
+            distances[rows], alone[rows] = each.distances, each.isolation
+    pinned = centroids.digest
+    of_all = [CONCEPT_CLUSTERS.name, CONCEPT_CLUSTERS.version, config.neighbours, pinned]
+    columns = {
+        **{name: kept.rows[name] for name in ("shard", "video_id", "clip_id")},
+        "cluster": nearest,
+        "distance": distances,
+        "isolation": pa.array(alone, from_pandas=True),
+        "centroids": pa.repeat(pinned, len(nearest)),
+        "status": pa.repeat("ok", len(nearest)),
+        "fingerprint": [digest([*of_all, each]) for each in kept.rows["fingerprint"].to_pylist()],
     }
-    return tabled, centroids
+    return _by_shard(columns), centroids
+
+
+def _measured(common: tuple[StoredVectors, np.ndarray, int], part: tuple[int, Rows]) -> ConceptMembers:
+    """One cluster, given by its rows."""
+    (vectors, centroids, neighbours), (number, rows) = common, part
+    return members(vectors.fetch(rows), centroids[number], neighbours)
+
+
+def _by_shard(columns: dict[str, Any]) -> dict[str, pa.Table]:
+    schema = CONCEPT_CLUSTERS.rows_schema
+    made = pa.table({name: columns.get(name, pa.nulls(len(columns["cluster"]))) for name in schema.names})
+    made = made.cast(schema).sort_by("shard")
+    shards = made["shard"].combine_chunks().dictionary_encode()
+    ends = np.cumsum(np.bincount(shards.indices.to_numpy(), minlength=len(shards.dictionary))).tolist()
+    return {
+        name: in_order(CONCEPT_CLUSTERS, [made.slice(start, end - start)])
+        for name, start, end in zip(shards.dictionary.to_pylist(), [0, *ends], ends, strict=False)
+    }
 
 
 def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
-    rows, centroids = cluster_concepts(tables, config.section(CONCEPT_CLUSTERS.name, ConceptClustersConfig))
+    own = config.section(CONCEPT_CLUSTERS.name, ConceptClustersConfig)
+    rows, centroids = cluster_concepts(tables, own, share_of(config))
     if centroids is None:
         return Made(rows, {"clusters": 0})
     whole = CONCEPT_CLUSTERS.joined(rows)

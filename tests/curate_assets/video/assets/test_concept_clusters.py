@@ -26,6 +26,8 @@ from curate_assets.video.concept_centroids import FOLDER
 from curate_assets.video.report.contents import gather
 from curate_assets.video.report.page import render
 from curate_resources.declarations.table import Row
+from curate_resources.engines.ray_cluster import RayCluster
+from curate_resources.engines.shared_work import on_ray
 from curate_resources.tables.history import ALL_SHARDS
 from gpu_kernels.dedup.concepts import ConceptClustersConfig
 from gpu_kernels.errors import UserError
@@ -127,9 +129,23 @@ def test_clusters_keep_their_numbers_when_shards_come_until_they_are_asked_to_be
     assert clusters(root) == after  # and back
 
 
+@pytest.mark.deep
+def test_workers_of_ray_make_the_same_rows(root: TemporaryRoot) -> None:
+    put(root, "b", {"town": 90, "owl": 60}, seed=1)
+    here, _ = cluster_concepts(root.tables, ConceptClustersConfig(clusters=30))
+    import ray  # here, because on import it takes down how clusters authenticate, which other tests change
+
+    try:
+        there, _ = cluster_concepts(root.tables, ConceptClustersConfig(clusters=30), on_ray(RayCluster(2)))
+    finally:
+        ray.shutdown()
+    assert len(here) == 2 and here == there
+
+
 def test_centroids_of_few_clips_do_not_stay(root: TemporaryRoot) -> None:
     found, centroids = cluster_concepts(root.tables, ConceptClustersConfig(clusters=30))
-    assert centroids is not None and not centroids.kept and root.storage.files(FOLDER) == []
+    assert centroids is not None and not centroids.kept
+    assert root.storage.files(FOLDER) == root.storage.folders(FOLDER) == []
     assert len({row for part in found.values() for row in part["cluster"].to_pylist()}) == 30
     clusters(root)
     (name,) = root.storage.files(FOLDER)
