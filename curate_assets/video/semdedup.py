@@ -149,8 +149,10 @@ def _write_members(output: Storage, path: str, ids: pa.Array, matrix: Vectors, c
     kind = pa.list_(pa.float32())
     names = _plain(ids[:0]).type
     schema = pa.schema([("id", names), ("embedding", kind), ("cosine_dist_to_cent", pa.float32())])
-    how = {"use_dictionary": False, "compression": "none", "write_statistics": False}  # which gain nothing here
-    with output.writer(path) as file, pq.ParquetWriter(file, schema, **how) as writer:
+    with (
+        output.writer(path) as file,
+        pq.ParquetWriter(file, schema, use_dictionary=False, compression="none", write_statistics=False) as writer,
+    ):
         for start in range(0, len(cluster.rows), _ROWS):
             some = cluster.rows[start : start + _ROWS]
             starts = pa.array(np.arange(len(some) + 1, dtype=np.int32) * matrix.shape[1])

@@ -99,8 +99,10 @@ class StoredVectors:
         """Of one fragment, float32 [n, d] each."""
         found = self._dataset().get_fragment(fragment)
         if found is not None:
-            how = {"batch_size": _BATCH, "batch_readahead": 1, "io_buffer_size": _READ_AHEAD}
-            for batch in found.to_batches(columns=[self.column], **how):
+            scan = found.to_batches(
+                columns=[self.column], batch_size=_BATCH, batch_readahead=1, io_buffer_size=_READ_AHEAD
+            )
+            for batch in scan:
                 yield self._vectors(batch.column(0))
 
     def fetch(self, rows: Rows) -> Vectors:

@@ -6,6 +6,8 @@ n.
 
 import numpy as np
 
+from gpu_kernels.dedup.products import TileProduct
+
 _BLOCK = 1024
 
 
@@ -43,17 +45,21 @@ def isolation(vectors: np.ndarray, neighbours: int) -> np.ndarray:
     wanted = min(neighbours, len(vectors) - 1)
     if wanted < 1:
         return found
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    product = TileProduct(vectors.shape[1], float(len(vectors)) * vectors.size / 2, "float32")
+    best = np.full((len(vectors), wanted), -np.inf, np.float32)
     for start in range(0, len(vectors), _BLOCK):
-        block = vectors[start : start + _BLOCK]
-        own = np.arange(start, start + len(block))
-        best = np.full((len(block), wanted), -np.inf, np.float32)
-        for left in range(0, len(vectors), _BLOCK):
-            scores = block @ vectors[left : left + _BLOCK].T
-            beside = (own >= left) & (own < left + scores.shape[1])
-            scores[beside, own[beside] - left] = -np.inf
-            both = np.concatenate([best, scores], axis=1)
-            best = np.partition(both, both.shape[1] - wanted, axis=1)[:, -wanted:]
-        found[own] = 1 - np.clip(np.sort(best, axis=1), -1, 1).mean(axis=1, dtype=np.float64)
+        block = slice(start, start + _BLOCK)
+        for left in range(start, len(vectors), _BLOCK):
+            scores, other = product(vectors[block], vectors[left : left + _BLOCK]), slice(left, left + _BLOCK)
+            if left == start:
+                scores = scores.copy()
+                np.fill_diagonal(scores, -np.inf)
+            else:
+                best[other] = _greatest(best[other], np.ascontiguousarray(scores.T))
+            best[block] = _greatest(best[block], scores)
+        far = 1 - np.clip(np.sort(best[block], axis=1), -1, 1).mean(axis=1, dtype=np.float64)
+        found[block] = far
     return found
 
 
@@ -69,3 +75,16 @@ def nearest_to(vectors: np.ndarray, examples: np.ndarray) -> np.ndarray:
     blocks = range(0, len(vectors), _BLOCK)
     best = [(vectors[start : start + _BLOCK] @ examples.T).max(axis=1) for start in blocks]
     return np.clip(np.concatenate([np.zeros(0, np.float32), *best]), -1, 1)
+
+
+def _greatest(best: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The greatest numbers of each row, float32 [n, k], of as many as there were and of more, float32 [n, m]: few of
+    these are greater than the least before them, and only they are looked at."""
+    row, column = np.divmod(np.flatnonzero(scores > best.min(axis=1, keepdims=True)), scores.shape[1])
+    counts = np.bincount(row, minlength=len(best))
+    if len(row) == 0:
+        return best
+    greater = np.full((len(best), int(counts.max())), -np.inf, np.float32)
+    greater[row, np.arange(len(row)) - (np.cumsum(counts) - counts)[row]] = scores[row, column]
+    both = np.concatenate([best, greater], axis=1)
+    return np.partition(both, both.shape[1] - best.shape[1], axis=1)[:, -best.shape[1] :]
