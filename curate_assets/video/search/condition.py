@@ -71,7 +71,7 @@ class Condition:
         """Of all clips, about how many fulfil it."""
         base = self._pinned[self._base]
         if self._others:
-            clips = base.sample(_SAMPLED_JOINED, ["clip_id"])["clip_id"].to_pylist()
+            clips = base.sample(_SAMPLED_JOINED, ["clip_id"])["clip_id"].drop_null().to_pylist()
             return len(self.of(clips)) / max(len(clips), 1)
         rows = base.sample(_SAMPLED, self._columns_of(self._base))
         return len(self._fulfilling({self._base: _numbered(rows)})) / max(len(rows), 1)
@@ -138,7 +138,8 @@ class Condition:
 
     def _keys(self, ids: Ids) -> set[ClipKey]:
         rows = self._pinned[self._base].by_id(ids, ["clip_id", "shard"])
-        return {ClipKey(*key) for key in zip(rows["clip_id"].to_pylist(), rows["shard"].to_pylist(), strict=True)}
+        keys = zip(rows["clip_id"].to_pylist(), rows["shard"].to_pylist(), strict=True)
+        return {ClipKey(clip, shard) for clip, shard in keys if clip is not None}  # videos without clips have rows
 
 
 def _numbered(rows: pa.Table) -> pa.Table:

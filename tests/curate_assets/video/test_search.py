@@ -229,7 +229,8 @@ def test_the_same_clips_are_left_whether_all_are_asked_about_or_those_that_are_f
     assert indexes.index_of(root.tables.dataset("clips"), "clip_id")
     span = {"start_frame": 0, "end_frame": 100, "start_ns": 0}
     keys = [{"video_id": f"va-{number}", "clip_id": f"a-{number}", "end_ns": number * 10**9} for number in range(6)]
-    root.store(CLIPS, "a", [key | span for key in keys])
+    without = {"video_id": "vc", "status": "empty"}
+    root.store(CLIPS, "a", [*(key | span for key in keys), without])
     assert_left()
 
 
