@@ -48,7 +48,9 @@ class HashBands:
         int64 [k] and int64 [k], sorted, each pair once."""
         found = [np.zeros(0, np.int64)]
         count = max(1, len(self.hashes))
-        for band, keys in enumerate(band_keys(queries)):
+        for band, unsorted in enumerate(band_keys(queries)):
+            asked = np.argsort(unsorted)  # neighbours are then looked up one after the other, which caches reward
+            keys = unsorted[asked]
             first = np.searchsorted(self.keys[band], keys)
             sizes = np.searchsorted(self.keys[band], keys, "right") - first
             ends = np.cumsum(sizes)
@@ -60,6 +62,7 @@ class HashBands:
                 row = np.repeat(np.arange(at, stop), own)
                 offset = np.arange(len(row)) - np.repeat(np.cumsum(own) - own, own)
                 column = self.order[band, first[row] + offset]
+                row = asked[row]
                 far = np.bitwise_count(queries[row] ^ self.hashes[column]).sum(axis=1)
                 hit = far <= radius
                 found.append(row[hit] * count + column[hit])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings
 from curate_resources.tables.segments import Covered, Segments, shard_states
 
-LEAST_CLIPS = 4_000
+LEAST_CLIPS = 1_000
 """Of fewer clips no segment is made: they are compared directly, which is exact."""
 MOST_CLIPS = 1 << 20
 """Of a segment: it is made in memory."""
