@@ -26,6 +26,8 @@ from curate_assets.video.duplicates.clip_quality import ranks
 from curate_assets.video.duplicates.selected_clips import SelectedClips, digest
 from curate_assets.video.duplicates.valid_pairs import MEASURED_ON, ValidPairs, valid_pairs
 from curate_resources.declarations.table import Column, Table
+from curate_resources.pipeline.plan import MissingInput
+from curate_resources.tables.history import History
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.groups import Stars, components, stars
 from gpu_kernels.dedup.tiers import TIERS, DuplicateGroupsConfig
@@ -193,7 +195,14 @@ GROUPED = (CLIP_SELECTION.name, DUPLICATE_GROUPS.name)
 
 
 def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
+    if not tables.exists(DUPLICATE_PAIRS.name) and len(SelectedClips.of(tables)):
+        raise MissingInput(
+            f"{DUPLICATE_GROUPS.name} needs {DUPLICATE_PAIRS.name}, which is not there: "
+            f"`curate materialize --select {DUPLICATE_PAIRS.name}` first"
+        )
     rows = group_duplicates(tables, config.section(DUPLICATE_GROUPS.name, DuplicateGroupsConfig))
+    made = History(tables.storage).index().made()
+    not_compared = [shard for shard, own in rows.items() if own.num_rows and (DUPLICATE_PAIRS.name, shard) not in made]
     clips = DUPLICATE_GROUPS.joined(rows)
     keeper, tiers = clips["keeper"].to_numpy(), clips["tier"].drop_null().value_counts().to_pylist()
     removed = {each["values"]: each["counts"] for each in tiers}
@@ -206,6 +215,7 @@ def _made(tables: Tables, config: PlatformConfig, _: str) -> Made:
             **{f"removed_{tier}": removed[tier] for tier in TIERS if tier in removed},
             "clips_alike": int((clips["alike_size"].to_numpy() > 1).sum()),
             "shards": sorted(rows),
+            "shards_not_compared": sorted(not_compared),
         },
     )
 

@@ -8,12 +8,13 @@ import pytest
 
 from curate_assets.graph.platform import ConfigError
 from curate_assets.graph.shard_checks import Shard
-from curate_assets.settings.resolve import validated
+from curate_assets.settings.resolve import CurationConfig, validated
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
-from curate_assets.video.assets.duplicate_groups import CHECKS, DUPLICATE_GROUPS, group_duplicates
+from curate_assets.video.assets.duplicate_groups import CHECKS, DUPLICATE_GROUPS, GATHER, group_duplicates
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS, measure_pairs
+from curate_assets.video.assets.duplicate_pairs import GATHER as PAIRS
 from curate_assets.video.assets.measurements.technical_quality import TECHNICAL_QUALITY
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
@@ -21,6 +22,7 @@ from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.duplicates.selected_clips import MixedModels
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.table import Row, Table
+from curate_resources.pipeline.plan import MissingInput
 from curate_resources.storage.root import Storage
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
@@ -171,3 +173,14 @@ def test_a_tier_that_removes_has_to_be_measured() -> None:
         validated({"duplicate_groups": {"tiers": ["meaning"]}, "duplicate_pairs": {"meaning": False}})
     with pytest.raises(ConfigError, match=r"below duplicate_pairs\.floor_similarity"):
         validated({"duplicate_groups": {"min_similarity": 0.5}})
+
+
+def test_clips_that_were_never_compared_do_not_pass_for_unique(tables: Tables) -> None:
+    fill(tables, a={}, b={})
+    config = CurationConfig.model_validate({"duplicate_pairs": {"picture": False}})
+    with pytest.raises(MissingInput, match=r"duplicate_groups needs duplicate_pairs.*--select duplicate_pairs"):
+        GATHER.materialize(tables, config)
+    PAIRS.materialize(tables, config, "a")
+    assert GATHER.materialize(tables, config)[1]["shards_not_compared"] == ["b"]
+    PAIRS.materialize(tables, config, "b")
+    assert GATHER.materialize(tables, config)[1]["shards_not_compared"] == []
