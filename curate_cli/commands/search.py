@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def search(
     words: Annotated[
-        str | None, typer.Argument(help="Words of captions, of text in the picture, of speech or of labels.")
+        str | None,
+        typer.Argument(help="Words of captions, of text in the picture, of speech or of labels; in quotes, a phrase."),
     ] = None,
     like: Annotated[
         str | None, typer.Option(metavar="CLIP-OR-FILE", help="A clip's id, or a picture or video to look like.")
