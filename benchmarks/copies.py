@@ -27,8 +27,9 @@ from made_copies import KINDS, STATIC_FILMS, WINDOWED, Copy, Kind, made, master
 from proofs.proof import packaged_footage
 from seen_copies import Seen, seen
 
-from gpu_kernels.dedup.alignment import AlignmentConfig, Match, align
-from gpu_kernels.dedup.candidates import candidate_pairs, probes
+from gpu_kernels.dedup.alignment import AlignmentConfig, Match
+from gpu_kernels.dedup.candidates import candidate_pairs, probed
+from gpu_kernels.dedup.common_spans import common_spans
 from gpu_kernels.dedup.hamming import as_words, near_hashes
 from gpu_kernels.dedup.picture_track import PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS
@@ -102,12 +103,12 @@ def footage(folders: Sequence[Path]) -> dict[str, Path]:
 
 def near_clips(one: PictureTrack, others: Sequence[PictureTrack]) -> set[int]:
     """Which of the others are worth laying against it."""
-    own = probes(one)
+    own, asked_hashes = probed(one)
     hits: list[tuple[np.ndarray, ...]] = []
     for number, other in enumerate(others):
-        theirs = probes(other)
+        theirs, stored_hashes = probed(other)
         for join in JOINS:
-            asked, stored = join.hashes(one.hashes[own], other.hashes[theirs])
+            asked, stored = join.hashes(asked_hashes, stored_hashes)
             rows, columns, _ = near_hashes(as_words(asked), as_words(stored), CONFIG.radius_bits)
             hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns]))
     own_clips, own_samples, clips, samples = (np.concatenate(each) for each in zip(*hits, strict=True))
@@ -142,7 +143,7 @@ def judged(
         if not own and name != host:
             told.meaning_false += float(copied.vector @ originals[name].vector) >= MEANING
         before = time.process_time()
-        matches = align(originals[name].track, copied.track, CONFIG)
+        matches = common_spans(originals[name].track, copied.track, CONFIG)
         cost = time.process_time() - before
         related = own or (name == host and kind.segment is not None)
         (costs.related if related else costs.unrelated).append(cost)
@@ -172,7 +173,7 @@ def moments(films: Mapping[str, Path], scratch: Path) -> tuple[list[str], dict[s
         parts = [track.between(round(at * 1e9), round((at + MOMENT_SECONDS) * 1e9)) for at in starts]
         said = dict.fromkeys(totals, 0)
         for one, other in combinations(parts, 2):
-            verdicts = {match.verdict for match in align(one, other, CONFIG)}
+            verdicts = {match.verdict for match in common_spans(one, other, CONFIG)}
             first = next(
                 (each for each in ("copy", "same_static_picture", "undecidable") if each in verdicts), "nothing"
             )
@@ -202,7 +203,7 @@ def figures_of(told: Mapping[str, Told], totals: Mapping[str, int], false_origin
     def recall(kinds: Sequence[Kind]) -> float:
         return sum(told[kind.name].found for kind in kinds) / sum(told[kind.name].films for kind in kinds)
 
-    whole = [kind for kind in KINDS if kind.segment is None and kind.name != WINDOWED]
+    whole = [kind for kind in KINDS if kind.segment is None and kind not in WINDOWED]
     offsets = [off for each in told.values() for off in each.offsets]
     found, false = (sum(getattr(each, name) for each in told.values()) for name in ("found", "false"))
     return {
@@ -211,7 +212,8 @@ def figures_of(told: Mapping[str, Told], totals: Mapping[str, int], false_origin
         "recall_whole_least": min(recall([kind]) for kind in whole),
         "recall_5_s": recall([kind for kind in KINDS if kind.segment == 5]),
         "recall_2_s": recall([kind for kind in KINDS if kind.segment == 2]),
-        "recall_in_a_window": told[WINDOWED].found / max(1, told[WINDOWED].films),
+        "recall_in_a_window": recall([kind for kind in WINDOWED if "40" not in kind.name and "50" not in kind.name]),
+        "recall_in_a_small_window": recall([kind for kind in WINDOWED if "40" in kind.name or "50" in kind.name]),
         "identical_told": sum(told[kind.name].identical for kind in KINDS[:2])
         / sum(told[kind.name].films for kind in KINDS[:2]),
         "identical_false": sum(told[kind.name].identical for kind in KINDS[2:]),
@@ -244,7 +246,7 @@ def main() -> int:
         distances = Distances()
         false_originals, meaning_originals = 0, 0
         for one, other in combinations(originals.values(), 2):
-            false_originals += any(match.verdict == "copy" for match in align(one.track, other.track, CONFIG))
+            false_originals += any(match.verdict == "copy" for match in common_spans(one.track, other.track, CONFIG))
             meaning_originals += float(one.vector @ other.vector) >= MEANING
             distances.other_film(one.track, other.track)
         told: dict[str, Told] = {}
@@ -258,7 +260,7 @@ def main() -> int:
                 copy = made(kind, path, host, scratch / str(index), random)
                 copied = seen(copy.path, scratch / str(index) / f"{copy.original}.npz")
                 judged(kind, copy, copied, originals, host.stem, told[kind.name], costs)
-                if kind.segment is None and kind.speed == 1 and kind.name != WINDOWED:
+                if kind.segment is None and kind.speed == 1 and kind not in WINDOWED:
                     distances.copy(originals[copy.original].track, copied.track, "mirrored" in kind.name, kind.name)
             print(told[kind.name].row(kind.name), flush=True)
         rows, totals = moments(films, scratch)

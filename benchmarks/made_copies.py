@@ -45,7 +45,8 @@ class Kind:
         name: what is done, as tables say it.
         filters: ffmpeg's, from the original to the copy; `{w}` and `{h}` are the original's size.
         crf: of x264.
-        picture: draws what is put over the original (or around it), from its size; None where nothing is.
+        picture: draws what is put over the original (or behind it), from its size; None where nothing is.
+        at: where the original is put before that, as shares of its width and height; None: it is behind it.
         speed: by how much quicker than the original the copy plays.
         segment: seconds of the original from `start` on that the copy holds, amid another film; None: all of it.
         rate: frames per second of the copy; None: the original's.
@@ -56,6 +57,7 @@ class Kind:
     filters: str = "null"
     crf: int = _QUALITY
     picture: Callable[[int, int], Image.Image] | None = None
+    at: tuple[float, float] | None = None
     speed: float = 1.0
     segment: float | None = None
     rate: str | None = None
@@ -99,6 +101,16 @@ def _desktop(width: int, height: int) -> Image.Image:
     return picture
 
 
+def _broadcast(width: int, height: int) -> Image.Image:
+    """What stands beside and below a film in a broadcast: a column of text, and a line of it."""
+    picture = Image.new("RGBA", (width, height), (38, 18, 60, 255))
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(height / 18)
+    for line, text in enumerate(("Live now", "hello there", "who is that?", "so good", "again!", "number one")):
+        draw.text((width * 0.78, height * (0.06 + 0.12 * line)), text, "white", font)
+    draw.text((width * 0.03, height * 0.84), "What we saw today, and what it means", (250, 220, 90), font)
+    return picture
+
+
 def _player(width: int, height: int) -> Image.Image:
     """What a player draws over a film on the whole screen: a bar with buttons, and the pointer."""
     picture = Image.new("RGBA", (width, height))
@@ -112,6 +124,15 @@ def _player(width: int, height: int) -> Image.Image:
 
 def _cropped(share: float) -> str:
     return f"crop=trunc(iw*{1 - share}/2)*2:trunc(ih*{1 - share}/2)*2"
+
+
+def _scaled(percent: int) -> str:
+    return f"scale=trunc(iw*{percent / 200})*2:trunc(ih*{percent / 200})*2"
+
+
+def _window(percent: int, at: tuple[float, float]) -> Kind:
+    name = f"screen recording, window of {percent} %"
+    return Kind(name, _scaled(percent), picture=_desktop, at=at, rate="20")
 
 
 _LETTERBOX = "scale=iw:trunc(ih*0.38)*2,pad={w}:{h}:0:(oh-ih)/2"
@@ -150,9 +171,14 @@ KINDS = (
     Kind("2 s in another film", segment=2.0),
     Kind("2 s in another film, mirrored", "hflip", segment=2.0),
     Kind("screen recording, whole screen", "scale=trunc(iw*0.49)*2:trunc(ih*0.49)*2", picture=_player, rate="20"),
-    Kind("screen recording, in a window", "scale=trunc(iw*0.33)*2:-2", picture=_desktop, rate="20"),
+    _window(66, (0.13, 0.1)),
+    _window(80, (0.15, 0.05)),
+    _window(50, (0.3, 0.25)),
+    _window(40, (0.45, 0.15)),
+    Kind("beside a column, 75 %", _scaled(75), picture=_broadcast, at=(0, 0)),
 )
-WINDOWED = KINDS[-1].name
+WINDOWED = KINDS[-5:]
+"""Those in which the original lies before something else that stands still."""
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -209,8 +235,8 @@ def made(kind: Kind, original: Path, other: Path, folder: Path, random: np.rando
         kind.picture(width, height).save(drawn)
         inputs += ["-i", drawn]
         below, above, at = "[0:v]", "[1:v]", "0:0"
-        if kind.picture is _desktop:
-            below, above, at = "[1:v]", "[0:v]", f"{int(width * 0.13)}:{int(height * 0.1)}"
+        if kind.at is not None:
+            below, above, at = "[1:v]", "[0:v]", f"{int(width * kind.at[0])}:{int(height * kind.at[1])}"
         elif kind.filters != "null":
             kind.picture(*(int(side * 0.49) * 2 for side in (width, height))).save(drawn)
         first = filters if above == "[1:v]" else "null"

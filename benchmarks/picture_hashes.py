@@ -3,8 +3,9 @@
     python benchmarks/picture_hashes.py FOLDER
 
 For every video of FOLDER: CPU seconds of its scan without the shot network (decode, motion, storyboard), and of what
-`picture_hashes` adds. Then pairs of hashes per CPU second, for several radii: by numpy, as the project searches where
-faiss is installed (the extra `faiss`), and by faiss alone. One thread. Prints Markdown.
+`picture_hashes` adds: overviews in the child, hashes and windows in its parent. Then pairs of hashes per CPU second,
+for several radii: by numpy, as the project searches where faiss is installed (the extra `faiss`), and by faiss alone.
+One thread. Prints Markdown.
 """
 
 # pyright: basic, reportMissingImports=false, reportPrivateUsage=false
@@ -13,6 +14,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import numpy as np
 from scan import cpu_seconds, videos_of
 
 QUERIES, STORED = 512, 1 << 18
+ROUNDS = 3
 
 
 def scans(folder: Path) -> None:
@@ -31,23 +34,34 @@ def scans(folder: Path) -> None:
     from gpu_kernels.scan.scan import ScanChunk, read_scan
     from gpu_kernels.scores.motion import MotionSignalsConfig
 
-    print("| film | frames | scan, CPU s | hashes, CPU s | us a frame | share | KiB a minute |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| film | frames | scan, CPU s | overviews | hashes | windows | us a frame | share | KiB a minute |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for path in videos_of(folder):
-        with Nursery(DecodingLimits()) as nursery:
-            before = cpu_seconds()
-            chunks = list(read_scan(nursery, str(path), MotionSignalsConfig(), [StoryboardsConfig()]))
-            scanned = cpu_seconds() - before
-        pictures = PicturesOfVideo("", WHOLE)
-        began = time.process_time()
-        for chunk in chunks:
-            pictures.add(chunk)
-        (row,) = pictures.rows(None)
-        hashed = time.process_time() - began
+        scanned, chunks = {True: float("inf"), False: float("inf")}, []
+        for overviews in [False, True] * ROUNDS:
+            with Nursery(DecodingLimits()) as nursery:
+                before = cpu_seconds()
+                board = [StoryboardsConfig()]
+                chunks = list(read_scan(nursery, str(path), MotionSignalsConfig(), board, overviews=overviews))
+                scanned[overviews] = min(scanned[overviews], cpu_seconds() - before)
+        hashed, row = {True: float("inf"), False: float("inf")}, {}
+        for windows in [False, True] * ROUNDS:
+            pictures = PicturesOfVideo("", WHOLE)
+            given = [
+                each if windows or not isinstance(each, ScanChunk) else replace(each, overviews=[]) for each in chunks
+            ]
+            began = time.process_time()
+            for chunk in given:
+                pictures.add(chunk)
+            (row,) = pictures.rows(None)
+            hashed[windows] = min(hashed[windows], time.process_time() - began)
+        added = scanned[True] - scanned[False], hashed[False], hashed[True] - hashed[False]
         times = np.concatenate([chunk.pts_ns for chunk in chunks if isinstance(chunk, ScanChunk)])
-        size = sum(len(row[name]) for name in ("hashes", "greys", "frame_digests")) + 12 * len(row["frames"])
-        cells = [path.stem, len(times), f"{scanned:.2f}", f"{hashed:.3f}", f"{hashed / len(times) * 1e6:.0f}"]
-        cells += [f"{hashed / scanned:.1%}", f"{size / 1024 / max(times[-1] - times[0], 1) * 60e9:.0f}"]
+        blobs = ("hashes", "greys", "window_hashes", "window_greys", "frame_digests")
+        size = sum(len(row[name]) for name in blobs) + 12 * len(row["frames"]) + 4 * len(row["window_frames"])
+        cells = [path.stem, len(times), f"{scanned[False]:.2f}", *(f"{each:.3f}" for each in added)]
+        cells += [f"{sum(added) / len(times) * 1e6:.0f}", f"{sum(added) / scanned[False]:.1%}"]
+        cells += [f"{size / 1024 / max(times[-1] - times[0], 1) * 60e9:.0f}"]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,17 +22,34 @@ _VIDEOS_AT_ONCE = 64
 def tracks(tables: Tables, shard: str, clip_ids: Collection[str]) -> dict[str, PictureTrack]:
     """Tracks of clips of one shard, by clip; without those whose video has no hashes."""
     found: dict[str, PictureTrack] = {}
-    for clips, video in _with_videos(tables, shard, clip_ids, ["pts_ns", "frames", "hashes", "greys"]):
-        pts_ns, frames = (_numbers(video[name]) for name in ("pts_ns", "frames"))
-        hashes = _bytes(video["hashes"]).reshape(-1, len(VIEWS), BITS // 8)
-        greys = _bytes(video["greys"]).reshape(-1, *GREY)
+    samples = ["frames", "hashes", "greys", "window_frames", "window_hashes", "window_greys"]
+    for clips, video in _with_videos(tables, shard, clip_ids, ["pts_ns", *samples]):
+        pts_ns, frames, window_frames = (_numbers(video[name]) for name in ("pts_ns", "frames", "window_frames"))
+        window_times = pts_ns[np.searchsorted(frames, window_frames)]
         for clip in clips:
-            first, last = np.searchsorted(frames, [clip["start_frame"], clip["end_frame"]])
-            # Copies: a clip's samples do not keep those of its whole video in memory.
-            found[clip["clip_id"]] = PictureTrack(
-                pts_ns[first:last].copy(), hashes[first:last].copy(), greys[first:last].copy(), clip["end_ns"]
-            )
+            span, ends_ns = (clip["start_frame"], clip["end_frame"]), clip["end_ns"]
+            window = _track(span, ends_ns, window_frames, window_times, video["window_hashes"], video["window_greys"])
+            whole = _track(span, ends_ns, frames, pts_ns, video["hashes"], video["greys"])
+            found[clip["clip_id"]] = replace(whole, window=window if len(window) else None)
     return found
+
+
+def _track(
+    span: tuple[int, int],
+    ends_ns: int,
+    frames: NDArray[np.int64],
+    pts_ns: NDArray[np.int64],
+    hashes: pa.Scalar,
+    greys: pa.Scalar,
+) -> PictureTrack:
+    """Of the samples in a span of frames. Copies them: a clip does not keep its whole video in memory."""
+    first, last = np.searchsorted(frames, span)
+    return PictureTrack(
+        pts_ns[first:last].copy(),
+        _bytes(hashes).reshape(-1, len(VIEWS), BITS // 8)[first:last].copy(),
+        _bytes(greys).reshape(-1, *GREY)[first:last].copy(),
+        ends_ns,
+    )
 
 
 def frame_digests(tables: Tables, shard: str, clip_ids: Collection[str]) -> dict[str, str]:
@@ -71,8 +89,11 @@ def _with_videos(
 
 
 def _numbers(values: pa.Scalar) -> NDArray[np.int64]:
+    """None of what was measured before windows were looked for."""
+    if not values.is_valid:
+        return np.zeros(0, np.int64)
     return values.values.to_numpy().astype(np.int64, copy=False)
 
 
 def _bytes(value: pa.Scalar) -> NDArray[np.uint8]:
-    return np.frombuffer(value.as_buffer(), np.uint8)
+    return np.frombuffer(value.as_buffer() if value.is_valid else b"", np.uint8)

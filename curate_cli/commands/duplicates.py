@@ -84,6 +84,9 @@ def _print(
                         console.print(f"    {escaped(_said(each))}", soft_wrap=True)
 
 
+_IN_WINDOWS = {"a": "this one in a window", "b": "the other in a window", "both": "both in windows"}
+
+
 def _said(evidence: "Evidence") -> str:
     """A pair in a line."""
     parts = [f"{evidence.tier} {evidence.similarity:.3f}", "/".join(evidence.other.clip)]
@@ -94,6 +97,7 @@ def _said(evidence: "Evidence") -> str:
     if evidence.speed is not None and abs(evidence.speed - 1) > 0.02:
         parts.append(f"speed {evidence.speed:.2f}")
     parts += ["mirrored"] if evidence.mirrored else []
+    parts += [_IN_WINDOWS[evidence.window]] if evidence.window else []
     parts += [evidence.view] if evidence.view and evidence.view != "whole" else []
     if evidence.motion_correlation is not None:
         parts.append(f"motion {evidence.motion_correlation:.2f}")

@@ -25,6 +25,8 @@ from gpu_kernels.dedup.time_lines import Hits, Line, Times, best_line, distance,
 from gpu_kernels.strict import StrictModel
 
 Verdict = Literal["copy", "same_static_picture", "undecidable"]
+InWindow = Literal["a", "b", "both"]
+"""Which of two videos shows what they have in common in a window."""
 
 _MOVES_ALIKE_AT_LEAST = 0.3
 _RECODED = 16
@@ -70,6 +72,7 @@ class Match:
         bits: mean of the bits of 256 that differ.
         motion_correlation: of what moves, less its standard error, -1 to 1; None where nothing does.
         verdict: whether it is a copy, another moment before a camera that stands still, or nobody can tell.
+        window: whose pictures are those in its windows; None: the frames are compared.
     """
 
     start_a_ns: int
@@ -82,6 +85,7 @@ class Match:
     bits: float
     motion_correlation: float | None
     verdict: Verdict
+    window: InWindow | None = None
 
     def swapped(self) -> "Match":
         """The same, a and b exchanged."""
@@ -93,11 +97,15 @@ class Match:
             end_b_ns=self.end_a_ns,
             speed=1 / self.speed,
             view=SWAPPED[self.view],
+            window=OTHER_WINDOW[self.window],
         )
 
 
+OTHER_WINDOW: dict[InWindow | None, InWindow | None] = {None: None, "a": "b", "b": "a", "both": "both"}
+
+
 def align(a: PictureTrack, b: PictureTrack, config: AlignmentConfig | None = None) -> list[Match]:
-    """All spans of `a` that are in `b`, ordered by their start in `a`, then in `b`.
+    """All spans of `a` that are in `b`, ordered by their start in `a`, then in `b`. Windows are not looked into.
 
     A function of the pair: the same two tracks give the same matches, and in the other order the same ones swapped.
     The cost grows with the product of their lengths, and with how many of their moments are alike.
@@ -151,7 +159,7 @@ class _Alignment:
             look = max(lines, key=lambda each: each[0])[1]
             for match in self._along_best_line(look):
                 sure = (match.motion_correlation or 0) >= self._config.least_motion_correlation
-                if sure or not any(_overlap(match, other) for other in found):
+                if sure or not any(overlap(match, other) for other in found):
                     found.append(match)
                     self._take_out(match)
             self._looks = [each for each in self._looks if len(each.hits)]
@@ -267,7 +275,7 @@ def _changed(hashes: NDArray[np.uint8]) -> float:
     return float(np.median(np.bitwise_count(hashes[lag:] ^ hashes[:-lag]).sum(1)))
 
 
-def _overlap(one: Match, other: Match) -> bool:
+def overlap(one: Match, other: Match) -> bool:
     """Whether more than half of a match is taken by another on either side."""
     a = min(one.end_a_ns, other.end_a_ns) - max(one.start_a_ns, other.start_a_ns)
     b = min(one.end_b_ns, other.end_b_ns) - max(one.start_b_ns, other.start_b_ns)

@@ -21,6 +21,21 @@ def probes(track: PictureTrack) -> NDArray[np.int64]:
     return every[~plain(track.greys[every])]
 
 
+def probed(track: PictureTrack) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """What is looked up of a clip, and found: of frames, and of what its windows show.
+
+    Returns:
+        int64 [n] samples of the track, some of them twice, and their hashes, uint8 [n, 3, 32].
+    """
+    every = probes(track)
+    samples, hashes = [every], [track.hashes[every]]
+    if track.window is not None:
+        own = probes(track.window)
+        samples.append(np.searchsorted(track.times_ns, track.window.times_ns[own]))
+        hashes.append(track.window.hashes[own])
+    return np.concatenate(samples), np.concatenate(hashes)
+
+
 def candidate_pairs(
     clips_a: NDArray[np.int64],
     samples_a: NDArray[np.int64],

@@ -60,9 +60,22 @@ def picture_hashes(thumbnails: NDArray[np.uint8]) -> PictureHashes:
     Raises:
         ValueError: another shape or dtype.
     """
+    return luma_hashes(luma_of(thumbnails))
+
+
+def luma_of(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Their luma in thousandths of a level, whole numbers, float32 [n, h, w].
+
+    Raises:
+        ValueError: another shape or dtype than of thumbnails.
+    """
     if thumbnails.dtype != np.uint8 or thumbnails.ndim != 4 or thumbnails.shape[3] != 3 or 0 in thumbnails.shape[1:]:
         raise ValueError(f"pictures must be uint8 [n, h, w, 3], not {thumbnails.dtype} {list(thumbnails.shape)}")
-    luma = thumbnails.astype(np.float32) @ _LUMA
+    return thumbnails.astype(np.float32) @ _LUMA
+
+
+def luma_hashes(luma: NDArray[np.float32]) -> PictureHashes:
+    """The hashes of pictures with this luma."""
     hashes = np.zeros((len(luma), len(VIEWS), BITS // 8), np.uint8)
     greys = np.zeros((len(luma), *GREY), np.uint8)
     if len(luma) == 0:
@@ -96,7 +109,7 @@ def _greys(luma: NDArray[np.float64], box: list[float]) -> NDArray[np.uint8]:
     """Means of the parts of the active picture."""
     count, height, width = luma.shape
     left, top, right, bottom = box
-    across, down = _parts(GREY[1], width, left, right), _parts(GREY[0], height, top, bottom)
+    across, down = parts(GREY[1], width, left, right), parts(GREY[0], height, top, bottom)
     rows = np.ascontiguousarray((luma.reshape(-1, width) @ across).reshape(count, height, -1).swapaxes(1, 2))
     sums = (rows.reshape(-1, height) @ down).reshape(count, GREY[1], GREY[0]).swapaxes(1, 2)
     return np.rint(sums / (1000 * down.sum(0)[:, None] * across.sum(0))).astype(np.uint8)
@@ -117,7 +130,7 @@ def _cosines(count: int, size: int, low: float, high: float) -> NDArray[np.float
 
 
 @lru_cache(maxsize=1024)
-def _parts(count: int, size: int, low: float, high: float) -> NDArray[np.float64]:
+def parts(count: int, size: int, low: float, high: float) -> NDArray[np.float64]:
     """How much of each pixel lies in each of the equal parts of [low, high], [size, count], rounded to _FINE."""
     cuts = np.linspace(low, high, count + 1)
     pixels = np.arange(size)[:, None]

@@ -20,12 +20,14 @@ class PictureTrack:
         hashes: uint8 [n, 3, 32], of the active picture and of the centre 90 % and 80 % of it (`picture_hashes.VIEWS`).
         greys: uint8 [n, 9, 16], the active picture, small and grey.
         ends_ns: when the span ends, exclusive; None: not known.
+        window: the same of what is shown in a window, for those samples that have one (`windows`); None: none has.
     """
 
     times_ns: NDArray[np.int64]
     hashes: NDArray[np.uint8]
     greys: NDArray[np.uint8]
     ends_ns: int | None = None
+    window: "PictureTrack | None" = None
 
     def __post_init__(self) -> None:
         """Raises:
@@ -49,7 +51,8 @@ class PictureTrack:
         """The samples in [start_ns, end_ns)."""
         first, last = np.searchsorted(self.times_ns, [start_ns, end_ns])
         ends_ns = end_ns if self.ends_ns is None else min(end_ns, self.ends_ns)
-        return PictureTrack(self.times_ns[first:last], self.hashes[first:last], self.greys[first:last], ends_ns)
+        window = None if self.window is None else self.window.between(start_ns, end_ns)
+        return PictureTrack(self.times_ns[first:last], self.hashes[first:last], self.greys[first:last], ends_ns, window)
 
 
 def on_grid(pts_ns: NDArray[np.int64], origin_ns: int, before_ns: int | None = None) -> NDArray[np.bool_]:

@@ -1,11 +1,13 @@
 """What a scan gives, read from a child's messages: whatever it sends, frames, times and pictures fit together."""
 
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from gpu_kernels.dedup.windows import PICTURE
 from gpu_kernels.media.segments import Segment
 from gpu_kernels.sandbox import ChildMessage, Header, reader_of
 from gpu_kernels.sandbox.messages import Buffers, Count, Int64, Side
@@ -23,6 +25,14 @@ CHUNK_FRAMES = 100
 
 
 @dataclass(frozen=True)
+class Overview:
+    """A frame in which windows are looked for: uint8 [81, 144], grey."""
+
+    frame: int
+    picture: np.ndarray
+
+
+@dataclass(frozen=True)
 class ScanChunk:
     """Up to CHUNK_FRAMES consecutive frames.
 
@@ -32,6 +42,7 @@ class ScanChunk:
         luma: float32 [n], mean luminance, 0 to 1.
         black: float32 [n], share of black pixels.
         storyboards: what each storyboard keeps of these frames, in the order in which they were asked for.
+        overviews: of some of these frames; none where they were not asked for.
     """
 
     thumbnails: np.ndarray
@@ -42,6 +53,7 @@ class ScanChunk:
     references: list[ReferenceSample]
     storyboards: list[list[StoryboardFrame]]
     samples: list[FrameSample]
+    overviews: list[Overview]
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class _Chunk(ChildMessage):
     references: list[_Reference]
     storyboards: list[list[_Picture]]
     samples: list[_FrameSample]
+    overviews: list[Count]
     buffers: Buffers
 
 
@@ -117,7 +130,7 @@ class ScanReader:
         self._own = own
         self._frames = 0
         self._last_ns = np.iinfo(np.int64).min
-        self._sample = self._reference = self._frame_sample = own.start - 1
+        self._sample = self._reference = self._frame_sample = self._overview = own.start - 1
         self._pictures = [own.start - 1] * boards
         self.ended = False
 
@@ -147,7 +160,8 @@ class ScanReader:
         return ScanEnd(message.decode_errors, message.damaged_frames)
 
     def _chunk(self, message: _Chunk) -> ScanChunk:
-        thumbnails, pts_ns, luma, black, *jpegs = message.buffers
+        thumbnails, pts_ns, luma, black, *rest = message.buffers
+        overviews, jpegs = (rest[0], rest[1:]) if message.overviews else (b"", rest)
         if sum(map(len, message.storyboards)) != len(jpegs):
             raise ValueError(f"{len(jpegs)} pictures came, not as many as there are frames of storyboards")
         following = iter(jpegs)
@@ -168,6 +182,7 @@ class ScanReader:
                 for board, pictures in zip(range(len(self._pictures)), message.storyboards, strict=True)
             ],
             samples=[self._sampled(sample) for sample in message.samples],
+            overviews=self._overviews(message.overviews, overviews),
         )
 
     def _motion(self, sample: _Sample) -> MotionSample:
@@ -186,6 +201,12 @@ class ScanReader:
         return FrameSample(
             sample.frame, sample.other, sample.step_ns, PictureQuality(*sample.quality), Step(*sample.step)
         )
+
+    def _overviews(self, frames: list[int], buffer: memoryview | bytes) -> list[Overview]:
+        pictures = np.frombuffer(buffer, np.uint8).reshape(len(frames), *PICTURE)
+        for frame in frames:
+            self._overview = self._following(frame, self._overview)
+        return list(starmap(Overview, zip(frames, pictures, strict=True)))
 
     def _pictured(self, board: int, picture: _Picture, jpeg: memoryview) -> StoryboardFrame:
         self._pictures[board] = self._following(picture.frame, self._pictures[board])

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from gpu_kernels.dedup.windows import PICTURE, PICTURES_PER_SECOND
 from gpu_kernels.media.containers import open_media
 from gpu_kernels.media.decoder import Decoder, numbered_frames
 from gpu_kernels.media.scaler import Scaler
 from gpu_kernels.media.segments import WHOLE, Segment
-from gpu_kernels.media.storyboards import StoryboardsConfig
+from gpu_kernels.media.storyboards import Cadence, StoryboardsConfig
 from gpu_kernels.media.streams import video_stream
 from gpu_kernels.sandbox import DecodingLimits, MediaError, Nursery, Send
 from gpu_kernels.scan.frame_sampler import FrameSample, FrameSampler, FrameSignalsConfig
@@ -45,6 +46,7 @@ def read_scan(
     sound: bool = False,
     restarts: bool = False,
     frame_signals: FrameSignalsConfig | None = None,
+    overviews: bool = False,
 ) -> Iterator[Scanned]:
     """Decode `path` once in a child process, for any number of storyboards. Without `motion` or
     `frame_signals`, that is left out.
@@ -55,6 +57,7 @@ def read_scan(
     Args:
         sound: whether to hear the file's sound, too: all of it, whatever the segment, which has to begin the video.
         restarts: whether the file's clock starts again somewhere.
+        overviews: whether windows are looked for.
 
     Raises:
         MediaError: the file cannot be opened, or not one frame of it can be decoded, or the segment is not found.
@@ -71,6 +74,7 @@ def read_scan(
         sound=sound,
         restarts=restarts,
         frame_signals=frame_signals.model_dump() if frame_signals else None,
+        overviews=overviews,
     )
     if not read.ended:
         raise MediaError("the decoding process ended before the scan did")
@@ -89,6 +93,7 @@ def scan(
     sound: bool,
     restarts: bool,
     frame_signals: dict[str, Any] | None = None,
+    overviews: bool = False,
 ) -> None:
     """Sandboxed operation: decode every frame once and send chunks of signals."""
     gc.freeze()  # what the child inherits need not be looked through again
@@ -108,6 +113,8 @@ def scan(
             StoryboardSampler(StoryboardsConfig.model_validate(each), stream, own.first_pts_ns) for each in storyboards
         ]
         thumbnail = Scaler(lambda _width, _height: (THUMBNAIL[1], THUMBNAIL[0]), "rgb24", stream)
+        overview = Scaler(lambda _width, _height: (PICTURE[1], PICTURE[0]), "gray", stream, flags="area")
+        seen = Cadence(PICTURES_PER_SECOND, own.first_pts_ns)
         context: deque[tuple[np.ndarray, int]] = deque(maxlen=CONTEXT_FRAMES)
         lead_ns = max(own.context_ns, *(each.memory_ns for each in (sampler, frame_sampler) if each is not None), 0)
         for index, pts_ns, frame in numbered_frames(decoder, own, lead_ns):
@@ -124,6 +131,8 @@ def scan(
             for board, kept in zip(boards, chunk.storyboards, strict=True):
                 if board.due(pts_ns) and own.holds(index):
                     kept.append(board.taken(index, pts_ns, frame))
+            if overviews and seen.due(pts_ns) and own.holds(index):
+                chunk.overviews.append((index, overview(frame)))
             if index < own.start:
                 context.append((thumbnail(frame), pts_ns))
             else:
@@ -153,6 +162,7 @@ class _Chunk:
         self.references: list[ReferenceSample] = []
         self.storyboards: list[list[StoryboardFrame]] = [[] for _ in range(boards)]
         self.samples: list[FrameSample] = []
+        self.overviews: list[tuple[int, np.ndarray]] = []
 
     def add(self, thumbnail: np.ndarray, pts_ns: int) -> None:
         self._thumbnails.append(thumbnail)
@@ -176,8 +186,11 @@ class _Chunk:
                 "samples": [
                     {**vars(each), "quality": list(each.quality), "step": list(each.step)} for each in self.samples
                 ],
+                "overviews": [index for index, _ in self.overviews],
             }
-            arrays = (thumbnails, np.array(self._pts, np.int64), luma, black)
+            arrays = [thumbnails, np.array(self._pts, np.int64), luma, black]
+            if self.overviews:
+                arrays.append(np.stack([picture for _, picture in self.overviews]))
             pictures = (frame.jpeg for board in self.storyboards for frame in board)
             self._send(header, *(array.data for array in arrays), *pictures)
         self.__init__(self._send, len(self.storyboards))

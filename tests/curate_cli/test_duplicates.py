@@ -32,7 +32,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     put(SOURCE_VIDEOS, *({"video_id": name, "uri": f"/v/{name}.mp4"} for name in "abc"))
     ends = {"shard_a": "s", "clip_a": "a", "shard_b": "s", "clip_b": "b", "measured_a": "a", "measured_b": "b"}
     times = {"start_a_ns": SECOND, "end_a_ns": 3 * SECOND, "start_b_ns": 0, "end_b_ns": 4 * SECOND}
-    how = {"speed": 2.0, "view": "a_centre_80", "mirrored": True, "motion_correlation": 0.9, "verdict": "copy"}
+    how = {"speed": 2.0, "view": "a_centre_80", "mirrored": True, "window": "b"}
+    how |= {"motion_correlation": 0.9, "verdict": "copy"}
     span = {**ends, **times, **how, "tier": "picture", "span": 0, "similarity": 0.9, "share_a": 0.2, "share_b": 1.0}
     alike = {**ends, "clip_b": "c", "measured_b": "c", "tier": "meaning", "span": 0, "similarity": 0.95}
     put(DUPLICATE_PAIRS, span, {**alike, "share_a": 1.0, "share_b": 1.0})
@@ -49,7 +50,8 @@ def shown(root: Path, *arguments: str) -> str:
 def test_groups_say_what_is_removed_and_by_which_span(root: Path) -> None:
     said = shown(root)
     assert "s/a is kept: 2 clips" in said and "/v/b.mp4  picture 0.900" in said
-    assert "1.0–3.0 s is 0.0–4.0 s, copy, 20% and 100% of them, speed 2.00, mirrored, a_centre_80, motion 0.90" in said
+    how = "speed 2.00, mirrored, the other in a window, a_centre_80, motion 0.90"
+    assert f"1.0–3.0 s is 0.0–4.0 s, copy, 20% and 100% of them, {how}" in said
     assert "s/c" not in said
     lines = [line.strip() for line in said.splitlines()]
     assert [line.split()[0] for line in lines] == ["s/a", "s/b", "picture"]  # the evidence stands below what it removes
@@ -62,7 +64,7 @@ def test_a_clip_shows_all_its_pairs_from_its_own_side(root: Path) -> None:
     assert [group["keeper"] for group in document["groups"]] == [["s", "a"]]
     from_b = next(pair for pair in document["pairs"] if pair["one"]["clip"] == ["s", "b"])
     assert (from_b["one"]["end_ns"], from_b["other"]["start_ns"]) == (4 * SECOND, SECOND)
-    assert (from_b["speed"], from_b["view"]) == (0.5, "b_centre_80")
+    assert (from_b["speed"], from_b["view"], from_b["window"]) == (0.5, "b_centre_80", "a")
     assert "meaning 0.950, s/c" in shown(root, "s/a")
     assert "meaning" not in shown(root, "s/a", "--tier", "picture")
 

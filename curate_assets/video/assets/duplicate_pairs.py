@@ -62,6 +62,11 @@ DUPLICATE_PAIRS = Table(
         Column("speed", pa.float32(), "seconds of the other clip that pass in one of the first"),
         Column("view", pa.string(), "which part of each picture is alike: a, then b, as shares of their sides"),
         Column("mirrored", pa.bool_(), "whether one shows the mirror image of the other"),
+        Column(
+            "window",
+            pa.string(),
+            "which clip shows what is alike in a window before what stands still: `a`, `b` or `both`; null: neither",
+        ),
         Column("motion_correlation", pa.float32(), "correlation of what moves, -1 to 1; null where nothing does"),
         Column(
             "verdict",

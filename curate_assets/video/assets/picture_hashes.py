@@ -14,6 +14,8 @@ from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Column, Row, Table
 from gpu_kernels.dedup.picture_hashes import BITS, GREY, VIEWS, picture_hashes
 from gpu_kernels.dedup.picture_track import on_grid
+from gpu_kernels.dedup.windowed_hashes import WindowedHashes
+from gpu_kernels.dedup.windows import PICTURE
 from gpu_kernels.media.segments import Segment
 from gpu_kernels.scan.scan import ScanChunk, Scanned
 from gpu_kernels.shots.transitions import CONTEXT_FRAMES
@@ -26,7 +28,7 @@ PICTURE_HASHES = Table(
     name="picture_hashes",
     grain="video",
     keys=("video_id",),
-    version="1",
+    version="2",
     columns=(
         VIDEO_ID,
         Column("pts_ns", pa.list_(pa.int64()), "presentation times of the samples, increasing"),
@@ -41,6 +43,13 @@ PICTURE_HASHES = Table(
             pa.large_binary(),
             f"{GREY_BYTES} bytes a sample: the active picture, grey, {GREY[0]} lines of {GREY[1]} pixels",
         ),
+        Column("window_frames", pa.list_(pa.int32()), "indices of those sampled frames that show a window"),
+        Column(
+            "window_hashes",
+            pa.large_binary(),
+            f"{HASH_BYTES} bytes each, as `hashes`: of what the window shows",
+        ),
+        Column("window_greys", pa.large_binary(), f"{GREY_BYTES} bytes each, as `greys`: what the window shows"),
         Column(
             "frame_digests",
             pa.large_binary(),
@@ -49,8 +58,8 @@ PICTURE_HASHES = Table(
     ),
     description=(
         "Per video: how it looks ten times a second, as perceptual hashes and small grey pictures without black "
-        "borders, and a digest of every frame's thumbnail. By these, copies of clips and of parts of clips are found "
-        "([copies](dedup.md))."
+        "borders, also of what is shown in a window on a desktop, and a digest of every frame's thumbnail. By these, "
+        "copies of clips and of parts of clips are found ([copies](dedup.md))."
     ),
 )
 
@@ -69,6 +78,7 @@ class PicturesOfVideo:
         self._frames: list[np.ndarray] = []
         self._hashes: list[bytes] = []
         self._greys: list[bytes] = []
+        self._windows = WindowedHashes(own.start)
         self._digests: list[bytes] = []
 
     def add(self, chunk: Scanned) -> None:
@@ -81,6 +91,14 @@ class PicturesOfVideo:
         if self._own.end is not None:
             taken &= frames < self._own.end
         self._next, self._before_ns = self._next + len(frames), int(chunk.pts_ns[-1])
+        overviews = [each for each in chunk.overviews if self._own.holds(each.frame)]
+        self._windows.add(
+            frames[taken],
+            chunk.thumbnails[taken],
+            np.array([each.frame for each in overviews], np.int32),
+            np.array([each.picture for each in overviews], np.uint8).reshape(-1, *PICTURE),
+            self._next,
+        )
         found = picture_hashes(chunk.thumbnails[taken])
         self._pts.append(chunk.pts_ns[taken])
         self._frames.append(frames[taken])
@@ -89,6 +107,7 @@ class PicturesOfVideo:
         self._digests += [hashlib.blake2b(each, digest_size=DIGEST_BYTES).digest() for each in chunk.thumbnails]
 
     def rows(self, frames: int | None) -> list[Row]:
+        shown = self._windows.found(ended=frames is None)
         return [
             {
                 "video_id": self._video_id,
@@ -96,6 +115,9 @@ class PicturesOfVideo:
                 "frames": np.concatenate(self._frames),
                 "hashes": b"".join(self._hashes),
                 "greys": b"".join(self._greys),
+                "window_frames": shown.frames,
+                "window_hashes": shown.hashes.tobytes(),
+                "window_greys": shown.greys.tobytes(),
                 "frame_digests": b"".join(self._digests),
             }
         ]
@@ -106,8 +128,9 @@ def joined_hashes(segments: Sequence[pa.Table]) -> pa.Table:
     context = 2 * CONTEXT_FRAMES * DIGEST_BYTES
     if any(one[-context:] != other[:context] for one, other in pairwise(digests)):
         raise SegmentsDisagree("thumbnails differ where they overlap")
-    values = {name: appended(segments, name) for name in ("pts_ns", "frames")}
-    blobs = {name: b"".join(rows[name][0].as_py() for rows in segments) for name in ("hashes", "greys")}
+    values = {name: appended(segments, name) for name in ("pts_ns", "frames", "window_frames")}
+    names = ("hashes", "greys", "window_hashes", "window_greys")
+    blobs = {name: b"".join(rows[name][0].as_py() for rows in segments) for name in names}
     every = digests[0] + b"".join(each[context:] for each in digests[1:])
     return with_values(segments[0], {**values, **blobs, "frame_digests": every})
 
@@ -125,6 +148,12 @@ def _samples_fit(shard: Shard) -> Problems:
             found.append(f"{name}: samples are not of the {count} frames from the first on")
         elif (np.diff(pts) <= 0).any() or (np.diff(frames) <= 0).any():
             found.append(f"{name}: samples go back in time")
+        shown = np.array(row["window_frames"] or (), np.int64)
+        sizes = [len(row[column] or b"") for column in ("window_hashes", "window_greys")]
+        if not len(shown) == sizes[0] / HASH_BYTES == sizes[1] / GREY_BYTES:
+            found.append(f"{name}: {len(shown)} frames with a window, {sizes} bytes of hashes and greys")
+        elif (np.diff(shown) <= 0).any() or not np.isin(shown, frames).all():
+            found.append(f"{name}: frames with a window are not among the samples")
     return found
 
 
@@ -132,10 +161,12 @@ CHECKS = (
     Check(
         PICTURE_HASHES,
         "samples_fit",
-        "Samples begin with the first frame and increase, and each has its hashes and its grey picture.",
+        "Samples begin with the first frame and increase, and each has its hashes and its grey picture; so do those "
+        "of windows.",
         nothing_wrong(_samples_fit),
         "select video_id, len(pts_ns) as times, len(frames) as samples, octet_length(hashes) as hash_bytes, "
-        "octet_length(greys) as grey_bytes, octet_length(frame_digests) as digest_bytes "
+        "octet_length(greys) as grey_bytes, len(window_frames) as windows, "
+        "octet_length(frame_digests) as digest_bytes "
         "from picture_hashes where shard = $shard",
     ),
 )

@@ -100,7 +100,8 @@ def open_scanner(config: Any, storage: Storage) -> Worker:
                     sampled = config.frame_signals if wants(FRAME_SIGNALS.name) else None
                     wanted = [config.section(name, StoryboardsConfig) for name in boards]
                     with opened(item) as path:
-                        yield from read_scan(nursery, path, motion, wanted, own, hear, restarts, sampled)
+                        overviews = wants(PICTURE_HASHES.name)
+                        yield from read_scan(nursery, path, motion, wanted, own, hear, restarts, sampled, overviews)
                 elif hear:
                     with opened(item) as path:
                         yield from read_sound(nursery, path, restarts)

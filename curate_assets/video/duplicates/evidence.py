@@ -7,13 +7,14 @@ from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.duplicates.valid_pairs import valid_rows
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables, one_of
+from gpu_kernels.dedup.alignment import OTHER_WINDOW
 from gpu_kernels.dedup.picture_views import SWAPPED
 from gpu_kernels.dedup.tiers import TIERS
 
 Key = tuple[str, str]
 """Shard and id of a clip."""
 
-_COLUMNS = ["span", "similarity", "speed", "view", "mirrored", "motion_correlation", "verdict"]
+_COLUMNS = ["span", "similarity", "speed", "view", "mirrored", "window", "motion_correlation", "verdict"]
 _SIDED = ["start_{}_ns", "end_{}_ns", "share_{}"]
 
 
@@ -40,6 +41,7 @@ class Evidence:
         one, other: the two clips.
         speed: seconds of the other that pass in one of the first.
         view: the part of their pictures that is alike, where `a` is `one`.
+        window: whose picture lies in a window, likewise.
     """
 
     one: Side
@@ -50,6 +52,7 @@ class Evidence:
     speed: float | None
     view: str | None
     mirrored: bool | None
+    window: str | None
     motion_correlation: float | None
     verdict: str | None
 
@@ -89,4 +92,6 @@ def _evidence(row: Row, one: Side, other: Side, turned: bool) -> Evidence:
         about["speed"] = 1 / about["speed"]
     if turned and about["view"]:
         about["view"] = SWAPPED[about["view"]]
+    if turned:
+        about["window"] = OTHER_WINDOW[about["window"]]
     return Evidence(one, other, **about)

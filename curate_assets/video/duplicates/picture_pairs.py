@@ -14,8 +14,9 @@ from curate_assets.video.picture_tracks import tracks
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
-from gpu_kernels.dedup.alignment import Match, align
-from gpu_kernels.dedup.candidates import candidate_pairs, probes
+from gpu_kernels.dedup.alignment import Match
+from gpu_kernels.dedup.candidates import candidate_pairs, probed
+from gpu_kernels.dedup.common_spans import common_spans
 from gpu_kernels.dedup.hamming import as_words, near_hashes
 from gpu_kernels.dedup.hash_bands import HashBands
 from gpu_kernels.dedup.picture_hashes import BITS, MIRRORED, VIEWS
@@ -85,12 +86,12 @@ class _Probes:
 
     @classmethod
     def of(cls, found: Tracks) -> "_Probes":
-        chosen = {place: probes(track) for place, track in found.items()}
+        chosen = {place: probed(track) for place, track in found.items()}
         empty = np.zeros((0, len(VIEWS), BITS // 8), np.uint8)
         return cls(
-            np.repeat(np.array(list(chosen), np.int64), [len(each) for each in chosen.values()]),
-            np.concatenate([np.zeros(0, np.int32), *chosen.values()]).astype(np.int32),
-            np.concatenate([empty, *(found[place].hashes[each] for place, each in chosen.items())]),
+            np.repeat(np.array(list(chosen), np.int64), [len(samples) for samples, _ in chosen.values()]),
+            np.concatenate([np.zeros(0, np.int32), *(samples for samples, _ in chosen.values())]).astype(np.int32),
+            np.concatenate([empty, *(hashes for _, hashes in chosen.values())]),
         )
 
     def asked(self) -> Iterator[tuple[int, NDArray[np.uint64]]]:
@@ -135,7 +136,7 @@ def _candidates(
 
 def _rows(rows: PairRows, a: int, b: int, found: Tracks, config: DuplicatePairsConfig) -> list[Row]:
     """The rows of a pair, one for each span."""
-    matches = align(found[a], found[b], config)
+    matches = common_spans(found[a], found[b], config)
     shares: dict[str, tuple[float, float]] = {}
     for verdict in {match.verdict for match in matches}:
         own = [match for match in matches if match.verdict == verdict]

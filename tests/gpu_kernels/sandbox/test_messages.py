@@ -124,12 +124,14 @@ def chunk(count: int = 3, **changes: Any) -> tuple[Header, list[memoryview]]:
         "references": [{"frame": 0, "mean": 0.5, "centres": [[0.5, 0.25]]}],
         "storyboards": [[{"frame": 0, "pts_ns": 0, "width": 64, "height": 48, "sharpness": 3.5}]],
         "samples": [{"frame": 1, "other": 2, "step_ns": 40, "quality": [0.5] * 7, "step": [0.0] * 6}],
+        "overviews": [0, 2],
     }
     buffers = [
         np.zeros((count, 27, 48, 3), np.uint8),
         np.arange(count, dtype=np.int64) * 40,
         np.full(count, 0.5, np.float32),
         np.zeros(count, np.float32),
+        np.zeros((2, 81, 144), np.uint8),
     ]
     return header | changes, [*(memoryview(buffer.tobytes()) for buffer in buffers), memoryview(b"jpeg")]
 
@@ -141,6 +143,7 @@ def test_an_honest_scan_is_read() -> None:
     read = ScanReader(WHOLE, 1)
     first = understood(read, *chunk())
     assert isinstance(first, ScanChunk) and first.thumbnails.shape == (3, 27, 48, 3)
+    assert [(each.frame, each.picture.shape) for each in first.overviews] == [(0, (81, 144)), (2, (81, 144))]
     assert understood(read, DONE, []) == ScanEnd(0, 1) and read.ended
 
 
@@ -202,6 +205,12 @@ LIES: list[Callable[[Header], None]] = [
     setting("samples", 0, "quality", to=[0.5] * 6),
     setting("samples", 0, "step", to=[math.nan] * 6),
     setting("samples", 0, "step", to=[1e300] * 6),
+    without("overviews"),
+    setting("overviews", to=[]),
+    setting("overviews", to=[0]),
+    setting("overviews", to=[0, 3]),
+    setting("overviews", to=[2, 0]),
+    setting("overviews", to=[0, "2"]),
 ]
 
 
@@ -214,11 +223,11 @@ def test_a_lie_about_a_chunk_is_an_error(lie: Callable[[Header], None]) -> None:
         understood(ScanReader(WHOLE, 1), header, buffers)
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(6))
 @pytest.mark.parametrize("size", [0, 1, 12, 4096])
 def test_a_buffer_of_another_size_is_an_error(index: int, size: int) -> None:
     header, buffers = chunk()
-    if index == 4 and size:
+    if index == 5 and size:
         return  # a picture may have any size
     sizes = {2: 12, 3: 12}
     if sizes.get(index) == size:
@@ -241,7 +250,7 @@ def test_shares_and_times_are_such() -> None:
 
 
 def test_messages_that_do_not_follow_each_other_are_errors() -> None:
-    quiet = {"motion": [], "references": [], "storyboards": [[]], "samples": []}
+    quiet = {"motion": [], "references": [], "storyboards": [[]], "samples": [], "overviews": []}
     with pytest.raises(MediaError, match="0 frames"):
         understood(ScanReader(WHOLE, 1), DONE, [])
     twice, ended, cut_off = ScanReader(WHOLE, 1), ScanReader(WHOLE, 1), ScanReader(Segment(0, 5, 0, None, 200), 1)

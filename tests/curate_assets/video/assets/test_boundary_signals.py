@@ -38,7 +38,7 @@ def rows_of(pictures: np.ndarray, own: Segment, beginnings: list[Row] | None = N
     end = len(pictures) if own.end is None else own.end + own.after
     for at in range(own.start - own.before, end, 40):
         pts, none = np.arange(at, min(at + 40, end)) * 40, np.zeros(min(40, end - at), np.float32)
-        chunk = ScanChunk(pictures[at : min(at + 40, end)], pts, none, none, [], [], [], [])
+        chunk = ScanChunk(pictures[at : min(at + 40, end)], pts, none, none, [], [], [], [], [])
         shots.add(chunk)
         boundaries.add(chunk)
         (early,) = boundaries.rows(at)

@@ -20,9 +20,12 @@ from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Row
 from gpu_kernels.dedup.picture_hashes import picture_hashes
+from gpu_kernels.dedup.windows import BLOCK_FRAMES
 from gpu_kernels.media.segments import WHOLE, Segment
-from gpu_kernels.scan.scan import ScanChunk
+from gpu_kernels.scan.messages import Overview, ScanChunk
 from gpu_kernels.shots.transitions import CONTEXT_FRAMES
+
+WINDOWS = ("window_frames", "window_hashes", "window_greys")
 
 
 def test_rows_are_those_of_the_decoded_frames(tmp_path: Path, media: Any) -> None:
@@ -49,8 +52,13 @@ def gathered(thumbnails: np.ndarray, pts_ns: np.ndarray, own: Segment, size: int
     for start in range(first, last, size):
         part = slice(start, min(start + size, last))
         luma = np.zeros(len(pts_ns[part]), np.float32)
-        pictures.add(ScanChunk(thumbnails[part], pts_ns[part], luma, luma, [], [], [], []))
-        rows += pictures.rows(part.stop)
+        overviews = [
+            Overview(frame, thumbnails[frame, :, :, 0].repeat(3, 0).repeat(3, 1))
+            for frame in range(part.start, part.stop)
+            if frame % 10 == 0 and own.holds(frame)
+        ]
+        pictures.add(ScanChunk(thumbnails[part], pts_ns[part], luma, luma, [], [], [], [], overviews))
+        rows += pictures.rows(part.stop if part.stop < last else None)
     return rows
 
 
@@ -61,15 +69,18 @@ def as_table(row: Row) -> pa.Table:
 def test_rows_do_not_depend_on_chunks_nor_on_segments() -> None:
     random = np.random.default_rng(1)
     thumbnails = random.integers(0, 256, (600, 27, 48, 3), np.uint8)
+    thumbnails[250:, :, :10] = thumbnails[250:, :, 40:] = thumbnails[250:, :5] = thumbnails[250:, 23:] = 90
     pts_ns = np.cumsum(random.integers(5_000_000, 90_000_000, 600)) + 4_000_000_000
     whole = as_table(gathered(thumbnails, pts_ns, WHOLE, 600)[-1])
+    windowed = [frame for frame in whole["frames"][0].as_py() if frame >= 250]
+    assert whole["window_frames"][0].as_py() == windowed and len(windowed) > 100
     beginnings = [as_table(row) for row in gathered(thumbnails, pts_ns, WHOLE, 37)]
     assert beginnings[-1] == whole
     for beginning in beginnings:
-        for name in ("pts_ns", "frames", "hashes", "greys", "frame_digests"):
+        for name in ("pts_ns", "frames", "hashes", "greys", *WINDOWS, "frame_digests"):
             some, every = beginning[name][0].as_py(), whole[name][0].as_py()
             assert some == every[: len(some)]
-    cuts = [0, 200, 401, 600]
+    cuts = [0, BLOCK_FRAMES, 2 * BLOCK_FRAMES, 600]
     spans = [
         Segment(
             start,
@@ -83,7 +94,7 @@ def test_rows_do_not_depend_on_chunks_nor_on_segments() -> None:
     parts = [as_table(gathered(thumbnails, pts_ns, own, 100)[-1]) for own in spans]
     assert joined_hashes(parts) == whole
     other = thumbnails.copy()
-    other[401 + CONTEXT_FRAMES - 1, 3, 3] ^= 1
+    other[2 * BLOCK_FRAMES + CONTEXT_FRAMES - 1, 3, 3] ^= 1
     parts[1] = as_table(gathered(other, pts_ns, spans[1], 100)[-1])
     with pytest.raises(SegmentsDisagree, match="thumbnails differ"):
         joined_hashes(parts)
@@ -100,10 +111,15 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
             "frames": sampled,
             "hashes": random.bytes(96 * len(sampled)),
             "greys": random.bytes(144 * len(sampled)),
+            "window_frames": sampled[2::2],
+            "window_hashes": random.bytes(96 * len(sampled[2::2])),
+            "window_greys": random.bytes(144 * len(sampled[2::2])),
             "frame_digests": random.bytes(8 * frames),
         }
     same = videos["a"]["frame_digests"][10 * 8 : 20 * 8]
     videos["b"]["frame_digests"] = same + videos["b"]["frame_digests"][80:]
+    for column in WINDOWS:
+        del videos["b"][column]  # as of an earlier version, which knew none
     root.store(PICTURE_HASHES, "x", list(videos.values())[:2])
     spans = {"a1": ("a", 0, 10), "a2": ("a", 10, 20), "a3": ("a", 20, 90), "b1": ("b", 0, 10), "c1": ("c", 0, 30)}
     clips = [
@@ -116,6 +132,12 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
     assert found["a2"].times_ns.tolist() == [12 * 33_000_000 + 5, 15 * 33_000_000 + 5, 18 * 33_000_000 + 5]
     assert found["a2"].hashes.tobytes() == videos["a"]["hashes"][4 * 96 : 7 * 96]
     assert found["a2"].greys.tobytes() == videos["a"]["greys"][4 * 144 : 7 * 144]
+    assert found["a1"].window is not None and found["a1"].window.times_ns.tolist() == [6 * 33_000_000 + 5]
+    shown = found["a2"].window
+    assert found["b1"].window is None
+    assert shown is not None and shown.times_ns.tolist() == [12 * 33_000_000 + 5, 18 * 33_000_000 + 5]
+    assert shown.hashes.tobytes() == videos["a"]["window_hashes"][96 : 3 * 96]
+    assert shown.greys.tobytes() == videos["a"]["window_greys"][144 : 3 * 144]
     digests = picture_tracks.frame_digests(root.tables, "x", [*spans])
     assert digests.keys() == {"a1", "a2", "a3", "b1"}
     assert digests["a2"] == digests["b1"] and len({*digests.values()}) == 3
@@ -126,13 +148,16 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
     ("wrong", "said"),
     [
         ({"hashes": bytes(95)}, "1 times, 1 frames, [95, 144, 16] bytes"),
-        ({"frames": [2]}, "samples are not of the 2 frames"),
+        ({"frames": [2], "window_frames": [2]}, "samples are not of the 2 frames"),
         ({"pts_ns": [5, 5], "frames": [0, 1], "hashes": bytes(192), "greys": bytes(288)}, "go back in time"),
+        ({"window_greys": bytes(143)}, "1 frames with a window, [96, 143] bytes"),
+        ({"window_frames": [1]}, "not among the samples"),
     ],
 )
 def test_rows_that_do_not_fit_are_found(wrong: Row, said: str, tmp_path: Path) -> None:
     root, (check,) = TemporaryRoot(tmp_path), CHECKS
     good = {"pts_ns": [5], "frames": [0], "hashes": bytes(96), "greys": bytes(144), "frame_digests": bytes(16)}
+    good |= {"window_frames": [0], "window_hashes": bytes(96), "window_greys": bytes(144)}
     root.store(PICTURE_HASHES, "x", [{"video_id": "good", **good}, {"video_id": "bad", **good, **wrong}])
     root.store(SOURCE_VIDEOS, "x", [{"uri": f"/{name}", "video_id": name} for name in ("good", "bad")])
     (problem,) = check.judge(Shard("x", root.tables, validated({}), VIDEO.units)).problems

@@ -29,7 +29,12 @@ _CUTS = (
     "-f lavfi -i testsrc=s=96x64:r=25:d=19.2 -filter_complex 'concat=n=3:v=1'"
 )
 _X264 = "-c:v libx264 -preset fast -pix_fmt yuv420p -x264-params keyint=70:min-keyint=70:scenecut=0"
+_WINDOW = (
+    "-f lavfi -i gradients=s=96x64:r=25:d=53:c0=0x204080:c1=0x90b0d0:speed=0.00001 "
+    "-f lavfi -i mandelbrot=s=60x40:r=25:start_scale=1.5 -filter_complex '[0][1]overlay=12:8:shortest=1'"
+)
 RECIPES = {
+    "window.mp4": f"{_WINDOW} {_X264}",
     "closed.mp4": f"{_CUTS} {_X264}",
     "open.mkv": f"{_CUTS} {_X264}:open-gop=1:bframes=3:b-pyramid=normal",
     "all_intra.mp4": f"{_CUTS} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 1",
@@ -104,6 +109,7 @@ def test_segments_make_the_rows_and_files_of_one_scan(name, scans, media, tmp_pa
     (hashes,) = rows["picture_hashes"]
     assert len(hashes["frame_digests"]) == 8 * len(rows["shot_signals"][0]["pts_ns"])
     assert len(hashes["frames"]) > 2.6 * _SEGMENT / 25 * 10 and len(hashes["hashes"]) == 96 * len(hashes["frames"])
+    assert hashes["window_frames"] or name != "window.mp4"
     assert rows["motion_signals"][0]["patches"] and rows["shot_signals"][0]["status"] == "ok"
     assert scan.result(divided=True) == (rows, files)
 
