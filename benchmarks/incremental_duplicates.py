@@ -35,6 +35,7 @@ from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage
 from curate_resources.tables.evolution import created_schema
 from curate_resources.tables.lance_tables import Tables
+from curate_resources.tables.segments import ENDING, INDEXES
 from gpu_kernels.dedup.tiers import TIERS, DuplicateGroupsConfig, DuplicatePairsConfig
 
 SAMPLES, DIMENSIONS, SUBJECTS = 50, 256, 1000
@@ -143,9 +144,7 @@ def arrival(clips: int, shards: int, segment_clips: int) -> dict:
             for number, tier in enumerate(TIERS)
         }
         copies = {frozenset(pair) for pair in library.copies}
-        index = [
-            os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(f"{folder}/indexes") for name in names
-        ]
+        index = [path.stat().st_size for path in Path(folder, INDEXES).rglob(f"*{ENDING}")]
         return {
             "cpu_s": sum(spent),
             "one_percent_cpu_s": more,

@@ -109,7 +109,7 @@ def measure_pairs(
     others = compared.all()
     versions, clips = _versions(tables), SelectedClips.of(tables)
     states = _states(tables, clips, config)
-    compared.remove_others(others, states)
+    compared.remove_others(others, states, entry)
     rows = _pairs(tables, clips, shard, config, ShardIndex(clips, segment_clips))
     # What changed meanwhile was left out.
     if _versions(tables) == versions or _states(tables, SelectedClips.of(tables), config) == states:

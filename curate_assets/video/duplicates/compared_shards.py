@@ -71,42 +71,35 @@ class ComparedShards:
             done = json.loads(self.storage.read(f"{_DONE}/{shard}.json"))
         except FileNotFoundError:
             return False
-        same = done["entry"].startswith(f"{state}.") and done["rows"] == _digest(rows)
-        return same and done["entry"] in self._entries(shard)
+        same = done["entry"].startswith(f"{shard}.{state}.") and done["rows"] == _digest(rows)
+        return same and self.storage.exists(f"{_ENTRIES}/{done['entry']}")
 
     def begin(self, shard: str, state: str) -> str:
-        """Write the entry of a shard, the only one that it has then; returns its name."""
-        entry = f"{state}.{uuid.uuid4().hex[:16]}"
-        self.storage.write(f"{_ENTRIES}/{shard}/{entry}", b"")
-        for other in self._entries(shard):
-            if other != entry:
-                self.storage.delete(f"{_ENTRIES}/{shard}/{other}")
+        """Write an entry of a shard; returns its name."""
+        entry = f"{shard}.{state}.{uuid.uuid4().hex[:16]}"
+        self.storage.write(f"{_ENTRIES}/{entry}", b"")
         return entry
 
-    def all(self) -> list[tuple[str, str]]:
-        """Every shard that has an entry, and the entry."""
-        found = (file.path.removeprefix(f"{_ENTRIES}/").rpartition("/") for file in self.storage.walk(_ENTRIES))
-        return [(shard, entry) for shard, _, entry in found]
+    def all(self) -> list[str]:
+        """The entries of all shards."""
+        return self.storage.files(_ENTRIES)
 
-    def remove_others(self, entries: Sequence[tuple[str, str]], states: ClipStates) -> None:
-        """Remove those of entries whose shards are in other states."""
-        for shard, entry in entries:
-            if not entry.startswith(f"{states[shard]}."):
-                self.storage.delete(f"{_ENTRIES}/{shard}/{entry}")
+    def remove_others(self, entries: Sequence[str], states: ClipStates, own: str) -> None:
+        """Remove those of entries whose shards are in other states, and earlier ones of the shard of `own`."""
+        for entry in entries:
+            shard, state, _ = entry.split(".")
+            if state != states[shard] or (shard_of(own) == shard and entry != own):
+                self.storage.delete(f"{_ENTRIES}/{entry}")
 
     def done(self, shard: str, entry: str, rows: pa.Table) -> None:
         """Say that the comparison that wrote the entry gave these rows."""
         self.storage.write(f"{_DONE}/{shard}.json", json.dumps({"entry": entry, "rows": _digest(rows)}).encode())
 
-    def _entries(self, shard: str) -> list[str]:
-        return self.storage.files(f"{_ENTRIES}/{shard}")
+
+def shard_of(path: str) -> str:
+    """Whose a file below `COMPARED` is."""
+    return path.rpartition("/")[2].partition(".")[0]
 
 
 def _digest(rows: pa.Table) -> str:
     return digest([rows[name].to_pylist() for name in _SAME_ROW])
-
-
-def shard_of(path: str) -> str:
-    """Whose a file below `COMPARED` is."""
-    own = path.removeprefix(f"{_DONE}/") if path.startswith(_DONE) else path.removeprefix(f"{_ENTRIES}/")
-    return own.partition("/")[0].removesuffix(".json")
