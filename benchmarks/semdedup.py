@@ -1,7 +1,6 @@
 """SemDeDup and samples: ours against faiss-cpu and scikit-learn, which get an environment; and memory by rows.
 
     python benchmarks/semdedup.py --work build/dedup
-    python benchmarks/semdedup.py --work build/dedup --memory 100000 200000 400000     # of ours alone
 
 Vectors are those of dedup.py, `well`: around 2,000 middles, a tenth being planted copies at cosines of 0.992, 0.995 and
 0.999. SemDeDup gets them as Parquet, and has 200 clusters, 10 iterations and an eps of 0.01. `found` is the share of
@@ -81,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="a folder for data and environments")
     parser.add_argument("--rows", type=int, default=100_000, help="of SemDeDup and k-centre; a fifth for isolated ones")
-    parser.add_argument("--memory", type=int, nargs="+", help="only ours, with so many rows each time")
+    parser.add_argument("--more", type=int, default=400_000, help="rows of SemDeDup by ours alone, for its memory")
     parser.add_argument("--json", type=Path, help="write the figures there, for floors.py")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -93,20 +92,15 @@ def main() -> None:
         print(f"| {task} | {side} | {cpu} | {peak} | {found:.4f} | {steps} |", flush=True)
 
     figures: dict[str, float] = {}
-    for rows in options.memory or ():
-        result, found = semdedup("ours", rows, options.work)
-        show(f"SemDeDup, {rows:,} rows, {rows * WIDTH * 4 >> 20:,} MiB", "ours", result, found)
-        figures[f"peak_mib_{rows}"] = result["peak_mib"]
-    if options.memory:
-        least, most = min(options.memory), max(options.memory)
-        growth = (figures[f"peak_mib_{most}"] - figures[f"peak_mib_{least}"]) * (1 << 20)
-        write_figures(options.json, __file__, {"peak_growth_per_vectors": growth / max(1, (most - least) * WIDTH * 4)})
-        return
     costs: dict[tuple[str, str], dict] = {}
     for side in ("ours", "faiss", "sklearn"):
         costs["semdedup", side], found = semdedup(side, options.rows, options.work)
         figures["semdedup_found"] = found if side == "ours" else figures["semdedup_found"]
         show(f"SemDeDup, {options.rows:,}", side, costs["semdedup", side], found)
+    result, found = semdedup("ours", options.more, options.work)
+    show(f"SemDeDup, {options.more:,}", "ours", result, found)
+    growth = (result["peak_mib"] - costs["semdedup", "ours"]["peak_mib"]) * (1 << 20)
+    figures["semdedup_peak_growth_per_vectors"] = growth / ((options.more - options.rows) * WIDTH * 4)
     for task, rows, sides in (
         ("diverse", options.rows, ("ours", "sklearn")),
         ("isolated", options.rows // 5, ("ours", "faiss", "sklearn")),
