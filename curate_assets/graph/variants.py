@@ -15,7 +15,7 @@ from curate_assets.graph.platform import Agreement, PlatformConfig
 from curate_assets.graph.renaming import Seen, renamed, renamed_stage, settings_under
 from curate_assets.graph.root_graph import GraphChoice
 from curate_assets.graph.shard_checks import Finding, Shard
-from curate_assets.graph.whole_table import Gathered, Made
+from curate_assets.graph.whole_table import Gathered
 from curate_resources.declarations.stage import Stage
 from curate_resources.declarations.table import Table
 from curate_resources.suggestions import did_you_mean
@@ -137,16 +137,18 @@ def _seeing(asset: Asset, seen: Seen, description: str | None = None) -> Asset:
         ),
         preview=partial(_previewed, asset.preview, seen) if asset.preview else None,
         agrees=partial(_agree, asset.agrees, seen) if asset.agrees else None,
+        unneeded=partial(_under, asset.unneeded, seen) if asset.unneeded else None,
     )
 
 
 def _gathered(gathered: Gathered, table: Table, seen: Seen) -> Gathered:
     reads = tuple(renamed(each, seen) for each in gathered.reads)
-    return replace(gathered, table=table, make=partial(_made, gathered.make, seen), reads=reads)
+    kept = partial(_under, gathered.kept, seen) if gathered.kept else None
+    return replace(gathered, table=table, make=partial(_under, gathered.make, seen), kept=kept, reads=reads)
 
 
-def _made(make: Any, seen: Seen, tables: Tables, config: PlatformConfig, shard: str) -> Made:
-    return make(tables.under(seen), settings_under(config, seen), shard)
+def _under(function: Any, seen: Seen, tables: Tables, config: PlatformConfig, *shard: str) -> Any:
+    return function(tables.under(seen), settings_under(config, seen), *shard)
 
 
 def _judged(judge: Callable[[Shard], Finding], seen: Seen, shard: Shard) -> Finding:
