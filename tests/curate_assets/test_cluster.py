@@ -50,6 +50,7 @@ def jobs_of(root: Any) -> list[str]:
     return root.storage.folders("jobs")
 
 
+@pytest.mark.deep
 def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(finished, new_root, cluster):
     root = new_root()
     with dg.DagsterInstance.ephemeral() as instance:

@@ -43,6 +43,7 @@ def assert_same(root: Any, finished: Any) -> None:
         assert root.tables.read(VIDEO.tables[name]).equals(finished.tables.read(VIDEO.tables[name])), name
 
 
+@pytest.mark.deep
 def test_a_rayjob_commits_every_shard_and_its_driver_is_heard(finished, root, kubernetes, operator, tmp_path, caplog):
     caplog.set_level(logging.INFO, "curate")
     done = list(materialized(a_plan(root, kubernetes, tmp_path / "cluster.yaml"), root.shards))

@@ -42,6 +42,7 @@ def test_ray_gives_the_rows_of_the_in_process_engine(finished, new_root, attache
     assert finished.media() == streamed.media()
 
 
+@pytest.mark.deep
 def test_stage_after_stage_through_the_tables_gives_the_same_rows(finished, new_root):
     root = new_root()
     for wanted in (

@@ -71,6 +71,7 @@ def test_from_a_folder_to_a_training_set(videos, tmp_path):
     assert (root / "dagster").is_dir()
 
 
+@pytest.mark.deep
 def test_failures_are_tried_again_and_what_nothing_points_at_is_removed(videos, tmp_path):
     root = tmp_path / "data"
     broken = tmp_path / "videos" / "broken.mp4"

@@ -24,6 +24,8 @@ from curate_cli.commands.demo import demo_settings
 from curate_cli.demo_library import DemoTruth, make_library
 from curate_cli.demo_videos import DEMO_VIDEOS, DemoVideo
 
+pytestmark = pytest.mark.deep  # the library is encoded for them
+
 READABLE = [video for video in DEMO_VIDEOS if video.expected != "failed"]
 JUDGED_BY_CUTS = [video for video in READABLE if video.cuts and not video.gradual]
 BY_PATH = {video.path: video for video in DEMO_VIDEOS}
@@ -218,7 +220,6 @@ REASONS = {
 }
 
 
-@pytest.mark.deep
 def test_what_is_wrong_with_a_clip_is_the_one_reason_against_it(library: DemoTruth, tmp_path: Path) -> None:
     flawed = [video.path for video in library.videos if video.kind == "flawed"]
     root = TemporaryRoot(tmp_path)

@@ -207,6 +207,7 @@ def scan_and_weigh(send: Send, limits: DecodingLimits, **arguments: Any) -> None
     send({"kind": "peak", "kib": int(status["VmHWM"].split()[0])})
 
 
+@pytest.mark.deep
 def test_memory_does_not_grow_with_length(media: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     settings = {

@@ -86,7 +86,7 @@ def delay(heard: np.ndarray, wanted: np.ndarray) -> float:
     return (int(within.argmax()) - 24_000) / 48_000
 
 
-@pytest.mark.parametrize("method", ["copy", "encode"])
+@pytest.mark.parametrize("method", ["copy", pytest.param("encode", marks=pytest.mark.deep)])
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_every_clip_has_its_own_frames_and_sound(
     nursery: Nursery, media: Any, tmp_path: Path, condition: str, method: str

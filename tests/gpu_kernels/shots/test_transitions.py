@@ -176,6 +176,7 @@ def test_gpu_equals_cpu(bikes: NDArray[np.uint8], precision: Literal["fast", "ex
     assert shot_boundaries(curve, 0.4) == shot_boundaries(expected, 0.4)
 
 
+@pytest.mark.deep
 def test_a_cpu_without_wide_vectors_gives_the_same_shots(bikes: NDArray[np.uint8], exact: ShotNetwork) -> None:
     """The fast windows as a CPU computes them that has neither bfloat16 nor AVX-512."""
     code = (
