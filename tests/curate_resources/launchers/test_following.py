@@ -302,11 +302,11 @@ list(run_job(spec, KubeRayJobs("curation", cluster_template(sys.argv[2])), sys.a
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.deep)])
 def test_an_evicted_run_ends_its_job_and_the_next_takes_over_that_of_a_killed_one(
-    kubernetes, operator, spec, driver, tmp_path, kind
+    kubernetes, operator, spec, driver, tmp_path, kind, caplog, beside
 ):
     """SIGTERM is what a canceled run gets, too."""
     (tmp_path / "cluster.yaml").write_text(json.dumps(SPEC))
-    work = driver("echo hello; while [ ! -e $folder/go ]; do sleep 0.1; done; end")
+    work = driver("echo hello; while [ ! -e $3/go ]; do sleep 0.1; done; end")
     arguments = [spec.root, str(tmp_path / "cluster.yaml"), work]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.Popen([sys.executable, "-c", _RUN, *arguments], env=environment)
@@ -321,7 +321,15 @@ def test_an_evicted_run_ends_its_job_and_the_next_takes_over_that_of_a_killed_on
     if kind == signal.SIGTERM:
         until(lambda: not kubernetes.jobs)
         return
-    (Path(spec.root) / "jobs" / job / "go").touch()
+    caplog.set_level(logging.INFO, "curate")
+
+    def go_on() -> None:
+        try:
+            until(lambda: f"job {job} does the same work already and is followed" in caplog.text)
+        finally:
+            (Path(spec.root) / "go").touch()
+
+    beside(go_on)
     followed(spec, kuberay(kubernetes), work)
     assert list(kubernetes.jobs) == [job]
 
