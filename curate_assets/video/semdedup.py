@@ -1,6 +1,7 @@
 """`curate semdedup`: SemDeDup over named vectors, with the parameters and the files of cosmos-curate's dedup step."""
 
 import io
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from curate_assets.video.named_vectors import NamedPart, NamedRows, kept_on_disk
 from curate_resources.storage.root import Storage
 from curate_resources.tables import vector_clusters
-from curate_resources.tables.stored_vectors import Rows, Share, Vectors, in_turn
+from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, Vectors, in_turn
 from curate_resources.tables.vector_pairs import near_pairs
 from gpu_kernels.dedup.semdedup import PrunedCluster, kept, pruned_cluster
 from gpu_kernels.errors import UserError
@@ -20,7 +21,7 @@ LEAST_EPS = 1e-4
 _DIGITS = 5
 """Of `eps` in the names of files, as the reader of these files has it."""
 
-_CLUSTERED, _EXTRACTED, _WORKING = "clustering_results", "extraction", "vectors.lance"
+_CLUSTERED, _EXTRACTED = "clustering_results", "extraction"
 _ROWS = 16384
 
 
@@ -69,8 +70,8 @@ def run_semdedup(
 ) -> tuple[list[Summary], PairsFound | None]:
     """Cluster vectors, prune each cluster, and write what cosmos-curate's dedup step writes; what each bound keeps.
 
-    The vectors lie in the output folder while it runs; in memory there are their ids, and the largest cluster. Of fewer
-    vectors than clusters, each is its own. A cluster without vectors has no files.
+    The vectors lie in the output folder while it runs, at last twice; in memory there are their ids, and the largest
+    cluster. Of fewer vectors than clusters, each is its own. A cluster without vectors has no files.
 
     Args:
         pairs: also find all pairs of rows of this cosine at least, in whichever clusters they are; what was found
@@ -81,19 +82,19 @@ def run_semdedup(
         UserError: a bound is none; or the folder holds the files of an earlier run, and `overwrite` is not asked for.
     """
     names = {each: eps_text(each) for each in eps}
-    earlier = _earlier(output, overwrite)
+    earlier, working = _earlier(output, overwrite), f"working-{uuid.uuid4().hex[:12]}"
     try:
-        rows = kept_on_disk(parts, output, _WORKING)
+        rows = kept_on_disk(parts, output, f"{working}/vectors.lance")
         for path in earlier:
             output.delete(path)
         count = min(clusters, len(rows.ids))
         centroids = vector_clusters.clusters(rows.vectors, count, iterations, share, seed, rows.order)
         _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
         nearest = vector_clusters.assigned(rows.vectors, centroids, share)
-        summaries = _pruned(rows, nearest, centroids, names, output, share)
+        summaries = _pruned(rows, nearest, centroids, names, output, working, share)
         return summaries, None if pairs is None else _paired(rows, nearest, pairs, output, share)
     finally:
-        output.delete_folder(_WORKING)
+        output.delete_folder(working)
 
 
 def _earlier(output: Storage, overwrite: bool) -> list[str]:
@@ -110,27 +111,31 @@ def _pruned(
     centroids: Vectors,
     names: dict[float, str],
     output: Storage,
+    working: str,
     share: Share,
 ) -> list[Summary]:
     """Prune and write each cluster."""
     by_id = nearest[rows.order]
     order = rows.order[np.argsort(by_id, kind="stable")]
     members = np.split(order, np.cumsum(np.bincount(by_id, minlength=len(centroids)))[:-1])
-    parts = [(number, each) for number, each in enumerate(members) if len(each)]
     removed: dict[float, list[pa.Array]] = {each: [] for each in names}
-    for places, similarities in share(_prune, (rows, centroids, output), parts):
-        for each, found in removed.items():
-            found.append(rows.ids.take(pa.array(places[~kept(similarities, each)])))
+    with vector_clusters.grouped(rows.vectors, nearest, output, working) as (vectors, became):
+        parts = [(number, each, became[each]) for number, each in enumerate(members) if len(each)]
+        for places, similarities in share(_prune, (rows.ids, vectors, centroids, output), parts):
+            for each, found in removed.items():
+                found.append(rows.ids.take(pa.array(places[~kept(similarities, each)])))
     return [_write_kept(output, each, names[each], found, len(rows.ids)) for each, found in removed.items()]
 
 
-def _prune(common: tuple[NamedRows, Vectors, Storage], part: tuple[int, Rows]) -> tuple[Rows, NDArray[np.float32]]:
-    """Prune one cluster, given by the rows of it in the order of their ids, and write its files; its rows in its own
-    order, and how similar each is to one before it."""
-    (rows, centroids, output), (number, members) = common, part
-    matrix = rows.vectors.fetch(members)
+def _prune(
+    common: tuple[pa.Array, StoredVectors, Vectors, Storage], part: tuple[int, Rows, Rows]
+) -> tuple[Rows, NDArray[np.float32]]:
+    """Prune one cluster, given by its rows in the order of their ids and by where their vectors are, and write its
+    files; its rows in its own order, and how similar each is to one before it."""
+    (names, vectors, centroids, output), (number, members, places) = common, part
+    matrix = vectors.fetch(places)
     cluster = pruned_cluster(matrix, centroids[number])
-    ids = rows.ids.take(pa.array(members))
+    ids = names.take(pa.array(members))
     path = f"{_CLUSTERED}/embs_by_nearest_center/nearest_cent_{number}/actor_0.parquet"
     _write_members(output, path, ids, matrix, cluster)
     pruned = {

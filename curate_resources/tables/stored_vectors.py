@@ -24,6 +24,8 @@ _READ_AHEAD = 1 << 24
 """Bytes that are read before they are wanted."""
 _FRAGMENT = 1 << 26
 """Bytes of vectors in a fragment that is written here: what one worker goes through in one part."""
+_FORMAT = "2.0"
+"""Of Lance's files: later ones, which can compress, take three times as long to write vectors, and twice to read."""
 _COLUMN = "vector"
 
 
@@ -80,7 +82,9 @@ class StoredVectors:
         uri, options = storage.lance_uri(path), storage.lance_options
         reader = pa.RecordBatchReader.from_batches(pa.schema([column]), records())
         try:
-            made = lance.write_dataset(reader, uri, storage_options=options or None, max_rows_per_file=rows)
+            made = lance.write_dataset(
+                reader, uri, storage_options=options or None, max_rows_per_file=rows, data_storage_version=_FORMAT
+            )
         except Exception:
             if failed:
                 raise failed[0] from None

@@ -1,8 +1,13 @@
 """k-means over vectors that are more than memory holds: what stays in memory are a sample, and the centroids."""
 
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 
+from curate_resources.storage.root import Storage
 from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, Vectors, in_turn
 from gpu_kernels.dedup import kmeans
 
@@ -11,6 +16,8 @@ _SAMPLED = 32
 """Rows per cluster that k-means begins with, at least."""
 _GAIN = 1e-4
 """Iterations over all vectors end when the sum of all cosines gains less, as a share of it."""
+_ROWS = 4096
+"""Of a batch that is written."""
 
 
 def clusters(
@@ -50,6 +57,40 @@ def assigned(vectors: StoredVectors, centroids: Vectors, share: Share = in_turn)
     """The nearest centroid of each row, int32 [n]."""
     found = share(_assigned, (vectors, centroids), vectors.fragments())
     return np.concatenate([np.zeros(0, np.int32), *found])
+
+
+@contextmanager
+def grouped(
+    vectors: StoredVectors, nearest: NDArray[np.int32], storage: Storage, folder: str
+) -> Generator[tuple[StoredVectors, Rows], None, None]:
+    """A copy, in each of whose fragments the rows of a cluster are side by side, until the block ends: to fetch a
+    cluster from there is ten times as quick.
+
+    Args:
+        nearest: int32 [n] the cluster of each row.
+        folder: that gets the copy, below `storage`.
+
+    Returns:
+        the copy, and int64 [n] the row of it that each row became.
+    """
+    became, path = np.empty(len(nearest), np.int64), f"{folder}/grouped-{uuid.uuid4().hex[:12]}.lance"
+
+    def rearranged() -> Iterator[Vectors]:
+        start = 0
+        for fragment in vectors.fragments():
+            matrix = np.concatenate([*vectors.batches(fragment)])
+            order = np.argsort(nearest[start : start + len(matrix)], kind="stable")
+            became[start + order] = np.arange(start, start + len(matrix))
+            start += len(matrix)
+            for first in range(0, len(order), _ROWS):
+                yield matrix[order[first : first + _ROWS]]
+
+    try:
+        copy = StoredVectors.written(storage, path, rearranged())
+        assert copy is not None, "whoever groups rows has some"
+        yield copy, became
+    finally:
+        storage.delete_folder(path)
 
 
 def _step(common: tuple[StoredVectors, Vectors], fragment: int) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ class TileProduct:
     def __init__(self, width: int, work: float, precision: Precision = "fast") -> None:
         fast = precision == "fast" and work >= _WORTH_COMPILING and _has_bfloat16()
         self.error = FAST_ERROR if fast else FLOAT32_ERROR
-        self._request = _compiled(width, "bf16" if fast else "f32") if work >= _WORTH_COMPILING else None
+        worth = work >= _WORTH_COMPILING
+        self._request = _compiled(width, "bf16" if fast else "f32").create_infer_request() if worth else None
 
     def __call__(self, one: Vectors, other: Vectors) -> Vectors:
         """`one @ other.T`, float32 [n, m], to be used before the next call.
@@ -96,6 +97,7 @@ def _has_bfloat16() -> bool:
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+@cache
 def _compiled(width: int, precision: str) -> Any:
     import openvino as ov
     from openvino import opset15 as ops
@@ -105,4 +107,4 @@ def _compiled(width: int, precision: str) -> Any:
     one, other = (ops.parameter(ov.PartialShape([-1, width]), np.float32) for _ in range(2))
     model = ov.Model([ops.matmul(one, other, False, True)], [one, other], "product")  # pyright: ignore[reportGeneralTypeIssues]
     settings = SETTINGS | {"INFERENCE_PRECISION_HINT": precision}
-    return ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return ov.Core().compile_model(model, "CPU", settings)

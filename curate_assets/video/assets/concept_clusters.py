@@ -26,6 +26,7 @@ from curate_resources.pipeline.commit import in_order
 from curate_resources.tables import vector_clusters
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, in_turn
+from curate_resources.tables.vector_clusters import grouped
 from gpu_kernels.dedup.concepts import ConceptClustersConfig, ConceptMembers, members
 
 CONCEPT_CLUSTERS = Table(
@@ -80,11 +81,12 @@ def cluster_concepts(
         by_clip = nearest[kept.order]
         order = kept.order[np.argsort(by_clip, kind="stable")]
         clusters = np.split(order, np.cumsum(np.bincount(by_clip, minlength=len(centroids.matrix)))[:-1])
-        parts = [(number, rows) for number, rows in enumerate(clusters) if len(rows)]
         distances, alone = np.zeros((2, len(nearest)), np.float32)
-        found = share(_measured, (kept.vectors, centroids.matrix, config.neighbours), parts)
-        for (_, rows), each in zip(parts, found, strict=True):
-            distances[rows], alone[rows] = each.distances, each.isolation
+        with grouped(kept.vectors, nearest, tables.storage, FOLDER) as (vectors, became):
+            parts = [(number, became[rows]) for number, rows in enumerate(clusters) if len(rows)]
+            found = share(_measured, (vectors, centroids.matrix, config.neighbours), parts)
+            for rows, each in zip((rows for rows in clusters if len(rows)), found, strict=True):
+                distances[rows], alone[rows] = each.distances, each.isolation
     pinned = centroids.digest
     of_all = [CONCEPT_CLUSTERS.name, CONCEPT_CLUSTERS.version, config.neighbours, pinned]
     columns = {
@@ -100,7 +102,7 @@ def cluster_concepts(
 
 
 def _measured(common: tuple[StoredVectors, np.ndarray, int], part: tuple[int, Rows]) -> ConceptMembers:
-    """One cluster, given by its rows."""
+    """One cluster, given by where its vectors are."""
     (vectors, centroids, neighbours), (number, rows) = common, part
     return members(vectors.fetch(rows), centroids[number], neighbours)
 
