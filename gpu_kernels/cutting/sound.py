@@ -15,6 +15,7 @@ from gpu_kernels.cutting.spans import Span
 from gpu_kernels.media.containers import open_media
 from gpu_kernels.media.epochs import epochs_of
 from gpu_kernels.media.file_ends import lacks_index
+from gpu_kernels.media.sound_samples import frame_of, samples_of
 from gpu_kernels.media.streams import sound_stream
 from gpu_kernels.media.timeline import Follower
 from gpu_kernels.sandbox import Send
@@ -60,7 +61,7 @@ def _placed(frames: Iterator["AudioFrame"], span: Span) -> Iterator["AudioFrame"
     at = 0
     for frame in frames:
         rate = frame.sample_rate
-        samples = frame.to_ndarray()
+        samples = samples_of(frame)
         begin = round(((frame.time_base or 0) * (frame.pts or 0) - span.start) * rate)
         if abs(begin - at) <= _JITTER * rate and at:
             begin = at
@@ -75,9 +76,7 @@ def _placed(frames: Iterator["AudioFrame"], span: Span) -> Iterator["AudioFrame"
 
 
 def _sound(samples: np.ndarray, like: "AudioFrame", at: int) -> "AudioFrame":
-    from av import AudioFrame
-
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=like.layout.name)
+    frame = frame_of(samples, like.layout.name)
     frame.sample_rate, frame.pts, frame.time_base = like.sample_rate, at, Fraction(1, like.sample_rate)
     return frame
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_kernels.media.sound_samples import MOST_CHANNELS, samples_of
+
 if TYPE_CHECKING:
     from av import AudioFrame
     from av.filter.context import FilterContext
@@ -26,8 +28,6 @@ FLOOR_DB, CEILING_DB = -120.0, 60.0
 
 _RATE, _PEAK_RATE = 48_000, 192_000
 _LEAST_RATE = 100
-_MOST_CHANNELS = 8
-"""PyAV reads beyond the samples of frames that have more."""
 """Samples per second of sound that is worth the name."""
 _K_WEIGHTING = (
     "b0=1.53512485958697:b1=-2.69169618940638:b2=1.19839281085285:a0=1:a1=-1.69065929318241:a2=0.73248077421585",
@@ -82,8 +82,8 @@ class LevelMeter:
         if self.rate < _LEAST_RATE:
             raise ValueError(f"{self.rate} samples per second are no sound")
         layout = first.layout
-        if layout.nb_channels > _MOST_CHANNELS:
-            raise ValueError(f"{layout.nb_channels} channels are more than the {_MOST_CHANNELS} that can be measured")
+        if layout.nb_channels > MOST_CHANNELS:
+            raise ValueError(f"{layout.nb_channels} channels are more than the {MOST_CHANNELS} that can be measured")
         if layout.name.endswith(" channels"):
             layout = AudioLayout(_USUAL.get(layout.nb_channels, layout.name))
         self._weights = np.array([_weight(channel.name) for channel in layout.channels])[:, None]
@@ -133,7 +133,7 @@ class LevelMeter:
             except (av.error.BlockingIOError, av.error.EOFError):
                 pass
         while all(self._held):
-            second = [held.pop(0).to_ndarray() for held in self._held]
+            second = [samples_of(held.pop(0)) for held in self._held]
             if count := (TENTHS * second[1].shape[1] + _RATE // 2) // _RATE:  # half a tenth is one, too
                 yield self._levels(count, *second)
 

@@ -157,6 +157,13 @@ class Media:
         return np.frombuffer(data, np.uint8).reshape(-1, size[1], size[0], *depth)
 
     @staticmethod
+    def sound(path: Path | str, channels: int) -> np.ndarray:
+        """The first sound as the ffmpeg program gives it at 48 kHz: float32 [channels, n]."""
+        command = [ffmpeg_executable(), "-loglevel", "quiet", "-nostdin", "-i", f"file:{path}", "-map", "0:a:0"]
+        data = subprocess.run([*command, "-ar", "48000", "-f", "f32le", "-"], capture_output=True).stdout
+        return np.frombuffer(data, np.float32).reshape(-1, channels).T
+
+    @staticmethod
     def number(picture: np.ndarray) -> int:
         """The frame number in an upright picture of a numbered video, uint8 [height, width(, 3)], of any size."""
         height, width = picture.shape[:2]

@@ -191,6 +191,21 @@ def test_sound_that_cannot_be_used_is_left_out(nursery: Nursery, media: Any, tmp
             assert not opened.streams.audio
 
 
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_all_channels_of_surround_sound_are_in_the_clip(
+    nursery: Nursery, media: Any, tmp_path: Path, codec: str
+) -> None:
+    places = {"FL": 200, "FR": 400, "FC": 600, "LFE": 50, "BL": 800, "BR": 1000, "SL": 1200, "SR": 1400}
+    tones = "|".join(f"0.3*sin(2*PI*{hertz}*t)" for hertz in places.values())
+    picture = "-f lavfi -i testsrc2=s=64x48:r=25:d=3 -f lavfi -i"
+    encoders = f"-c:v libx264 -preset ultrafast -c:a {codec}"
+    source = media.made(tmp_path / "source.mkv", f"{picture} aevalsrc='{tones}':s=48000:d=3:c=7.1 {encoders}")
+    cut_clip(nursery, str(source), str(tmp_path / "clip.mp4"), Span(0, 50, 0, 2 * 10**9), CONFIG)
+    heard = media.sound(tmp_path / "clip.mp4", channels=8)
+    spectrum = np.abs(np.fft.rfft(heard[:, 24_000:72_000]))  # a second: a bin for each hertz
+    assert spectrum.argmax(1).tolist() == list(places.values())
+
+
 def test_what_cannot_be_cut_is_an_error(nursery: Nursery, media: Any, tmp_path: Path) -> None:
     source, clip = tmp_path / "source.mp4", str(tmp_path / "clip.mp4")
     source.write_bytes(b"no video at all" * 100)

@@ -65,8 +65,10 @@ def by_ffmpeg(path: Path) -> dict[str, float]:
         f"{_LIVELY.format(rate=22050)} -c:a pcm_s16le",  # channels that are only counted
         pytest.param(f"{_LIVELY.format(rate=11025)} -ac 1 -c:a pcm_f32le", marks=pytest.mark.deep),
         f"{_LIVELY.format(rate=44100)} -af pan=5.1|FL=c0|FR=c1|FC=0.5*c0|LFE=c1|BL=0.7*c0|BR=0.2*c1 -c:a flac",
+        f"{_LIVELY.format(rate=48000)} -af pan=7.1|FL=c0|FR=c1|FC=0.5*c0|LFE=c1|BL=0.7*c0|BR=0.2*c1|SL=c1|SR=0.1*c0 "
+        "-c:a aac",
     ],
-    ids=["aac", "22050", "11025_mono", "surround"],
+    ids=["aac", "22050", "11025_mono", "surround", "eight_channels"],
 )
 def test_loudness_is_that_of_ebur128(nursery: Nursery, media: Any, tmp_path: Path, sound: str) -> None:
     path = media.made(tmp_path / "sound.mkv", f"{_PICTURE.format(seconds=12)} -f lavfi -i {sound} {_X264}")
