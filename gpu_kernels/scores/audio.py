@@ -103,13 +103,14 @@ def audio_scores(sound: Sound, start_ns: int, end_ns: int, config: AudioScoresCo
     length = max(1, end_ns - start_ns)
     inside = np.minimum(sound.pts_ns + TENTH_NS, end_ns) - np.maximum(sound.pts_ns, start_ns)
     some = inside > 0
-    shares = inside[some] / length
-    heard = min(1.0, float(shares.sum()))
-    scale = heard / float(shares.sum()) if heard else 0.0
-    missing = 1 - heard
+    weights = inside[some]
+    # In whole nanoseconds: sums of shares leave a trace of nothing, which a threshold of 0 would reject.
+    covered = int(weights.sum())
+    heard = min(length, covered)
+    missing = length - heard
 
-    def share(of: NDArray[np.bool_]) -> float:
-        return float((shares * of[some]).sum() * scale)
+    def share(of: NDArray[np.bool_], besides: int = 0) -> float:
+        return (besides + heard * int(weights[of[some]].sum()) / max(1, covered)) / length
 
     whole = inside == TENTH_NS
     power = np.power(10.0, (sound.loudness[whole].astype(np.float64) + 0.691) / 10).astype(np.float64)
@@ -120,11 +121,11 @@ def audio_scores(sound: Sound, start_ns: int, end_ns: int, config: AudioScoresCo
         loudness_range=_range(_moving(power, pts, _SHORT_TERM)),
         loudest=max(UNHEARD_LUFS, float(_lufs(momentary.max(initial=0.0)))),
         true_peak=float(sound.true_peak[some].max(initial=-120.0)),
-        silent=missing + share(sound.loudness < config.silent_below),
-        digital_silence=missing + share(sound.peak < SILENCE_DBFS),
-        clipped=float(np.average(sound.clipped[some], weights=shares)) if heard else 0.0,
+        silent=share(sound.loudness < config.silent_below, missing),
+        digital_silence=share(sound.peak < SILENCE_DBFS, missing),
+        clipped=float(np.average(sound.clipped[some], weights=weights)) if heard else 0.0,
         speech=share(sound.speech >= config.speech_from) if sound.speech is not None else None,
-        missing=missing,
+        missing=missing / length,
         starts_late_s=_seconds(length if sound.start_ns is None else sound.start_ns - start_ns, length),
         ends_early_s=_seconds(length if sound.end_ns is None else end_ns - sound.end_ns, length),
     )

@@ -21,6 +21,7 @@ AUDIO_SCORES = Table(
     name="audio_scores",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("audio_scores",),
     columns=(
         VIDEO_ID,
