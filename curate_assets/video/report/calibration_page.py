@@ -113,8 +113,8 @@ def _distribution(calibration: Calibration, proposal: Proposal) -> Distribution:
         score = clip.scores[proposal.score]
         if score is not None:
             verdicts["selected" if is_selected else "rejected"].append(score)
-    marks = [Mark(proposal.proposed, "proposed")]
+    marks = [Mark(proposal.proposed, "proposed", proposal.rejects)]
     if proposal.current is not None and proposal.current != proposal.proposed:
-        marks.append(Mark(proposal.current, "now"))
+        marks.append(Mark(proposal.current, "now", proposal.rejects))
     asset, score = next((each, score) for each in SCORED for score in each.scores if score.name == proposal.score)
     return distribution(score.title, score.unit, "clips", asset.name, True, verdicts, score.scale, marks=marks)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from curate_assets.graph.graph import FunnelStep
-from curate_assets.video.report.distributions import Distribution, nice_step
+from curate_assets.video.report.distributions import Distribution, Mark, nice_step
 from curate_assets.video.report.funnel import WAITING
 
 _COLUMN, _BAR, _HEIGHT, _LINE = 100.0, 56.0, 100.0, 16.0
@@ -93,7 +93,7 @@ def histogram(data: Distribution) -> Markup:
 
 def _beside_marks(data: Distribution, slot: float, text: str) -> tuple[float, float, str, str]:
     """Where a text stands over the grid line: at its beginning, or at its end if a threshold's line would cross it."""
-    lines = (_place(data, mark.value, slot) for mark in data.marks)
+    lines = (_line(data, mark, slot) for mark in data.marks)
     crossed = any(x is not None and x < len(text) * _LETTER for x in lines)
     return (_WIDTH if crossed else 0, _TOP - 5, text, "end" if crossed else "start")
 
@@ -104,7 +104,7 @@ def _marks(data: Distribution, slot: float) -> tuple[list[Markup], int]:
     parts: list[Markup] = []
     taken: list[list[tuple[float, float]]] = []
     for mark in sorted(data.marks, key=lambda mark: mark.value):
-        x, text = _place(data, mark.value, slot), f"{mark.label} {number(mark.value)}"
+        x, text = _line(data, mark, slot), f"{mark.label} {number(mark.value)}"
         if x is None:
             before = mark.value < data.bars[-1].high
             x, text = (0.0, f"← {text}") if before else (_WIDTH, f"{text} →")
@@ -202,10 +202,17 @@ def _band(style: str, left: float, right: float, start: float, end: float) -> Ma
     return Markup('<path class="{}" d="{}"/>').format(style, path)
 
 
+def _line(data: Distribution, mark: Mark, slot: float) -> float | None:
+    """Where a threshold lies on the axis; None outside of it. Of values with a bar each, it parts those that it rejects
+    from the others."""
+    if data.scale != "values":
+        return _place(data, mark.value, slot)
+    before = (bar.high < mark.value if mark.rejects == "low" else bar.high <= mark.value for bar in data.bars)
+    return slot * sum(before)
+
+
 def _place(data: Distribution, value: float, slot: float) -> float | None:
-    """Where a value lies on the axis; None outside of it."""
-    if data.scale == "values":
-        return slot * sum(bar.high < value for bar in data.bars)
+    """Where a value lies on the axis of a histogram; None outside of it."""
     if data.scale == "log" and value <= 0:
         return None
     ruled = [index for index, bar in enumerate(data.bars) if bar.high > bar.low]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,10 +28,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Mark:
-    """A threshold."""
+    """A threshold, which its own value does not reject, and on which side of it clips are rejected."""
 
     value: float
     label: str
+    rejects: Literal["low", "high"] = "low"
 
 
 @dataclass(frozen=True)

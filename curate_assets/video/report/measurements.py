@@ -36,9 +36,12 @@ def measurements(library: Library, config: PlatformConfig, selected: Iterable[Ke
     def of_score(asset: Asset, score: Score) -> Distribution:
         digits = 2 if score.scale == "values" else None
         values = by_group(lambda key: _rounded(library.scores[key][score.name], digits))
-        marks = _marks(
-            **{"min" if each.rejects == "low" else "max": getattr(limits, each.setting) for each in score.named()}
-        )
+        limited = [(each, getattr(limits, each.setting)) for each in score.named()]
+        marks = [
+            Mark(value, "min" if each.rejects == "low" else "max", each.rejects)
+            for each, value in limited
+            if value is not None
+        ]
         table = asset.table if asset.table.has("clip_id") else CLIPS
         return distribution(
             score.title, score.unit, "clips", table.name, library.written(table), values, score.scale, marks=marks
@@ -91,7 +94,3 @@ def _similarities(library: Library, config: PlatformConfig) -> Iterator[Distribu
 def _caption_words(library: Library) -> list[int]:
     rows = {each.name: library.rows(each, caption_columns(each, "shard")) for each in CAPTION_STAGES}
     return [len(each.caption["text"].split()) for each in window_captions(rows) if each.caption is not None]
-
-
-def _marks(**limits: float | None) -> list[Mark]:
-    return [Mark(value, label) for label, value in limits.items() if value is not None]

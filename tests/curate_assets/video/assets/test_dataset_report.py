@@ -535,3 +535,14 @@ def test_nothing_is_too_wide_and_no_label_covers_another(
 def test_a_threshold_beyond_the_axis_has_a_label_and_no_line() -> None:
     chart = histogram(CROWDED[1])
     assert "← now -50" in chart and "proposed 90 →" in chart and 'class="mark"' not in chart
+
+
+@pytest.mark.parametrize(("rejects", "before"), [("low", 1), ("high", 2)])
+def test_a_threshold_stands_between_the_values_that_it_rejects_and_the_others(rejects: Any, before: int) -> None:
+    """Also where it is one of them: no more than 1 picture at a time is rejected."""
+    chart = histogram(
+        distribution("t", "", "n", "s", True, {"a": [0.0, 1.0, 4.0]}, "values", marks=[Mark(1.0, "now", rejects)])
+    )
+    (line,) = re.findall(r'class="mark" x1="([\d.]+)"', chart)
+    bars = [float(x) for x in re.findall(r'<rect [^>]*x="([\d.]+)"', chart)]
+    assert sum(x < float(line) for x in bars) == before
