@@ -92,6 +92,18 @@ def _measures_what_it_limits(config: Any) -> None:
             switch = switch_of(asset)
             remedy = f"set {switch} to true" if switch else "see its settings"
             raise ValueError(f"clip_selection.{wanted[0]} needs {asset.name}, which is off: {remedy}")
+        for least, most in _both_ends(asset):
+            low, high = (getattr(limits, each) for each in (least, most))
+            if low is not None and high is not None and low > high:
+                raise ValueError(
+                    f"clip_selection.{least} ({low:g}) is more than {most} ({high:g}): no clip would be selected"
+                )
+
+
+def _both_ends(asset: Asset) -> list[tuple[str, str]]:
+    """The settings of the scores with a threshold at either end: the least and the greatest that they may be."""
+    ends = [{each.rejects: each.setting for each in score.named()} for score in asset.scores]
+    return [(both["low"], both["high"]) for both in ends if len(both) == 2]
 
 
 def open_selector(config: Any, storage: Storage) -> Worker:

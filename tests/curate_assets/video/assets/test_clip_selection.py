@@ -68,3 +68,12 @@ def test_a_threshold_on_what_is_not_measured_is_an_error_that_names_what_to_swit
         validated({"clip_selection": {"windows_against_max": 0.5}})
     validated({"clip_selection": {"windows_against_max": None}})
     validated(validated({}).model_dump(exclude_none=True))  # which names every default
+
+
+@pytest.mark.parametrize("score", ["seconds", "loudness", "faces_share", "exposure"])
+def test_a_threshold_that_contradicts_another_is_an_error_that_names_both(score: str) -> None:
+    most, least = (-30, -20) if score == "loudness" else (0.3, 0.4)
+    measured = {name: {"enabled": True} for name in ("audio_signals", "faces", "technical_quality")}
+    with pytest.raises(ConfigError, match=rf"{score}_min \({least}\) is more than {score}_max \({most}\)"):
+        validated({"clip_selection": {f"{score}_min": least, f"{score}_max": most}, **measured})
+    validated({"clip_selection": {f"{score}_min": most, f"{score}_max": most}, **measured})
