@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -82,7 +82,7 @@ class Proposal:
 
     setting: str
     score: str
-    rejects: str
+    rejects: Literal["low", "high"]
     current: float | None
     proposed: float
     percentiles: Mapping[float, float]

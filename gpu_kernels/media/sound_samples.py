@@ -1,6 +1,6 @@
 """Samples of sound as arrays. Where there are eight planes, PyAV takes what lies behind them for a ninth."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ def samples_of(frame: "AudioFrame") -> np.ndarray:
         KeyError: they are of a type that nothing here makes.
     """
     kind, channels = np.dtype(_TYPES[frame.format.name]), frame.layout.nb_channels
+    planes = cast("tuple[Any, ...]", frame.planes)
     if not frame.format.is_planar:
-        return np.frombuffer(frame.planes[0], kind, frame.samples * channels).reshape(-1, channels).T
-    return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in frame.planes[:channels]])
+        return np.frombuffer(planes[0], kind, frame.samples * channels).reshape(-1, channels).T
+    return np.stack([np.frombuffer(plane, kind, frame.samples) for plane in planes[:channels]])
 
 
 def frame_of(samples: NDArray[np.float32], layout: str) -> "AudioFrame":
