@@ -1,8 +1,6 @@
 """Pairs of the tier `meaning`: clips with near vectors."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,14 +21,14 @@ from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
 from gpu_kernels.dedup.neighbours import exact_neighbours
-from gpu_kernels.dedup.pivot_cells import PivotCells, margin_for
+from gpu_kernels.dedup.pivot_cells import PivotCells
 from gpu_kernels.dedup.products import of_unit_length
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
-VECTORS, PIVOTS = "clip_vectors-", "pivots.npz"
-"""How the folders of the indexes of vectors begin, and what is in each beside segments."""
-_SAMPLE = 4096
-_MOST_PIVOTS = 4096
+VECTORS = "clip_vectors-"
+"""How the folders of the indexes of vectors begin."""
+_FORMAT = "pivots in each segment"
+"""What tells segments from those that other versions of this module made."""
 
 
 def meaning_pairs(
@@ -52,19 +50,15 @@ def meaning_pairs(
             if x != y:
                 found[rows.first(x, y)] = similarity
 
-    index.grow(
-        segments, measured, lambda shards: _arrays(tables, clips, measured, shards, segments, config.floor_similarity)
-    )
+    index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards, config.floor_similarity))
     covered, rest = index.covering(segments, measured)
     for part in parts(clips, [shard, *(each for each in rest if each != shard)]):
         places, vectors = _vectors(tables, clips, measured, part)
         one, other, cosine = exact_neighbours(queries, vectors, config.floor_similarity)
         add(one, places[other], cosine)
     for each in covered:
-        pivots = _Pivots.stored(segments)
         with segments.opened(each.segment) as arrays:
-            cells = PivotCells.stored(arrays)
-            one, other, cosine = cells.near(queries, pivots.vectors, pivots.margin, config.floor_similarity)
+            one, other, cosine = PivotCells.stored(arrays).near(queries, config.floor_similarity)
         places = each.places(other, clips.shards)
         add(one[places >= 0], places[places >= 0], cosine[places >= 0])
     return [
@@ -79,7 +73,8 @@ def vector_segments(tables: Tables, config: DuplicatePairsConfig) -> Segments:
     Raises:
         MixedModels: shards were embedded by different models.
     """
-    return Segments(tables.storage, f"{VECTORS}{digest([one_model(tables), config.floor_similarity])[:12]}")
+    kind = digest([one_model(tables), config.floor_similarity, _FORMAT])[:12]
+    return Segments(tables.storage, f"{VECTORS}{kind}")
 
 
 def _vectors(
@@ -97,38 +92,11 @@ def _vectors(
     return places[order][usable], vectors[usable]
 
 
-@dataclass(frozen=True)
-class _Pivots:
-    """Made once for all segments of an index, so that the rule of what is compared stays the same."""
-
-    vectors: NDArray[np.float32]
-    margin: float
-
-    @classmethod
-    def stored(cls, segments: Segments) -> "_Pivots":
-        with np.load(io.BytesIO(segments.storage.read(f"{segments.folder}/{PIVOTS}"))) as arrays:
-            return cls(arrays["vectors"], float(arrays["margin"]))
-
-    @classmethod
-    def made(cls, segments: Segments, vectors: NDArray[np.float32], floor: float) -> "_Pivots":
-        """Of some of the vectors, unless there are pivots already."""
-        if not segments.storage.exists(f"{segments.folder}/{PIVOTS}"):
-            chosen = np.random.default_rng(0).permutation(len(vectors))
-            count = min(_MOST_PIVOTS, int(4 * len(vectors) ** 0.5), len(vectors))
-            pivots = vectors[chosen[:count]]
-            margin, _ = margin_for(vectors[chosen[-_SAMPLE:]], pivots, floor)
-            whole = io.BytesIO()
-            np.savez(whole, vectors=pivots, margin=np.array(margin))
-            segments.storage.create(f"{segments.folder}/{PIVOTS}", whole.getvalue())
-        return cls.stored(segments)
-
-
 def _arrays(
-    tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str], segments: Segments, floor: float
+    tables: Tables, clips: SelectedClips, measured: Strings, shards: Sequence[str], floor: float
 ) -> dict[str, NDArray[np.generic]] | None:
     """The arrays of a segment that covers some shards; None where none of their clips has a vector."""
     places, vectors = _vectors(tables, clips, measured, shards)
     if len(places) == 0:
         return None
-    pivots = _Pivots.made(segments, vectors, floor)
-    return vars(PivotCells.of(vectors, clips.rows_within(shards, places), pivots.vectors, pivots.margin))
+    return vars(PivotCells.made(vectors, clips.rows_within(shards, places), floor))

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.pair_rows import PairRows
+from curate_assets.video.duplicates.picture_tracks import tracks
 from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings
 from curate_assets.video.duplicates.shard_index import ShardIndex, parts
-from curate_assets.video.picture_tracks import tracks
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import Segments
@@ -66,7 +66,7 @@ def picture_pairs(
                 hits = _near_through(_bands(arrays), probed, config.radius_bits)
                 pairs = _candidates(probed, clips_of, arrays["samples"], hits, config)
             for part in np.array_split(pairs, -(-len(pairs) // _AT_ONCE) or 1):
-                compare(part, _tracks(tables, clips, measured, np.setdiff1d(part, list(own))))
+                compare(part, tracks(tables, clips, measured, np.setdiff1d(part, list(own))))
     return [row for each in found.values() for row in each]
 
 
@@ -169,23 +169,7 @@ def _in_parts(tables: Tables, clips: SelectedClips, measured: Strings, shards: S
     for part in parts(clips, shards, _AT_ONCE):
         places = np.concatenate([np.arange(span.start, span.stop) for span in (clips.shards[each] for each in part)])
         for some in np.array_split(places, -(-len(places) // _AT_ONCE)):
-            yield _tracks(tables, clips, measured, some)
-
-
-def _tracks(
-    tables: Tables, clips: SelectedClips, measured: Strings, places: NDArray[np.int64]
-) -> dict[int, PictureTrack]:
-    """The tracks of clips whose hashes are still those whose fingerprints were read before."""
-    found: dict[int, PictureTrack] = {}
-    names, shards = clips.rows["clip_id"], clips.rows["shard"]
-    of_shard: dict[str, dict[str, int]] = {}
-    for place in places.tolist():
-        of_shard.setdefault(shards[place].as_py(), {})[names[place].as_py()] = place
-    for shard, own in of_shard.items():
-        own_tracks = tracks(tables, shard, list(own))
-        found |= {own[clip]: track for clip, track in own_tracks.items() if len(track)}
-    now = clips.measured(tables, PICTURE_HASHES, list(of_shard))
-    return {place: found[place] for place in sorted(found) if now[place].as_py() == measured[place].as_py()}
+            yield tracks(tables, clips, measured, some)
 
 
 def _arrays(

@@ -7,7 +7,7 @@ from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.picture_hashes import PICTURE_HASHES
 from curate_assets.video.duplicates.compared_shards import COMPARED, shard_of
 from curate_assets.video.duplicates.identical_pairs import CONTENTS
-from curate_assets.video.duplicates.meaning_pairs import PIVOTS, VECTORS, vector_segments
+from curate_assets.video.duplicates.meaning_pairs import VECTORS, vector_segments
 from curate_assets.video.duplicates.picture_pairs import PICTURES
 from curate_assets.video.duplicates.selected_clips import MixedModels, SelectedClips
 from curate_assets.video.duplicates.shard_index import ShardIndex
@@ -17,10 +17,12 @@ from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import ENDING, INDEXES, Segments
 from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 
+_EARLIER = "/pivots.npz"
+"""What lay beside segments of vectors before each had pivots of its own."""
+
 
 def unneeded_segments(tables: Tables, config: DuplicatePairsConfig) -> Iterator[StoredFile]:
-    """The segments that cover no shard as it is, pivots of vectors that none has any more, and what was noted of shards
-    that are gone."""
+    """The segments that cover no shard as it is, and what was noted of shards that are gone."""
     clips = SelectedClips.of(tables)
     used: list[tuple[Segments, Table]] = []
     used += [(Segments(tables.storage, CONTENTS), PICTURE_HASHES)] if config.identical else []
@@ -34,13 +36,12 @@ def unneeded_segments(tables: Tables, config: DuplicatePairsConfig) -> Iterator[
     for segments, table in used:
         covered, _ = ShardIndex(clips).covering(segments, clips.measured(tables, table))
         needed |= {each.segment.path for each in covered}
-        needed |= {f"{segments.folder}/{PIVOTS}"} if covered else set()
     with suppress(FileNotFoundError):
         for file in tables.storage.walk(INDEXES):
             if file.path.startswith(f"{COMPARED}/"):
                 if shard_of(file.path) not in clips.shards:
                     yield file
                 continue
-            known = file.path.endswith((ENDING, f"/{PIVOTS}"))
+            known = file.path.endswith((ENDING, _EARLIER))
             if known and file.path not in needed and not (unknown and file.path.startswith(unknown)):
                 yield file

@@ -12,14 +12,18 @@ import pytest
 from curate_assets.graph.shard_checks import Shard
 from curate_assets.settings.resolve import validated
 from curate_assets.testing import TemporaryRoot
-from curate_assets.video import picture_tracks
+from curate_assets.video.assets.clip_selection import CLIP_SELECTION
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.duplicate_pairs import measure_pairs
 from curate_assets.video.assets.picture_hashes import CHECKS, PICTURE_HASHES, PicturesOfVideo, joined_hashes
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
+from curate_assets.video.duplicates.picture_tracks import tracks
+from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.graph import VIDEO
 from curate_resources.declarations.stage import SegmentsDisagree
 from curate_resources.declarations.table import Row
 from gpu_kernels.dedup.picture_hashes import picture_hashes
+from gpu_kernels.dedup.tiers import DuplicatePairsConfig
 from gpu_kernels.dedup.windows import BLOCK_FRAMES
 from gpu_kernels.media.segments import WHOLE, Segment
 from gpu_kernels.scan.messages import Overview, ScanChunk
@@ -127,7 +131,11 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
         for clip, (video, start, end) in spans.items()
     ]
     root.store(CLIPS, "x", clips)
-    found = picture_tracks.tracks(root.tables, "x", ["a1", "a2", "b1", "c1"])
+    root.store(CLIP_SELECTION, "x", [{**clip, "selected": True} for clip in clips])
+    selected = SelectedClips.of(root.tables)
+    names, measured = selected.rows["clip_id"].to_pylist(), selected.measured(root.tables, PICTURE_HASHES)
+    wanted = np.array([names.index(name) for name in ("a1", "a2", "b1", "c1")])
+    found = {names[place]: track for place, track in tracks(root.tables, selected, measured, wanted).items()}
     assert found.keys() == {"a1", "a2", "b1"}  # the rows of video c are missing
     assert found["a2"].times_ns.tolist() == [12 * 33_000_000 + 5, 15 * 33_000_000 + 5, 18 * 33_000_000 + 5]
     assert found["a2"].hashes.tobytes() == videos["a"]["hashes"][4 * 96 : 7 * 96]
@@ -138,10 +146,11 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
     assert shown is not None and shown.times_ns.tolist() == [12 * 33_000_000 + 5, 18 * 33_000_000 + 5]
     assert shown.hashes.tobytes() == videos["a"]["window_hashes"][96 : 3 * 96]
     assert shown.greys.tobytes() == videos["a"]["window_greys"][144 : 3 * 144]
-    digests = picture_tracks.frame_digests(root.tables, "x", [*spans])
-    assert digests.keys() == {"a1", "a2", "a3", "b1"}
-    assert digests["a2"] == digests["b1"] and len({*digests.values()}) == 3
-    assert picture_tracks.tracks(root.tables, "x", []) == {}
+    pairs = measure_pairs(root.tables, "x", DuplicatePairsConfig(picture=False, meaning=False)).to_pylist()
+    assert [(pair["clip_a"], pair["clip_b"]) for pair in pairs] == [("a2", "b1")]
+    root.store(PICTURE_HASHES, "x", [videos["a"] | {"fingerprint": "of another scan"}, videos["b"]])
+    found = tracks(root.tables, selected, measured, wanted)
+    assert [names[place] for place in found] == ["b1"]  # what changed meanwhile is left out
 
 
 @pytest.mark.parametrize(
