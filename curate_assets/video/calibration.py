@@ -166,7 +166,9 @@ def calibrate(
         (asset,) = scored_by([each])
         proposed = _at_percentile(each, scored, percentile)
         if not len(scored):
-            left_out[each.setting] = f"no clip of the sample has a {each.score}: see {asset.name} in `curate status`"
+            left_out[each.setting] = (
+                f"no clip of the sample has a value of {each.score}: {where_values_are_told(asset)}"
+            )
         elif proposed is None:
             left_out[each.setting] = f"every {each.score} of the sample is outside of what the setting takes"
         else:
@@ -236,6 +238,11 @@ def not_measured(threshold: Threshold) -> str:
     (asset,) = scored_by([threshold])
     remedy = f": set {switch} to true" if (switch := switch_of(asset)) else ""
     return f"{threshold.score} is not measured, because {asset.name} is off{remedy}"
+
+
+def where_values_are_told(asset: Asset) -> str:
+    """What to look at where an asset that is made has no value of a score: it may have failed, or be set so."""
+    return f"see {asset.name} in `curate status`, and its settings in `curate docs measurements`"
 
 
 def scored_by(thresholds: Sequence[Threshold]) -> list[Asset]:

@@ -137,12 +137,15 @@ def calibrate(
     found = calibrated(tables, config, score or [], sample, percentile, seed, shards, every)
     page = write_calibration(tables, found)
     written = write_settings(storage, SECTION, found.settings, path) if write else None
-    _print_calibration(found, page, written, show and not as_json, as_json)
+    how = "[bold]--score NAME --write[/bold] sets those of a score" if every else "[bold]--write[/bold] does it"
+    _print_calibration(found, page, written, how, show and not as_json, as_json)
     return OK
 
 
-def _print_calibration(found: "Calibration", page: str, written: str | None, show: bool, as_json: bool) -> None:
-    """The proposed thresholds, what they reject, and where they were written."""
+def _print_calibration(
+    found: "Calibration", page: str, written: str | None, how: str, show: bool, as_json: bool
+) -> None:
+    """The proposed thresholds, what they reject, and where they were written, or how they would be."""
     sample = len(found.sample)
     if as_json:
         print_document(
@@ -177,6 +180,6 @@ def _print_calibration(found: "Calibration", page: str, written: str | None, sho
         console.print(f"written to {escaped(written)}", soft_wrap=True)
         console.print("Next: [bold]curate materialize --select clip_selection+[/bold]")
     else:
-        console.print("Nothing was set: [bold]--write[/bold] does it.")
+        console.print(f"Nothing was set: {how}.")
     if show:
         open_page(page)

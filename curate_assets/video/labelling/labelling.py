@@ -16,7 +16,7 @@ from curate_assets.video.assets.clip_selection import ClipSelectionConfig
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
-from curate_assets.video.calibration import SECTION, not_measured, scored_by, within_bounds
+from curate_assets.video.calibration import SECTION, not_measured, scored_by, where_values_are_told, within_bounds
 from curate_assets.video.clip_lists import OnlyListed, is_listed, listed_clips
 from curate_assets.video.clip_scores import stored_scores
 from curate_assets.video.labelling.kept_labels import Labels, LabelsSoFar, Said
@@ -212,7 +212,7 @@ def _population(
     (asset,) = scored_by([threshold])
     remedy = f"`curate materialize --select {asset.name}` first"
     if not tables.exists(CLIPS.name) or not tables.exists(asset.name):
-        raise MissingInput(f"no clip has a {threshold.score}: {remedy}")
+        raise MissingInput(f"no clip has a value of {threshold.score}: {remedy}")
     columns = dict.fromkeys([*_COLUMNS, *(CLIPS.schema.names if asset.table is CLIPS else ())])
     clips = tables.read(CLIPS, shards, [*columns], "status = 'ok'")
     scores = stored_scores([asset], [threshold.score], clips, tables, shards)[threshold.score]
@@ -221,7 +221,7 @@ def _population(
     places = measured[np.sort(first)]
     if not len(places):
         of_which = "" if listed is None else " on the list clip_selection.only"
-        raise MissingInput(f"no clip{of_which} has a {threshold.score}: see {asset.name} in `curate status`")
+        raise MissingInput(f"no clip{of_which} has a value of {threshold.score}: {where_values_are_told(asset)}")
     return clips.take(pa.array(places)), scores[places]
 
 

@@ -113,6 +113,9 @@ def test_thresholds_are_percentiles_and_selection_follows_what_is_written(root: 
     }
     assert (shown["rejected_now"], shown["rejected"]) == (10, 80)
 
+    alike = CliRunner().invoke(app, ["calibrate", "--all", "--no-open", "--root", root.storage.root])
+    assert "Nothing was set: --score NAME --write sets those of a score." in alike.stdout  # with --all it is an error
+
     written = CliRunner().invoke(app, [*arguments, "--write"])
     assert json.loads(written.stdout)["proposals"] == shown["proposals"]
     text = root.storage.read(CONFIG_FILE).decode()
