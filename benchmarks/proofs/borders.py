@@ -71,6 +71,12 @@ def _filled(film: Pictures) -> tuple[list, Box]:
     return framed, box
 
 
+def _uprights(film: Pictures) -> list[list[np.ndarray]]:
+    """Parts of the film in which edges of its scene run from side to side: its left, its middle and its right."""
+    wide, width = film[0].shape[0] * 9 // 16, film[0].shape[1]
+    return [[picture[:, left : left + wide] for picture in film] for left in (0, (width - wide) // 2, width - wide)]
+
+
 def _split(film: Pictures, other: Pictures) -> list[np.ndarray]:
     height, width = film[0].shape[:2]
     quarter, half = width // 4, width // 2
@@ -120,6 +126,10 @@ def prove(material: Material) -> Proof:
         still += found.share > 0 or found.layout != "plain"
     proof.rows.append(["no borders: called one", len(plain), still, "", ""])
     proof.figures |= {"called_wrongly": wrongly + still, "films": len(plain)}
+    parts = [part for film in plain.values() for part in _uprights(film)]
+    divided = sum(borders(encoded(part)).layout != "plain" for part in parts)
+    proof.rows.append(["upright parts: called divided", len(parts), divided, "", ""])
+    proof.figures["upright_called_divided"] = divided / len(parts)
 
     def boxes(kind: str, figure: str | None, make: Callable[[Pictures, Pictures], tuple[list, Box]]) -> None:
         off = []

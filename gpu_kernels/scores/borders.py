@@ -53,6 +53,10 @@ _UNBROKEN = 0.85
 _UNBROKEN_STILL, _CORNER_STILL = 0.9, 0.97
 """The same where little moves on one of its sides, as with the edge of a table; and with an inset in a corner, which
 has but two seams."""
+_STRAIGHT, _ASKEW = 0.8, 0.4
+"""Share of a seam's pieces that show it in one and the same column, at least; or else, where it lies between two
+columns, by how much of one its ends are apart, at most. Edges of tables and floors, which can run across a narrow
+picture, are a little askew."""
 _TO_TELL = 0.3
 """The share of a seam's length where something moves that is enough to tell by."""
 _TOGETHER = 0.25
@@ -272,17 +276,18 @@ class _Seams:
     """Seams that run down the picture, each between the columns x - 1 and x.
 
     Attributes:
-        shown: of pieces of _BLOCK lines and every column, whether a seam shows.
+        step: of pieces of _BLOCK lines and every column, the mean difference to the column before.
+        shown: likewise, whether a seam shows.
         change: of the pictures, [n, lines, columns]: grey levels less their mean over time.
     """
 
+    step: NDArray[np.float32]
     shown: NDArray[np.bool_]
     change: NDArray[np.float32]
 
     def share(self, column: int, first: int, last: int) -> float:
         """Of the lines first to last, the share that shows a seam at a column."""
-        start = -(-first // _BLOCK)
-        return float(self.shown[start : max(last // _BLOCK, start + 1), column - 1 : column + 2].any(1).mean())
+        return float(self.shown[self._pieces(first, last), column - 1 : column + 2].any(1).mean())
 
     def divides(self, column: int, first: int, last: int, still: float) -> bool:
         """Whether the lines first to last are a seam at a column, with something else on either side.
@@ -294,7 +299,22 @@ class _Seams:
         together = (left * right).sum() / np.sqrt(max(1.0, float((left**2).sum() * (right**2).sum())))
         moving = min(float((np.sqrt((side**2).mean(0)) >= _MOVING).mean()) for side in (left, right))
         least = _UNBROKEN if moving >= _TO_TELL else still
-        return self.share(column, first, last) >= least and together <= _TOGETHER
+        shows = self.share(column, first, last) >= least and together <= _TOGETHER
+        return shows and self.straight(column, first, last)
+
+    def straight(self, column: int, first: int, last: int) -> bool:
+        """Whether the seam of the lines first to last keeps to its column, as drawn ones do."""
+        near = self.step[self._pieces(first, last), column - 3 : column + 4]
+        if np.bincount(near.argmax(1)).max() >= _STRAIGHT * len(near):
+            return True
+        weight = near**2
+        centre = (weight @ np.arange(7)) / np.maximum(weight.sum(1), 1e-6)
+        ends = max(1, len(near) // 3)
+        return abs(float(np.median(centre[:ends]) - np.median(centre[-ends:]))) <= _ASKEW
+
+    def _pieces(self, first: int, last: int) -> slice:
+        start = -(-first // _BLOCK)
+        return slice(start, max(last // _BLOCK, start + 1))
 
     def columns(self, least: float) -> Iterator[int]:
         """Those that show a seam over a share of their length, at least; the clearest of neighbours."""
@@ -358,7 +378,7 @@ def _seams_of(grey: NDArray[np.float32]) -> _Seams:
     pieces = grey.shape[1] // _BLOCK
     step = (step[: pieces * _BLOCK] / len(grey)).reshape(pieces, _BLOCK, -1).mean(1)
     wide, narrow = (cv2.blur(step, (size, 1), borderType=cv2.BORDER_REPLICATE) * size for size in (21, 7))
-    return _Seams((step >= _SEAM) & (step >= _SEAM_RATIO * (wide - narrow) / 14), grey - grey.mean(0))
+    return _Seams(step, (step >= _SEAM) & (step >= _SEAM_RATIO * (wide - narrow) / 14), grey - grey.mean(0))
 
 
 def _inset(down: _Seams, across: _Seams, box: Box) -> Box | None:

@@ -102,6 +102,16 @@ def test_screens_that_are_split_and_pictures_in_the_picture(films: Films) -> Non
     assert found.layout == "inset" and found.panes == [Box(310, 20, 150, 100)] and found.share == 0
 
 
+def test_an_edge_of_the_scene_that_is_a_little_askew_divides_nothing(films: Films) -> None:
+    """As that of a table has it, which runs across an upright picture from side to side."""
+    pairs = list(zip(films["bikes"], films["bigbuckbunny"], strict=False))
+    for degrees, layout in ((0.0, "split"), (0.4, "plain"), (-0.4, "plain")):
+        turn = cv2.getRotationMatrix2D((240, 320), degrees, 1)
+        turned = [cv2.warpAffine(np.vstack(pair), turn, (480, 640), flags=cv2.INTER_CUBIC) for pair in pairs]
+        upright = [np.asarray(whole[160:480, 130:350], np.uint8) for whole in turned]
+        assert borders(stored(upright)).layout == layout
+
+
 def test_bars_that_come_later_are_told_from_then_on(films: Films) -> None:
     film = films["bikes"]
     (barred,) = around({"bikes": film}, 0, 40, 0, 40, np.zeros(3, np.uint8))

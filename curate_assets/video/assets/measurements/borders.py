@@ -29,6 +29,7 @@ BORDERS = Table(
     name="borders",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("borders",),
     columns=(
         VIDEO_ID,
