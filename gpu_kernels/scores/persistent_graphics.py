@@ -28,6 +28,11 @@ _DIFFERENT, _DIFFERENT_SHARE = 6.0, 0.5
 _LEAST_PICTURES = 7
 _MARGIN = 3
 """Pixels beside the edge of the picture, which compression leaves unclean."""
+_GROUND, _GROUND_STILL, _GROUND_SHARE = 40, 2.5, 0.003
+"""Grey level and deviation over time of the black ground that a turned or round picture lies on, at most, and the share
+of the frame that a piece of it takes, at least."""
+_OUTLINE = 9
+"""Width of what lies between such ground and the picture, in pixels."""
 _CHANGES, _CHANGING_SHARE = 5.0, 0.5
 """Deviation over time, in grey levels, of what changes, and the share of the picture that must."""
 _PATCH = 8
@@ -138,13 +143,13 @@ def persistent_graphics(clip: Sequence[Pixels], earlier: Sequence[Pixels] = ()) 
     across, down = _slopes(stack)
     stays_across, stays_down = np.median(across, axis=0), np.median(down, axis=0)
     strength = np.hypot(stays_across, stays_down)
-    edges = (strength >= _EDGE) & inside
+    deviation = stack.std(0, dtype=np.float32)
+    edges = (strength >= _EDGE) & inside & ~_outline(stack, deviation)
     places = np.nonzero(edges)
     off = np.hypot(across[:, *places] - stays_across[places], down[:, *places] - stays_down[places])
     along = across[:, *places] * stays_across[places] + down[:, *places] * stays_down[places]
     steady = (along >= _STEADY_PART * strength[places] ** 2).mean(0) >= _STEADY
     error = 1.25 * 1.26 * np.median(off, axis=0) / np.sqrt(len(stack))
-    deviation = stack.std(0, dtype=np.float32)
     opaque = deviation[places] <= _OPAQUE * cv2.blur(deviation, (_NEAR, _NEAR))[places]
     opaque &= cv2.blur(changes.astype(np.float32), (_NEAR, _NEAR))[places] >= _NEAR_CHANGING
     opaque &= len(stack) >= _LEAST_FOR_OPAQUE
@@ -208,6 +213,24 @@ def _changes(stack: Pixels) -> NDArray[np.bool_]:
     deviation = 1.48 * np.median(np.abs(patches - np.median(patches, axis=0)), axis=0)
     changes = (deviation >= _CHANGES).astype(np.uint8)
     return cv2.resize(changes, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.bool_)
+
+
+def _outline(stack: Pixels, deviation: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a picture that is no rectangle ends, and black ground begins that reaches to the edge of the frame."""
+    import cv2
+
+    black = (stack.max(0) <= _GROUND) & (deviation <= _GROUND_STILL)
+    number, labels, stats, _ = cv2.connectedComponentsWithStats(black.astype(np.uint8))
+    at_edge = set(np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])).tolist())
+    large = [part for part in range(1, number) if stats[part, cv2.CC_STAT_AREA] >= _GROUND_SHARE * black.size]
+    ground = np.isin(labels, [part for part in large if part in at_edge])
+    if not ground.any() or ground.all():
+        return np.zeros_like(ground)
+    number, labels, stats, _ = cv2.connectedComponentsWithStats((~ground).astype(np.uint8))
+    shown = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))  # and not letters that lie on the ground
+    brush = np.ones((_OUTLINE, _OUTLINE), np.uint8)
+    inside, outside = (cv2.dilate(each.astype(np.uint8), brush).astype(np.bool_) for each in (shown, ~shown))
+    return inside & outside
 
 
 def _parts(edges: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:

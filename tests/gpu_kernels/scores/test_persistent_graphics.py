@@ -73,6 +73,34 @@ def test_bars_around_the_picture_are_no_graphics() -> None:
     assert not found.undecidable and found.graphics == []
 
 
+@pytest.mark.parametrize("shape", ["turned", "round", "rounded corners"])
+def test_the_outline_of_a_picture_that_is_no_rectangle_is_no_graphic(shape: str) -> None:
+    window = np.zeros((160, 240), np.uint8)
+    if shape == "turned":
+        cv2.fillPoly(window, [np.array([(60, 0), (200, 0), (240, 40), (180, 159), (40, 159), (0, 120), (0, 60)])], 1)
+    elif shape == "round":
+        cv2.ellipse(window, (120, 80), (118, 78), 0, 0, 360, 1, -1)
+    else:
+        cv2.rectangle(window, (24, 0), (215, 159), 1, -1)
+        cv2.rectangle(window, (0, 24), (239, 135), 1, -1)
+    scenes = [scene(seed) for seed in range(24)]
+    compressed = [cv2.imencode(".jpg", each * window[..., None])[1] for each in scenes]
+    found = persistent_graphics([prepared(np.asarray(cv2.imdecode(each, 1), np.uint8)) for each in compressed])
+    assert not found.undecidable and found.graphics == []
+    logos = [each * window[..., None] for each in marked(scenes, 1)]
+    if shape == "rounded corners":  # the others hide the logo
+        assert len(persistent_graphics(grey(logos)).graphics) == 1
+
+
+def test_letters_in_a_black_box_at_the_edge_are_a_graphic() -> None:
+    scenes = [scene(seed) for seed in range(24)]
+    for picture in scenes:
+        picture[:30, 170:] = 0
+        cv2.putText(picture, "NEWS", (178, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 2)
+    (found,) = persistent_graphics(grey(scenes)).graphics
+    assert found.box.x > 165 and found.box.y + found.box.height < 34
+
+
 def test_pictures_are_prepared_small_and_of_one_size() -> None:
     large = np.zeros((480, 854, 3), np.uint8)
     assert prepared(large).shape == (240, 427) and prepared(scene(0)).shape == (160, 240)

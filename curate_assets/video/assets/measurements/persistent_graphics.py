@@ -26,6 +26,7 @@ PERSISTENT_GRAPHICS = Table(
     name="persistent_graphics",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     sections=("persistent_graphics",),
     columns=(
         VIDEO_ID,
