@@ -30,10 +30,11 @@ def clip_quality(
         frames: those of OF_FRAMES of all frames of the clip.
         at: the sampled frames, counted within the clip.
     """
-    shows = frames["contrast"][at] >= _SHOWS
+    looked = samples["blockiness"] > 0  # it is 0 where the picture is too small to be looked at
+    shows = looked & (frames["contrast"][at] >= _SHOWS)
     found: dict[str, float | None] = {}
     for name, values in (*samples.items(), *frames.items()):
-        told = values[shows] if name in _NEED_CONTENT else values
+        told = values[shows] if name in _NEED_CONTENT else values[looked] if name in samples else values
         low, middle, high = np.percentile(told, (_LOW, 50, _HIGH)).tolist() if len(told) else (None, None, None)
         found |= {name: middle, f"{name}_low": low, f"{name}_high": high}
     return found

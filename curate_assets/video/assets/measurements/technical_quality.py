@@ -33,6 +33,7 @@ TECHNICAL_QUALITY = Table(
     name="technical_quality",
     grain="clip",
     keys=("video_id", "clip_id"),
+    version="2",
     columns=(
         VIDEO_ID,
         CLIP_ID,
@@ -45,7 +46,8 @@ TECHNICAL_QUALITY = Table(
     ),
     description=(
         "Per clip: blur, noise, blocks, banding, woven fields and clipped levels of a few frames per second at full "
-        "size, and luma, contrast and colourfulness of every frame. Null where no sampled frame shows anything."
+        "size, and luma, contrast and colourfulness of every frame. Null where no sampled frame shows anything, or the "
+        "picture is less than 16 pixels wide or high."
     ),
 )
 
