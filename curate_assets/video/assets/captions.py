@@ -39,7 +39,7 @@ from curate_resources.declarations.table import Column, Row, Table
 from curate_resources.storage.root import Storage
 from gpu_kernels.captioners.captioner import CAPTIONERS
 from gpu_kernels.captioners.types import CaptionsConfig
-from gpu_kernels.captioners.windows import caption_windows, window_frames
+from gpu_kernels.captioners.windows import MINIMUM_CLIP_FRAMES, caption_windows, window_frames
 
 CAPTIONS = Table(
     name="captions",
@@ -99,6 +99,13 @@ def _windows(settings: CaptionsConfig, storage: Storage) -> Callable[[Work], lis
     return windows_of
 
 
+def _clips_with_windows(config: Any, clips: pa.Table, inputs: Any) -> list[bool]:
+    """Those that are kept and long enough for a window. Without rows, the others would seem to lack them for ever."""
+    starts, ends = (clips[name].to_pylist() for name in ("start_frame", "end_frame"))
+    long_enough = (end - start >= MINIMUM_CLIP_FRAMES for start, end in zip(starts, ends, strict=True))
+    return [a and b for a, b in zip(kept_clips(config, clips, inputs), long_enough, strict=True)]
+
+
 CAPTION = Stage(
     name="caption",
     item=CLIPS.name,
@@ -109,7 +116,7 @@ CAPTION = Stage(
     prepare=fetching(CAPTIONS.name),
     heavy=True,
     needs_of=asking_needs(CAPTIONS.name),
-    eligible=kept_clips,
+    eligible=_clips_with_windows,
 )
 
 

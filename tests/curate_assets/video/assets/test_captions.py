@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from curate_assets.settings.resolve import validated
@@ -137,6 +138,18 @@ def check(units: list[Unit], seen: list[str]) -> None:
 def test_a_server_always_has_as_many_requests_as_it_takes(server, tmp_path):
     endpoint, seen = server
     check(list(InProcessEngine().run(a_plan(tmp_path, endpoint), videos(tmp_path))), seen)
+
+
+def test_clips_that_are_too_short_for_a_window_are_not_waited_for(tmp_path: Path) -> None:
+    """They get no rows, and so a plan would say at every run that theirs are missing."""
+    (unit, *_), plan = videos(tmp_path), a_plan(tmp_path, "http://127.0.0.1:1/v1")
+    (stage,) = plan.stages
+    clips = unit.rows[CLIPS.name]
+    assert stage.eligible is not None
+    for frames, eligible in ((FRAMES, True), (4, True), (3, False), (1, False)):
+        ends = pc.add(clips["start_frame"], frames)
+        shortened = clips.set_column(clips.schema.get_field_index("end_frame"), clips.schema.field("end_frame"), ends)
+        assert stage.eligible(plan.config, shortened, unit.rows) == [eligible] * clips.num_rows
 
 
 def test_the_same_from_a_worker_on_a_cluster(server, tmp_path, attached):
