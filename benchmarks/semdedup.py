@@ -5,7 +5,8 @@
 Vectors are those of dedup.py, `well`: around 2,000 middles, a tenth being planted copies at cosines of 0.992, 0.995 and
 0.999. SemDeDup gets them as Parquet, and has 200 clusters, 10 iterations and an eps of 0.01. `found` is the share of
 planted copies of which one goes. Samples are 500 rows by greedy k-centre, and the 500 that are farthest from their
-five nearest others; `found` is how many of a side's are among ours. One side is one process, on one thread of BLAS.
+five nearest others; `found` is how many of a side's are among ours. k-means alone has 1,000 clusters; `found` is the
+mean cosine of vectors with their centroids. One side is one process, on one thread of BLAS.
 """
 
 # pyright: basic
@@ -26,6 +27,7 @@ from floors import write_figures
 from peers.environments import python_of
 
 CLUSTERS, ITERATIONS, COUNT, WIDTH, EPS = 200, 10, 500, 512, "0.01"
+TRAINED = 1000
 PART = 20_000
 
 
@@ -35,7 +37,7 @@ def run(task: str, side: str, folder: Path, *arguments: object) -> dict:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS")} | one
     if side == "faiss":
         environment["OPENBLAS_CORETYPE"] = os.environ.get("OPENBLAS_CORETYPE", "Haswell")
-    python = sys.executable if side == "ours" else str(python_of(folder, "semdedup"))
+    python = sys.executable if side.startswith("ours") else str(python_of(folder, "semdedup"))
     script = Path(__file__).resolve().parent / "peers" / "semdedup.py"
     command = [python, str(script), task, side, *map(str, arguments)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -76,6 +78,16 @@ def semdedup(side: str, rows: int, folder: Path) -> tuple[dict, float]:
     return result, found
 
 
+def clustered(side: str, rows: int, folder: Path) -> tuple[dict, float]:
+    """k-means alone, and the mean cosine of the vectors with their centroids."""
+    path, _ = made(folder, "badly", rows, WIDTH)
+    out = folder / "centroids.npy"
+    result = run("clusters", side, folder, path, WIDTH, TRAINED, out)
+    vectors, centroids = np.memmap(path, np.float32, "r", shape=(rows, WIDTH)), np.load(out)
+    best = [(vectors[start : start + PART] @ centroids.T).max(axis=1) for start in range(0, rows, PART)]
+    return result, float(np.concatenate(best).mean(dtype=np.float64))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="a folder for data and environments")
@@ -100,6 +112,10 @@ def main() -> None:
     result, found = semdedup("ours", options.more, options.work)
     show(f"SemDeDup, {options.more:,}", "ours", result, found)
     growth = (result["peak_mib"] - costs["semdedup", "ours"]["peak_mib"]) * (1 << 20)
+    cosines: dict[str, float] = {}
+    for side in ("ours", "ours_mini_batch", "faiss", "sklearn"):
+        costs["clusters", side], cosines[side] = clustered(side, options.more, options.work)
+        show(f"k-means, {options.more:,}", side, costs["clusters", side], cosines[side])
     figures["semdedup_peak_growth_per_vectors"] = growth / ((options.more - options.rows) * WIDTH * 4)
     alike: dict[str, float] = {}
     for task, rows, sides in (
@@ -127,6 +143,13 @@ def main() -> None:
     figures["semdedup_peak_per_least_peer"] = costs["semdedup", "ours"]["peak_mib"] / min(
         costs["semdedup", side]["peak_mib"] for side in ("faiss", "sklearn")
     )
+    whole, batches = costs["clusters", "ours"]["cpu_s"], costs["clusters", "ours_mini_batch"]["cpu_s"]
+    figures["clusters_cpu_per_mini_batch"] = whole / batches
+    figures["clusters_mini_batch_cosine_per_least_peer"] = cosines["ours_mini_batch"] / min(
+        cosines["faiss"], cosines["sklearn"]
+    )
+    figures["clusters_cosine_per_faiss"] = cosines["ours"] / cosines["faiss"]
+    figures["clusters_faiss_per_ours"] = costs["clusters", "faiss"]["cpu_s"] / whole
     write_figures(options.json, __file__, figures)
 
 

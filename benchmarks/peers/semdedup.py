@@ -1,11 +1,11 @@
 """One side of benchmarks/semdedup.py, in a process of its own. Prints a JSON line: CPU seconds, peak memory, steps.
 
     python semdedup.py semdedup SIDE FOLDER OUT CLUSTERS ITERATIONS
-    python semdedup.py diverse|isolated SIDE VECTORS.f32 WIDTH COUNT FOUND.npy
+    python semdedup.py clusters|diverse|isolated SIDE VECTORS.f32 WIDTH COUNT FOUND.npy
 
-SIDE: ours | faiss | sklearn. `semdedup` reads Parquet of ids and vectors, and writes ids and distances by cluster, the
-pruning tables and the ids that go. The peers do it as cosmos-curate and NeMo Curator do, with k-means of faiss or of
-scikit-learn, and each cluster's upper triangle by numpy in blocks.
+SIDE: ours | faiss | sklearn, and of `clusters` ours_mini_batch. `semdedup` reads Parquet of ids and vectors, and writes
+ids and distances by cluster, the pruning tables and the ids that go. The peers do it as cosmos-curate and NeMo Curator
+do, with k-means of faiss or of scikit-learn, and each cluster's upper triangle by numpy in blocks.
 """
 
 # pyright: basic
@@ -19,7 +19,7 @@ import numpy as np
 
 steps: dict[str, float] = {}
 EPS = 0.01
-NEIGHBOURS = 5
+NEIGHBOURS, ITERATIONS = 5, 10
 
 
 def step(name, work):
@@ -103,6 +103,36 @@ def prune(ids, vectors, label, centroids, out, pa, pq) -> None:
     pq.write_table(pa.table({"id": pa.concat_arrays(removed)}), path)
 
 
+def trained(side: str, vectors: np.ndarray, count: int) -> np.ndarray:
+    """Centroids after ten iterations over all vectors, or of mini-batches."""
+    if side == "faiss":
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        model = faiss.Kmeans(
+            vectors.shape[1], count, niter=ITERATIONS, spherical=True, seed=0, max_points_per_centroid=len(vectors)
+        )
+        model.train(vectors)
+        return model.centroids
+    if side == "sklearn":
+        from sklearn.cluster import MiniBatchKMeans
+
+        model = MiniBatchKMeans(count, batch_size=max(4096, 8 * count), n_init=1, max_iter=1, random_state=0)
+        found = model.fit(vectors).cluster_centers_
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+    from tempfile import TemporaryDirectory
+
+    from curate_resources.storage.root import Storage
+    from curate_resources.tables import vector_clusters
+    from curate_resources.tables.stored_vectors import StoredVectors
+
+    with TemporaryDirectory() as folder:
+        parts = (vectors[start : start + 4096] for start in range(0, len(vectors), 4096))
+        stored = StoredVectors.written(Storage(folder), "vectors.lance", parts)
+        assert stored is not None
+        return vector_clusters.clusters(stored, count, ITERATIONS, mini_batch=side == "ours_mini_batch")
+
+
 def diverse(side: str, vectors: np.ndarray, count: int) -> np.ndarray:
     """The rows that a greedy k-centre algorithm chooses; that of the peer is the one of active learning's libraries."""
     if side == "ours":
@@ -142,7 +172,7 @@ def isolated(side: str, vectors: np.ndarray, count: int) -> np.ndarray:
 
 def main() -> None:
     task, side, source = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    if side == "ours":
+    if side.startswith("ours"):
         sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     began = time.process_time()
     if task == "semdedup":
@@ -153,7 +183,8 @@ def main() -> None:
             peer_semdedup(side, source, out, clusters, iterations)
     else:
         vectors = np.fromfile(source, np.float32).reshape(-1, int(sys.argv[4]))
-        np.save(sys.argv[6], (diverse if task == "diverse" else isolated)(side, vectors, int(sys.argv[5])))
+        work = {"clusters": trained, "diverse": diverse, "isolated": isolated}[task]
+        np.save(sys.argv[6], work(side, vectors, int(sys.argv[5])))
     cpu = time.process_time() - began
     print(json.dumps({"cpu_s": round(cpu, 2), "peak_mib": round(peak_mib()), "steps": steps}), flush=True)
 

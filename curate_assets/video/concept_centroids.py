@@ -52,7 +52,9 @@ def centroids_of(tables: Tables, kept: KeptVectors, config: ConceptClustersConfi
     storage, path = tables.storage, f"{FOLDER}/{_name(tables, first, config)}.npy"
     if not storage.exists(path):
         count = min(config.clusters, kept.rows.num_rows)
-        made = vector_clusters.clusters(kept.vectors, count, config.iterations, share, config.seed, kept.order)
+        made = vector_clusters.clusters(
+            kept.vectors, count, config.iterations, share, config.seed, kept.order, config.mini_batch
+        )
         if kept.rows.num_rows < _LEAST * config.clusters:
             return Centroids(made, False)
         file = io.BytesIO()

@@ -67,6 +67,7 @@ def run_semdedup(
     overwrite: bool = False,
     pairs: float | None = None,
     share: Share = in_turn,
+    mini_batch: bool = False,
 ) -> tuple[list[Summary], PairsFound | None]:
     """Cluster vectors, prune each cluster, and write what cosmos-curate's dedup step writes; what each bound keeps.
 
@@ -77,6 +78,7 @@ def run_semdedup(
         pairs: also find all pairs of rows of this cosine at least, in whichever clusters they are; what was found
             comes back.
         share: does the parts of the work; the result is the same.
+        mini_batch: see `vector_clusters.clusters`.
 
     Raises:
         UserError: a bound is none; or the folder holds the files of an earlier run, and `overwrite` is not asked for.
@@ -88,7 +90,7 @@ def run_semdedup(
         for path in earlier:
             output.delete(path)
         count = min(clusters, len(rows.ids))
-        centroids = vector_clusters.clusters(rows.vectors, count, iterations, share, seed, rows.order)
+        centroids = vector_clusters.clusters(rows.vectors, count, iterations, share, seed, rows.order, mini_batch)
         _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
         nearest = vector_clusters.assigned(rows.vectors, centroids, share)
         summaries = _pruned(rows, nearest, centroids, names, output, working, share)

@@ -130,6 +130,17 @@ class StoredVectors:
         drawn = np.sort(np.random.default_rng(seed).permutation(self.rows())[:rows])
         return self.fetch(drawn if order is None else order[drawn])
 
+    def at_random(self, rows: int, most: int, seed: int, order: Rows | None = None) -> Iterator[Vectors]:
+        """All vectors in batches of so many random rows, each row once, or the first `most` of these batches.
+
+        Args:
+            order: as of `sample`.
+        """
+        drawn = np.random.default_rng([seed, 1]).permutation(self.rows())[: rows * most]
+        for start in range(0, len(drawn), rows):
+            some = np.sort(drawn[start : start + rows])
+            yield self.fetch(some if order is None else order[some])
+
     def _dataset(self) -> Any:
         import lance
 

@@ -14,6 +14,9 @@ from gpu_kernels.dedup import kmeans
 _SAMPLE = 12288
 _SAMPLED = 32
 """Rows per cluster that k-means begins with, at least."""
+_MINI_BATCH = 4096
+_IN_MINI_BATCH = 8
+"""Rows per cluster of a mini-batch, at least."""
 _GAIN = 1e-4
 """Iterations over all vectors end when the sum of all cosines gains less, as a share of it."""
 _ROWS = 4096
@@ -27,19 +30,24 @@ def clusters(
     share: Share = in_turn,
     seed: int = 42,
     order: Rows | None = None,
+    mini_batch: bool = False,
 ) -> Vectors:
-    """Centroids by Lloyd's iterations on a sample and then over all fragments, float32 [count, d].
+    """Centroids by Lloyd's iterations on a sample and then over all fragments, or by mini-batches, float32 [count, d].
 
     They are the same however rows are divided into fragments, batches and workers; and, with an `order`, however they
     are stored.
 
     Args:
-        iterations: at most so many on the sample, and as many over all.
+        iterations: at most so many on the sample, and as many over all, or mini-batches.
         order: see `StoredVectors.sample`.
+        mini_batch: go on from the sample with random rows, each at most once, and not with all in each iteration.
     """
     sample = vectors.sample(max(_SAMPLE, _SAMPLED * count), seed, order)
     centroids = kmeans.kmeans(sample, count, iterations, seed)
     del sample
+    if mini_batch:
+        rows = max(_MINI_BATCH, _IN_MINI_BATCH * count)
+        return kmeans.mini_batches(vectors.at_random(rows, iterations, seed, order), centroids)
     before = 0.0
     for _ in range(iterations):
         totals = np.zeros(centroids.shape, np.float64)

@@ -22,8 +22,9 @@ _SMALL = 20_000
 """Of so many clips all are asked about before the search,"""
 _RARE = 0.02
 """and of more, if fewer than this share fulfil a condition: else the search asks about those that it comes upon."""
-_FEW = 1000
-"""Clips that are named to Lance, which compares all of them."""
+_FEW, _AS_DEAR = 1000, 3
+"""So many clips are named to Lance, which compares all of them; and more, as long as that is cheaper than an index. A
+clip that is named costs as much as so many that an index finds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ClipFilter:
         if not self.conditions:
             return Wanted(limit, columns, shards)
         exactly = Keep(("clip_id", "shard"), self._exactly)
-        if self.keys is not None and len(self.keys) <= _FEW:
+        if self.keys is not None and len(self.keys) <= max(_FEW, limit / max(self.share, 1e-9) / _AS_DEAR):
             named = " AND ".join(filter(None, [shards, one_of("clip_id", (key.clip_id for key in self.keys))]))
             return Wanted(limit, columns, named, (exactly,), few=True)
         return Wanted(limit, columns, shards, (Keep(("clip_id",), self._perhaps), exactly), self.share)

@@ -47,8 +47,9 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_the_files_are_those_that_the_reference_reads(source: Path, tmp_path: Path) -> None:
-    run = ["semdedup", "--input", str(source), "--output", str(tmp_path / "out"), "--clusters", "3"]
+@pytest.mark.parametrize("more", [[], ["--mini-batch"]])
+def test_the_files_are_those_that_the_reference_reads(source: Path, tmp_path: Path, more: list[str]) -> None:
+    run = ["semdedup", "--input", str(source), "--output", str(tmp_path / "out"), "--clusters", "3", *more]
     done = CliRunner().invoke(app, [*run, "--eps", "0.01", "--eps", "0.001", "--json"])
     assert done.exit_code == 0, done.output
     out = tmp_path / "out"

@@ -13,7 +13,7 @@ from curate_resources.engines.shared_work import on_ray
 from curate_resources.storage.root import Storage
 from curate_resources.tables import stored_vectors, vector_clusters, vector_pairs
 from curate_resources.tables.stored_vectors import StoredVectors
-from curate_resources.tables.vector_clusters import assigned, clusters
+from curate_resources.tables.vector_clusters import assigned, clusters, grouped
 from curate_resources.tables.vector_pairs import near_pairs
 from gpu_kernels.dedup import kmeans
 from gpu_kernels.dedup.neighbours import exact_pairs
@@ -65,16 +65,39 @@ def test_several_workers_find_the_same(tmp_path: Path, vectors: np.ndarray) -> N
         ray.shutdown()
 
 
+@pytest.mark.parametrize("mini_batch", [False, True])
 def test_clusters_depend_neither_on_fragments_nor_on_batches_nor_on_how_rows_are_stored(
-    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch, mini_batch: bool
 ) -> None:
     monkeypatch.setattr(vector_clusters, "_SAMPLE", 300)
-    one = clusters(written(tmp_path / "one.lance", vectors, 10_000), 6, 8)
+    monkeypatch.setattr(vector_clusters, "_MINI_BATCH", 100)
+    stored = written(tmp_path / "one.lance", vectors, 10_000)
+    one = clusters(stored, 6, 8, mini_batch=mini_batch)
     assert (vectors @ one.T).max(axis=1).mean() > 0.8
+    assert not np.array_equal(one, clusters(stored, 6, 8, mini_batch=not mini_batch))
     monkeypatch.setattr(stored_vectors, "_BATCH", 70)
-    np.testing.assert_array_equal(clusters(written(tmp_path / "many.lance", vectors, 300), 6, 8), one)
-    turned = written(tmp_path / "turned.lance", vectors[::-1].copy(), 500)
-    np.testing.assert_array_equal(clusters(turned, 6, 8, order=np.arange(len(vectors))[::-1]), one)
+    many = written(tmp_path / "many.lance", vectors, 300)
+    np.testing.assert_array_equal(clusters(many, 6, 8, mini_batch=mini_batch), one)
+    turned, order = written(tmp_path / "turned.lance", vectors[::-1].copy(), 500), np.arange(len(vectors))[::-1]
+    np.testing.assert_array_equal(clusters(turned, 6, 8, order=order, mini_batch=mini_batch), one)
+
+
+def test_each_row_is_in_one_random_batch_and_a_copy_has_clusters_side_by_side(
+    tmp_path: Path, vectors: np.ndarray
+) -> None:
+    stored = written(tmp_path / "v.lance", vectors, 700)
+    batches = [*stored.at_random(500, 8, 0)]
+    assert [len(batch) for batch in batches] == [500, 500, 500, 300]
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches), axis=0), np.sort(vectors, axis=0))
+    assert [len(batch) for batch in stored.at_random(500, 2, 0)] == [500, 500]
+    nearest = np.random.default_rng(1).integers(0, 5, len(vectors)).astype(np.int32)
+    with grouped(stored, nearest, Storage(str(tmp_path)), "working") as (copy, became):
+        np.testing.assert_array_equal(copy.fetch(became), vectors)
+        of_copy = np.empty_like(nearest)
+        of_copy[became] = nearest
+        assert all((np.diff(of_copy[start : start + 700]) >= 0).all() for start in (0, 700, 1400))
+        assert (tmp_path / "working").exists()
+    assert not [*(tmp_path / "working").glob("*")]
 
 
 def test_what_is_written_comes_back_and_an_error_on_the_way_is_told_as_it_is(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpu_kernels.dedup import products, references
-from gpu_kernels.dedup.kmeans import assign, kmeans, part_of_step, sums
+from gpu_kernels.dedup.kmeans import assign, kmeans, mini_batches, moved, part_of_step, seeds, sums
 
 
 @pytest.fixture(autouse=True, params=["numpy", "openvino"])
@@ -71,6 +71,21 @@ def test_more_clusters_than_the_data_has():
     assert np.isfinite(centroids).all() and references.assign(same, centroids)[1].min() > 0.999
     apart = kmeans(np.concatenate([same, vectors[:3]]), 4)
     assert references.assign(vectors[:3], apart)[1].min() > 0.99
+
+
+def test_mini_batches_lead_to_clusters_about_as_tight_as_those_of_all_vectors():
+    vectors, _ = planted(12, 400, spread=1.0)
+    random = np.random.default_rng(2)
+    some = random.permutation(vectors)
+    first = seeds(vectors, 12, random)
+    reached = [
+        float(assign(vectors, each)[1].mean(dtype=np.float64))
+        for each in (first, mini_batches(np.array_split(some, 24), first), kmeans(vectors, 12))
+    ]
+    assert reached[1] - reached[0] > 0.9 * (reached[2] - reached[0]) > 0.05
+    # One batch of everything is one of Lloyd's steps.
+    step = moved(part_of_step([vectors], first), first)
+    np.testing.assert_array_equal(mini_batches([vectors], first), step)
 
 
 def test_a_step_is_the_same_however_it_is_divided():

@@ -102,9 +102,10 @@ def kinds_of(found: dict[str, Row]) -> dict[int, set[str]]:
     }
 
 
-def test_kept_clips_are_clustered_by_what_they_show(root: TemporaryRoot) -> None:
+@pytest.mark.parametrize("mini_batch", [False, True])
+def test_kept_clips_are_clustered_by_what_they_show(root: TemporaryRoot, mini_batch: bool) -> None:
     assert cluster_concepts(root.tables, ConceptClustersConfig()) == ({}, None)  # off by default
-    found = clusters(root)
+    found = clusters(root, ConceptClustersConfig(clusters=3, mini_batch=mini_batch))
     assert len(found) == sum(KINDS.values()) and not any(clip.endswith(("rejected", "duplicate")) for clip in found)
     assert sorted(kinds_of(found).values(), key=sorted) == [{"owl"}, {"sea"}, {"town"}]
     assert all(0 <= row["distance"] < 0.2 and 0 < row["isolation"] < 0.3 for row in found.values())
