@@ -151,7 +151,7 @@ def _seen(take: Take, size: tuple[int, int]) -> str:
     width, height = take.picture
     # Without chroma subsampling, or the window could move by even numbers of pixels only.
     window = f"scale={width}:{height},setsar=1,format=yuv444p,crop={size[0]}:{size[1]}:{x}:{y}"
-    return f"{window},{take.grade},format=yuv420p"
+    return f"{window},{take.grade},setsar=1,format=yuv420p"
 
 
 def _window(take: Take) -> tuple[str, str]:

@@ -38,6 +38,7 @@ class Decoded:
     codec: str
     sounds: int
     stored_size: tuple[int, int]
+    pixel_shape: Fraction | None
     rotation: int
     times: tuple[Fraction, ...]
     keyframes: tuple[int, ...]
@@ -65,6 +66,7 @@ def decode(path: Path) -> Decoded:
             codec=stream.codec_context.codec.canonical_name,
             sounds=len(container.streams.audio),
             stored_size=(stream.width, stream.height),
+            pixel_shape=stream.sample_aspect_ratio,
             rotation=rotation,
             times=tuple(times),
             keyframes=tuple(keyframes),
@@ -106,6 +108,7 @@ def test_file_is_as_described(video: DemoVideo, decoded: dict[str, Decoded]) -> 
     assert file.codec == ("vp9" if video.kind == "vp9" else "h264")
     assert file.sounds == int(video.has_sound or video.narrated)
     assert (file.stored_size, file.rotation) == ((video.size[::-1], -90) if video.rotated else (video.size, 0))
+    assert file.pixel_shape in (1, None)
     assert max(np.diff([*file.keyframes, video.frames])) <= round(2 * video.rate)
     # Rounded, because WebM's clock counts milliseconds.
     steps = {round((b - a) * video.rate, 1) for a, b in itertools.pairwise(file.times)}
