@@ -11,7 +11,7 @@ Tier = Literal["identical", "picture", "meaning"]
 TIERS: tuple[Tier, ...] = ("identical", "picture", "meaning")
 """From the strictest to the loosest: the same content, the same picture re-encoded or changed, the same subject."""
 
-KeepBy = Literal["resolution", "bitrate", "technical_quality", "length", "sharpness"]
+KeepBy = Literal["whole_frame", "resolution", "bitrate", "technical_quality", "length", "sharpness"]
 
 
 class DuplicatePairsConfig(AlignmentConfig):
@@ -42,6 +42,7 @@ class DuplicateGroupsConfig(StrictModel):
     max_links: int = Field(default=1, ge=1)
     """Most pairs between a removed clip and its keeper: 1 asks for a pair of the two, so that no chain of small
     changes joins clips that differ."""
-    keep_by: list[KeepBy] = Field(default=["resolution", "bitrate", "length", "sharpness"])
-    """What the best clip is chosen by, in this order; then the smallest id. `technical_quality` counts where it was
-    measured: fewer visible blocks, then less noise."""
+    keep_by: list[KeepBy] = Field(default=["whole_frame", "resolution", "bitrate", "length", "sharpness"])
+    """What the best clip is chosen by, in this order; then the smallest id. `whole_frame` puts what shows the pictures
+    of another clip in a window, as a recording of a desktop does, after what fills its frame with them.
+    `technical_quality` counts where it was measured: fewer visible blocks, then less noise."""

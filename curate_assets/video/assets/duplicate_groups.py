@@ -37,7 +37,7 @@ DUPLICATE_GROUPS = Table(
     name="duplicate_groups",
     grain="clip",
     keys=("video_id", "clip_id"),
-    version="3",
+    version="4",
     sections=("duplicate_groups",),
     identity=("keeper",),
     columns=(
@@ -123,7 +123,8 @@ def _ranks(
     rank = np.arange(len(clips), 2 * len(clips))
     one = np.searchsorted(ends, np.concatenate([removing.a, alike.a]))
     other = np.searchsorted(ends, np.concatenate([removing.b, alike.b]))
-    rank[ends] = ranks(tables, clips, ends, components(len(ends), one, other), config.keep_by)
+    whole = ~np.isin(ends, np.concatenate([removing.a[removing.window_a], removing.b[removing.window_b]]))
+    rank[ends] = ranks(tables, clips, ends, components(len(ends), one, other), config.keep_by, whole)
     return rank
 
 

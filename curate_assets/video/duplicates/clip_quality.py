@@ -22,7 +22,12 @@ Values = NDArray[np.float64]
 
 
 def ranks(
-    tables: Tables, clips: SelectedClips, places: NDArray[np.int64], group: NDArray[np.int32], keep_by: Sequence[KeepBy]
+    tables: Tables,
+    clips: SelectedClips,
+    places: NDArray[np.int64],
+    group: NDArray[np.int32],
+    keep_by: Sequence[KeepBy],
+    whole: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """The rank of each of some clips, 0 for the best, by their qualities and then by id and shard.
 
@@ -31,6 +36,7 @@ def ranks(
     Args:
         places: int64 [n], of the clips.
         group: int32 [n], of each; ranks of two groups are never compared.
+        whole: bool [n], of each, whether it shows in its whole frame what the others show.
     """
     ids = clips.rows.select(["clip_id", "shard"]).take(pa.array(places))
     by_id = np.empty(len(places), np.int64)
@@ -41,7 +47,10 @@ def ranks(
         (tied,) = np.nonzero(counts[which] > 1)
         if len(tied) == 0:
             break
-        found = _QUALITIES[key](tables, clips.rows.take(pa.array(places[tied])))
+        if key == "whole_frame":
+            found = whole[tied, None].astype(np.float64)
+        else:
+            found = _QUALITIES[key](tables, clips.rows.take(pa.array(places[tied])))
         values = np.zeros((len(places), found.shape[1]))
         values[tied] = found
         order = np.lexsort((*(-values.T[::-1]), equal))

@@ -38,6 +38,7 @@ class ValidPairs:
         verdict: int8, position in VERDICTS; -1 where there is none, in the tier of meaning.
         similarity: float32, the greatest of its spans.
         share_a, share_b: float32, of each clip, how much all spans of that verdict cover.
+        window_a, window_b: bool, whether that clip shows them in a window, and the other one does not.
     """
 
     a: NDArray[np.int64]
@@ -47,6 +48,8 @@ class ValidPairs:
     similarity: NDArray[np.float32]
     share_a: NDArray[np.float32]
     share_b: NDArray[np.float32]
+    window_a: NDArray[np.bool_]
+    window_b: NDArray[np.bool_]
 
     def where(self, chosen: NDArray[Any]) -> "ValidPairs":
         """Some of them: by a mask or by positions."""
@@ -61,7 +64,7 @@ class ValidPairs:
 
 
 _IDENTIFYING = ["shard_a", "clip_a", "shard_b", "clip_b", "tier", "measured_a", "measured_b"]
-_COLUMNS = ["verdict", "similarity", "share_a", "share_b"]
+_COLUMNS = ["verdict", "similarity", "share_a", "share_b", "window"]
 
 
 def valid_pairs(tables: Tables, clips: SelectedClips) -> ValidPairs:
@@ -70,6 +73,8 @@ def valid_pairs(tables: Tables, clips: SelectedClips) -> ValidPairs:
     tier = _positions(rows["tier"], TIERS)
     verdict = _positions(rows["verdict"], VERDICTS)
     values = [rows[name].to_numpy() for name in ("similarity", "share_a", "share_b")]
+    window = _positions(rows["window"], ("a", "b"))
+    values += [window == 0, window == 1]
     order = np.lexsort((verdict, tier, b, a))
     keys = np.stack([a, b, tier, verdict], axis=1)[order]
     first = np.flatnonzero(np.concatenate([[True], (keys[1:] != keys[:-1]).any(axis=1)])) if len(a) else order

@@ -153,6 +153,19 @@ def test_the_best_is_kept_by_what_is_asked_for(tables: Tables, better: dict[str,
     assert kept(tables, pair("a", "b"), keep_by=[]) == {"a": "a", "b": "a"}  # then by id
 
 
+def test_what_fills_its_frame_is_kept_before_a_recording_of_it_in_a_window(tables: Tables) -> None:
+    fill(tables, a={"width": 1920}, b={}, c={"width": 320})
+    recorded = pair("a", "b", window="a"), pair("a", "c", window="a"), pair("b", "c")
+    assert kept(tables, *recorded) == {"a": "b", "b": "b", "c": "b"}
+    assert kept(tables, *recorded, keep_by=["resolution"]) == {"a": "a", "b": "a", "c": "a"}
+    assert kept(tables, pair("a", "b", window="both")) == {"a": "a", "b": "a", "c": "c"}
+    assert kept(tables, pair("a", "b", window="a", verdict="same_static_picture"), pair("a", "b")) == {
+        "a": "a",
+        "b": "a",
+        "c": "c",
+    }  # what is no copy says nothing of it
+
+
 def test_a_pair_counts_only_while_both_are_what_it_was_measured_on(tables: Tables) -> None:
     fill(tables, a={}, b={}, c={})
     assert kept(tables, pair("a", "b", measured_b="0"), pair("a", "c")) == {"a": "a", "b": "b", "c": "a"}
