@@ -11,6 +11,7 @@ from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.clip_lists import path_of, write_list
 from curate_assets.video.clip_vectors import good_rows
+from curate_assets.video.duplicates.selected_clips import SelectedClips
 from curate_assets.video.named_vectors import NamedVectors, stored_vectors
 from curate_resources.tables.lance_tables import Tables
 from gpu_kernels.dedup.sampling import isolation, most_different, nearest_to
@@ -29,6 +30,7 @@ class ChosenClips:
         of: how many clips it was chosen from.
         values: of the clips in their order, what each was chosen by; None where that is nothing.
         unknown: clips that were asked for and left out, because the root has none of that name.
+        without_vector: how many clips could not be chosen, because they have no vector.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ChosenClips:
     clips: tuple[str, ...]
     values: tuple[float | None, ...]
     unknown: tuple[str, ...] = ()
+    without_vector: int = 0
 
 
 def candidates(tables: Tables, table: str = CLIP_EMBEDDINGS.name) -> NamedVectors:
@@ -45,14 +48,17 @@ def candidates(tables: Tables, table: str = CLIP_EMBEDDINGS.name) -> NamedVector
     Raises:
         NotThere: there are none.
     """
-    vectors = stored_vectors(tables, table)
-    if not tables.exists(DUPLICATE_GROUPS.name):
-        return vectors
-    groups = good_rows(tables, DUPLICATE_GROUPS, ["clip_id", "keeper"])
-    # Of one that is in several shards, one is the keeper: then it is one.
-    others = {row["clip_id"] for row in groups} - {row["clip_id"] for row in groups if row["keeper"]}
+    vectors, others = stored_vectors(tables, table), _copies(tables)
     rows = [row for row, clip in enumerate(vectors.ids.to_pylist()) if clip not in others]
     return NamedVectors(vectors.ids.take(pa.array(rows, pa.int64())), vectors.matrix[rows])
+
+
+def _copies(tables: Tables) -> set[str]:
+    """The clips that are no keepers. Of one that is in several shards, one is the keeper: then it is one."""
+    if not tables.exists(DUPLICATE_GROUPS.name):
+        return set()
+    groups = good_rows(tables, DUPLICATE_GROUPS, ["clip_id", "keeper"])
+    return {row["clip_id"] for row in groups} - {row["clip_id"] for row in groups if row["keeper"]}
 
 
 def choose_diverse(tables: Tables, vectors: NamedVectors, count: int) -> ChosenClips:
@@ -108,4 +114,5 @@ def _written(
         raise UserError("there is no clip to choose: all that are selected have a label")
     clips: list[str] = vectors.ids.take(pa.array(rows)).to_pylist()
     name = write_list(tables.storage, title, clips, values)
-    return ChosenClips(name, path_of(name), len(vectors.ids), tuple(clips), tuple(values))
+    missing = {*SelectedClips.of(tables).rows["clip_id"].to_pylist()} - _copies(tables) - {*vectors.ids.to_pylist()}
+    return ChosenClips(name, path_of(name), len(vectors.ids), tuple(clips), tuple(values), without_vector=len(missing))

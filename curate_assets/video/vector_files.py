@@ -17,6 +17,14 @@ ID, VECTOR = "id", "embedding"
 
 _ROWS = 4096
 
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+
 
 def parts_in_files(folder: Storage, id_column: str = ID, vector_column: str = VECTOR) -> Iterator[NamedPart]:
     """The rows of all Parquet files in a folder and below it, at unit length. Ids are texts, however they are stored,
@@ -55,6 +63,8 @@ def _batches(uri: str, columns: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Ar
         names = parquet.schema_arrow.names
         if missing := [column for column in columns if column not in names]:
             raise UserError(f"{uri} has no column {missing[0]!r}; it has {', '.join(names)}")
+        if parquet.metadata.num_rows == 0:  # programs give columns without values any type
+            return
         kind = _id_type(parquet.schema_arrow.field(columns[0]).type)
         if kind is None:
             stored = parquet.schema_arrow.field(columns[0]).type
@@ -77,7 +87,7 @@ def _id_type(stored: pa.DataType) -> pa.DataType | None:
 def _unit(ids: pa.Array, vectors: pa.Array, uri: str) -> np.ndarray:
     """The vectors of a batch at unit length, float32 [n, d]."""
     kind = vectors.type
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    listed = any(is_one(kind) for is_one in _LISTS)
     if not listed or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise UserError(f"{uri}: vectors are lists of numbers, and these are {kind}")
     if ids.null_count:

@@ -43,7 +43,11 @@ def show(
 
     of_video_graph("duplicates")
     tables = Tables(existing_root(root))
-    groups = groups_of(tables, name) if name else clip_groups(tables, count, tier.value if tier else None)
+    if name:
+        groups = groups_of(tables, name)
+        total = len(groups)
+    else:
+        groups, total = clip_groups(tables, count, tier.value if tier else None)
     asked = [member.clip for group in groups for member in group.members] if name else [each.keeper for each in groups]
     found = evidence_of(tables, asked)
     members = {member.clip for group in groups for member in group.members}
@@ -52,21 +56,30 @@ def show(
         for pair, own in found.items()
         if name or pair[1] in members
     }
-    _print(groups, {pair: own for pair, own in pairs.items() if own}, tier.value if tier else None, as_json)
+    shown = {pair: own for pair, own in pairs.items() if own}
+    _print(groups, total, shown, tier.value if tier else None, as_json)
     return OK
 
 
 def _print(
-    groups: "list[ClipGroup]", pairs: "dict[tuple[Key, Key], list[Evidence]]", tier: str | None, as_json: bool
+    groups: "list[ClipGroup]",
+    total: int,
+    pairs: "dict[tuple[Key, Key], list[Evidence]]",
+    tier: str | None,
+    as_json: bool,
 ) -> None:
     """Each group, and under each removed clip what it and the keeper have in common."""
     if as_json:
         rows = [asdict(each) for own in pairs.values() for each in own]
-        print_document({"groups": [asdict(group) for group in groups], "pairs": rows})
+        print_document({"groups": [asdict(group) for group in groups], "total": total, "pairs": rows})
         return
     console = results()
     if not groups:
         console.print(f"No clip is removed by {tier}." if tier else "No two selected clips count as duplicates.")
+        if tier == _Tier.meaning:
+            console.print(
+                "Clips that are alike in meaning are in `curate report`, and by alike_id in `duplicate_groups`."
+            )
     for group in groups:
         clips = f"{len(group.members)} clips" if len(group.members) > 1 else "1 clip"
         console.print(f"[bold]{escaped('/'.join(group.keeper))}[/bold] is kept: {clips}", soft_wrap=True)
@@ -82,6 +95,8 @@ def _print(
                 if to_keeper or (one == member.clip and other not in own):
                     for each in evidence:
                         console.print(f"    {escaped(_said(each))}", soft_wrap=True)
+    if total > len(groups):
+        console.print(f"[dim]and {total - len(groups):,} more groups: --count {total} shows them[/dim]")
 
 
 _IN_WINDOWS = {"a": "this one in a window", "b": "the other in a window", "both": "both in windows"}

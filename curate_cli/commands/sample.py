@@ -68,7 +68,7 @@ def sample(
         chosen = choose_nearest(
             tables, candidates(tables, table), labels, title_of(f"like-{nearest_to.stem}"), count or _COUNT
         )
-    _print_chosen(chosen, tables.storage.uri(chosen.path), as_json)
+    _print_chosen(chosen, tables.storage.uri(chosen.path), table, as_json)
     return OK
 
 
@@ -81,11 +81,12 @@ def _content(file: Path) -> bytes:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _print_chosen(chosen: "ChosenClips", uri: str, as_json: bool) -> None:
+def _print_chosen(chosen: "ChosenClips", uri: str, table: str, as_json: bool) -> None:
     """Where the list is, what is in it, and how to use it."""
     if as_json:
         clips = [{"clip_id": clip, "value": value} for clip, value in zip(chosen.clips, chosen.values, strict=True)]
-        print_document({"name": chosen.name, "file": uri, "of": chosen.of, "clips": clips, "unknown": chosen.unknown})
+        about = {"name": chosen.name, "file": uri, "of": chosen.of, "without_vector": chosen.without_vector}
+        print_document({**about, "clips": clips, "unknown": chosen.unknown})
         return
     console = results()
     for clip, value in [*zip(chosen.clips, chosen.values, strict=True)][:_SHOWN]:
@@ -93,6 +94,12 @@ def _print_chosen(chosen: "ChosenClips", uri: str, as_json: bool) -> None:
     if len(chosen.clips) > _SHOWN:
         console.print(f"[dim]and {len(chosen.clips) - _SHOWN:,} more[/dim]")
     console.print(f"{len(chosen.clips):,} of {chosen.of:,} clips: {escaped(uri)}", soft_wrap=True)
+    if chosen.without_vector:
+        console.print(
+            f"[yellow]{chosen.without_vector:,} more have no vector in {table}[/yellow], and cannot be chosen: "
+            f"`curate materialize --select {table}`",
+            soft_wrap=True,
+        )
     if chosen.unknown:
         named = ", ".join(chosen.unknown[:_SHOWN]) + (", ..." if len(chosen.unknown) > _SHOWN else "")
         console.print(

@@ -69,8 +69,9 @@ class Tables:
         """
         dataset = self._open(name, session)
         if dataset is None:
+            stored = self.seen.get(name, name)
             raise NotThere(
-                f"there is no table {self.seen.get(name, name)} under {self.storage.root}: materialize it first"
+                f"there is no table {stored} under {self.storage.root} yet: `curate materialize --select {stored}`"
             )
         return dataset
 

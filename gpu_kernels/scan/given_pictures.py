@@ -35,7 +35,12 @@ def pictures_of(nursery: Nursery, path: str, config: StoryboardsConfig) -> list[
         (jpeg,) = nursery.ask(f"{__name__}:shrink", _MESSAGES, [path], path=path, config=config.model_dump()).buffers
         jpegs = [bytes(jpeg)]
     else:
-        jpegs = [bytes(each) for each in _of_video(nursery, path, config)]
+        try:
+            jpegs = [bytes(each) for each in _of_video(nursery, path, config)]
+        except MediaError as error:
+            raise MediaError(
+                f"no picture that is read (JPEG, PNG, WebP, BMP, TIFF), and as a video: {error}"
+            ) from error
     return [decoded(jpeg) for jpeg in _evenly(jpegs)]
 
 

@@ -57,6 +57,24 @@ def test_groups_say_what_is_removed_and_by_which_span(root: Path) -> None:
     assert [line.split()[0] for line in lines] == ["s/a", "s/b", "picture"]  # the evidence stands below what it removes
     assert shown(root, "--tier", "identical") == "No clip is removed by identical.\n"
     assert "s/c is kept: 1 clip\n" in shown(root, "c")
+    assert "alike in meaning are in `curate report`" in shown(root, "--tier", "meaning")
+
+
+def test_groups_that_are_not_shown_are_counted(tmp_path: Path) -> None:
+    tables = Tables(Storage(str(tmp_path)))
+    clips = [
+        {"video_id": name, "clip_id": name, "group_id": f"s/{name[0]}", "group_size": 2}
+        for name in ("a", "a1", "b", "b1")
+    ]
+    rows = [
+        clip | {"keeper": len(clip["clip_id"]) == 1, "shard": "s", "status": "ok", "fingerprint": "1"} for clip in clips
+    ]
+    tables.replace(DUPLICATE_GROUPS, {"s": pa.Table.from_pylist(rows, schema=DUPLICATE_GROUPS.rows_schema)})
+    for table in (SOURCE_VIDEOS, CLIP_SELECTION, DUPLICATE_PAIRS):
+        tables.swap(table, "s", table.rows_schema.empty_table())
+    assert "and 1 more groups: --count 2 shows them" in shown(tmp_path, "--count", "1")
+    assert "more groups" not in shown(tmp_path, "--count", "2")
+    assert json.loads(shown(tmp_path, "--count", "1", "--json"))["total"] == 2
 
 
 def test_a_clip_shows_all_its_pairs_from_its_own_side(root: Path) -> None:

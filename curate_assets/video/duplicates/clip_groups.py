@@ -30,8 +30,8 @@ class ClipGroup:
     members: tuple[Member, ...]
 
 
-def clip_groups(tables: Tables, count: int, tier: str | None = None) -> list[ClipGroup]:
-    """The biggest groups of several clips, of all or of those from which a tier removes a clip.
+def clip_groups(tables: Tables, count: int, tier: str | None = None) -> tuple[list[ClipGroup], int]:
+    """The biggest groups of several clips, of all or of those from which a tier removes a clip; and how many there are.
 
     Raises:
         NotThere: clips were never grouped.
@@ -41,7 +41,7 @@ def clip_groups(tables: Tables, count: int, tier: str | None = None) -> list[Cli
     rows = tables.read(DUPLICATE_GROUPS, columns=["group_id", "group_size"], where=where)
     biggest = rows.group_by("group_id").aggregate([("group_size", "max")])
     biggest = biggest.sort_by([("group_size_max", "descending"), ("group_id", "ascending")])
-    return _groups(tables, biggest["group_id"].slice(0, count).to_pylist())
+    return _groups(tables, biggest["group_id"].slice(0, count).to_pylist()), biggest.num_rows
 
 
 def groups_of(tables: Tables, name: str) -> list[ClipGroup]:

@@ -52,7 +52,11 @@ class ClipColumns:
         if len(name) > 1:
             raise QueryError(f"there is no table {column!r}{_hint(column, self._known)}")
         known = {each for columns in (self._known | self._views).values() for each in columns}
-        raise QueryError(f"no table has a column {column!r}{_hint(column, known)}")
+        if hint := did_you_mean(column, sorted(known)):
+            raise QueryError(f"no table has a column {column!r}{hint}")
+        raise QueryError(
+            f"no table has a column {column!r}: text stands in single quotes, and columns are in `curate docs assets`"
+        )
 
     def has(self, column: str) -> bool:
         """Whether any table has a column."""

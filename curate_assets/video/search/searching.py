@@ -6,6 +6,8 @@ from typing import Any
 from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.measurements.ocr_words import OCR_WORDS
+from curate_assets.video.assets.measurements.text_overlays import TEXT_OVERLAYS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES
 from curate_assets.video.clip_key import ClipKey
@@ -53,7 +55,7 @@ class _Asked:
         self._clips: ClipFilter = clip_filter(tables, graph, query.where, query.shards, query.selected)
         self.rankings: list[Ranking] = []
         self.searched: list[str] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = _without_clips(tables, query.shards)
         if self._clips.none:
             self.notes.append("no clip fulfils the condition, so nothing can be found")
 
@@ -129,11 +131,25 @@ class _Asked:
         self.rankings.append(ranking)
 
 
+def _without_clips(tables: Tables, shards: Sequence[str] | None) -> list[str]:
+    """Of shards that are asked for by name, which have no clips yet: else nothing would seem to be in them."""
+    if not shards:
+        return []
+    known: set[str] = set()
+    if tables.exists(CLIPS.name):
+        for batch in tables.batches(CLIPS, ["shard"], one_of("shard", shards)):
+            known.update(batch["shard"].unique().to_pylist())
+    missing = sorted({*shards} - known)
+    return [f"{', '.join(missing)}: no clips yet (`curate materialize --shard {missing[0]}`)"] if missing else []
+
+
 def _remedy(config: Any, table: Table) -> str:
     section = getattr(config, table.name, None)
     wanted: list[str] = []
     if table is CAPTION_EMBEDDINGS or table in CAPTION_STAGES[1:]:  # which are made of captions
         wanted += ["captions.backend"] if config.captions.backend == "none" else []
+    if table is OCR_WORDS and not config.text_overlays.enabled:  # whose lines are read
+        wanted.append(f"{TEXT_OVERLAYS.name}: {{enabled: true}}")
     if getattr(section, "enabled", True) is False:
         wanted.append(f"{table.name}: {{enabled: true}}")
     if getattr(section, "backend", "") == "none":

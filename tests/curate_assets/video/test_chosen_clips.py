@@ -55,6 +55,16 @@ def sampled(root: TemporaryRoot, *options: str) -> tuple[str, dict[str, float | 
     return found["name"], {each["clip_id"]: each["value"] for each in found["clips"]}
 
 
+def test_clips_without_a_vector_are_counted(root: TemporaryRoot) -> None:
+    key = {"video_id": "b", "clip_id": "late-0"}
+    root.add("b", ["/videos/b.mp4"])
+    root.store(CLIP_SELECTION, "b", [key | {"selected": True}])
+    done = CliRunner().invoke(app, ["sample", "--diverse", "2", "--root", str(root.folder)])
+    assert "1 more have no vector in clip_embeddings, and cannot be chosen" in done.output
+    done = CliRunner().invoke(app, ["sample", "--isolated", "2", "--root", str(root.folder), "--json"])
+    assert (json.loads(done.stdout)["of"], json.loads(done.stdout)["without_vector"]) == (12, 1)
+
+
 def test_a_diverse_sample_has_each_kind_and_isolated_clips_are_like_no_others(root: TemporaryRoot) -> None:
     name, diverse = sampled(root, "--diverse", "3")
     assert {clip.split("-")[0] for clip in diverse} == {"sea", "town", "owl"}

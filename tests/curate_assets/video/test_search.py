@@ -240,6 +240,7 @@ def test_the_same_clips_are_left_whether_all_are_asked_about_or_those_that_are_f
         ("clips.end_n > 3", "did you mean 'end_ns'"),
         ("clisp.end_ns > 3", "no table 'clisp'; did you mean 'clips'"),
         ("selectd", "did you mean 'selected'"),
+        ('uri = "rabbit.mp4"', r"no table has a column 'rabbit\.mp4': text stands in single quotes"),
         ("text = 'x'", r"several tables have a column 'text': say which, of .*captions\.text"),
         ("end_ns >", "syntax error"),
         ("end_ns > 3) or (true; drop table clips", "--where"),
@@ -266,12 +267,21 @@ def test_what_is_not_there_is_said_with_the_remedy(tmp_path):
         found(bare, "road")
     with pytest.raises(NotThere, match=r"meaning of captions: .*set `captions\.backend` and `caption_embeddings: {"):
         found(bare, "road")
+    with pytest.raises(NotThere, match=r"ocr_words\.text: .*set `text_overlays: {.*` and `ocr_words: {"):
+        found(bare, "road")  # both, or the settings are refused
     with pytest.raises(NotThere, match="curate materialize --select clip_embeddings"):
         found(bare, like="x")
     with pytest.raises(UserError, match="nothing is looked for"):
         found(bare, " ")
     with pytest.raises(UserError, match="did you mean 'clip_embeddings'"):
         found(bare, like="x", by="clip_embedding")
+
+
+def test_a_shard_without_clips_yet_is_named(root):
+    root.add("c", ["c.mp4"])
+    said = found(root, "road", shards=["b", "c"])
+    assert said.notes[0] == "c: no clips yet (`curate materialize --shard c`)" and len(said.hits) == 4
+    assert not any("no clips yet" in note for note in found(root, "road", shards=["a", "b"]).notes)
 
 
 def embed(root: TemporaryRoot, shard: str, vectors: dict[str, list[float]], model: str = "m") -> None:

@@ -1,0 +1,25 @@
+"""Vectors in Parquet files as other programs write them."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate_assets.video.vector_files import parts_in_files
+from curate_resources.storage.root import Storage
+
+
+def test_a_file_without_rows_may_have_any_types(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.nulls(0), "embedding": pa.nulls(0)}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": ["x"], "embedding": [[3.0, 4.0]]}), tmp_path / "b.parquet")
+    (part,) = parts_in_files(Storage(str(tmp_path)))
+    assert part.ids.to_pylist() == ["x"] and part.matrix.tolist() == [[0.6000000238418579, 0.800000011920929]]
+
+
+def test_vectors_are_lists_of_any_kind(tmp_path: Path) -> None:
+    values, starts, sizes = pa.array([0.0, 1.0, 1.0, 0.0]), pa.array([2, 0], pa.int32()), pa.array([2, 2], pa.int32())
+    lists = [pa.array([[1.0, 0.0], [0.0, 1.0]], kind) for kind in (pa.large_list(pa.float32()), pa.list_(pa.int8(), 2))]
+    for vectors in (pa.ListViewArray.from_arrays(starts, sizes, values), *lists):
+        pq.write_table(pa.table({"id": ["x", "y"], "embedding": vectors}), tmp_path / "a.parquet")
+        (part,) = parts_in_files(Storage(str(tmp_path)))
+        assert part.matrix.tolist() == [[1.0, 0.0], [0.0, 1.0]], vectors.type
