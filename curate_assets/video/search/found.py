@@ -43,7 +43,7 @@ class Query:
             text: str | None = getattr(self, name)
             if text is not None and any("\ud800" <= each <= "\udfff" for each in text):
                 raise UserError(f"{name} are no characters of UTF-8: {text[:40].encode(errors='backslashreplace')!r}")
-        if self.limit < 1 or int(self.limit) != self.limit:
+        if not hasattr(self.limit, "__index__") or self.limit < 1:  # numpy's whole numbers are some, too; 2.0 is none
             raise UserError(f"limit {self.limit}: say how many clips at most, from 1")
         if self.by is not None and self.like is None:
             raise UserError(f"by {self.by}: it says by which vectors to go from a clip or a file: give --like, too")

@@ -163,6 +163,8 @@ def test_where_no_clip_fulfils_the_condition_that_is_said(root):
         ({"words": "road", "limit": 0}, "limit 0"),
         ({"words": "road", "limit": -1}, "limit -1"),
         ({"words": "road", "limit": 1.5}, "limit 1.5"),
+        ({"words": "road", "limit": 2.0}, "limit 2.0"),
+        ({"words": "road", "limit": "3"}, "limit 3"),
         ({"words": "road \udcff"}, "words are no characters"),
         ({"words": "road", "by": "clip_embeddings_x"}, "give --like, too"),
     ],
