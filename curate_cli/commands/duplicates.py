@@ -10,7 +10,7 @@ from curate_cli.command import OK, Json, Root, existing_root, of_video_graph, to
 from curate_cli.printing import escaped, print_document, results
 
 if TYPE_CHECKING:
-    from curate_assets.video.duplicates.clip_groups import ClipGroup
+    from curate_assets.video.duplicates.clip_groups import ClipGroup, Outdated
     from curate_assets.video.duplicates.evidence import Evidence, Key, Side
 
 duplicates = typer.Typer(no_args_is_help=True, help="See which clips show the same, and why.")
@@ -37,7 +37,7 @@ def show(
 
     Of a clip, all its pairs are shown, also those that remove nothing.
     """
-    from curate_assets.video.duplicates.clip_groups import clip_groups, groups_of
+    from curate_assets.video.duplicates.clip_groups import clip_groups, groups_of, outdated
     from curate_assets.video.duplicates.evidence import evidence_of
     from curate_resources.tables.lance_tables import Tables
 
@@ -57,13 +57,14 @@ def show(
         if name or pair[1] in members
     }
     shown = {pair: own for pair, own in pairs.items() if own}
-    _print(groups, total, shown, tier.value if tier else None, as_json)
+    _print(groups, total, outdated(tables), shown, tier.value if tier else None, as_json)
     return OK
 
 
 def _print(
     groups: "list[ClipGroup]",
     total: int,
+    since: "Outdated",
     pairs: "dict[tuple[Key, Key], list[Evidence]]",
     tier: str | None,
     as_json: bool,
@@ -71,7 +72,8 @@ def _print(
     """Each group, and under each removed clip what it and the keeper have in common."""
     if as_json:
         rows = [asdict(each) for own in pairs.values() for each in own]
-        print_document({"groups": [asdict(group) for group in groups], "total": total, "pairs": rows})
+        shown = {"groups": [asdict(group) for group in groups], "total": total, "outdated": asdict(since)}
+        print_document({**shown, "pairs": rows})
         return
     console = results()
     if not groups:
@@ -97,6 +99,13 @@ def _print(
                         console.print(f"    {escaped(_said(each))}", soft_wrap=True)
     if total > len(groups):
         console.print(f"[dim]and {total - len(groups):,} more groups: --count {total} shows them[/dim]")
+    if since.gone or since.new:
+        console.print(
+            f"[yellow]The selection has changed since: {since.gone:,} clips of groups are not selected any more, and "
+            f"{since.new:,} selected ones are in no group[/yellow]: "
+            "`curate materialize --select duplicate_pairs,duplicate_groups`",
+            soft_wrap=True,
+        )
 
 
 _IN_WINDOWS = {"a": "this one in a window", "b": "the other in a window", "both": "both in windows"}

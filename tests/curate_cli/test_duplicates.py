@@ -52,7 +52,7 @@ def test_groups_say_what_is_removed_and_by_which_span(root: Path) -> None:
     assert "s/a is kept: 2 clips" in said and "/v/b.mp4  picture 0.900" in said
     how = "speed 2.00, mirrored, the other in a window, a_centre_80, motion 0.90"
     assert f"1.0–3.0 s is 0.0–4.0 s, copy, 20% and 100% of them, {how}" in said
-    assert "s/c" not in said
+    assert "s/c" not in said and "has changed" not in said
     lines = [line.strip() for line in said.splitlines()]
     assert [line.split()[0] for line in lines] == ["s/a", "s/b", "picture"]  # the evidence stands below what it removes
     assert shown(root, "--tier", "identical") == "No clip is removed by identical.\n"
@@ -74,7 +74,9 @@ def test_groups_that_are_not_shown_are_counted(tmp_path: Path) -> None:
         tables.swap(table, "s", table.rows_schema.empty_table())
     assert "and 1 more groups: --count 2 shows them" in shown(tmp_path, "--count", "1")
     assert "more groups" not in shown(tmp_path, "--count", "2")
-    assert json.loads(shown(tmp_path, "--count", "1", "--json"))["total"] == 2
+    found = json.loads(shown(tmp_path, "--count", "1", "--json"))
+    assert (found["total"], found["outdated"]) == (2, {"gone": 4, "new": 0})
+    assert "4 clips of groups are not selected any more, and 0 selected ones" in shown(tmp_path)
 
 
 def test_a_clip_shows_all_its_pairs_from_its_own_side(root: Path) -> None:

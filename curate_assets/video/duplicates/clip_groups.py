@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.duplicates.evidence import Key
+from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of
 from curate_resources.declarations.table import Row
 from curate_resources.tables.lance_tables import Tables, one_of, quoted
 from gpu_kernels.errors import NotThere
@@ -56,9 +57,27 @@ def groups_of(tables: Tables, name: str) -> list[ClipGroup]:
     if rows.num_rows == 0:
         raise NotThere(
             f"{name} is no selected clip and no group: `curate duplicates show` lists groups, "
-            '`curate query "select shard, clip_id from duplicate_groups"` clips'
+            '`curate query "select shard, clip_id from duplicate_groups"` clips; what was selected since is in none '
+            "until `curate materialize --select duplicate_pairs,duplicate_groups`"
         )
     return _groups(tables, sorted(set(rows["group_id"].to_pylist())))
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """How far groups are from the clips that are selected now: `gone` are in a group and not selected any more, `new`
+    are selected and in no group yet."""
+
+    gone: int
+    new: int
+
+
+def outdated(tables: Tables) -> Outdated:
+    """That of all groups."""
+    selected = SelectedClips.of(tables)
+    grouped = columns_of(tables, DUPLICATE_GROUPS, ["shard", "clip_id"], "status = 'ok'")
+    known = int((selected.places(grouped["shard"], grouped["clip_id"]) >= 0).sum())
+    return Outdated(grouped.num_rows - known, len(selected) - known)
 
 
 def _groups(tables: Tables, names: list[str]) -> list[ClipGroup]:
