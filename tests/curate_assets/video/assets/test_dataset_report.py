@@ -161,7 +161,8 @@ DELIVERED: Mapping[Table, Mapping[str, Sequence[Row]]] = {
         shard: [
             {"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "tier": "picture", "span": 0}
             | {"similarity": 0.96875, "share_a": 1.0, "share_b": 0.9, "verdict": "copy", "speed": 1.0, "view": "whole"}
-            | {"start_a_ns": 0, "end_a_ns": 4 * SECOND, "start_b_ns": 0, "end_b_ns": 3 * SECOND, "mirrored": True}
+            | {"start_a_ns": 0, "end_a_ns": 4 * SECOND, "start_b_ns": 0, "end_b_ns": 3 * SECOND}
+            | {"mirrored": True, "window": "b"}
             | {"measured_a": "one-0", "measured_b": "one-0"},
             {"shard_a": "a", "clip_a": "one-0", "shard_b": "b", "clip_b": "one-0", "tier": "meaning", "span": 0}
             | {"similarity": 0.96875, "measured_a": "one-0", "measured_b": "one-0"},
@@ -306,7 +307,8 @@ def test_clips_duplicates_and_captions(contents: ReportContents) -> None:
     keepers, removed = zip(*strip.moments, strict=True)
     assert None not in keepers and set(removed) == {None}  # shard b has no storyboard
     assert len(set(keepers)) >= 2  # moments of the span, one after another
-    assert "0:00.0 – 0:04.0 of the keeper is 0:00.0 – 0:03.0 of one.mp4 · 90 % of it · mirrored" in render(contents)
+    span = "0:00.0 – 0:04.0 of the keeper is 0:00.0 – 0:03.0 of one.mp4 · 90 % of it · mirrored · it is in a window"
+    assert span in render(contents)
     assert contents.captions is not None
     assert [(c.stage, c.model, c.status, c.windows, c.output_tokens) for c in contents.captions] == [
         ("captions", "", "error", 1, 0),
