@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from curate_assets.video.semdedup import run_semdedup
 from curate_assets.video.vector_files import parts_in_files
 from curate_resources.storage.root import Storage
+from gpu_kernels.errors import UserError
 
 
 def test_a_file_without_rows_may_have_any_types(tmp_path: Path) -> None:
@@ -23,3 +26,13 @@ def test_vectors_are_lists_of_any_kind(tmp_path: Path) -> None:
         pq.write_table(pa.table({"id": ["x", "y"], "embedding": vectors}), tmp_path / "a.parquet")
         (part,) = parts_in_files(Storage(str(tmp_path)))
         assert part.matrix.tolist() == [[1.0, 0.0], [0.0, 1.0]], vectors.type
+
+
+def test_an_output_among_the_input_is_not_read(tmp_path: Path) -> None:
+    folder = Storage(str(tmp_path))
+    pq.write_table(pa.table({"id": ["x", "y"], "embedding": [[3.0, 4.0], [4.0, 3.0]]}), tmp_path / "a.parquet")
+    run_semdedup(parts_in_files(folder), folder, clusters=1)
+    with pytest.raises(UserError, match=r"is what `curate semdedup` wrote.*another --output"):
+        next(parts_in_files(folder))
+    clusters = Storage(str(tmp_path / "clustering_results"))  # asked for by itself it may be read
+    assert next(parts_in_files(clusters)).ids.to_pylist() in (["x", "y"], ["y", "x"])
