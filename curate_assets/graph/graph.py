@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from curate_assets.graph.platform import Agreement, CheckLimits, PlatformConfig, config_model
+from curate_assets.graph.renaming import Seen
 from curate_assets.graph.score import Score
 from curate_assets.graph.score_checks import score_checks
 from curate_assets.graph.shard_checks import Check
@@ -58,6 +59,8 @@ class Asset:
             names, and finds their settings in sections of these names.
         unneeded: which files of its own, besides those of its table, nothing needs any more.
         on_demand: it gets rows only where something that has work to do reads it; its stage fills other tables, too.
+        seen: what its functions see under other names than they were written with; commands that show its rows do so by
+            `tables.under(asset.seen)`.
     """
 
     table: Table
@@ -76,6 +79,7 @@ class Asset:
     several: bool = False
     unneeded: Callable[[Tables, PlatformConfig], Iterable[StoredFile]] | None = None
     on_demand: bool = False
+    seen: Seen = field(default_factory=dict[str, str], hash=False)
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ def with_variants(graph: Graph, choice: GraphChoice) -> Graph:
         for written, actual in own.items():
             _see_that_it_reads(asset, written, actual, variants_of)
         above = {name: {**passed_on[name]} for name in asset.reads}
-        seen_by[asset.name] = _together(asset, own, above)
+        seen_by[asset.name] = {**_shown(asset, above), **_together(asset, own, above)}
         passed_on[asset.name] = {key: value for each in (*above.values(), own) for key, value in each.items()}
     listed = tuple(_seeing(asset, seen_by[asset.name]) if seen_by[asset.name] else asset for asset in graph.listed)
     previews = {
@@ -112,6 +112,18 @@ def _together(asset: Asset, own: Seen, above: Mapping[str, Seen]) -> Seen:
     return seen
 
 
+def _shown(asset: Asset, above: Mapping[str, Seen]) -> dict[str, str]:
+    """What a page sees: it shows what others were made from, without being made from it, so it sees what they do. Where
+    they do not see the same, it sees the first."""
+    if isinstance(asset.made_by, Stage) or asset.made_by.stored:
+        return {}
+    several: dict[str, set[str]] = {}
+    for others in above.values():
+        for written, actual in others.items():
+            several.setdefault(written, set()).add(actual)
+    return {written: next(iter(actual)) for written, actual in several.items() if len(actual) == 1}
+
+
 def _variant(asset: Asset, name: str, actual: str) -> Asset:
     """An asset under another name, with the section, table and history of that name."""
     variant = _seeing(asset, {asset.name: actual}, f"Variant `{name}` of `{asset.name}`. {asset.table.description}")
@@ -138,6 +150,7 @@ def _seeing(asset: Asset, seen: Seen, description: str | None = None) -> Asset:
         preview=partial(_previewed, asset.preview, seen) if asset.preview else None,
         agrees=partial(_agree, asset.agrees, seen) if asset.agrees else None,
         unneeded=partial(_under, asset.unneeded, seen) if asset.unneeded else None,
+        seen={**asset.seen, **seen},
     )
 
 

@@ -37,12 +37,14 @@ def show(
 
     Of a clip, all its pairs are shown, also those that remove nothing.
     """
+    from curate_assets.graphs import GRAPH
+    from curate_assets.video.assets.duplicate_groups import DUPLICATE_GROUPS
     from curate_assets.video.duplicates.clip_groups import clip_groups, groups_of, outdated
     from curate_assets.video.duplicates.evidence import evidence_of
     from curate_resources.tables.lance_tables import Tables
 
     of_video_graph("duplicates")
-    tables = Tables(existing_root(root))
+    tables = Tables(existing_root(root)).under(GRAPH.asset(DUPLICATE_GROUPS.name).seen)
     if name:
         groups = groups_of(tables, name)
         total = len(groups)
@@ -80,7 +82,7 @@ def _print(
         console.print(f"No clip is removed by {tier}." if tier else "No two selected clips count as duplicates.")
         if tier == _Tier.meaning:
             console.print(
-                "Clips that are alike in meaning are in `curate report`, and by alike_id in `duplicate_groups`."
+                "Those that are alike in meaning are in `curate report`, and by alike_id in `duplicate_groups`."
             )
     for group in groups:
         clips = f"{len(group.members)} clips" if len(group.members) > 1 else "1 clip"

@@ -14,14 +14,17 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Write the report of the dataset as it stands, and open it."""
+    from curate_assets.graph.renaming import settings_under
     from curate_assets.graphs import GRAPH
     from curate_assets.settings.resolve import resolve_config
-    from curate_assets.video.assets.dataset_report import write_report
+    from curate_assets.video.assets.dataset_report import DATASET_REPORT, write_report
     from curate_resources.tables.lance_tables import Tables
 
     of_video_graph("report")
     storage = existing_root(root)
-    written = write_report(Tables(storage), resolve_config(storage), tuple(GRAPH.tables.values()))
+    seen = GRAPH.asset(DATASET_REPORT.name).seen
+    config = settings_under(resolve_config(storage), seen)
+    written = write_report(Tables(storage).under(seen), config, tuple(GRAPH.tables.values()))
     _print_report(written.uri, show and not as_json, as_json)
     return OK
 

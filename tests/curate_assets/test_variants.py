@@ -13,6 +13,7 @@ from curate_assets.graph.variants import VariantError, with_variants
 from curate_assets.operations.query import run_query
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.duplicate_pairs import DUPLICATE_PAIRS
+from curate_assets.video.duplicates.evidence import evidence_of
 from curate_assets.video.graph import VIDEO
 from curate_resources.engines.in_process import InProcessEngine
 from curate_resources.pipeline.run import materialize
@@ -59,6 +60,13 @@ def test_a_variant_is_made_beside_the_first_and_read_in_its_place(copy) -> None:
         pairs["first"].drop_columns(of_vectors)
     )
     assert set(pairs["again"]["measured_a"].to_pylist()).isdisjoint(pairs["first"]["measured_a"].to_pylist())
+    # What shows pairs sees the vectors that they were measured by: by those of the first embedder, none holds any more.
+    pair = pairs["again"].to_pylist()[0]
+    clip, other = ((pair[f"shard_{side}"], pair[f"clip_{side}"]) for side in "ab")
+    for shows in ("duplicate_groups", "dataset_report"):
+        found = evidence_of(tables.under(graph.asset(shows).seen), [clip])
+        assert "meaning" in [each.tier for each in found[clip, other]]
+    assert not [each for own in evidence_of(tables, [clip]).values() for each in own if each.tier == "meaning"]
     (record,) = History(copy.storage).last(DUPLICATE_PAIRS.name, 1)
     assert "clip_embeddings_again" in record.inputs and "clip_embeddings" not in record.inputs
 

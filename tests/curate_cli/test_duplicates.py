@@ -57,7 +57,7 @@ def test_groups_say_what_is_removed_and_by_which_span(root: Path) -> None:
     assert [line.split()[0] for line in lines] == ["s/a", "s/b", "picture"]  # the evidence stands below what it removes
     assert shown(root, "--tier", "identical") == "No clip is removed by identical.\n"
     assert "s/c is kept: 1 clip\n" in shown(root, "c")
-    assert "alike in meaning are in `curate report`" in shown(root, "--tier", "meaning")
+    assert "Those that are alike in meaning are in `curate report`" in shown(root, "--tier", "meaning")
 
 
 def test_groups_that_are_not_shown_are_counted(tmp_path: Path) -> None:

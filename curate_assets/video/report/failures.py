@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from curate_assets.video.report.library import Library
 from curate_resources.declarations.table import Table
+from curate_resources.tables.lance_tables import Tables
 
 ROWS = 200
 """Failures, and unused files, listed."""
@@ -35,9 +36,10 @@ def failed_rows(library: Library, reported: Sequence[Table]) -> tuple[dict[str, 
     uris = {key: video["uri"] for key, video in library.videos.items()}
     counts: dict[str, int] = {}
     rows: list[tuple[str, int, Failure]] = []
+    tables = Tables(library.tables.storage)  # each by its own name, also where the report sees a variant under it
     for place, table in enumerate(reported):
         named = [name for name in ("uri", "video_id", "clip_id", "clip_a") if table.has(name)]
-        found = library.tables.read(table, columns=["shard", *named, "error"], where="status = 'failed'")
+        found = tables.read(table, columns=["shard", *named, "error"], where="status = 'failed'")
         if found.num_rows:
             counts[table.name] = found.num_rows
         for row in found.to_pylist():
