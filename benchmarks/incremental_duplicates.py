@@ -1,11 +1,11 @@
 """What duplicates cost when shards come one after another, and what grouping a million clips costs.
 
-    python benchmarks/incremental_duplicates.py [--clips 20000] [--shards 100] [--group 1000000] [--json FILE]
+    python benchmarks/incremental_duplicates.py [--clips 20000] [--shards 100] [--upkeep 0] [--group 1000000]
 
 Clips are made up: random pictures that move and vectors around a thousand subjects, written as the tables that runs
-leave. A twentieth are copies of earlier clips: their hashes differ in 12 bits on average, their vectors a little. Each
-shard is measured as it comes; then one shard of a hundredth more. Everything is done twice: with segments of an index,
-and by comparing everything with everything.
+leave: a file for each shard, until upkeep joins them. A twentieth are copies of earlier clips: their hashes differ in
+12 bits on average, their vectors a little. Each shard is measured as it comes; then one shard of a hundredth more.
+Everything is done twice: with segments of an index, and by comparing everything with everything.
 """
 
 # pyright: basic
@@ -36,6 +36,7 @@ from curate_resources.storage.root import Storage
 from curate_resources.tables.evolution import created_schema
 from curate_resources.tables.lance_tables import Tables
 from curate_resources.tables.segments import ENDING, INDEXES
+from curate_resources.tables.upkeep import tended
 from gpu_kernels.dedup.tiers import TIERS, DuplicateGroupsConfig, DuplicatePairsConfig
 
 SAMPLES, DIMENSIONS, SUBJECTS = 50, 256, 1000
@@ -43,6 +44,7 @@ SECOND = 10**9
 COPIES = 0.05
 EVERYTHING = 1 << 40
 """Clips of a segment: none is ever made."""
+READ = (CLIPS, CLIP_SELECTION, SOURCE_VIDEOS, CLIP_EMBEDDINGS, PICTURE_HASHES, DUPLICATE_PAIRS)
 
 
 def append(tables: Tables, table: Table, shard: str, rows: dict) -> None:
@@ -120,8 +122,12 @@ def measured(tables: Tables, shard: str, segment_clips: int) -> float:
     return spent
 
 
-def arrival(clips: int, shards: int, segment_clips: int) -> dict:
-    """Shards that come one after another, and then a hundredth more."""
+def arrival(clips: int, shards: int, segment_clips: int, upkeep: int) -> dict:
+    """Shards that come one after another, and then a hundredth more.
+
+    Args:
+        upkeep: of so many shards the files of tables are joined, in time that does not count; 0: never.
+    """
     with tempfile.TemporaryDirectory() as folder:
         tables, library = Tables(Storage(folder)), Library()
         each = clips // shards
@@ -129,6 +135,8 @@ def arrival(clips: int, shards: int, segment_clips: int) -> dict:
         for number in range(shards):
             library.shard(tables, f"s-{number:06d}", each)
             spent.append(measured(tables, f"s-{number:06d}", segment_clips))
+            if upkeep and (number + 1) % upkeep == 0:
+                tended(tables.storage, {table.name: table for table in READ})
             print(f"{number + 1} of {shards} shards, {sum(spent):.1f} CPU-s", end="\r", flush=True)
         library.shard(tables, "t-000000", max(1, clips // 100))
         more = measured(tables, "t-000000", segment_clips)
@@ -147,6 +155,7 @@ def arrival(clips: int, shards: int, segment_clips: int) -> dict:
         index = [path.stat().st_size for path in Path(folder, INDEXES).rglob(f"*{ENDING}")]
         return {
             "cpu_s": sum(spent),
+            "cpu_ms_per_clip": 1000 * sum(spent) / (each * shards),
             "one_percent_cpu_s": more,
             "one_percent_of_whole": more / sum(spent),
             "copies": len(copies),
@@ -205,15 +214,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=20_000)
     parser.add_argument("--shards", type=int, default=100)
+    parser.add_argument("--upkeep", type=int, default=0, help="shards after which the files of tables are joined")
     parser.add_argument("--group", type=int, default=1_000_000)
     parser.add_argument("--directly", type=int, default=4_000, help="clips of the comparison without an index")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     figures = {
-        "indexed": arrival(asked.clips, asked.shards, LEAST_CLIPS),
-        "half": arrival(asked.clips // 2, asked.shards // 2, LEAST_CLIPS),
-        "small_segments": arrival(asked.directly, 40, asked.directly // 8),
-        "directly": arrival(asked.directly, 40, EVERYTHING),
+        "indexed": arrival(asked.clips, asked.shards, LEAST_CLIPS, asked.upkeep),
+        "half": arrival(asked.clips // 2, asked.shards // 2, LEAST_CLIPS, asked.upkeep),
+        "small_segments": arrival(asked.directly, 40, asked.directly // 8, asked.upkeep),
+        "directly": arrival(asked.directly, 40, EVERYTHING, asked.upkeep),
         "groups": grouping(asked.group),
     }
     for name, each in figures.items():
@@ -221,6 +231,7 @@ def main() -> None:
     indexed = figures["indexed"]
     kept = {
         "indexed_one_percent_of_whole": indexed["one_percent_of_whole"],
+        "indexed_cpu_of_half_the_clips": figures["half"]["cpu_s"] / indexed["cpu_s"],
         "indexed_copies_by_picture": indexed["copies_by_picture"],
         "directly_one_percent_of_whole": figures["directly"]["one_percent_of_whole"],
         "grouping_cpu_seconds": figures["groups"]["cpu_s"],

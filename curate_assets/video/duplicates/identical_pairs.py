@@ -29,8 +29,7 @@ def identical_pairs(tables: Tables, clips: SelectedClips, shard: str, index: Sha
     segments = Segments(tables.storage, CONTENTS)
     found: set[tuple[int, int]] = set()
     rows = PairRows(clips, measured)
-    index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
-    covered, rest = index.covering(segments, measured)
+    covered, rest = index.grown(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
     for part in parts(clips, [shard, *(each for each in rest if each != shard)]):
         places, others = _frame_digests(tables, clips, measured, part)
         order = np.argsort(others, kind="stable")

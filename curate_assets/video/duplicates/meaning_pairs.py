@@ -50,15 +50,15 @@ def meaning_pairs(
             if x != y:
                 found[rows.first(x, y)] = similarity
 
-    index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards, config.floor_similarity))
-    covered, rest = index.covering(segments, measured)
+    floor = config.floor_similarity
+    covered, rest = index.grown(segments, measured, lambda shards: _arrays(tables, clips, measured, shards, floor))
     for part in parts(clips, [shard, *(each for each in rest if each != shard)]):
         places, vectors = _vectors(tables, clips, measured, part)
-        one, other, cosine = exact_neighbours(queries, vectors, config.floor_similarity)
+        one, other, cosine = exact_neighbours(queries, vectors, floor)
         add(one, places[other], cosine)
     for each in covered:
         with segments.opened(each.segment) as arrays:
-            one, other, cosine = PivotCells.stored(arrays).near(queries, config.floor_similarity)
+            one, other, cosine = PivotCells.stored(arrays).near(queries, floor)
         places = each.places(other, clips.shards)
         add(one[places >= 0], places[places >= 0], cosine[places >= 0])
     return [

@@ -41,20 +41,18 @@ def picture_pairs(
     """All pairs with a clip of a shard: a row for each span that they share."""
     measured = clips.measured(tables, PICTURE_HASHES)
     segments = Segments(tables.storage, PICTURES)
-    index.grow(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
-    covered, rest = index.covering(segments, measured)
+    covered, rest = index.grown(segments, measured, lambda shards: _arrays(tables, clips, measured, shards))
     found: dict[tuple[int, int], list[Row]] = {}
     rows = PairRows(clips, measured)
     for own in _in_parts(tables, clips, measured, [shard]):
         probed = _Probes.of(own)
 
         def compare(pairs: NDArray[np.int64], others: Tracks, own: Tracks = own) -> None:
+            every = {**others, **own}
             for one, other in pairs.tolist():
                 a, b = rows.first(one, other)
-                if (a, b) not in found:
-                    all_tracks = {**others, **own}
-                    if a in all_tracks and b in all_tracks:
-                        found[a, b] = _rows(rows, a, b, all_tracks, config)
+                if (a, b) not in found and a in every and b in every:
+                    found[a, b] = _rows(rows, a, b, every, config)
 
         for others in _in_parts(tables, clips, measured, rest):
             stored = _Probes.of(others)

@@ -62,8 +62,14 @@ class SelectedClips:
         return _joined(self.rows["shard"], self.rows["video_id"])
 
     def places(self, shard: Strings, clip_id: Strings) -> NDArray[np.int64]:
-        """Where clips are; -1 for those that are not selected."""
-        return _where(_joined(shard, clip_id), self.names)
+        """Where clips are; -1 for those that are not selected. Looks at the clips of their shards alone."""
+        spans = [self.shards.get(name, range(0)) for name in shard.unique().to_pylist()]
+        if sum(map(len, spans)) == len(self):
+            return _where(_joined(shard, clip_id), self.names)
+        among = np.concatenate([np.zeros(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)])
+        there = self.rows.take(pa.array(among))
+        found = _where(_joined(shard, clip_id), _joined(there["shard"], there["clip_id"]))
+        return np.append(among, -1)[found]
 
     def rows_within(self, shards: Sequence[str], places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where clips of some shards are among those of these shards, in the order in which they are given."""

@@ -41,14 +41,14 @@ class ShardIndex:
         """
         return segments.covering(self._states(measured))
 
-    def grow(
+    def grown(
         self,
         segments: Segments,
         measured: Strings,
         arrays: Callable[[Sequence[str]], Mapping[str, NDArray[Any]] | None],
-    ) -> None:
-        """Make a segment of the shards that none covers, if they have enough clips, and of the segments that are not
-        larger.
+    ) -> tuple[list[Covered], list[str]]:
+        """As `covering`, after a segment was made of the shards that none covers, if they have enough clips, and of the
+        segments that are not larger.
 
         Args:
             arrays: of a segment that covers some shards, whose rows are their clips in order; None: there is nothing.
@@ -57,7 +57,7 @@ class ShardIndex:
         covered, rest = segments.covering(states)
         rows = sum(len(self.clips.shards[shard]) for shard in rest)
         if rows < self.least:
-            return
+            return covered, rest
         taken = list(rest)
         for each in sorted(covered, key=lambda each: self._rows(each)):
             if self._rows(each) <= rows and rows + self._rows(each) <= self.most:
@@ -67,7 +67,9 @@ class ShardIndex:
             if (made := arrays(part)) is not None:
                 counts = [len(self.clips.shards[shard]) for shard in part]
                 segments.write({shard: states[shard] for shard in part}, counts, made)
-        segments.forget(segments.covering(states)[0])
+        covered, rest = segments.covering(states)
+        segments.forget(covered)
+        return covered, rest
 
     def _rows(self, covered: Covered) -> int:
         return sum(len(self.clips.shards[shard]) for shard in covered.shards)
