@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from curate_assets.graph.discovery import assets_in
+from curate_assets.video.assets import measurements
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 FLOORS: dict[str, dict[str, dict[str, float]]] = yaml.safe_load((BENCHMARKS / "floors.yaml").read_text())
 
@@ -31,6 +34,14 @@ def test_a_floor_is_about_a_figure_that_a_benchmark_writes(benchmark):
     for figure, bounds in FLOORS[benchmark].items():
         assert f'"{figure}"' in source, f"{benchmark} writes no {figure}"
         assert bounds and bounds.keys() <= {"least", "most", "exact"}
+
+
+def test_every_measurement_has_its_page_its_proof_and_floors():
+    page = (BENCHMARKS.parent / "docs" / "measurements.md").read_text()
+    names = {asset.name for asset in assets_in(measurements)} - {"answer_scores"}  # what a model says to any question
+    for name in names:
+        assert f"## `{name}`\n" in page and f"<!-- proof of {name} -->\n| " in page, name
+        assert FLOORS[f"proofs/{name}.py"], name
 
 
 @pytest.mark.parametrize(("kind", "wrong"), [("least", -0.01), ("most", 0.01), ("exact", 0.01)])
