@@ -348,6 +348,25 @@ def assignment(setting: Setting) -> Result:
     return Result("other centroids than in float64", wrong, 0, rate, f"vectors/s to 4,096 of 768; {said}")
 
 
+def step_of_kmeans(setting: Setting) -> Result:
+    """What one of Lloyd's steps adds up, from the CPU's memory and back, against the form for CPUs, to the last bit."""
+    if setting.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+    from gpu_kernels.dedup import references
+    from gpu_kernels.dedup.kmeans import GRID
+    from gpu_kernels.dedup.triton.kmeans import part_of_step
+
+    vectors, centroids = (
+        vectors_on(setting, *shape).cpu().numpy() for shape in ((1 << 18, 90, 768, 8), (1024, 40, 768, 9))
+    )
+    few = vectors[:2048]
+    expected, _ = references.means(np.rint(few * GRID), references.assign(few, centroids)[0], len(centroids))
+    wrong = float((part_of_step([few], centroids, setting.device) != expected / np.float64(GRID)).sum())
+    batches = np.array_split(vectors, 16)
+    rate = per_second(lambda: part_of_step(batches, centroids, setting.device), len(vectors), setting.of(3, 0))
+    return Result("other sums than in float64", wrong, 0, rate, "vectors/s to 1,024 of 768")
+
+
 def near_vectors(setting: Setting) -> Result:
     """All pairs above a cosine, of which only the hits are written, against float64; beside torch's blocks."""
     import torch
@@ -415,6 +434,7 @@ CHECKS = (
     Check("embeddings, siglip", embedder(of_folder("siglip", random_siglip)), _TRANSFORMERS),
     Check("hashes, hamming search", hamming, ("torch", "triton")),
     Check("vectors, k-means assignment", assignment, ("torch", "triton")),
+    Check("vectors, k-means step", step_of_kmeans, ("torch", "triton")),
     Check("vectors, neighbours", near_vectors, ("torch", "triton")),
     Check("embeddings, dinov3", embedder(of_folder("dinov3", lambda s: str(tiny("tiny_dinov3", s)))), _TRANSFORMERS),
     Check("embeddings, internvideo2", video_embedder, (*_TRANSFORMERS, "cv2")),

@@ -114,8 +114,8 @@ def main() -> None:
     growth = (result["peak_mib"] - costs["semdedup", "ours"]["peak_mib"]) * (1 << 20)
     cosines: dict[str, float] = {}
     for side in ("ours", "ours_mini_batch", "faiss", "sklearn"):
-        costs["clusters", side], cosines[side] = clustered(side, options.more, options.work)
-        show(f"k-means, {options.more:,}", side, costs["clusters", side], cosines[side])
+        costs["clusters", side], cosines[side] = clustered(side, options.rows, options.work)
+        show(f"k-means, {options.rows:,}", side, costs["clusters", side], cosines[side])
     figures["semdedup_peak_growth_per_vectors"] = growth / ((options.more - options.rows) * WIDTH * 4)
     alike: dict[str, float] = {}
     for task, rows, sides in (

@@ -25,9 +25,9 @@ def test_it_skips_cleanly_without_a_gpu(tmp_path: Path) -> None:
     done = run("--json", str(tmp_path / "gpu.json"))
     assert (done.returncode, done.stderr) == (0, "")
     written = json.loads((tmp_path / "gpu.json").read_text())
-    assert written["card"] == "no GPU" and len(written["checks"]) == 11
+    assert written["card"] == "no GPU" and len(written["checks"]) == 12
     assert {(each["status"], each["said"]) for each in written["checks"]} == {("skipped", "torch sees no GPU here")}
-    assert "no GPU: 0 ok, 0 failed, 11 skipped" in done.stdout
+    assert "no GPU: 0 ok, 0 failed, 12 skipped" in done.stdout
 
 
 def test_its_checks_run_without_those_packages_and_one_that_fails_is_seen() -> None:
@@ -41,5 +41,5 @@ def test_its_checks_run_without_those_packages_and_one_that_fails_is_seen() -> N
 def test_the_whole_rehearsal_passes() -> None:
     done = run("--rehearse")
     kernels = importlib.util.find_spec("triton") is not None
-    said = "10 ok, 0 failed, 1 skipped" if kernels else "7 ok, 0 failed, 4 skipped"  # InternVideo2 needs cv2
+    said = "11 ok, 0 failed, 1 skipped" if kernels else "7 ok, 0 failed, 5 skipped"  # InternVideo2 needs cv2
     assert done.returncode == 0 and said in done.stdout, done.stdout + done.stderr

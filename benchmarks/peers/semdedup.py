@@ -38,8 +38,9 @@ def ours_semdedup(folder: Path, out: Path, clusters: int, iterations: int) -> No
     from curate_assets.video.semdedup import run_semdedup
     from curate_assets.video.vector_files import parts_in_files
     from curate_resources.storage.root import Storage
+    from curate_resources.tables.vector_clusters import Training
 
-    run_semdedup(parts_in_files(Storage(str(folder))), Storage(str(out)), clusters, iterations, eps=[EPS])
+    run_semdedup(parts_in_files(Storage(str(folder))), Storage(str(out)), clusters, Training(iterations), [EPS])
 
 
 def peer_semdedup(side: str, folder: Path, out: Path, clusters: int, iterations: int) -> None:
@@ -123,14 +124,14 @@ def trained(side: str, vectors: np.ndarray, count: int) -> np.ndarray:
     from tempfile import TemporaryDirectory
 
     from curate_resources.storage.root import Storage
-    from curate_resources.tables import vector_clusters
     from curate_resources.tables.stored_vectors import StoredVectors
+    from curate_resources.tables.vector_clusters import Training, clusters
 
     with TemporaryDirectory() as folder:
         parts = (vectors[start : start + 4096] for start in range(0, len(vectors), 4096))
         stored = StoredVectors.written(Storage(folder), "vectors.lance", parts)
         assert stored is not None
-        return vector_clusters.clusters(stored, count, ITERATIONS, mini_batch=side == "ours_mini_batch")
+        return clusters(stored, count, Training(ITERATIONS, mini_batch=side == "ours_mini_batch"))
 
 
 def diverse(side: str, vectors: np.ndarray, count: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from curate_resources.storage.root import Storage
 from curate_resources.tables import vector_clusters
 from curate_resources.tables.lance_tables import Tables, quoted
 from curate_resources.tables.stored_vectors import Share, in_turn
+from curate_resources.tables.vector_clusters import Training
 from gpu_kernels.dedup.concepts import ConceptClustersConfig
 from gpu_kernels.errors import UserError
 
@@ -52,9 +53,8 @@ def centroids_of(tables: Tables, kept: KeptVectors, config: ConceptClustersConfi
     storage, path = tables.storage, f"{FOLDER}/{_name(tables, first, config)}.npy"
     if not storage.exists(path):
         count = min(config.clusters, kept.rows.num_rows)
-        made = vector_clusters.clusters(
-            kept.vectors, count, config.iterations, share, config.seed, kept.order, config.mini_batch
-        )
+        training = Training(config.iterations, config.seed, config.mini_batch, config.device)
+        made = vector_clusters.clusters(kept.vectors, count, training, share, kept.order)
         if kept.rows.num_rows < _LEAST * config.clusters:
             return Centroids(made, False)
         file = io.BytesIO()

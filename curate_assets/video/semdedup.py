@@ -13,6 +13,7 @@ from curate_assets.video.named_vectors import NamedPart, NamedRows, kept_on_disk
 from curate_resources.storage.root import Storage
 from curate_resources.tables import vector_clusters
 from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, Vectors, in_turn
+from curate_resources.tables.vector_clusters import Training
 from curate_resources.tables.vector_pairs import near_pairs
 from gpu_kernels.dedup.semdedup import PrunedCluster, kept, pruned_cluster
 from gpu_kernels.errors import UserError
@@ -23,6 +24,8 @@ _DIGITS = 5
 
 _CLUSTERED, _EXTRACTED = "clustering_results", "extraction"
 _ROWS = 16384
+_HUNDRED = Training(iterations=100)
+"""As the reference's."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,11 @@ def run_semdedup(
     parts: Iterable[NamedPart],
     output: Storage,
     clusters: int = 4,
-    iterations: int = 100,
-    seed: int = 42,
+    training: Training = _HUNDRED,
     eps: Sequence[float] = (0.01,),
     overwrite: bool = False,
     pairs: float | None = None,
     share: Share = in_turn,
-    mini_batch: bool = False,
 ) -> tuple[list[Summary], PairsFound | None]:
     """Cluster vectors, prune each cluster, and write what cosmos-curate's dedup step writes; what each bound keeps.
 
@@ -78,7 +79,6 @@ def run_semdedup(
         pairs: also find all pairs of rows of this cosine at least, in whichever clusters they are; what was found
             comes back.
         share: does the parts of the work; the result is the same.
-        mini_batch: see `vector_clusters.clusters`.
 
     Raises:
         UserError: a bound is none; or the folder holds the files of an earlier run, and `overwrite` is not asked for.
@@ -90,9 +90,9 @@ def run_semdedup(
         for path in earlier:
             output.delete(path)
         count = min(clusters, len(rows.ids))
-        centroids = vector_clusters.clusters(rows.vectors, count, iterations, share, seed, rows.order, mini_batch)
+        centroids = vector_clusters.clusters(rows.vectors, count, training, share, rows.order)
         _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
-        nearest = vector_clusters.assigned(rows.vectors, centroids, share)
+        nearest = vector_clusters.assigned(rows.vectors, centroids, share, training.device)
         summaries = _pruned(rows, nearest, centroids, names, output, working, share)
         return summaries, None if pairs is None else _paired(rows, nearest, pairs, output, share)
     finally:

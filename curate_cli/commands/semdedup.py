@@ -8,6 +8,7 @@ from rich.table import Table
 
 from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
 from curate_cli.printing import escaped, print_document, results
+from gpu_kernels.models.files import Device
 
 if TYPE_CHECKING:
     from curate_assets.video.semdedup import PairsFound, Summary
@@ -31,6 +32,7 @@ def semdedup(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of k-means.")] = 42,
+    device: Annotated[Device, typer.Option(help="What k-means goes through the vectors on.")] = "cpu",
     eps: Annotated[
         list[float] | None,
         typer.Option(help="Rows more similar than 1 - EPS to one before them go; may be repeated. Default: 0.01."),
@@ -56,6 +58,7 @@ def semdedup(
     from curate_assets.video.vector_files import parts_in_files
     from curate_resources.storage.root import Storage, root_uri
     from curate_resources.tables.lance_tables import Tables
+    from curate_resources.tables.vector_clusters import Training
 
     if source is None:
         of_video_graph("semdedup")
@@ -64,8 +67,9 @@ def semdedup(
     else:
         parts = parts_in_files(Storage(root_uri(source)), id_column, vector_column)
     share = share_of(ShardSettings.read(Storage(root_uri(root))).whole)
+    training = Training(iterations, seed, mini_batch, device)
     found, near = run_semdedup(
-        parts, Storage(root_uri(output)), clusters, iterations, seed, eps or [0.01], overwrite, pairs, share, mini_batch
+        parts, Storage(root_uri(output)), clusters, training, eps or [0.01], overwrite, pairs, share
     )
     _print_summaries(found, near, output, as_json)
     return OK

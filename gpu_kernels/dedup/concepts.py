@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gpu_kernels.dedup.products import cosines_of
 from gpu_kernels.dedup.sampling import isolation
+from gpu_kernels.models.files import Device
 from gpu_kernels.strict import StrictModel
 
 
@@ -14,6 +15,7 @@ class ConceptClustersConfig(StrictModel):
     """Clusters of clips that show similar things."""
 
     unless_default = frozenset({"mini_batch"})
+    without_effect = frozenset({"device"})
 
     clusters: int | None = Field(default=None, ge=2)
     """How many clusters there are; `null`: none are made. Some tens tell kinds of scenes apart, thousands single
@@ -25,6 +27,9 @@ class ConceptClustersConfig(StrictModel):
     quicker for a million clips, and clusters that are about as tight. `iterations` are then the most batches."""
     seed: int = Field(default=42, ge=0)
     """Of k-means."""
+    device: Device = "cpu"
+    """What goes through the vectors: CPUs, or one GPU of the machine that runs this, with the same result; `auto` is a
+    GPU where there is one."""
     neighbours: int = Field(default=5, ge=1)
     """Nearest clips of its cluster that a clip's isolation is measured to."""
     generation: int = Field(default=1, ge=1)

@@ -4,7 +4,7 @@ Dhillon and Modha: "Concept decompositions for large sparse text data using clus
 Vassilvitskii: "k-means++: the advantages of careful seeding" (2007) do.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -14,7 +14,9 @@ _BLOCK = 1024
 _SEEDED_FROM = 16
 """Vectors per cluster that the first centroids are chosen from, at most."""
 _PROJECTED = 64
-_GRID = np.float32(1 << 24)
+Step = Callable[[Iterable[np.ndarray], np.ndarray], np.ndarray]
+"""See `part_of_step`."""
+GRID = np.float32(1 << 24)
 """Numbers are multiples of one of so many parts of 1, where sums have to be exact."""
 _BATCHES = 8
 """How many are to come, about, when there is one."""
@@ -113,12 +115,12 @@ def sums(
     for start in range(0, len(vectors), step):
         part, some = nearest[start : start + step], vectors[start : start + step]
         if exactly:
-            some = np.multiply(some, _GRID, out=rounded[: len(some)])
+            some = np.multiply(some, GRID, out=rounded[: len(some)])
             np.rint(some, out=some)
         np.copyto(block[: len(some)], some)
         member = csc_array((np.ones(len(part)), part, np.arange(len(part) + 1)), shape=(clusters, len(part)))
         totals += member @ block[: len(some)]
-    return totals / _GRID if exactly else totals, np.bincount(nearest, minlength=clusters)
+    return totals / GRID if exactly else totals, np.bincount(nearest, minlength=clusters)
 
 
 def assigned(batches: Iterable[np.ndarray], centroids: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -142,7 +144,7 @@ def part_of_step(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.nda
     return totals
 
 
-def mini_batches(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.ndarray:
+def mini_batches(batches: Iterable[np.ndarray], centroids: np.ndarray, step: Step | None = None) -> np.ndarray:
     """Centroids that go with each batch of random vectors towards those that are nearest to them, by the less, the more
     came before: each is the direction of all that ever came to it. Float32 [k, d].
 
@@ -151,10 +153,11 @@ def mini_batches(batches: Iterable[np.ndarray], centroids: np.ndarray) -> np.nda
     Args:
         batches: float32 [n, d] each, unit length.
         centroids: float32 [k, d] to begin with, unit length.
+        step: that of the CPU, or of a GPU.
     """
-    totals = np.zeros(centroids.shape, np.float64)
+    step, totals = step or part_of_step, np.zeros(centroids.shape, np.float64)
     for batch in batches:
-        totals += part_of_step([batch], centroids)
+        totals += step([batch], centroids)
         centroids = moved(totals, centroids)
     return centroids
 

@@ -77,7 +77,7 @@ def cluster_concepts(
         if kept is None:
             return {}, None
         centroids = centroids_of(tables, kept, config, share)
-        nearest = vector_clusters.assigned(kept.vectors, centroids.matrix, share)
+        nearest = vector_clusters.assigned(kept.vectors, centroids.matrix, share, config.device)
         by_clip = nearest[kept.order]
         order = kept.order[np.argsort(by_clip, kind="stable")]
         clusters = np.split(order, np.cumsum(np.bincount(by_clip, minlength=len(centroids.matrix)))[:-1])

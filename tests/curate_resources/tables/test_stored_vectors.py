@@ -13,7 +13,7 @@ from curate_resources.engines.shared_work import on_ray
 from curate_resources.storage.root import Storage
 from curate_resources.tables import stored_vectors, vector_clusters, vector_pairs
 from curate_resources.tables.stored_vectors import StoredVectors
-from curate_resources.tables.vector_clusters import assigned, clusters, grouped
+from curate_resources.tables.vector_clusters import Training, assigned, clusters, grouped
 from curate_resources.tables.vector_pairs import near_pairs
 from gpu_kernels.dedup import kmeans
 from gpu_kernels.dedup.neighbours import exact_pairs
@@ -58,8 +58,8 @@ def test_several_workers_find_the_same(tmp_path: Path, vectors: np.ndarray) -> N
     try:
         share = on_ray(RayCluster())
         assert near_pairs(stored, 0.95, share)[0].equals(near_pairs(stored, 0.95)[0])
-        centroids = clusters(stored, 6, 8, share)
-        np.testing.assert_array_equal(centroids, clusters(stored, 6, 8))
+        centroids = clusters(stored, 6, Training(8), share)
+        np.testing.assert_array_equal(centroids, clusters(stored, 6, Training(8)))
         np.testing.assert_array_equal(assigned(stored, centroids, share), kmeans.assign(vectors, centroids)[0])
     finally:
         ray.shutdown()
@@ -72,14 +72,15 @@ def test_clusters_depend_neither_on_fragments_nor_on_batches_nor_on_how_rows_are
     monkeypatch.setattr(vector_clusters, "_SAMPLE", 300)
     monkeypatch.setattr(vector_clusters, "_MINI_BATCH", 100)
     stored = written(tmp_path / "one.lance", vectors, 10_000)
-    one = clusters(stored, 6, 8, mini_batch=mini_batch)
+    training = Training(8, mini_batch=mini_batch)
+    one = clusters(stored, 6, training)
     assert (vectors @ one.T).max(axis=1).mean() > 0.8
-    assert not np.array_equal(one, clusters(stored, 6, 8, mini_batch=not mini_batch))
+    assert not np.array_equal(one, clusters(stored, 6, Training(8, mini_batch=not mini_batch)))
     monkeypatch.setattr(stored_vectors, "_BATCH", 70)
     many = written(tmp_path / "many.lance", vectors, 300)
-    np.testing.assert_array_equal(clusters(many, 6, 8, mini_batch=mini_batch), one)
+    np.testing.assert_array_equal(clusters(many, 6, training), one)
     turned, order = written(tmp_path / "turned.lance", vectors[::-1].copy(), 500), np.arange(len(vectors))[::-1]
-    np.testing.assert_array_equal(clusters(turned, 6, 8, order=order, mini_batch=mini_batch), one)
+    np.testing.assert_array_equal(clusters(turned, 6, training, order=order), one)
 
 
 def test_each_row_is_in_one_random_batch_and_a_copy_has_clusters_side_by_side(

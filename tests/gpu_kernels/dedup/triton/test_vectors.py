@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gpu_kernels.dedup import references
+from gpu_kernels.dedup import kmeans, references
 from gpu_kernels.dedup.triton.assignment import assign
+from gpu_kernels.dedup.triton.kmeans import assigned, part_of_step
 from gpu_kernels.dedup.triton.neighbours import neighbours
 
 
@@ -25,6 +26,19 @@ def test_assignment_is_that_of_the_reference(rows: int, clusters: int, width: in
     quickly, near = assign(torch.from_numpy(vectors), torch.from_numpy(centroids), "fast")
     lost = cosines - (vectors * centroids[quickly.numpy()]).sum(axis=1)
     assert lost.max() < 0.003 and np.abs(near.numpy() - cosines).max() < 0.0012
+
+
+def test_a_step_of_k_means_is_that_of_the_cpu_to_the_last_bit() -> None:
+    batches, centroids = [unit(150, 72, 1), unit(70, 72, 3)], unit(40, 72, 2)
+    centroids[20] = centroids[0]
+    totals = part_of_step(batches, centroids, "cpu")
+    np.testing.assert_array_equal(totals, kmeans.part_of_step(batches, centroids))
+    sums, _ = references.means(np.concatenate(batches), references.assign(np.concatenate(batches), centroids)[0], 40)
+    np.testing.assert_allclose(totals, sums, rtol=0, atol=220 * 2.0**-24)
+    for (_, found), (_, expected) in zip(
+        assigned(batches, centroids, "cpu"), kmeans.assigned(batches, centroids), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_neighbours_are_those_of_the_reference_also_where_there_is_too_little_room_at_first() -> None:
