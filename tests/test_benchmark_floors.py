@@ -38,10 +38,11 @@ def test_a_floor_is_about_a_figure_that_a_benchmark_writes(benchmark):
 
 def test_every_measurement_has_its_page_its_proof_and_floors():
     page = (BENCHMARKS.parent / "docs" / "measurements.md").read_text()
+    costs = (BENCHMARKS.parent / "docs" / "benchmarks.md").read_text()
     names = {asset.name for asset in assets_in(measurements)} - {"answer_scores"}  # what a model says to any question
     for name in names:
         assert f"## `{name}`\n" in page and f"<!-- proof of {name} -->\n| " in page, name
-        assert FLOORS[f"proofs/{name}.py"], name
+        assert f"| `{name}` | " in costs and FLOORS[f"proofs/{name}.py"], name
 
 
 @pytest.mark.parametrize(("kind", "wrong"), [("least", -0.01), ("most", 0.01), ("exact", 0.01)])
