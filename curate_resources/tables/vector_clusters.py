@@ -25,7 +25,7 @@ _MINI_BATCH = 4096
 _IN_MINI_BATCH = 8
 """Rows per cluster of a mini-batch, at least."""
 _GAIN = 1e-4
-"""Iterations over all vectors end when the sum of all cosines gains less, as a share of it."""
+"""Iterations end when the sum of all cosines gains less, as a share of it."""
 _ROWS = 4096
 """Of a batch that is written."""
 
@@ -64,7 +64,7 @@ def clusters(
     """
     where, iterations, seed = _where(training.device), training.iterations, training.seed
     sample = vectors.sample(max(_SAMPLE, _SAMPLED * count), seed, order)
-    centroids = kmeans.kmeans(sample, count, iterations, seed)
+    centroids = kmeans.kmeans(sample, count, iterations, seed, gain=_GAIN)
     del sample
     if training.mini_batch:
         rows = max(_MINI_BATCH, _IN_MINI_BATCH * count)

@@ -40,7 +40,12 @@ def assign(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def kmeans(
-    vectors: np.ndarray, clusters: int, iterations: int = 100, seed: int = 42, rows_per_cluster: int | None = None
+    vectors: np.ndarray,
+    clusters: int,
+    iterations: int = 100,
+    seed: int = 42,
+    rows_per_cluster: int | None = None,
+    gain: float = 0.0,
 ) -> np.ndarray:
     """Centroids of `clusters` clusters by Lloyd's iterations, float32 [k, d] at unit length; deterministic by `seed`.
 
@@ -52,17 +57,19 @@ def kmeans(
         vectors: float32 [n, d], unit length.
         clusters: at least 1; with more clusters than vectors some are the same.
         rows_per_cluster: train on a random sample of so many vectors per cluster; `None` is all.
+        gain: end, too, when the sum of all cosines gains less, as a share of it.
     """
     random = np.random.default_rng(seed)
     if rows_per_cluster is not None and len(vectors) > clusters * rows_per_cluster:
         vectors = vectors[np.sort(random.permutation(len(vectors))[: clusters * rows_per_cluster])]
     centroids = seeds(vectors, clusters, random)
-    product, before = _product(vectors, centroids, "fast"), None
+    product, before, reached = _product(vectors, centroids, "fast"), None, -np.inf
     for _ in range(iterations):
         nearest, cosines = _nearest(vectors, centroids, product)
-        if before is not None and np.array_equal(nearest, before):
+        total = float(cosines.sum(dtype=np.float64))
+        if before is not None and (np.array_equal(nearest, before) or total - reached < gain * abs(total)):
             break
-        before = nearest
+        before, reached = nearest, total
         totals, counts = sums(vectors, nearest, clusters)
         far = np.argsort(cosines, kind="stable")[: int((counts == 0).sum())]
         empty = np.flatnonzero(counts == 0)[: len(far)]
