@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def search(
     words: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(help="Words of captions, of text in the picture, of speech or of labels; in quotes, a phrase."),
     ] = None,
     like: Annotated[
@@ -59,14 +59,15 @@ def search(
     of_video_graph("search")
     storage = existing_root(root)
     tables = Tables(storage)
+    asked = " ".join(words) if words else None
     if recall:
-        if words is not None or like is not None:
+        if asked is not None or like is not None:
             raise UserError("--recall looks for stored vectors: give it no words and no --like")
         return _print_recall(tables, limit, as_json)
     settings = ShardSettings.read(storage, given_settings(config)).whole
     shards = Manifests(storage).chosen(shard) if shard else None
-    found = searched(tables, GRAPH, settings, Query(words, like, where, shards, selected, limit, by))
-    page = write_search(tables, words or f"like {like}", found) if show else None
+    found = searched(tables, GRAPH, settings, Query(asked, like, where, shards, selected, limit, by))
+    page = write_search(tables, asked or f"like {like}", found) if show else None
     if as_json:
         print_document({**asdict(found), "page": page})
     else:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from curate_cli.command import OK, Json, Root, existing_root, of_video_graph
 from curate_cli.printing import escaped, print_document, results
+from gpu_kernels.errors import UserError
 from gpu_kernels.models.files import Device
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def semdedup(
         tables = Tables(existing_root(root))
         parts = selected_parts(tables, vector_table(tables, GRAPH, table).name)
     else:
+        within = f"{root_uri(source).rstrip('/')}/"
+        if f"{root_uri(output).rstrip('/')}/".startswith(within):
+            raise UserError(
+                f"--output {output} lies in --input {source}, and would be read as vectors: name another one"
+            )
         parts = parts_in_files(Storage(root_uri(source)), id_column, vector_column)
     share = share_of(ShardSettings.read(Storage(root_uri(root))).whole)
     training = Training(iterations, seed, mini_batch, device)

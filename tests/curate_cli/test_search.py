@@ -44,6 +44,7 @@ def test_hits_are_shown_with_what_matched(root):
     assert code == 0 and "c0" in said and "clip_labels.labels #1 " in said and ": [bold]sofa[/bold]" in said
     assert "captions.text: no rows yet" in said and "c1" not in said
     assert "No clip; searched: clip_labels.labels" in curate(root, "zebra")[1]
+    assert curate(root, "sofa", "fox") == curate(root, "sofa fox")  # without quotation marks
 
 
 def test_json_has_everything_and_a_page_is_made(root, monkeypatch):

@@ -17,7 +17,7 @@ from curate_assets.video.search.found import Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
 from curate_assets.video.search.rankings import Model, Ranking, by_meaning, by_picture, by_words, text_columns
 from curate_resources.declarations.table import Table
-from curate_resources.tables.lance_tables import Tables, one_of
+from curate_resources.tables.lance_tables import Tables, one_of, quoted
 from gpu_kernels.errors import CurateError, NotThere, UserError
 from gpu_kernels.texts.encoder import TextEncoder
 
@@ -78,8 +78,7 @@ class _Asked:
         table = vector_table(self._tables, self._graph, self._by)
         looked = like(self._tables, table, self._config, given)
         found, there = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, looked.clip)
-        if looked.clip is None and not there:
-            self._note_none(table, looked.model)
+        self._note_others(table, looked.model, there or looked.clip is not None)
         self._add(f"{table.name}.vector", found)
 
     def _pictures(self, table: Table, words: str) -> None:
@@ -93,16 +92,23 @@ class _Asked:
             return
         asked = (self._tables, "picture", table, looked.vector, looked.model, *self._few)
         found, there = by_picture(*asked, than=looked.than)
-        if not there:
-            self._note_none(table, looked.model)
+        self._note_others(table, looked.model, there)
         self._add(f"{table.name}.vector", found)
 
-    def _note_none(self, table: Table, model: Model) -> None:
-        if not self._clips.none:
-            self.notes.append(
-                f"{table.name} has no vectors of {model.name}@{model.revision} among these clips: "
-                f"`curate materialize --select {table.name}`"
-            )
+    def _note_others(self, table: Table, model: Model, there: bool) -> None:
+        """Say which vectors cannot be compared, of all or, where none of this model are `there`, of these clips."""
+        if self._clips.none:
+            return
+        remedy = f"`curate materialize --select {table.name}`"
+        if not there:
+            said = f"has no vectors of {model.name}@{model.revision} among these clips"
+            self.notes.append(f"{table.name} {said}: {remedy}")
+            return
+        own = f"model = {quoted(model.name)} AND model_revision = {quoted(model.revision)}"
+        others = self._tables.dataset(table.name).count_rows(f"status = 'ok' AND NOT ({own})")
+        if others:
+            said = f"vectors of another model than {model.name}@{model.revision} were not looked at ({others:,})"
+            self.notes.append(f"{table.name}: {said}: {remedy}")
 
     def _meaning(self, words: str) -> None:
         if not self._has_rows(CAPTION_EMBEDDINGS, "the meaning of captions"):

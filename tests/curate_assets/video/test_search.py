@@ -300,6 +300,10 @@ def test_clips_like_another_are_those_with_the_nearest_vectors_of_its_model(root
         assert [hit.clip_id for hit in hits] == ["a-1", "a-3", "a-2"]  # a tie by id; neither itself nor another model's
         assert hits[0].matches[0].score == pytest.approx(0.9 / np.hypot(0.9, 0.1), abs=1e-4)
     assert clips(root, like="a-0", selected=True) == ["a-3"]
+    (left_out,) = found(root, like="a-0").notes
+    assert "vectors of another model than m@1 were not looked at (1): `curate materialize" in left_out
+    root.store(CLIP_EMBEDDINGS, "b", [])
+    assert found(root, like="a-0").notes == ()
     with pytest.raises(NotThere, match="it is not a clip with a row in clip_embeddings"):
         found(root, like="a-9")
 

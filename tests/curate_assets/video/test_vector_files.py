@@ -5,9 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from curate_assets.video.semdedup import run_semdedup
 from curate_assets.video.vector_files import parts_in_files
+from curate_cli.app import app
 from curate_resources.storage.root import Storage
 from gpu_kernels.errors import UserError
 
@@ -34,5 +36,8 @@ def test_an_output_among_the_input_is_not_read(tmp_path: Path) -> None:
     run_semdedup(parts_in_files(folder), folder, clusters=1)
     with pytest.raises(UserError, match=r"is what `curate semdedup` wrote.*another --output"):
         next(parts_in_files(folder))
+    for output in (tmp_path, tmp_path / "out"):
+        done = CliRunner().invoke(app, ["semdedup", "--input", str(tmp_path), "--output", str(output)])
+        assert done.exit_code == 2 and "lies in --input" in done.output, output
     clusters = Storage(str(tmp_path / "clustering_results"))  # asked for by itself it may be read
     assert next(parts_in_files(clusters)).ids.to_pylist() in (["x", "y"], ["y", "x"])
