@@ -97,11 +97,17 @@ def _judged(
         )
     seen = Evidence(*evidence[place].tolist())
     probability = float(curve[peak])
-    sure = sureness(seen, probability)
+    sure = sureness(seen, probability, _spread(curve, peak))
     kept = sure >= config.keep_above if called else sure > config.add_above
     alike = config.stitch_below is not None and seen.alike < config.stitch_below
     verdict: Verdict = "dropped" if not kept else "stitched" if alike else "confirmed" if called else "added"
     return Boundary(first, end, probability, sure, _label(seen, end - first, kept), verdict)
+
+
+def _spread(curve: NDArray[np.float32], peak: int) -> float:
+    """The greater of the probabilities beside a peak, as a share of its own: small where it is a spike."""
+    beside = (float(curve[frame]) for frame in (peak - 1, peak + 1) if 0 <= frame < len(curve))
+    return max(beside, default=0.0) / max(float(curve[peak]), 1e-6)
 
 
 def _place(frames: NDArray[np.int64], frame: int) -> int | None:
@@ -112,17 +118,25 @@ def _place(frames: NDArray[np.int64], frame: int) -> int | None:
 
 _CUT, _GRADUAL, _NETWORK = (10.5, 7.2, 5.2), (5.8, 3.5, 7.3, 0.3), 0.3
 """Weights of a logistic regression over transitions and traps made of footage: see docs/measurements.md."""
+_SPREAD, _WIDE, _SPIKE = 0.2, 1.5, 4.0
+"""From this spread on a peak speaks for a gradual transition, by so much; a spike speaks against one."""
 
 
-def sureness(seen: Evidence, probability: float) -> float:
-    """How likely shots change at a step, 0 to 1, by the pictures and the network's probability.
+def sureness(seen: Evidence, probability: float, spread: float) -> float:
+    """How likely shots change at a step, 0 to 1, by the pictures and the network's curve.
 
     It is a cut if the pictures at the step, and those two frames away on either side, differ much more than those
-    beside it; or gradual if those a second away on either side differ, and what lies between is a mix of them, or flat.
+    beside it; or gradual if those a second away on either side differ, and what lies between is a mix of them, or flat,
+    and the network suspects more than one frame. A light that goes on makes a spike of its curve, as a cut does.
+
+    Args:
+        probability: the network's, at its peak.
+        spread: the greater of those beside the peak, as a share of it.
     """
     cut = _CUT[0] * min(seen.step, seen.near) - _CUT[1] * max(seen.beside, seen.usual) - _CUT[2]
     flat = min(seen.contrast, 0.5)
     gradual = _GRADUAL[0] * seen.far - _GRADUAL[1] * seen.mixed - _GRADUAL[2] * flat - _GRADUAL[3]
+    gradual += _WIDE - (_WIDE + _SPIKE) * max(0.0, _SPREAD - spread) / _SPREAD
     called = min(max(probability, 0.01), 0.99)
     score = np.logaddexp(cut, gradual) + _NETWORK * np.log(called / (1 - called))
     return float(1 / (1 + np.exp(-score)))

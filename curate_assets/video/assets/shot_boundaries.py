@@ -21,6 +21,7 @@ SHOT_BOUNDARIES = Table(
     name="shot_boundaries",
     grain="boundary",
     keys=("video_id", "first_frame"),
+    version="2",
     identity=("first_frame", "end_frame", "verdict"),
     sections=("clips", "shot_boundaries"),
     columns=(
