@@ -30,6 +30,7 @@ class Score:
         scale: of its charts; `values` has a bar for each value that occurs.
         thresholds: what clips can be rejected by, made with `at_least` and `at_most`.
         within: the least and the greatest value that it can have; a check sees to it, and that it is finite.
+        arithmetic: whether `value` can have arrays of whole columns instead of numbers, which is far quicker.
         steady: whether a shard whose scores are unlike those of other shards is worth a look.
     """
 
@@ -41,6 +42,7 @@ class Score:
     scale: Scale = "linear"
     thresholds: tuple[Threshold, ...] = ()
     within: tuple[float, float] | None = None
+    arithmetic: bool = False
     steady: bool = True
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class Score:
         """The score of many rows; NaN where it cannot be said."""
         if self.value is None:
             return rows[self.columns[0]].cast(pa.float64()).to_numpy()
+        if self.arithmetic:
+            return np.asarray(self.value({name: rows[name].to_numpy() for name in self.columns}), np.float64)
         each = zip(*(rows[name].to_pylist() for name in self.columns), strict=True)
         return np.array([self.value(dict(zip(self.columns, row, strict=True))) for row in each], np.float64)
 

@@ -230,6 +230,7 @@ SCORES = (
         ("start_ns", "end_ns"),
         lambda row: (row["end_ns"] - row["start_ns"]) / SECOND,
         unit="s",
+        arithmetic=True,
         steady=False,  # shot_lengths_steady looks at the shots that they are cut from
         thresholds=(at_least("Least length of a clip."), at_most("Greatest length of a clip.", gt=0)),
     ),
