@@ -114,7 +114,7 @@ def _together(asset: Asset, own: Seen, above: Mapping[str, Seen]) -> Seen:
 
 def _shown(asset: Asset, above: Mapping[str, Seen]) -> dict[str, str]:
     """What a page sees: it shows what others were made from, without being made from it, so it sees what they do. Where
-    they do not see the same, it sees the first."""
+    they do not see the same, it sees the table of the name that was written."""
     if isinstance(asset.made_by, Stage) or asset.made_by.stored:
         return {}
     several: dict[str, set[str]] = {}

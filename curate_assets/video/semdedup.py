@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate_assets.video.named_vectors import NamedPart, NamedRows, kept_on_disk
+from curate_assets.video.vector_files import CLUSTERED, EXTRACTED
 from curate_resources.storage.root import Storage
 from curate_resources.tables import vector_clusters
 from curate_resources.tables.stored_vectors import Rows, Share, StoredVectors, Vectors, in_turn
@@ -22,7 +23,6 @@ LEAST_EPS = 1e-4
 _DIGITS = 5
 """Of `eps` in the names of files, as the reader of these files has it."""
 
-_CLUSTERED, _EXTRACTED = "clustering_results", "extraction"
 _ROWS = 16384
 _HUNDRED = Training(iterations=100)
 """As the reference's."""
@@ -91,7 +91,7 @@ def run_semdedup(
             output.delete(path)
         count = min(clusters, len(rows.ids))
         centroids = vector_clusters.clusters(rows.vectors, count, training, share, rows.order)
-        _write(output, f"{_CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
+        _write(output, f"{CLUSTERED}/kmeans_centroids.npy", _npy(centroids))
         nearest = vector_clusters.assigned(rows.vectors, centroids, share, training.device)
         summaries = _pruned(rows, nearest, centroids, names, output, working, share)
         return summaries, None if pairs is None else _paired(rows, nearest, pairs, output, share)
@@ -101,7 +101,7 @@ def run_semdedup(
 
 def _earlier(output: Storage, overwrite: bool) -> list[str]:
     """The files of an earlier run; those of clusters that are no more would be read as this run's."""
-    found = [file.path for folder in (_CLUSTERED, _EXTRACTED) for file in output.walk(folder)]
+    found = [file.path for folder in (CLUSTERED, EXTRACTED) for file in output.walk(folder)]
     if found and not overwrite:
         raise UserError(f"{output.uri(found[0])} is of an earlier run: name another folder, or give --overwrite")
     return found
@@ -138,14 +138,14 @@ def _prune(
     matrix = vectors.fetch(places)
     cluster = pruned_cluster(matrix, centroids[number])
     ids = names.take(pa.array(members))
-    path = f"{_CLUSTERED}/embs_by_nearest_center/nearest_cent_{number}/actor_0.parquet"
+    path = f"{CLUSTERED}/embs_by_nearest_center/nearest_cent_{number}/actor_0.parquet"
     _write_members(output, path, ids, matrix, cluster)
     pruned = {
         "id": _plain(ids.take(pa.array(cluster.rows))),
         "max_id": _plain(ids.take(pa.array(cluster.nearest))),
         "cosine_sim_score": cluster.similarities,
     }
-    _write(output, f"{_EXTRACTED}/semdedup_pruning_tables/cluster_{number}.parquet", _parquet(pa.table(pruned)))
+    _write(output, f"{EXTRACTED}/semdedup_pruning_tables/cluster_{number}.parquet", _parquet(pa.table(pruned)))
     return members[cluster.rows], cluster.similarities
 
 
@@ -171,10 +171,10 @@ def _write_members(output: Storage, path: str, ids: pa.Array, matrix: Vectors, c
 def _write_kept(output: Storage, eps: float, name: str, removed: Sequence[pa.Array], total: int) -> Summary:
     """Write the summary of a bound, and the ids that it removes: their reader takes a folder of that name."""
     ids = _plain(pa.concat_arrays(removed))
-    _write(output, f"{_EXTRACTED}/unique_ids_{name}.parquet/part.0.parquet", _parquet(pa.table({"id": ids})))
+    _write(output, f"{EXTRACTED}/unique_ids_{name}.parquet/part.0.parquet", _parquet(pa.table({"id": ids})))
     found = Summary(eps, total - len(ids), len(ids), total)
     text = f"eps,kept,removed,total\n{name},{found.kept},{found.removed},{found.total}\n"
-    _write(output, f"{_EXTRACTED}/dedup_summary_{name}.csv", text.encode())
+    _write(output, f"{EXTRACTED}/dedup_summary_{name}.csv", text.encode())
     return found
 
 
@@ -196,7 +196,7 @@ def _paired(rows: NamedRows, nearest: NDArray[np.int32], least: float, output: S
             "across_clusters": across,
         }
     )
-    path = f"{_EXTRACTED}/near_pairs.parquet"
+    path = f"{EXTRACTED}/near_pairs.parquet"
     _write(output, path, _parquet(table))
     return PairsFound(least, len(across), int(across.sum()), pivots.recall)
 

@@ -15,8 +15,8 @@ from gpu_kernels.errors import NotThere, UserError
 ID, VECTOR = "id", "embedding"
 """The columns that cosmos-curate and NeMo Curator write."""
 
-WRITTEN = ("clustering_results/", "extraction/")
-"""Folders of an output. One that lies in the input is no part of it."""
+CLUSTERED, EXTRACTED = "clustering_results", "extraction"
+"""The folders that `curate semdedup` writes, by the names of cosmos-curate. They are no input."""
 
 _ROWS = 4096
 
@@ -52,7 +52,7 @@ def _parquet_files(folder: Storage) -> list[str]:
     found = sorted(file.path for file in folder.walk("") if file.path.lower().endswith((".parquet", ".pq")))
     if not found:
         raise NotThere(f"{folder.root} holds no file that ends in .parquet")
-    if written := [path for path in found if path.startswith(WRITTEN)]:
+    if written := [path for path in found if path.startswith((f"{CLUSTERED}/", f"{EXTRACTED}/"))]:
         raise UserError(
             f"{folder.uri(written[0])} is what `curate semdedup` wrote, and its vectors would be read once more: "
             "move its folders out of those that are read, and name another --output"
