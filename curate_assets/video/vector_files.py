@@ -18,6 +18,7 @@ ID, VECTOR = "id", "embedding"
 CLUSTERED, EXTRACTED = "clustering_results", "extraction"
 """The folders that `curate semdedup` writes, by the names of cosmos-curate. They are no input."""
 
+_ENDINGS = (".parquet", ".pq")
 _ROWS = 4096
 
 _LISTS = (
@@ -30,8 +31,8 @@ _LISTS = (
 
 
 def parts_in_files(folder: Storage, id_column: str = ID, vector_column: str = VECTOR) -> Iterator[NamedPart]:
-    """The rows of all Parquet files in a folder and below it, at unit length. Ids are texts, however they are stored,
-    or whole numbers.
+    """The rows of all Parquet files in a folder and below it, or of one file, at unit length. Ids are texts, however
+    they are stored, or whole numbers.
 
     Raises:
         NotThere: there are no such files, or no rows in them.
@@ -39,8 +40,7 @@ def parts_in_files(folder: Storage, id_column: str = ID, vector_column: str = VE
             dimensions than the rest of its file; or an id is missing. Each names the file.
     """
     found = False
-    for path in _parquet_files(folder):
-        uri = folder.uri(path)
+    for uri in _parquet_files(folder):
         for ids, vectors in _batches(uri, (id_column, vector_column)):
             found = True
             yield NamedPart(ids, _unit(ids, vectors, uri), uri)
@@ -49,15 +49,19 @@ def parts_in_files(folder: Storage, id_column: str = ID, vector_column: str = VE
 
 
 def _parquet_files(folder: Storage) -> list[str]:
-    found = sorted(file.path for file in folder.walk("") if file.path.lower().endswith((".parquet", ".pq")))
+    """Their URIs."""
+    above, _, name = folder.root.rpartition("/")
+    if name.lower().endswith(_ENDINGS) and Storage(above).exists(name):
+        return [folder.root]
+    found = sorted(file.path for file in folder.walk("") if file.path.lower().endswith(_ENDINGS))
     if not found:
-        raise NotThere(f"{folder.root} holds no file that ends in .parquet")
+        raise NotThere(f"{folder.root}: there is no such file, nor a folder with files that end in .parquet")
     if written := [path for path in found if path.startswith((f"{CLUSTERED}/", f"{EXTRACTED}/"))]:
         raise UserError(
             f"{folder.uri(written[0])} is what `curate semdedup` wrote, and its vectors would be read once more: "
             "move its folders out of those that are read, and name another --output"
         )
-    return found
+    return [folder.uri(path) for path in found]
 
 
 def _batches(uri: str, columns: Sequence[str]) -> Iterator[tuple[pa.Array, pa.Array]]:

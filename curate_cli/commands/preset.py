@@ -123,6 +123,9 @@ def _print_applied(applied: "Applied", dry_run: bool) -> None:
     if dry_run:
         console.print("Nothing was written: leave out [bold]--dry-run[/bold] to do it.")
         return
+    if all(each.status == "same" for each in applied.changes):
+        console.print(f"{escaped(applied.uri)} says all of this already.", soft_wrap=True)
+        return
     console.print(f"written to {escaped(applied.uri)}", soft_wrap=True)
     console.print("Next: [bold]curate plan[/bold] shows what that concerns, and what it costs.")
 

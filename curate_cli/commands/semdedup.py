@@ -19,7 +19,7 @@ def semdedup(
     output: Annotated[str, typer.Option(help="Folder, or URI of one, for the centroids and tables.")],
     source: Annotated[
         str | None,
-        typer.Option("--input", help="Folder of Parquet files, or its URI. Default: the selected clips of the root."),
+        typer.Option("--input", help="Parquet file or folder, or its URI. Default: selected clips of the root."),
     ] = None,
     table: Annotated[str, typer.Option(help="Of the root, the table with the vectors.")] = "clip_embeddings",
     id_column: Annotated[str, typer.Option(help="Of the files, the column with ids.")] = "id",

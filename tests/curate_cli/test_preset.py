@@ -95,7 +95,7 @@ def test_applying_twice_or_dry_changes_nothing_and_another_preset_takes_its_comm
     run("apply", "movie_gen")
     once = file.read_text()
     shown = run("apply", "movie_gen")
-    assert file.read_text() == once and "changed" not in shown
+    assert file.read_text() == once and "changed" not in shown and "says all of this already" in shown
     run("apply", "cosmos")
     line = next(line for line in file.read_text().splitlines() if "motion_peak_min" in line)
     assert line.startswith("  motion_peak_min: null  # preset cosmos: ") and line.endswith(")  # a guess")

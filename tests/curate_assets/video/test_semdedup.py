@@ -178,7 +178,7 @@ def test_bad_rows_are_named(tmp_path: Path, ids: list, vectors: list, said: str)
 
 def test_bad_files_and_bounds_are_named(tmp_path: Path) -> None:
     folder = Storage(str(tmp_path / "in"))
-    with pytest.raises(UserError, match=r"no file that ends in \.parquet"):
+    with pytest.raises(UserError, match=r"no such file, nor a folder with files that end in \.parquet"):
         next(parts_in_files(folder))
     write(tmp_path / "in", "a.parquet", ["a"], [[1.0, 0.0]])
     with pytest.raises(UserError, match="has no column 'vector'; it has id, embedding"):

@@ -26,8 +26,9 @@ def test_vectors_are_lists_of_any_kind(tmp_path: Path) -> None:
     lists = [pa.array([[1.0, 0.0], [0.0, 1.0]], kind) for kind in (pa.large_list(pa.float32()), pa.list_(pa.int8(), 2))]
     for vectors in (pa.ListViewArray.from_arrays(starts, sizes, values), *lists):
         pq.write_table(pa.table({"id": ["x", "y"], "embedding": vectors}), tmp_path / "a.parquet")
-        (part,) = parts_in_files(Storage(str(tmp_path)))
-        assert part.matrix.tolist() == [[1.0, 0.0], [0.0, 1.0]], vectors.type
+        for source in (tmp_path, tmp_path / "a.parquet"):  # a folder, or a file alone
+            (part,) = parts_in_files(Storage(str(source)))
+            assert part.matrix.tolist() == [[1.0, 0.0], [0.0, 1.0]], vectors.type
 
 
 def test_an_output_among_the_input_is_not_read(tmp_path: Path) -> None:
