@@ -24,6 +24,9 @@ SEARCHED_FROM_ROWS = 20_000
 """The same of vectors and texts, which are longer."""
 ROWS_PER_CELL = 1_000
 """Vectors in a cell of an index, about; a search looks through some cells."""
+_SHARDS_PER_PAGE, _IDS_PER_PAGE = 4096, 1024
+"""Rows of a page of an index. Who looks up a value compares all of its page: ids are looked up by the hundred, and with
+long pages the first search of a process took six times as long."""
 _GROWN = 4
 """Cells are found anew when there should be this many times as many; until then new vectors go into those that are."""
 _DELTAS = 8
@@ -48,10 +51,10 @@ def indexed_anew(tables: Tables, table: Table) -> bool:
 
 
 def _wanted(table: Table, dataset: "lance.LanceDataset") -> list[_Index]:
-    sought = [column.name for column in table.columns if column.sought][-1:]
+    sought = [(column.name, _IDS_PER_PAGE) for column in table.columns if column.sought][-1:]
     found = [
-        _Index(name, INDEXED_FROM_ROWS, partial(_create_of_values, name), _never)
-        for name in ("shard", *sought)
+        _Index(name, INDEXED_FROM_ROWS, partial(_create_of_values, name, per_page), _never)
+        for name, per_page in (("shard", _SHARDS_PER_PAGE), *sought)
         if name in dataset.schema.names
     ]
     for column in table.columns:
@@ -84,8 +87,10 @@ def index_of(dataset: "lance.LanceDataset", column: str) -> str | None:
     return next((index.name for index in dataset.describe_indices() if index.field_names == [column]), None)
 
 
-def _create_of_values(column: str, dataset: "lance.LanceDataset") -> None:
-    dataset.create_scalar_index(column, "BTREE")
+def _create_of_values(column: str, per_page: int, dataset: "lance.LanceDataset") -> None:
+    from lance.indices import IndexConfig
+
+    dataset.create_scalar_index(column, IndexConfig("BTREE", {"zone_size": per_page}))
 
 
 def create_index_of_words(dataset: "lance.LanceDataset", column: str, train: bool = True) -> None:

@@ -21,8 +21,8 @@ from curate_resources.tables.best_rows import ROW_ID, Ids
 from curate_resources.tables.lance_tables import Tables, one_of
 from curate_resources.tables.pinned import Pinned
 
-_SAMPLED, _SAMPLED_JOINED = 1000, 300
-"""Rows by which it is estimated how many clips fulfil a condition: of one table, and where others are joined."""
+_SAMPLED = 300
+"""Clips by which it is estimated how many fulfil a condition."""
 
 
 class Condition:
@@ -71,7 +71,7 @@ class Condition:
         """Of all clips, about how many fulfil it."""
         base = self._pinned[self._base]
         if self._others:
-            clips = base.sample(_SAMPLED_JOINED, ["clip_id"])["clip_id"].drop_null().to_pylist()
+            clips = base.sample(_SAMPLED, ["clip_id"])["clip_id"].drop_null().to_pylist()
             return len(self.of(clips)) / max(len(clips), 1)
         rows = base.sample(_SAMPLED, self._columns_of(self._base))
         return len(self._fulfilling({self._base: _numbered(rows)})) / max(len(rows), 1)
