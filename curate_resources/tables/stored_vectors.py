@@ -6,6 +6,7 @@ the result is the same.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, Protocol
 
@@ -93,15 +94,15 @@ class StoredVectors:
 
     def fragments(self) -> list[int]:
         """Numbers of the fragments; rows count through them in this order."""
-        return [fragment.fragment_id for fragment in self._dataset().get_fragments()]
+        return [fragment.fragment_id for fragment in self._dataset.get_fragments()]
 
     def rows(self) -> int:
         """How many there are."""
-        return self._dataset().count_rows()
+        return self._dataset.count_rows()
 
     def batches(self, fragment: int) -> Iterator[Vectors]:
         """Of one fragment, float32 [n, d] each."""
-        found = self._dataset().get_fragment(fragment)
+        found = self._dataset.get_fragment(fragment)
         if found is not None:
             scan = found.to_batches(
                 columns=[self.column], batch_size=_BATCH, batch_readahead=1, io_buffer_size=_READ_AHEAD
@@ -111,7 +112,7 @@ class StoredVectors:
 
     def fetch(self, rows: Rows) -> Vectors:
         """Of some rows, float32 [n, d], in any order."""
-        dataset, found = self._dataset(), np.zeros((0, 0), np.float32)
+        dataset, found = self._dataset, np.zeros((0, 0), np.float32)
         order = np.argsort(rows, kind="stable")
         for start in range(0, len(rows), _BATCH):
             places = order[start : start + _BATCH]
@@ -141,7 +142,9 @@ class StoredVectors:
             some = np.sort(drawn[start : start + rows])
             yield self.fetch(some if order is None else order[some])
 
+    @cached_property
     def _dataset(self) -> Any:
+        """Opened once: that takes as long as to fetch hundreds of vectors."""
         import lance
 
         return lance.dataset(self.uri, version=self.version, storage_options=dict(self.options) or None)
