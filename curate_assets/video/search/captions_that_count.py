@@ -13,14 +13,20 @@ _Window = tuple[str, str, int]
 
 
 def counting(tables: Tables, table: Table) -> Keep | None:
-    """That rows of a table of captions hold the text that counts; None: of this table, all do."""
-    if table not in CAPTION_STAGES or not _several(tables):
+    """That rows of a table of captions hold the text that counts; None: of this table, all do.
+
+    Args:
+        tables: under which the stages are those that are made from each other. Other captions stand by themselves.
+    """
+    stages = {tables.seen.get(each.name, each.name): each.name for each in CAPTION_STAGES}
+    if table.name not in stages or not _several(tables):
         return None
+    stage = stages[table.name]
 
     def keep(rows: pa.Table) -> NDArray[np.bool_]:
         known = captions_of(tables, rows)
         return np.array(
-            [(found := known.get(key)) is not None and found.stage == table.name for key in _keys(rows)], bool
+            [(found := known.get(key)) is not None and found.stage == stage for key in _keys(rows)], bool
         )
 
     return Keep(("shard", "clip_id", "start_frame"), keep)

@@ -70,6 +70,7 @@ def like(tables: Tables, table: Table, config: Any, given: str) -> LookedFor:
     """What is like a clip, or the pictures of a file.
 
     Args:
+        config: with the storyboards that the table is made from.
         given: a clip's id, or the path of a picture or a video.
 
     Raises:

@@ -12,7 +12,7 @@ from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.search.asked_words import AskedWords
-from curate_assets.video.search.captions_that_count import captions_of, counting
+from curate_assets.video.search.captions_that_count import captions_of
 from curate_assets.video.search.clip_filter import ClipFilter
 from curate_assets.video.search.found import By, Match
 from curate_assets.video.search.snippets import snippet
@@ -62,8 +62,20 @@ def text_columns(graph: Graph) -> list[tuple[Table, Column]]:
     ]
 
 
-def by_words(tables: Tables, table: Table, column: str, words: AskedWords, clips: ClipFilter, limit: int) -> Ranking:
-    """Clips whose text has some of the words, and all phrases."""
+def by_words(
+    tables: Tables,
+    table: Table,
+    column: str,
+    words: AskedWords,
+    clips: ClipFilter,
+    limit: int,
+    counts: Keep | None = None,
+) -> Ranking:
+    """Clips whose text has some of the words, and all phrases.
+
+    Args:
+        counts: which rows are looked at.
+    """
     phrases = " ".join(words.phrases)
     having = Keep((column,), lambda rows: np.array([words.in_text(each) for each in rows[column].to_pylist()], bool))
     windows = ("start_frame",) if "start_frame" in table.keys else ()
@@ -72,7 +84,7 @@ def by_words(tables: Tables, table: Table, column: str, words: AskedWords, clips
         table,
         column,
         words.any_of,
-        _besides(clips.wanted(_deep(limit, table), (column, *windows)), having, counting(tables, table)),
+        _besides(clips.wanted(_deep(limit, table), (column, *windows)), having, counts),
         phrases,
     )
     return _ranked("words", f"{table.name}.{column}", rows, lambda row: snippet(row[column], phrases or words.any_of))

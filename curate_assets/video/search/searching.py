@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate_assets.graph.graph import Graph
+from curate_assets.graph.renaming import settings_under
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.assets.measurements.ocr_words import OCR_WORDS
@@ -12,6 +13,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES
 from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.search.asked_words import AskedWords
+from curate_assets.video.search.captions_that_count import counting
 from curate_assets.video.search.clip_filter import ClipFilter, clip_filter
 from curate_assets.video.search.found import Found, Hit, Match, Query, fused
 from curate_assets.video.search.looked_for import as_picture, like, vector_table, vector_tables
@@ -52,6 +54,8 @@ class _Asked:
     def __init__(self, tables: Tables, graph: Graph, config: Any, query: Query) -> None:
         self._tables, self._graph, self._config, self._limit = tables, graph, config, query.limit
         self._by = query.by
+        self._stages = tables.under(graph.asset(CAPTION_EMBEDDINGS.name).seen)
+        """Under which the stages of captions are those that are made from each other."""
         self._clips: ClipFilter = clip_filter(tables, graph, query.where, query.shards, query.selected)
         self.rankings: list[Ranking] = []
         self.searched: list[str] = []
@@ -64,7 +68,9 @@ class _Asked:
         asked = AskedWords.of(words)
         for table, column in text_columns(self._graph):
             if self._has_rows(table, f"{table.name}.{column.name}"):
-                self._add(f"{table.name}.{column.name}", by_words(self._tables, table, column.name, asked, *self._few))
+                counts = counting(self._stages, table)
+                found = by_words(self._tables, table, column.name, asked, *self._few, counts)
+                self._add(f"{table.name}.{column.name}", found)
         if asked.phrases:
             self.notes.append("phrases in quotation marks are looked for in texts, not in meanings and pictures")
             return
@@ -76,7 +82,7 @@ class _Asked:
     def like(self, given: str) -> None:
         """By a clip or a file."""
         table = vector_table(self._tables, self._graph, self._by)
-        looked = like(self._tables, table, self._config, given)
+        looked = like(self._tables, table, settings_under(self._config, self._graph.asset(table.name).seen), given)
         found, there = by_picture(self._tables, "like", table, looked.vector, looked.model, *self._few, looked.clip)
         self._note_others(table, looked.model, there or looked.clip is not None)
         self._add(f"{table.name}.vector", found)
@@ -119,7 +125,7 @@ class _Asked:
             self.notes.append(f"the meaning of captions was not searched: {missing}")
             return
         vector, model = encoder.embed([words])[0], Model(encoder.name, encoder.revision)
-        self._add(f"{CAPTION_EMBEDDINGS.name}.vector", by_meaning(self._tables, vector, model, *self._few))
+        self._add(f"{CAPTION_EMBEDDINGS.name}.vector", by_meaning(self._stages, vector, model, *self._few))
 
     @property
     def _few(self) -> tuple[ClipFilter, int]:

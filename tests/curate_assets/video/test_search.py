@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from curate_assets import Library
+from curate_assets.graph.graph import Graph
+from curate_assets.graph.root_graph import GraphChoice
 from curate_assets.graph.sql import QueryError
+from curate_assets.graph.variants import with_variants
 from curate_assets.settings.resolve import validated
 from curate_assets.testing import TemporaryRoot
 from curate_assets.video.assets.caption_embeddings import CAPTION_EMBEDDINGS
@@ -27,6 +30,7 @@ from curate_assets.video.caption_rows import text_digest
 from curate_assets.video.clip_key import ClipKey
 from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.search_page import render_search
+from curate_assets.video.search import looked_for
 from curate_assets.video.search.found import Found, Match, Query, fused
 from curate_assets.video.search.searching import search
 from curate_assets.video.search.snippets import meant_words, snippet
@@ -34,6 +38,7 @@ from curate_assets.video.storyboard_frames import Storyboard
 from curate_resources.tables import indexes
 from curate_resources.tables.upkeep import keep_up
 from gpu_kernels.errors import NotThere, UserError
+from gpu_kernels.media.storyboards import StoryboardsConfig
 
 CLIPS_OF = {"a": 6, "b": 4}
 ALL = {f"{shard}-{number}" for shard, count in CLIPS_OF.items() for number in range(count)}
@@ -70,6 +75,13 @@ def root(tmp_path: Path) -> TemporaryRoot:
             [key | {"labels": ["tabby cat", "fox"] if key["clip_id"] == "b-2" else []} for key in keys],
         )
     return made
+
+
+def reading(variant: str, **by: str) -> Graph:
+    """The graph with a variant, such as `captions_b`, that some assets read in place of the first."""
+    of = variant.removesuffix("_b")
+    reads = {reader: {written: variant} for reader, written in by.items()}
+    return with_variants(VIDEO, GraphChoice.model_validate({"variants": {of: ["b"]}, "reads": reads}))
 
 
 def say(root: TemporaryRoot, shard: str, texts: dict[str, str], table=CAPTIONS, **more: str) -> None:
@@ -123,6 +135,20 @@ def test_only_the_caption_that_counts_is_found(root):
     assert [match.field for match in found(root, "horse").hits[0].matches] == ["enhanced_captions.text"]
     say(root, "a", {"a-0": "A brown bear stands."})  # what was made from the old one does not count any more
     assert (clips(root, "horse"), clips(root, "bear")) == ([], ["a-0"])
+
+
+def test_captions_that_are_made_from_a_variant_count_and_those_of_others_stand_beside_them(root):
+    graph = reading("captions_b", enhanced_captions="captions")
+    say(root, "a", {"a-0": "A unicorn stands."}, graph.tables["captions_b"])
+    digest = text_digest("A unicorn stands.")
+    say(root, "a", {"a-0": "A white horse stands."}, ENHANCED_CAPTIONS, source_digest=digest)
+
+    def fields(words: str) -> list[str]:
+        return [match.field for hit in search(root.tables, graph, CONFIG, Query(words)).hits for match in hit.matches]
+
+    assert fields("horse") == ["enhanced_captions.text"]
+    assert fields("unicorn") == []
+    assert {*fields("road")} == {"captions.text"}
 
 
 def test_filters_are_conditions_over_all_tables_of_clips(root):
@@ -349,6 +375,10 @@ def test_captions_are_found_by_what_they_mean_as_long_as_they_say_it(root):
     assert hit.matches[0].snippet == texts["a-0"]
     say(root, "a", {**texts, "a-0": "An empty hall."})
     assert clips(root, "cyclist in wet weather") == []
+    graph = reading("captions_b", caption_embeddings="captions")
+    say(root, "a", texts, graph.tables["captions_b"])
+    (hit,) = search(root.tables, graph, CONFIG, Query("cyclist in wet weather")).hits
+    assert (hit.clip_id, hit.matches[0].snippet) == ("a-0", texts["a-0"])
     say(root, "a", {"a-0": "", "a-1": " "})
     for row, text in zip(rows, ("", " "), strict=True):  # as they were embedded once
         row |= {"text_digest": text_digest(text), "vector": encoder.embed(["cyclist in wet weather"])[0].tolist()}
@@ -425,6 +455,28 @@ def test_files_are_looked_for_by_their_pictures(finished, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=name):
             search(tables, VIDEO, config, Query(like=str(tmp_path / name)))
+
+
+def test_a_video_is_seen_as_the_storyboards_of_the_variant_hold_it(root, tmp_path, tiny_models, monkeypatch):
+    choice = {
+        "variants": {"clip_embeddings": ["b"], "storyboards": ["fine"]},
+        "reads": {"clip_embeddings_b": {"storyboards": "storyboards_fine"}},
+    }
+    graph = with_variants(VIDEO, GraphChoice.model_validate(choice))
+    model = {"backend": "clip", "model": str(tiny_models.tiny_clip(tmp_path / "clip")), "device": "cpu"}
+    settings = {"clip_embeddings_b": model, "storyboards_fine": {"frames_per_second": 8}}
+    config = graph.config_model("Settings", __name__).model_validate(settings)
+    root.store(graph.tables["clip_embeddings_b"], "a", [])
+    seen: list[float] = []
+
+    def pictures(nursery: object, path: str, board: StoryboardsConfig) -> list[np.ndarray]:
+        seen.append(board.frames_per_second)
+        return [np.zeros((32, 32, 3), np.uint8)]
+
+    monkeypatch.setattr(looked_for, "pictures_of", pictures)
+    (tmp_path / "x.mp4").touch()
+    search(root.tables, graph, config, Query(like=str(tmp_path / "x.mp4"), by="clip_embeddings_b"))
+    assert seen == [8]
 
 
 def test_a_library_is_searched_from_python(root):
