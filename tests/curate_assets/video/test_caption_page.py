@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from curate_assets.graph.root_graph import GraphChoice
+from curate_assets.graph.variants import with_variants
 from curate_assets.video.assets import captions
 from curate_assets.video.assets.captions import CAPTIONS
+from curate_assets.video.graph import VIDEO
 from curate_assets.video.report.caption_page import CAPTIONS_PATH
 from curate_cli.app import app
 
@@ -63,6 +66,18 @@ def test_windows_are_found_by_shard_clip_and_text(captioned, capsys):
     assert json.loads(told(capsys, captioned, "--search", "NO. 1:", "--json"))["total"] == len(captioned.shards)
     few = json.loads(told(capsys, captioned, "--count", "1", "--json"))
     assert (len(few["windows"]), few["total"]) == (1, captioned.tables.read(CAPTIONS).num_rows)
+
+
+def test_texts_are_those_of_the_captions_that_others_are_made_from(captioned, capsys, monkeypatch):
+    choice = {"variants": {"captions": ["b"]}, "reads": {"training_dataset": {"captions": "captions_b"}}}
+    graph = with_variants(VIDEO, GraphChoice.model_validate(choice))
+    monkeypatch.setattr("curate_assets.graphs.GRAPH", graph)
+    shard = captioned.shards[0]
+    rows = captioned.tables.read(CAPTIONS, shard).to_pylist()
+    said = pa.Table.from_pylist([row | {"text": "By another model."} for row in rows], schema=CAPTIONS.rows_schema)
+    captioned.tables.swap(graph.tables["captions_b"], shard, said)
+    windows = json.loads(told(capsys, captioned, "--json"))["windows"]
+    assert [each["texts"] for each in windows] == [{"captions": "By another model."}] * len(rows)
 
 
 def test_the_ui_shows_pictures_over_texts_that_cannot_load_anything(captioned):
