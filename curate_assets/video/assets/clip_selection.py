@@ -13,7 +13,7 @@ from curate_assets.graph.platform import CheckLimits
 from curate_assets.graph.shard_checks import Check, Finding, Shard
 from curate_assets.video.assets.clips import CLIP_ID, CLIPS
 from curate_assets.video.assets.source_videos import VIDEO_ID
-from curate_assets.video.clip_lists import OnlyListed, listed_clips
+from curate_assets.video.clip_lists import NOT_LISTED, OnlyListed, listed_clips
 from curate_assets.video.clip_scores import clip_scores
 from curate_assets.video.measuring import is_measured, switch_of
 from curate_assets.video.verdicts import LAST, SCORED, THRESHOLDS, judged, names_column, thresholds_of, verdict_columns
@@ -28,8 +28,10 @@ _REJECTED_CLIPS = "select clip_id, reasons from clip_selection where shard = $sh
 
 
 def _measures(rows: pa.Table) -> Measures:
-    """The shares of clips that are rejected, and that each reason rejects."""
+    """The shares of clips that are rejected, and that each reason rejects. Those that a list leaves out are left out on
+    purpose, and do not count."""
     found = rows.filter(pc.field("status") == "ok")
+    found = found.filter(pa.array([NOT_LISTED not in reasons for reasons in found["reasons"].to_pylist()], pa.bool_()))
     if (clips := found.num_rows) == 0:
         return {"clips": [0.0]}
     reasons = pa.chunked_array([each.flatten() for each in found["reasons"].chunks], pa.string()).value_counts()
@@ -175,7 +177,7 @@ CHECKS = (
     Check(
         CLIP_SELECTION,
         "rejections_few",
-        "Rejected clips are within checks.max_rejected_share.",
+        "Rejected clips are within checks.max_rejected_share; those that are not listed do not count.",
         _rejected,
         _REJECTED_CLIPS,
     ),

@@ -123,6 +123,15 @@ def test_a_strange_shard_fails_its_check_and_no_other(
     assert all(finding.problems == [] for finding in found(tables, ORDINARY[0]).values())
 
 
+@pytest.mark.parametrize(("reason", "fails"), [("not_listed", False), ("seconds_low", True)])
+def test_clips_that_a_list_leaves_out_are_no_failure(tables: Tables, reason: str, fails: bool) -> None:
+    rows = [{**key(n), "selected": n < 30, "reasons": [] if n < 30 else [reason]} for n in range(1000)]
+    materialized(tables, "new", (CLIP_SELECTION, rows))
+    (check,) = (check for check in VIDEO.checks if check.name == "rejections_few")
+    finding = check.judge(Shard("new", tables, CONFIG, VIDEO.units))
+    assert bool(finding.problems) == fails and finding.note == ""
+
+
 def test_a_shard_without_others_or_with_few_rows_is_not_judged(tables: Tables, tmp_path: Path) -> None:
     alone = Tables(Storage(str(tmp_path / "alone")))
     materialized(alone, "new", shots(9), vectors(9), motion(9), rejected(9, 0.2))
