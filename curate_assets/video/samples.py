@@ -195,7 +195,7 @@ def samples_of(tables: Tables, config: SamplesConfig) -> tuple[list[Sample], lis
                 about,
             )
         )
-    if config.balance is not None:
+    if config.balance is not None and samples:  # of none there are no groups
         samples, more = _balanced(samples, tables, config.balance)
         left_out += more
     return sorted(samples, key=lambda sample: (sample.bin.folder, sample.clip_id, sample.shard)), left_out

@@ -202,6 +202,13 @@ def test_balance_needs_groups(root: TemporaryRoot) -> None:
         write_dataset(root.tables, TrainingDatasetConfig.model_validate({"balance": {}}))
 
 
+def test_where_no_clip_is_left_the_set_is_empty_and_needs_no_groups(root: TemporaryRoot) -> None:
+    config = TrainingDatasetConfig.model_validate({"balance": {"shares": {"3": 0.5}}})
+    root.store(DUPLICATE_GROUPS, "a", [])
+    assert clusters(root) == {}
+    assert write_dataset(root.tables, config).samples == 0
+
+
 def test_dagster_makes_both_and_shows_clusters_and_shares(root: TemporaryRoot) -> None:
     settings = {"concept_clusters": {"clusters": 3}, "training_dataset": {"balance": {"samples": 16}}}
     with dg.DagsterInstance.ephemeral() as instance:
