@@ -47,12 +47,16 @@ class Tables:
         """The same, with some tables under other names."""
         return Tables(self.storage, {**self.seen, **seen})
 
+    def named(self, name: str) -> str:
+        """The name of the table that is given where one is asked for: what remedies name."""
+        return self.seen.get(name, name)
+
     def uri(self, name: str) -> str:
         """Where the table of an asset lies."""
         return self.storage.uri(self._path(name))
 
     def _path(self, name: str) -> str:
-        return f"tables/{self.seen.get(name, name)}.lance"
+        return f"tables/{self.named(name)}.lance"
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever written."""
@@ -69,7 +73,7 @@ class Tables:
         """
         dataset = self._open(name, session)
         if dataset is None:
-            stored = self.seen.get(name, name)
+            stored = self.named(name)
             raise NotThere(
                 f"there is no table {stored} under {self.storage.root} yet: `curate materialize --select {stored}`"
             )

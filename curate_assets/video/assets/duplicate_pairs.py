@@ -215,22 +215,22 @@ def _require(tables: Tables, shard: str, config: DuplicatePairsConfig) -> None:
         sources = tables.read(SOURCE_VIDEOS, shard, ["status"])["status"].to_pylist()
         # Without any, its files were forgotten, or nothing was made of them yet; without a good one there are no clips.
         if "ok" in sources or (not sources and Manifests(tables.storage).load(shard).entries):
-            raise _missing(shard, CLIP_SELECTION)
+            raise _missing(shard, CLIP_SELECTION.name)
     if not len(SelectedClips.of(tables, [shard])):
         return
     for table, is_read in ((PICTURE_HASHES, config.identical or config.picture), (CLIP_EMBEDDINGS, config.meaning)):
         if is_read and not _there(tables, table, shard):
-            raise _missing(shard, table)
+            raise _missing(shard, tables.named(table.name))
 
 
 def _there(tables: Tables, table: Table, shard: str) -> bool:
     return tables.read(table, shard, ["shard"]).num_rows > 0
 
 
-def _missing(shard: str, table: Table) -> MissingInput:
+def _missing(shard: str, name: str) -> MissingInput:
     return MissingInput(
-        f"{DUPLICATE_PAIRS.name} of shard {shard} needs {table.name}, which is not there: "
-        f"`curate materialize --select '+{table.name}' --shard {shard}` first"
+        f"{DUPLICATE_PAIRS.name} of shard {shard} needs {name}, which is not there: "
+        f"`curate materialize --select '+{name}' --shard {shard}` first"
     )
 
 

@@ -131,7 +131,7 @@ def one_model(tables: Tables) -> str:
         ]
         raise MixedModels(
             f"shards were embedded by different models ({'; '.join(said)}): "
-            "`curate materialize --select clip_embeddings` without --shard"
+            f"`curate materialize --select {tables.named(CLIP_EMBEDDINGS.name)}` without --shard"
         )
     return next(iter(each), "")
 

@@ -18,7 +18,7 @@ def counting(tables: Tables, table: Table) -> Keep | None:
     Args:
         tables: under which the stages are those that are made from each other. Other captions stand by themselves.
     """
-    stages = {tables.seen.get(each.name, each.name): each.name for each in CAPTION_STAGES}
+    stages = {tables.named(each.name): each.name for each in CAPTION_STAGES}
     if table.name not in stages or not _several(tables):
         return None
     stage = stages[table.name]

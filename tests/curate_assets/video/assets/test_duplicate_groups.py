@@ -181,6 +181,19 @@ def test_shards_of_different_models_are_named(tables: Tables) -> None:
         measure_pairs(tables, "a", DuplicatePairsConfig(picture=False))
 
 
+def test_remedies_name_the_variant_that_is_read(tables: Tables) -> None:
+    fill(tables, a={}, b={})
+    seen = tables.under({CLIP_EMBEDDINGS.name: "clip_embeddings_b"})
+    config = CurationConfig.model_validate({"duplicate_pairs": {"identical": False, "picture": False}})
+    with pytest.raises(MissingInput, match=r"needs clip_embeddings_b, .* '\+clip_embeddings_b' --shard a"):
+        PAIRS.materialize(seen, config, "a")
+    for shard in "ab":
+        key = {"video_id": shard, "clip_id": shard}
+        put(seen, CLIP_EMBEDDINGS, shard, {**key, "model": shard, "model_revision": "1", "vector": [1.0, 0.0]})
+    with pytest.raises(MixedModels, match=r"--select clip_embeddings_b` without --shard"):
+        PAIRS.materialize(seen, config, "a")
+
+
 def test_a_tier_that_removes_has_to_be_measured() -> None:
     with pytest.raises(ConfigError, match=r"meaning, which duplicate_pairs\.meaning switches off"):
         validated({"duplicate_groups": {"tiers": ["meaning"]}, "duplicate_pairs": {"meaning": False}})
