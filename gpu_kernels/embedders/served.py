@@ -75,12 +75,17 @@ class ServedEmbedder:
     """
 
     def __init__(self, config: ServedEmbeddingsConfig) -> None:
-        self.name, self.revision = config.identity()
+        _, self.revision = config.identity()
         self.frames = config.frames
         self._server = Connection(config)
         self._at_once, self._model = config.concurrency, config.model
         self._dimension: int | None = None
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name, which the server is asked for where the settings do not say it."""
+        return self._model_name()
 
     def embed_clip(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         check_frames(frames)

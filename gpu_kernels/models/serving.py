@@ -182,9 +182,13 @@ def only_model(server: Connection) -> str:
 
     Raises:
         UserError: it has none, or several.
-        OperatingError: it does not answer.
+        OperatingError: it does not answer, or with no list of models.
     """
-    listed = [str(each["id"]) for each in server.get("/models")["data"]]
+    try:
+        listed = [str(each["id"]) for each in server.get("/models")["data"]]
+    except (KeyError, TypeError) as wrong:
+        said = f"{type(wrong).__name__}: {wrong}"
+        raise OperatingError(f"the server gave no list of models ({said}): name one in `model`") from wrong
     if len(listed) != 1:
         raise UserError(f"the server has {len(listed)} models ({', '.join(listed) or 'none'}): say which in `model`")
     return listed[0]

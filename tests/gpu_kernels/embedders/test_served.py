@@ -58,6 +58,7 @@ def test_a_clip_is_one_message_with_its_frames(answering: Any, monkeypatch: pyte
         # The first and third alone, by a model that the server names.
         found = config(url, model=None, revision="1", frames=2).load()
         np.testing.assert_allclose(embedded(found, clip)[0], np.array([250, 10, 10]) / 250.4, atol=0.01)
+        assert (found.name, found.revision) == ("vlm2vec", "1")
         words = config(url).load_text().embed_text(["red", "a car"])
         np.testing.assert_allclose(words, [[3, 1, 1] / np.sqrt(11), [5, 1, 1] / np.sqrt(27)], atol=1e-6)
 
@@ -86,6 +87,15 @@ def test_what_is_no_vector_is_an_error(answering: Any, document: Any) -> None:
         pytest.raises(OperatingError, match="no embedding that can be used"),
     ):
         config(url).load().embed_clip([frame(9, 9, 9)])
+
+
+@pytest.mark.parametrize("document", [{"error": "none"}, {"data": None}, ["vlm2vec"], {"data": [{}]}])
+def test_a_server_that_lists_no_models_is_an_error_that_says_what_to_set(answering: Any, document: Any) -> None:
+    with (
+        answering(lambda asked, number: (200, {}, document)) as (url, _),
+        pytest.raises(OperatingError, match="no list of models .*: name one in `model`"),
+    ):
+        config(url, model=None, revision="1").load().embed_clip([frame(9, 9, 9)])
 
 
 def test_another_length_is_an_error(answering: Any) -> None:
