@@ -11,7 +11,13 @@ import pyarrow.compute as pc
 from curate_assets.video.assets.clip_embeddings import CLIP_EMBEDDINGS
 from curate_assets.video.assets.clips import CLIPS
 from curate_assets.video.clip_key import ClipKey
-from curate_assets.video.duplicates.selected_clips import SelectedClips, columns_of, one_model
+from curate_assets.video.duplicates.selected_clips import (
+    SelectedClips,
+    columns_of,
+    matrix_of,
+    one_length,
+    one_model,
+)
 from curate_resources.declarations.table import Row, Table
 from curate_resources.tables.lance_tables import Tables, one_of
 from gpu_kernels.dedup.products import of_unit_length
@@ -29,7 +35,7 @@ def selected_vectors(tables: Tables) -> Vectors:
     """Those of all selected clips that have one.
 
     Raises:
-        MixedModels: shards were embedded by different models.
+        MixedModels: they are of different models.
     """
     one_model(tables)
     rows = columns_of(tables, CLIP_EMBEDDINGS, ["shard", "clip_id", "vector"], "status = 'ok'")
@@ -38,7 +44,7 @@ def selected_vectors(tables: Tables) -> Vectors:
     chosen = chosen.sort_by([("clip_id", "ascending"), ("shard", "ascending")])
     if chosen.num_rows == 0:
         return Vectors([], np.zeros((0, 0), np.float32))
-    matrix = chosen["vector"].combine_chunks().flatten().to_numpy().reshape(chosen.num_rows, -1)
+    matrix = matrix_of(tables, chosen["vector"])
     usable = np.flatnonzero(of_unit_length(matrix))
     kept = chosen.select(["shard", "clip_id"]).take(pa.array(usable)).to_pylist()
     return Vectors([ClipKey(row["clip_id"], row["shard"]) for row in kept], matrix[usable])
@@ -54,16 +60,19 @@ def vector_batches(
         columns: `shard` and `clip_id`, and whatever else is wanted.
 
     Raises:
-        MixedModels: shards were embedded by different models.
+        MixedModels: they are of different models.
     """
     one_model(tables)
+    widths: set[int] = set()
     for batch in tables.batches(CLIP_EMBEDDINGS, [*columns, "vector"], "status = 'ok'"):
         for rows in _by_shard(batch):
             of_it = clips.shards.get(rows["shard"][0].as_py(), range(0))
             wanted = clips.rows["clip_id"].slice(of_it.start, len(of_it)).combine_chunks()
             rows = rows.filter(pc.is_in(rows["clip_id"], value_set=wanted))  # pyright: ignore[reportAttributeAccessIssue]
             if rows.num_rows:
-                matrix = rows["vector"].flatten().to_numpy().reshape(rows.num_rows, -1)
+                matrix = matrix_of(tables, rows["vector"])
+                widths.add(matrix.shape[1])
+                one_length(tables, widths)
                 usable = of_unit_length(matrix)
                 if usable.any():
                     yield rows.select([*columns]).filter(pa.array(usable)), matrix[usable]

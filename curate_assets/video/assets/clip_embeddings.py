@@ -28,10 +28,10 @@ from gpu_kernels.media.storyboards import decoded
 
 
 def _measures(rows: pa.Table) -> Measures:
-    """The mean of the vectors."""
+    """The mean of the vectors; none where they have several lengths, which whoever compares them says."""
     vectors = rows.filter(pc.field("status") == "ok")["vector"].combine_chunks()
-    if len(vectors) == 0:
-        return {"clips": [0.0], "centroid": []}
+    if len(vectors.value_lengths().unique()) != 1:
+        return {"clips": [float(len(vectors))], "centroid": []}
     matrix = vectors.flatten().to_numpy().reshape(len(vectors), -1)
     return {"clips": [float(len(vectors))], "centroid": matrix.mean(axis=0, dtype=np.float64).tolist()}
 
@@ -131,6 +131,7 @@ class ClipEmbeddingsLimits(CheckLimits):
 def _embeddings_changed(shard: Shard) -> Finding:
     """Cosine between the mean vector of the shard and that of the others."""
     measured, others = shard.measures(CLIP_EMBEDDINGS), measures_of_others(shard, CLIP_EMBEDDINGS, "clips")
+    others = [each for each in others if len(each["centroid"]) == len(measured["centroid"]) > 0]
     if note := too_few(shard, measured["clips"][0], "clips") or too_short_history(shard, len(others)):
         return Finding([], note=note)
     own, usual = np.array(measured["centroid"]), np.mean([other["centroid"] for other in others], axis=0)

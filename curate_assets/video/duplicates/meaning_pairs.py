@@ -13,6 +13,8 @@ from curate_assets.video.duplicates.selected_clips import (
     Strings,
     columns_of,
     digest,
+    matrix_of,
+    one_length,
     one_model,
     unchanged,
 )
@@ -37,7 +39,7 @@ def meaning_pairs(
     """All pairs with a clip of a shard whose vectors have a cosine of `floor_similarity` at least.
 
     Raises:
-        MixedModels: shards were embedded by different models.
+        MixedModels: vectors are of different models.
     """
     segments = vector_segments(tables, config)
     measured = clips.measured(tables, CLIP_EMBEDDINGS)
@@ -54,11 +56,16 @@ def meaning_pairs(
     covered, rest = index.grown(segments, measured, lambda shards: _arrays(tables, clips, measured, shards, floor))
     for part in parts(clips, [shard, *(each for each in rest if each != shard)]):
         places, vectors = _vectors(tables, clips, measured, part)
+        if len(own) and len(places):
+            one_length(tables, [queries.shape[1], vectors.shape[1]])
         one, other, cosine = exact_neighbours(queries, vectors, floor)
         add(one, places[other], cosine)
     for each in covered:
         with segments.opened(each.segment) as arrays:
-            one, other, cosine = PivotCells.stored(arrays).near(queries, floor)
+            cells = PivotCells.stored(arrays)
+            if len(own):
+                one_length(tables, [queries.shape[1], cells.vectors.shape[1]])
+            one, other, cosine = cells.near(queries, floor)
         places = each.places(other, clips.shards)
         add(one[places >= 0], places[places >= 0], cosine[places >= 0])
     return [
@@ -87,7 +94,7 @@ def _vectors(
     if len(order) == 0:
         return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
     chosen = rows["vector"].combine_chunks().take(pa.array(order))
-    vectors = chosen.flatten().to_numpy().reshape(len(order), -1)
+    vectors = matrix_of(tables, chosen)
     usable = of_unit_length(vectors)
     return places[order][usable], vectors[usable]
 

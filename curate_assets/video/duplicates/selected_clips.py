@@ -136,6 +136,32 @@ def one_model(tables: Tables) -> str:
     return next(iter(each), "")
 
 
+def one_length(tables: Tables, lengths: Collection[int]) -> None:
+    """See that vectors that are compared have one length. Where they have not, a server said of two models that they
+    are one.
+
+    Raises:
+        MixedModels: they have several.
+    """
+    if len({*lengths}) > 1:
+        name = tables.named(CLIP_EMBEDDINGS.name)
+        said = " and ".join(str(length) for length in sorted({*lengths}))
+        raise MixedModels(
+            f"vectors in {name} have {said} numbers, though all are said to be of one model: make all by one, under a "
+            f"new {name}.revision"
+        )
+
+
+def matrix_of(tables: Tables, vectors: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
+    """Vectors that are compared, [n, d].
+
+    Raises:
+        MixedModels: as `one_length`.
+    """
+    one_length(tables, pc.call_function("list_value_length", [vectors]).unique().to_pylist())
+    return pc.call_function("list_flatten", [vectors]).to_numpy().reshape(len(vectors), -1)
+
+
 def columns_of(
     tables: Tables, table: Table, columns: list[str], where: str, shards: Collection[str] | None = None
 ) -> pa.Table:

@@ -25,9 +25,7 @@ def counting(tables: Tables, table: Table) -> Keep | None:
 
     def keep(rows: pa.Table) -> NDArray[np.bool_]:
         known = captions_of(tables, rows)
-        return np.array(
-            [(found := known.get(key)) is not None and found.stage == stage for key in _keys(rows)], bool
-        )
+        return np.array([(found := known.get(key)) is not None and found.stage == stage for key in _keys(rows)], bool)
 
     return Keep(("shard", "clip_id", "start_frame"), keep)
 

@@ -123,6 +123,13 @@ def test_a_strange_shard_fails_its_check_and_no_other(
     assert all(finding.problems == [] for finding in found(tables, ORDINARY[0]).values())
 
 
+def test_vectors_of_other_lengths_are_not_compared(tables: Tables) -> None:
+    table, rows = vectors(9)
+    materialized(tables, "new", (table, [row | {"vector": row["vector"][: 8 + n % 2]} for n, row in enumerate(rows)]))
+    assert "0 other shards" in found(tables, "new")["embeddings_steady"].note
+    assert found(tables, ORDINARY[0])["embeddings_steady"].problems == []
+
+
 @pytest.mark.parametrize(("reason", "fails"), [("not_listed", False), ("seconds_low", True)])
 def test_clips_that_a_list_leaves_out_are_no_failure(tables: Tables, reason: str, fails: bool) -> None:
     rows = [{**key(n), "selected": n < 30, "reasons": [] if n < 30 else [reason]} for n in range(1000)]

@@ -93,7 +93,7 @@ def test_what_is_no_vector_is_an_error(answering: Any, document: Any) -> None:
 def test_a_server_that_lists_no_models_is_an_error_that_says_what_to_set(answering: Any, document: Any) -> None:
     with (
         answering(lambda asked, number: (200, {}, document)) as (url, _),
-        pytest.raises(OperatingError, match="no list of models .*: name one in `model`"),
+        pytest.raises(OperatingError, match=r"no list of models .*: name one in `model`"),
     ):
         config(url, model=None, revision="1").load().embed_clip([frame(9, 9, 9)])
 

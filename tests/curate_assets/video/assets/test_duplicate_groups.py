@@ -21,6 +21,7 @@ from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.assets.storyboards import STORYBOARDS
 from curate_assets.video.duplicates.selected_clips import MixedModels
 from curate_assets.video.graph import VIDEO
+from curate_assets.video.named_vectors import selected_parts, stored_vectors
 from curate_resources.declarations.table import Row, Table
 from curate_resources.pipeline.plan import MissingInput
 from curate_resources.storage.root import Storage
@@ -179,6 +180,21 @@ def test_shards_of_different_models_are_named(tables: Tables) -> None:
     put(tables, CLIP_EMBEDDINGS, "c", {**key, "model": "n", "model_revision": "1", "vector": [1.0, 0.0]})
     with pytest.raises(MixedModels, match=r"m@1 in 2 shards, such as a; n@1 in 1 shards, such as c"):
         measure_pairs(tables, "a", DuplicatePairsConfig(picture=False))
+
+
+def test_vectors_of_several_lengths_by_one_model_are_said_and_compared_with_none(tables: Tables) -> None:
+    fill(tables, a={}, b={})
+    key = {"video_id": "b", "clip_id": "b", "model": "m", "model_revision": "1"}
+    put(tables, CLIP_EMBEDDINGS, "b", {**key, "vector": [1.0, 0.0, 0.0]})
+    config = DuplicatePairsConfig(picture=False)
+    for compared in (
+        lambda: measure_pairs(tables, "a", config),
+        lambda: measure_pairs(tables, "a", config, segment_clips=1),
+        lambda: stored_vectors(tables),
+        lambda: [*selected_parts(tables)],
+    ):
+        with pytest.raises(MixedModels, match=r"have 2 and 3 numbers.*under a new clip_embeddings\.revision"):
+            compared()
 
 
 def test_remedies_name_the_variant_that_is_read(tables: Tables) -> None:
