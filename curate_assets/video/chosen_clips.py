@@ -1,7 +1,7 @@
 """`curate sample`: clips chosen by their vectors, as lists that `clip_selection.only` can name."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -78,7 +78,8 @@ def choose_isolated(tables: Tables, vectors: NamedVectors, count: int) -> Chosen
 def choose_nearest(
     tables: Tables, vectors: NamedVectors, labels: Mapping[str, str], title: str, count: int
 ) -> ChosenClips:
-    """The clips that are most like those with the label `keep`, less all that have a label: each with its cosine.
+    """The clips that are most like those with the label `keep`, less all that have a label: each with its cosine. What
+    is labelled and not there is told.
 
     Raises:
         UserError: no clip with a vector has the label `keep`.
@@ -90,7 +91,8 @@ def choose_nearest(
     cosines = nearest_to(vectors.matrix, vectors.matrix[examples])
     open_rows = np.array([row for row, clip in enumerate(ids) if clip not in labels], np.int64)
     rows = open_rows[np.argsort(-cosines[open_rows], kind="stable")[:count]]
-    return _written(tables, f"{title}-{count}", vectors, rows, cosines[rows].tolist())
+    found = _written(tables, f"{title}-{count}", vectors, rows, cosines[rows].tolist())
+    return replace(found, unknown=tuple(sorted(labels.keys() - _there(tables))))
 
 
 def choose_listed(tables: Tables, clips: Collection[str], title: str) -> ChosenClips:
@@ -99,12 +101,17 @@ def choose_listed(tables: Tables, clips: Collection[str], title: str) -> ChosenC
     Raises:
         UserError: the root has none of them.
     """
-    there = set(tables.read(CLIPS, columns=["clip_id"], where="status = 'ok'")["clip_id"].to_pylist())
+    there = _there(tables)
     found, unknown = sorted(there & {*clips}), sorted({*clips} - there)
     if not found:
         raise UserError("the root has none of the listed clips: their ids are in the column clip_id of `clips`")
     name = write_list(tables.storage, title, found, [None] * len(found))
     return ChosenClips(name, path_of(name), len(there), tuple(found), (None,) * len(found), tuple(unknown))
+
+
+def _there(tables: Tables) -> set[str]:
+    """The clips of the root."""
+    return set(tables.read(CLIPS, columns=["clip_id"], where="status = 'ok'")["clip_id"].to_pylist())
 
 
 def _written(

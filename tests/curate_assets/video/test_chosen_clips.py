@@ -79,6 +79,8 @@ def test_clips_like_those_that_are_labelled_are_found(root: TemporaryRoot, tmp_p
     labels.write_text("clip_id,label\ntown-1,keep\nsea-3,reject\nsomething else,keep\n")
     name, found = sampled(root, "--nearest-to", str(labels), "--count", "2")
     assert name.startswith("like-good-ones-2-") and {*found} == {"town-0", "town-2"}
+    done = CliRunner().invoke(app, ["sample", "--nearest-to", str(labels), "--root", str(root.folder)])
+    assert "left out: the root has no clip something else (1 in all)" in done.output
     labels.write_text("clip_id,label\ntown-1,unsure\n")
     done = CliRunner().invoke(app, ["sample", "--nearest-to", str(labels), "--root", str(root.folder)])
     assert done.exit_code == 2 and "no selected clip has the label keep" in done.output
