@@ -30,7 +30,8 @@ from seen_copies import Seen, seen
 from gpu_kernels.dedup.alignment import AlignmentConfig, Match
 from gpu_kernels.dedup.candidates import candidate_pairs, probed
 from gpu_kernels.dedup.common_spans import common_spans
-from gpu_kernels.dedup.hamming import as_words, near_hashes
+from gpu_kernels.dedup.hamming import as_words
+from gpu_kernels.dedup.hash_bands import HashBands
 from gpu_kernels.dedup.picture_track import PictureTrack
 from gpu_kernels.dedup.picture_views import JOINS
 
@@ -109,7 +110,7 @@ def near_clips(one: PictureTrack, others: Sequence[PictureTrack]) -> set[int]:
         theirs, stored_hashes = probed(other)
         for join in JOINS:
             asked, stored = join.hashes(asked_hashes, stored_hashes)
-            rows, columns, _ = near_hashes(as_words(asked), as_words(stored), CONFIG.radius_bits)
+            rows, columns = HashBands.of(as_words(stored)).near(as_words(asked), CONFIG.radius_bits)
             hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns]))
     own_clips, own_samples, clips, samples = (np.concatenate(each) for each in zip(*hits, strict=True))
     pairs = candidate_pairs(own_clips, own_samples, clips, samples, CONFIG.least_samples)

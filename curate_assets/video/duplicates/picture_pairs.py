@@ -17,7 +17,7 @@ from curate_resources.tables.segments import Segments
 from gpu_kernels.dedup.alignment import Match
 from gpu_kernels.dedup.candidates import candidate_pairs, probed
 from gpu_kernels.dedup.common_spans import common_spans
-from gpu_kernels.dedup.hamming import as_words, near_hashes
+from gpu_kernels.dedup.hamming import as_words
 from gpu_kernels.dedup.hash_bands import HashBands
 from gpu_kernels.dedup.picture_hashes import BITS, MIRRORED, VIEWS
 from gpu_kernels.dedup.picture_track import PictureTrack
@@ -56,12 +56,12 @@ def picture_pairs(
 
         for others in _in_parts(tables, clips, measured, rest):
             stored = _Probes.of(others)
-            hits = stored.near(probed, config.radius_bits)
+            hits = probed.near(stored.bands(), config.radius_bits)
             compare(_candidates(probed, stored.clips, stored.samples, hits, config), others)
         for each in covered:
             with segments.opened(each.segment) as arrays:
                 clips_of = each.places(arrays["rows"].astype(np.int64), clips.shards)
-                hits = _near_through(_bands(arrays), probed, config.radius_bits)
+                hits = probed.near(_bands(arrays), config.radius_bits)
                 pairs = _candidates(probed, clips_of, arrays["samples"], hits, config)
             for part in np.array_split(pairs, -(-len(pairs) // _AT_ONCE) or 1):
                 compare(part, tracks(tables, clips, measured, np.setdiff1d(part, list(own))))
@@ -92,24 +92,16 @@ class _Probes:
             np.concatenate([empty, *(hashes for _, hashes in chosen.values())]),
         )
 
-    def asked(self) -> Iterator[tuple[int, NDArray[np.uint64]]]:
-        """In every way that pictures may be the same: the view of the others to look in, and the hashes to look up."""
+    def bands(self) -> list[HashBands]:
+        """Those to look others up in, of each view."""
+        return [HashBands.of(as_words(self.hashes[:, view])) for view in range(len(VIEWS))]
+
+    def near(self, bands: Sequence[HashBands], radius: int) -> Iterator[Hits]:
+        """The pairs of these and of what has such bands that are alike, in every way that pictures may be the same."""
         for join in JOINS:
             own, other = SIDES[join.view]
             hashes = self.hashes[:, own] ^ MIRRORED if join.mirrored else self.hashes[:, own]
-            yield other, as_words(hashes)
-
-    def near(self, asking: "_Probes", radius: int) -> Iterator[Hits]:
-        """The pairs of probes that are alike, in any way."""
-        for view, hashes in asking.asked():
-            row, column, _ = near_hashes(hashes, as_words(self.hashes[:, view]), radius)
-            yield row, column
-
-
-def _near_through(bands: Sequence[HashBands], asking: _Probes, radius: int) -> Iterator[Hits]:
-    """The pairs of probes that are alike, in any way, of those that share a band."""
-    for view, hashes in asking.asked():
-        yield bands[view].near(hashes, radius)
+            yield bands[other].near(as_words(hashes), radius)
 
 
 def _candidates(
@@ -175,15 +167,14 @@ def _arrays(
 ) -> Mapping[str, NDArray[np.generic]] | None:
     """The probes of all clips of some shards, and their bands in every view."""
     every = [_Probes.of(part) for part in _in_parts(tables, clips, measured, shards)]
-    places, samples, hashes = (
-        np.concatenate([getattr(each, name) for each in every]) for name in ("clips", "samples", "hashes")
+    whole = _Probes(
+        *(np.concatenate([getattr(each, name) for each in every]) for name in ("clips", "samples", "hashes"))
     )
-    if len(places) == 0:
+    if len(whole.clips) == 0:
         return None
-    arrays: dict[str, NDArray[np.generic]] = {"rows": clips.rows_within(shards, places).astype(np.int32)}
-    arrays["samples"] = samples
-    for view in range(len(VIEWS)):
-        bands = HashBands.of(as_words(hashes[:, view]))
+    arrays: dict[str, NDArray[np.generic]] = {"rows": clips.rows_within(shards, whole.clips).astype(np.int32)}
+    arrays["samples"] = whole.samples
+    for view, bands in enumerate(whole.bands()):
         arrays |= {f"{name}_{view}": values for name, values in vars(bands).items()}
     return arrays
 

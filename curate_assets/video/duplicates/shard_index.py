@@ -14,7 +14,7 @@ from curate_assets.video.duplicates.selected_clips import SelectedClips, Strings
 from curate_resources.tables.segments import Covered, Segments, shard_states
 
 LEAST_CLIPS = 1_000
-"""Of fewer clips no segment is made: they are compared directly, which is exact."""
+"""Of fewer clips no segment is made: what is looked up is read from their tables."""
 MOST_CLIPS = 1 << 20
 """Of a segment: it is made in memory."""
 _PART_CLIPS = 20_000

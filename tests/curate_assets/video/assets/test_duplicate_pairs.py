@@ -66,11 +66,14 @@ def fill(tables: Tables, shard: str, state: int = 0) -> None:
 
 
 def pictures(content: int, dice: np.random.Generator) -> Row:
-    """Two seconds of something that moves; some contents are also shown by another one, with a few bits changed."""
+    """Two seconds of something that moves; some contents are also shown by another one, with a few bits changed, or so
+    many that bands miss most of its moments."""
     film = np.random.default_rng(content // 2)
     hashes = film.integers(0, 256, (SAMPLES, 3, 32), dtype=np.uint8)
     greys = film.integers(0, 256, (SAMPLES, 9, 16), dtype=np.uint8)
     hashes[..., content % 2 * 4] ^= np.uint8(15)
+    if content % 6 == 1:
+        hashes ^= np.packbits(film.random((SAMPLES, 3, 256)) < 0.19, axis=-1)
     return {
         "pts_ns": np.arange(SAMPLES) * 100_000_000,
         "frames": np.arange(SAMPLES),
