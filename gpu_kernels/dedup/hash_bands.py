@@ -47,12 +47,16 @@ class HashBands:
         """Pairs of a query, uint64 [m, 4], and a stored hash that share a band and differ in `radius` bits at most:
         int64 [k] and int64 [k], sorted, each pair once."""
         found = [np.zeros(0, np.int64)]
-        count = max(1, len(self.hashes))
-        for band, unsorted in enumerate(band_keys(queries)):
+        count = len(self.hashes)
+        if count == 0:
+            return found[0], found[0]
+        for band, (stored, unsorted) in enumerate(zip(self.keys, band_keys(queries), strict=True)):
             asked = np.argsort(unsorted)  # neighbours are then looked up one after the other, which caches reward
+            first = np.searchsorted(stored, unsorted[asked])
+            there = stored[np.minimum(first, count - 1)] == unsorted[asked]
+            asked, first = asked[there], first[there]
             keys = unsorted[asked]
-            first = np.searchsorted(self.keys[band], keys)
-            sizes = np.searchsorted(self.keys[band], keys, "right") - first
+            sizes = np.searchsorted(stored, keys, "right") - first
             ends = np.cumsum(sizes)
             at = 0
             while at < len(keys):  # as many queries at once as have a million candidates
