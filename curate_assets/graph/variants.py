@@ -106,7 +106,8 @@ def _together(asset: Asset, own: Seen, above: Mapping[str, Seen]) -> Seen:
                 continue
             if seen.setdefault(written, actual) != actual:
                 raise VariantError(
-                    f"{name} reads {actual}, and {of[written]} reads {seen[written]}: {asset.name} is made from both"
+                    f"{name} reads {actual}, and {of[written]} reads {seen[written]}, but {asset.name} is made from "
+                    "both: let them read the same table"
                 )
             of.setdefault(written, name)
     return seen

@@ -7,7 +7,7 @@ number changes, only as many come or go as have to.
 import hashlib
 from collections.abc import Iterable, Mapping
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,6 +31,14 @@ class BalanceConfig(StrictModel):
     else, groups of up to the median size are whole, and of greater ones √(n · median) are taken."""
     seed: int = Field(default=0, ge=0)
     """Another number draws other samples."""
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _named(cls, shares: Any) -> Any:
+        """In YAML, the name of a cluster is a number where it has no quotation marks."""
+        if not isinstance(shares, dict):
+            return shares
+        return {str(name) if type(name) is int else name: share for name, share in shares.items()}
 
     @field_validator("shares")
     @classmethod

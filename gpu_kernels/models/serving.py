@@ -125,7 +125,7 @@ class Connection:
                     allow_redirects=False,  # a key is for this server only
                 )
                 if response.status_code // 100 == 2:
-                    return response.json()
+                    return self._answered(response)
                 failure = self._refused(response)
             except (requests.ConnectionError, requests.Timeout) as error:
                 failure, response = self._failed(error), None
@@ -162,6 +162,12 @@ class Connection:
     def _with_key(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
         request.headers.update(self._server.headers())
         return request
+
+    def _answered(self, response: "requests.Response") -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise self._error(f"the server's answer is not JSON: {response.text[:_SAID]}") from None
 
     def _refused(self, response: "requests.Response") -> OperatingError:
         if response.is_redirect:

@@ -23,7 +23,7 @@ class Asked:
 
 
 Answer = tuple[int, dict[str, str], Any]
-"""Status, headers and the document."""
+"""Status, headers and the document, or the bytes of something else."""
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _answering(answer: Callable[[Asked, int], Answer]) -> Generator[tuple[str, l
                 number = len(seen)
                 seen.append(asked)
             status, headers, document = answer(asked, number)
-            payload = json.dumps(document).encode()
+            payload = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             for name, value in (headers | {"Content-Length": str(len(payload))}).items():
                 self.send_header(name, value)

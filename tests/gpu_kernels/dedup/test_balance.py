@@ -17,6 +17,10 @@ def ids(sizes: dict[str, int]) -> dict[str, list[str]]:
     return {group: [f"{group}{number}" for number in range(size)] for group, size in sizes.items()}
 
 
+def test_clusters_may_be_named_by_their_numbers() -> None:
+    assert BalanceConfig.model_validate({"shares": {2: 0.5, "3": 0.25}}).shares == {"2": 0.5, "3": 0.25}
+
+
 def test_weights_of_one_over_the_root_of_the_size() -> None:
     # As many of each as its clips times their weight, scaled so that groups of the median size are whole.
     assert group_targets({"a": 10000, "b": 100, "c": 100, "d": 4}, BalanceConfig()) == {

@@ -98,6 +98,14 @@ def test_a_server_that_lists_no_models_is_an_error_that_says_what_to_set(answeri
         config(url, model=None, revision="1").load().embed_clip([frame(9, 9, 9)])
 
 
+def test_an_answer_that_is_no_json_is_shown(answering: Any) -> None:
+    with (
+        answering(lambda asked, number: (200, {}, b"<html>Sign in")) as (url, _),
+        pytest.raises(OperatingError, match="the server's answer is not JSON: <html>Sign in"),
+    ):
+        config(url).load().embed_clip([frame(9, 9, 9)])
+
+
 def test_another_length_is_an_error(answering: Any) -> None:
     with answering(lambda _, number: (200, {}, {"data": [{"embedding": [1.0] * (number + 2)}]})) as (url, _):
         embedder = config(url).load()
