@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _PROBES = 256
 """Cells of an index that are looked through at least,"""
-_ROWS_PER_PROBE = 20
-"""and one more for so many rows that are looked for: these are spread over more cells."""
+_ROWS_PER_PROBE = 2
+"""and one for so many rows that are looked for: where a condition takes most away, what is left is spread over all."""
 _DIGITS = 5
 """Of a cosine: beyond these, it depends on whether a row is in the index."""
 

@@ -174,7 +174,8 @@ def test_recall_is_what_a_worse_index_loses(tables, stored, monkeypatch):
     kept_up(tables)
     queries = np.random.default_rng(10).normal(size=(20, DIMENSION))
     assert recall(tables, THINGS, "vector", queries, 10).mean() == 1.0
-    monkeypatch.setattr("curate_resources.tables.searching._PROBES", 1)
+    for name, value in (("PROBES", 1), ("ROWS_PER_PROBE", 100)):
+        monkeypatch.setattr(f"curate_resources.tables.searching._{name}", value)
     assert 0.05 < recall(tables, THINGS, "vector", queries, 10).mean() < 0.99
 
 
