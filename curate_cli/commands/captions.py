@@ -22,14 +22,13 @@ def captions(
 ) -> int:
     """Write a page of captions under pictures of their windows, and open it."""
     from curate_assets.graphs import GRAPH
-    from curate_assets.video.assets.dataset_report import DATASET_REPORT
-    from curate_assets.video.report.caption_page import caption_page, write_caption_page
+    from curate_assets.video.report.caption_page import as_reported, caption_page, write_caption_page
     from curate_resources.sources.manifests import Manifests
     from curate_resources.tables.lance_tables import Tables
 
     of_video_graph("captions")
     storage = existing_root(root)
-    tables = Tables(storage).under(GRAPH.asset(DATASET_REPORT.name).seen)
+    tables = as_reported(Tables(storage), GRAPH)
     page = caption_page(tables, Manifests(storage).matching(shard) if shard else (), clip, search, count)
     _print_captions(page, write_caption_page(tables, page), show and not as_json, as_json)
     return OK

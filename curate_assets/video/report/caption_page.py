@@ -4,8 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from curate_assets.graph.contact_sheet import spread
+from curate_assets.graph.graph import Graph
 from curate_assets.video.assets.captions import CAPTIONS
 from curate_assets.video.assets.clips import CLIPS
+from curate_assets.video.assets.dataset_report import DATASET_REPORT
 from curate_assets.video.assets.source_videos import SOURCE_VIDEOS
 from curate_assets.video.caption_texts import CAPTION_STAGES, WindowCaption, caption_columns, window_captions
 from curate_assets.video.report.page import environment
@@ -68,6 +70,11 @@ class CaptionPage:
     windows: tuple[CaptionedWindow, ...]
     total: int
     sought: str
+
+
+def as_reported(tables: Tables, graph: Graph) -> Tables:
+    """The tables with the captions that the report shows, where these have variants."""
+    return tables.under(graph.asset(DATASET_REPORT.name).seen)
 
 
 def caption_page(
