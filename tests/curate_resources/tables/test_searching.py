@@ -171,12 +171,28 @@ def test_vectors_of_another_length_are_compared_with_none(tables, stored):
 
 
 def test_recall_is_what_a_worse_index_loses(tables, stored, monkeypatch):
+    monkeypatch.setattr(indexes, "ROWS_PER_CELL", 20)
     kept_up(tables)
     queries = np.random.default_rng(10).normal(size=(20, DIMENSION))
     assert recall(tables, THINGS, "vector", queries, 10).mean() == 1.0
     for name, value in (("PROBES", 1), ("ROWS_PER_PROBE", 100)):
         monkeypatch.setattr(f"curate_resources.tables.searching._{name}", value)
     assert 0.05 < recall(tables, THINGS, "vector", queries, 10).mean() < 0.99
+
+
+def test_where_a_test_takes_most_rows_away_more_cells_are_looked_through(tables, monkeypatch):
+    monkeypatch.setattr(indexes, "ROWS_PER_CELL", 20)
+    kept_up(tables)
+    monkeypatch.setattr("curate_resources.tables.searching._PROBES", 1)
+    few = Keep(
+        ("thing",), lambda found: np.array([int(each.split("-")[2]) % 20 == 0 for each in found["thing"].to_pylist()])
+    )
+    shares: list[float] = []
+    for query in np.random.default_rng(11).normal(size=(20, DIMENSION)):
+        asked = (tables, THINGS, "vector", query, Wanted(4, keep=(few,), share=0.05))
+        least = nearest(*asked, exact=True)[SCORE].to_numpy().min()
+        shares.append(float((nearest(*asked)[SCORE].to_numpy() >= least).mean()))
+    assert np.mean(shares) > 0.95
 
 
 def test_searches_beside_writers_and_upkeep_see_whole_shards(tables, stored):
