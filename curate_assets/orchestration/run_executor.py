@@ -20,7 +20,7 @@ class _Canceling(InProcessExecutor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[Any]:
         console_as_json(plan_context.log, plan_context.run_id)
         try:
-            with observed_run(plan_context.run_id):
+            with interruption.watched(), observed_run(plan_context.run_id):
                 yield from super().execute(plan_context, execution_plan)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             interruption.notice()

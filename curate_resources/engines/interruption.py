@@ -5,9 +5,13 @@ forget them, and Python drops what is raised in callbacks and destructors. So a 
 sends it again until somebody says that the work is ending.
 """
 
+import math
 import signal
 import socket
 import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 
 _AGAIN_SECONDS = 2.0
@@ -15,18 +19,35 @@ _AGAIN_SECONDS = 2.0
 _meaning = "canceled; what was committed is kept"
 
 _asked = threading.Event()
-_noticed = threading.Event()
 _expected = threading.Event()
+_noticed_at = -math.inf
+_told: socket.socket | None = None
 
 
 def watch() -> None:
     """Begin to watch, in the main thread."""
+    global _told
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_insist, args=(heard, told), daemon=True, name="interruption").start()
+    _told, _ = _listen()
+
+
+@contextmanager
+def watched() -> Generator[None]:
+    """Watch while Dagster runs something and handles the signals itself; outside the main thread nothing is done."""
+    global _told
+    if _told is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told, before = _listen()
+    _told = told
+    try:
+        yield
+    finally:
+        _told = None
+        notice()
+        signal.set_wakeup_fd(before)
+        told.close()
 
 
 def asked() -> bool:
@@ -48,13 +69,12 @@ def means(text: str) -> None:
 def expect() -> None:
     """From now on an interrupt is how this process ends, not a cancellation."""
     _expected.set()
-    _noticed.set()
 
 
 def notice() -> None:
     """Say that the interrupt has arrived and the work is ending: the signal is not sent again."""
-    if asked():
-        _noticed.set()
+    global _noticed_at
+    _noticed_at = time.monotonic()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -62,11 +82,27 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _insist(heard: socket.socket, _told: socket.socket) -> None:
+def _listen() -> tuple[socket.socket, int]:
+    """Have a thread hear of signals, until the socket that is returned is closed; and what heard of them before."""
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    threading.Thread(target=_insist, args=(heard,), daemon=True, name="interruption").start()
+    return told, signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+
+def _insist(heard: socket.socket) -> None:
     main = threading.main_thread().ident
     assert main is not None
-    while heard.recv(1)[0] not in (signal.SIGINT, signal.SIGTERM):
-        pass
+    with heard:
+        while number := heard.recv(1):
+            if number[0] in (signal.SIGINT, signal.SIGTERM):
+                break
+        else:
+            return
     _asked.set()
-    while not _noticed.wait(_AGAIN_SECONDS):
+    earliest = time.monotonic() - _AGAIN_SECONDS  # the main thread may notice it before this one hears of it
+    while True:
+        time.sleep(_AGAIN_SECONDS)
+        if _expected.is_set() or _noticed_at > earliest:
+            return
         signal.pthread_kill(main, signal.SIGINT)

@@ -39,6 +39,40 @@ def test_an_interrupt_arrives_until_it_is_noticed(number):
     assert process.wait(timeout=30) == 7
 
 
+_OF_DAGSTER = """
+import signal, sys, time
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as
+from curate_resources.engines import interruption
+
+interruption.notice()  # of an earlier one, say
+before = signal.getsignal(signal.SIGINT)
+time.sleep(2.5)
+with capture_interrupts(), interruption.watched():
+    with raise_interrupts_as(DagsterExecutionInterruptedError):
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except DagsterExecutionInterruptedError:
+            pass  # as a weak reference's callback does
+        try:
+            time.sleep(60)
+        except DagsterExecutionInterruptedError:
+            interruption.notice()
+            time.sleep(2.5)
+assert signal.set_wakeup_fd(-1) == -1
+sys.exit(7 if signal.getsignal(signal.SIGINT) is before else 8)
+"""
+
+
+def test_an_interrupt_of_a_run_arrives_until_it_is_noticed():
+    process = subprocess.Popen([sys.executable, "-c", _OF_DAGSTER], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 7
+
+
 def test_a_warm_cluster_that_is_interrupted_while_it_starts_is_ended(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))

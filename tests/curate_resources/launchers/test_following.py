@@ -288,6 +288,7 @@ _RUN = """
 import faulthandler
 import signal
 import sys
+from curate_resources.engines import interruption
 from curate_resources.launchers.jobs import JobSpec, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
 from curate_resources.launchers.rayjob import cluster_template
@@ -296,7 +297,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had
 setup_interrupt_handlers()  # as in the pod of a run
 faulthandler.enable()  # SIGABRT tells where it hangs
 spec = JobSpec(root=sys.argv[1], stages=(), wanted=(), shards=(), config={})
-list(run_job(spec, KubeRayJobs("curation", cluster_template(sys.argv[2])), sys.argv[3], poll_seconds=0.05))
+with interruption.watched():
+    list(run_job(spec, KubeRayJobs("curation", cluster_template(sys.argv[2])), sys.argv[3], poll_seconds=0.05))
 """
 
 
