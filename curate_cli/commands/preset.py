@@ -81,11 +81,16 @@ def apply(
         }
         told_rules = {key: [each.model_dump() for each in some] for key, some in rules.items()}
         changes = [asdict(each) for each in applied.changes]
-        written = None if dry_run else applied.uri
+        written = None if dry_run or _says_all(applied) else applied.uri
         print_document({"preset": name, "written": written, "changes": changes, **told_rules})
     else:
         _print_applied(applied, dry_run)
     return OK
+
+
+def _says_all(applied: "Applied") -> bool:
+    """Whether the file said all of it before."""
+    return all(each.status == "same" for each in applied.changes)
 
 
 def _show_shipped(name: str, shipped: "ShippedPreset", as_json: bool) -> None:
@@ -123,7 +128,7 @@ def _print_applied(applied: "Applied", dry_run: bool) -> None:
     if dry_run:
         console.print("Nothing was written: leave out [bold]--dry-run[/bold] to do it.")
         return
-    if all(each.status == "same" for each in applied.changes):
+    if _says_all(applied):
         console.print(f"{escaped(applied.uri)} says all of this already.", soft_wrap=True)
         return
     console.print(f"written to {escaped(applied.uri)}", soft_wrap=True)

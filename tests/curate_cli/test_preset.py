@@ -96,6 +96,7 @@ def test_applying_twice_or_dry_changes_nothing_and_another_preset_takes_its_comm
     once = file.read_text()
     shown = run("apply", "movie_gen")
     assert file.read_text() == once and "changed" not in shown and "says all of this already" in shown
+    assert json.loads(run("apply", "movie_gen", "--json"))["written"] is None
     run("apply", "cosmos")
     line = next(line for line in file.read_text().splitlines() if "motion_peak_min" in line)
     assert line.startswith("  motion_peak_min: null  # preset cosmos: ") and line.endswith(")  # a guess")
