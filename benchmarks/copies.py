@@ -110,10 +110,10 @@ def near_clips(one: PictureTrack, others: Sequence[PictureTrack]) -> set[int]:
         theirs, stored_hashes = probed(other)
         for join in JOINS:
             asked, stored = join.hashes(asked_hashes, stored_hashes)
-            rows, columns = HashBands.of(as_words(stored)).near(as_words(asked), CONFIG.radius_bits)
-            hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns]))
-    own_clips, own_samples, clips, samples = (np.concatenate(each) for each in zip(*hits, strict=True))
-    pairs = candidate_pairs(own_clips, own_samples, clips, samples, CONFIG.least_samples)
+            rows, columns, bits = HashBands.of(as_words(stored)).near(as_words(asked), CONFIG.radius_bits)
+            hits.append((np.full(len(rows), -1), own[rows], np.full(len(rows), number), theirs[columns], bits))
+    own_clips, own_samples, clips, samples, bits = (np.concatenate(each) for each in zip(*hits, strict=True))
+    pairs = candidate_pairs(own_clips, own_samples, clips, samples, bits, CONFIG.least_samples)
     return set(pairs[:, 1].tolist())
 
 

@@ -45,7 +45,8 @@ class AlignmentConfig(StrictModel):
     radius_bits: int = Field(default=64, ge=0, le=100)
     """Two moments show the same where at most this many of 256 bits of their hashes differ."""
     least_samples: int = Field(default=2, ge=1)
-    """Two clips are laid against each other where so many of five moments a second of either have one in the other."""
+    """Two clips are laid against each other where so many of five moments a second of either have one in the other, or
+    where one of them is nearly the same (16 bits)."""
     least_seconds: float = Field(default=1.0, gt=0)
     """Spans that are shorter, in either video, are no matches."""
     most_speed: float = Field(default=1.16, ge=1)
@@ -209,17 +210,18 @@ class _Alignment:
     def _match(self, look: _Look, line: Line, first: int, last: int, bits: NDArray[np.int64]) -> Match | None:
         """The run of samples first to last of `a` along a line; None where too few of them have a partner, or the
         partners are too short a span."""
-        near = bits[bits >= 0]
-        if len(near) < max(3, len(bits) / 2):
-            return None
         config, times, hits = self._config, self._times, look.hits
+        side_a, side_b = SIDES[look.join.view]
+        near = bits[bits >= 0]
+        between = (bits < 0) & _passing(self._a.hashes[:, side_a], config.radius_bits)[first : last + 1]
+        if len(near) < max(3, (len(bits) - between.sum()) / 2, len(bits) / 4):
+            return None
         along = (hits.rows >= first) & (hits.rows <= last) & (distance(line, hits, times) <= times.step / 2)
         if not along.any():
             return None
         own, others = (slice(int(each.min()), int(each.max()) + 1) for each in (hits.rows[along], hits.columns[along]))
         if times.b[others.stop - 1] - times.b[others.start] + times.step < config.least_seconds:
             return None  # at a high speed the other side has little, and little is soon near to something
-        side_a, side_b = SIDES[look.join.view]
         correlation = motion_correlation(
             as_seen(self._a.greys[own], VIEWS[side_a], False),
             as_seen(self._b.greys[others], VIEWS[side_b], look.join.mirrored),
@@ -273,6 +275,13 @@ def _changed(hashes: NDArray[np.uint8]) -> float:
     if lag == 0:
         return 0.0
     return float(np.median(np.bitwise_count(hashes[lag:] ^ hashes[:-lag]).sum(1)))
+
+
+def _passing(hashes: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
+    """Which samples, uint8 [n, 32], are like neither of those beside them: where another track was sampled half a step
+    away, they have no partner."""
+    far = np.bitwise_count(hashes[1:] ^ hashes[:-1]).sum(1) > radius
+    return np.append(far, True) & np.insert(far, 0, True)
 
 
 def overlap(one: Match, other: Match) -> bool:

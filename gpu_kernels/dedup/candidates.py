@@ -1,8 +1,9 @@
-"""Which pairs of clips are worth aligning: those with several moments that are alike.
+"""Which pairs of clips are worth aligning: those with several moments that are alike, or one that is nearly the same.
 
 Five moments a second of each clip (`probes`) are looked up among those of the others, in every way that two pictures
 may be the same one (`picture_views.JOINS`). A pair of clips is a candidate where enough moments of both have a near one
-in the other. That is a property of the two clips alone: neither their order nor what else is there changes it.
+in the other; of two that move quickly, and of which one was sampled a frame later, few have. That is a property of the
+two clips alone: neither their order nor what else is there changes it.
 """
 
 import numpy as np
@@ -13,6 +14,8 @@ from gpu_kernels.dedup.picture_track import PictureTrack
 
 PROBE_STRIDE = 2
 """Of a track's samples every second one: two clips then have moments within a tenth of a second of each other."""
+_NEARLY_THE_SAME = 16
+"""Bits of 256: by so many a second encoding changes a picture, and no two pictures of different films are so near."""
 
 
 def probes(track: PictureTrack) -> NDArray[np.int64]:
@@ -41,14 +44,16 @@ def candidate_pairs(
     samples_a: NDArray[np.int64],
     clips_b: NDArray[np.int64],
     samples_b: NDArray[np.int64],
+    bits: NDArray[np.int64],
     least_samples: int,
 ) -> NDArray[np.int64]:
-    """Pairs of clips with at least so many moments each that are near one of the other.
+    """Pairs of clips with at least so many moments each that are near one of the other, or one that is nearly the same.
 
     Args:
         clips_a, samples_a, clips_b, samples_b: int64 [k], of each near pair of moments, found in any view and from
             either side, maybe more than once: the numbers of the clips, and what tells each moment of a clip from its
             others (a time, or an index).
+        bits: int64 [k], of 256, by which their hashes differ.
 
     Returns:
         int64 [p, 2]: numbers of two clips, the smaller one first; sorted, each pair once.
@@ -62,6 +67,7 @@ def candidate_pairs(
     unique, which = np.unique(pairs, axis=0, return_inverse=True)
     which = which.reshape(-1)
     enough = np.minimum(*(_moments(which, at, len(unique)) for at in (first, second))) >= least_samples
+    enough[which[bits[other] <= _NEARLY_THE_SAME]] = True
     return unique[enough]
 
 

@@ -43,13 +43,15 @@ class HashBands:
         """From `vars` of one."""
         return cls(**arrays)
 
-    def near(self, queries: NDArray[np.uint64], radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def near(
+        self, queries: NDArray[np.uint64], radius: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Pairs of a query, uint64 [m, 4], and a stored hash that share a band and differ in `radius` bits at most:
-        int64 [k] and int64 [k], sorted, each pair once."""
+        int64 [k] and int64 [k], sorted, each pair once, and in how many bits, int64 [k]."""
         found = [np.zeros(0, np.int64)]
         count = len(self.hashes)
         if count == 0:
-            return found[0], found[0]
+            return found[0], found[0], found[0]
         for band, (stored, unsorted) in enumerate(zip(self.keys, band_keys(queries), strict=True)):
             asked = np.argsort(unsorted)  # neighbours are then looked up one after the other, which caches reward
             first = np.searchsorted(stored, unsorted[asked])
@@ -71,7 +73,8 @@ class HashBands:
                 hit = far <= radius
                 found.append(row[hit] * count + column[hit])
                 at = stop
-        return np.divmod(np.unique(np.concatenate(found)), count)
+        row, column = np.divmod(np.unique(np.concatenate(found)), count)
+        return row, column, np.bitwise_count(queries[row] ^ self.hashes[column]).sum(axis=1, dtype=np.int64)
 
 
 def band_keys(hashes: NDArray[np.uint64]) -> NDArray[np.int32]:

@@ -35,7 +35,7 @@ DUPLICATE_PAIRS = Table(
     name="duplicate_pairs",
     grain="clip pair",
     keys=("shard_a", "clip_a", "shard_b", "clip_b", "tier", "span"),
-    version="5",
+    version="6",
     sections=("duplicate_pairs",),
     columns=(
         Column("shard_a", pa.string(), "shard of the first clip"),

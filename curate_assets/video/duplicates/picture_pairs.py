@@ -31,8 +31,8 @@ _AT_ONCE = 1000
 
 Tracks = Mapping[int, PictureTrack]
 """By place of the clip."""
-Hits = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Rows of two sets of probes that are alike."""
+Hits = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Rows of two sets of probes that are alike, and the bits in which they differ."""
 
 
 def picture_pairs(
@@ -117,11 +117,11 @@ def _candidates(
         clips, samples: of the probes that are asked, as of `_Probes`.
     """
     every = list(hits)
-    row, column = (np.concatenate([hit[side] for hit in every]) for side in (0, 1))
+    row, column, bits = (np.concatenate([hit[part] for hit in every]) for part in range(3))
     there = clips[column] >= 0
-    row, column = row[there], column[there]
+    row, column, bits = row[there], column[there], bits[there]
     at, other = own.samples[row].astype(np.int64), samples[column].astype(np.int64)
-    return candidate_pairs(own.clips[row], at, clips[column], other, config.least_samples)
+    return candidate_pairs(own.clips[row], at, clips[column], other, bits, config.least_samples)
 
 
 def _rows(rows: PairRows, a: int, b: int, found: Tracks, config: DuplicatePairsConfig) -> list[Row]:

@@ -83,6 +83,16 @@ def test_a_segment_of_another_speed_is_found_where_it_is(bikes: np.ndarray, bunn
     assert match.speed == pytest.approx(speed, abs=0.015)
 
 
+@pytest.mark.parametrize(("speed", "skipped"), [(1.1, 0), (1.1, 2), (0.9, 2)])
+def test_a_quick_shot_is_found_though_half_its_moments_fall_between_those_of_the_copy(
+    bikes: np.ndarray, speed: float, skipped: int
+) -> None:
+    quick = np.concatenate([bikes[:30], bikes[29::-1]])
+    (match,) = align(track(quick), track(coarse(quick)[skipped:], speed))
+    assert match.verdict == "copy" and match.speed == pytest.approx(speed, abs=0.015)
+    assert match.end_a_ns - match.start_a_ns > 1.8e9
+
+
 def test_segments_are_found_mirrored_in_a_letterbox_and_in_another_order(bikes: np.ndarray, bunny: np.ndarray) -> None:
     copy = letterboxed(coarse(bikes[:, :, ::-1]))
     host = track(np.concatenate([copy[150:240], bunny[:50], copy[30:130]]))
@@ -155,14 +165,15 @@ def test_black_pictures_are_like_no_others(bikes: np.ndarray, bunny: np.ndarray)
 
 def test_candidates_depend_on_the_set_of_hits_alone() -> None:
     hits = np.array(
-        [(1, 10, 2, 30), (1, 20, 2, 40), (1, 20, 2, 40), (3, 5, 1, 5), (3, 5, 1, 6), (4, 1, 3, 1), (2, 2, 2, 9)]
-        + [(4, at, 3, at + 7) for at in range(2, 5)]
+        [(1, 10, 2, 30, 17), (1, 20, 2, 40, 60), (1, 20, 2, 40, 60), (3, 5, 1, 5, 17), (3, 5, 1, 6, 17)]
+        + [(4, 1, 3, 1, 30), (2, 2, 2, 9, 0), (5, 1, 6, 1, 16)]
+        + [(4, at, 3, at + 7, 30) for at in range(2, 5)]
     )
     random = np.random.default_rng(0)
     for _ in range(8):
         shuffled = random.permutation(hits)
         turned = random.random(len(hits)) < 0.5
-        shuffled[turned] = shuffled[turned][:, [2, 3, 0, 1]]
-        # 1 and 3 share one moment of 3 only, 2 is like itself
-        assert candidate_pairs(*shuffled.T, least_samples=2).tolist() == [[1, 2], [3, 4]]
+        shuffled[turned] = shuffled[turned][:, [2, 3, 0, 1, 4]]
+        # 1 and 3 share one moment of 3 only, 2 is like itself, and the only one of 5 and 6 is nearly the same
+        assert candidate_pairs(*shuffled.T, least_samples=2).tolist() == [[1, 2], [3, 4], [5, 6]]
     assert candidate_pairs(*hits[:0].T, least_samples=2).tolist() == []
