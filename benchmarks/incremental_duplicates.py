@@ -186,7 +186,8 @@ def grouping(clips: int) -> dict:
                 "end_frame": [9] * each,
             }
             append(tables, CLIPS, shard, {**key, **times})
-            append(tables, PICTURE_HASHES, shard, {"video_id": ids})
+            shown = {"frames": [list(range(50))] * each, "picture_shares": [bytes([255] * 50)] * each}
+            append(tables, PICTURE_HASHES, shard, {"video_id": ids, **shown})
             copies = int(each * COPIES)
             a, b = np.sort(dice.integers(0, first + each, (2, copies)), axis=0)
             b += a == b

@@ -57,7 +57,7 @@ def scans(folder: Path) -> None:
             hashed[windows] = min(hashed[windows], time.process_time() - began)
         added = scanned[True] - scanned[False], hashed[False], hashed[True] - hashed[False]
         times = np.concatenate([chunk.pts_ns for chunk in chunks if isinstance(chunk, ScanChunk)])
-        blobs = ("hashes", "greys", "window_hashes", "window_greys", "frame_digests")
+        blobs = ("hashes", "greys", "picture_shares", "window_hashes", "window_greys", "frame_digests")
         size = sum(len(row[name]) for name in blobs) + 12 * len(row["frames"]) + 4 * len(row["window_frames"])
         cells = [path.stem, len(times), f"{scanned[False]:.2f}", *(f"{each:.3f}" for each in added)]
         cells += [f"{sum(added) / len(times) * 1e6:.0f}", f"{sum(added) / scanned[False]:.1%}"]

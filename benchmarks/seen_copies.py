@@ -48,7 +48,7 @@ def seen(path: Path, kept: Path, seconds: float = float("inf")) -> Seen:
         windows.add(frames, stored["samples"], stored["overview_frames"], stored["overviews"], int(frames[-1]) + 1)
         shown = windows.found(ended=True)
         window = PictureTrack(times[np.searchsorted(frames, shown.frames)], shown.hashes, shown.greys)
-        track = PictureTrack(times, *picture_hashes(stored["samples"]), window=window if len(window) else None)
+        track = PictureTrack(times, *picture_hashes(stored["samples"])[:2], window=window if len(window) else None)
         return Seen(track, str(stored["digest"]), vector / np.linalg.norm(vector))
 
 

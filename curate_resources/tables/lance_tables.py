@@ -110,13 +110,20 @@ class Tables:
         rows = dataset.to_table(columns=wanted, filter=" AND ".join(conditions) or None).sort_by("slot")
         return as_declared(rows, [table.schema.field(name) for name in columns or table.schema.names], table)
 
-    def batches(self, table: Table, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
-        """All rows of a table, or those that a condition holds for, some at a time, in no order; as `read`."""
+    def batches(
+        self, table: Table, columns: Sequence[str], where: str | None = None, at_once: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows of a table, or those that a condition holds for, some at a time, in no order; as `read`.
+
+        Args:
+            at_once: rows at most, where each is large.
+        """
         dataset = self._open(table.name)
         if dataset is None:
             return
         fields = [table.schema.field(name) for name in columns]
-        for batch in dataset.to_batches(columns=self.stored(dataset, table, columns), filter=where):
+        stored = self.stored(dataset, table, columns)
+        for batch in dataset.to_batches(columns=stored, filter=where, batch_size=at_once):
             yield from as_declared(pa.table(batch), fields, table).to_batches()
 
     def shards(self, table: Table) -> list[str]:

@@ -45,10 +45,12 @@ class PictureHashes(NamedTuple):
     Attributes:
         hashes: uint8 [n, len(VIEWS), 32], 256 bits each.
         greys: uint8 [n, 9, 16], the active picture, small and grey.
+        shares: uint8 [n], of 255: how much of the frame the active picture is.
     """
 
     hashes: NDArray[np.uint8]
     greys: NDArray[np.uint8]
+    shares: NDArray[np.uint8]
 
 
 def picture_hashes(thumbnails: NDArray[np.uint8]) -> PictureHashes:
@@ -78,14 +80,17 @@ def luma_hashes(luma: NDArray[np.float32]) -> PictureHashes:
     """The hashes of pictures with this luma."""
     hashes = np.zeros((len(luma), len(VIEWS), BITS // 8), np.uint8)
     greys = np.zeros((len(luma), *GREY), np.uint8)
+    shares = np.zeros(len(luma), np.uint8)
     if len(luma) == 0:
-        return PictureHashes(hashes, greys)
+        return PictureHashes(hashes, greys, shares)
     boxes, which = np.unique(active_boxes(np.rint(luma / 1000).astype(np.uint8)), axis=0, return_inverse=True)
     for index, box in enumerate(boxes.tolist()):
         (own,) = np.nonzero(which.reshape(-1) == index)
         pictures = luma[own].astype(np.float64)
         hashes[own], greys[own] = _hashes(pictures, box), _greys(pictures, box)
-    return PictureHashes(hashes, greys)
+        left, top, right, bottom = box
+        shares[own] = round(255 * (right - left) * (bottom - top) / luma[0].size)
+    return PictureHashes(hashes, greys, shares)
 
 
 def _hashes(luma: NDArray[np.float64], box: list[float]) -> NDArray[np.uint8]:

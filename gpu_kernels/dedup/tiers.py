@@ -45,4 +45,5 @@ class DuplicateGroupsConfig(StrictModel):
     keep_by: list[KeepBy] = Field(default=["whole_frame", "resolution", "bitrate", "length", "sharpness"])
     """What the best clip is chosen by, in this order; then the smallest id. `whole_frame` puts what shows the pictures
     of another clip in a window, as a recording of a desktop does, after what fills its frame with them.
+    `resolution` is that of the picture without black bars.
     `technical_quality` counts where it was measured: fewer visible blocks, then less noise."""

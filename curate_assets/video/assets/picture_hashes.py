@@ -28,7 +28,7 @@ PICTURE_HASHES = Table(
     name="picture_hashes",
     grain="video",
     keys=("video_id",),
-    version="2",
+    version="3",
     columns=(
         VIDEO_ID,
         Column("pts_ns", pa.list_(pa.int64()), "presentation times of the samples, increasing"),
@@ -42,6 +42,11 @@ PICTURE_HASHES = Table(
             "greys",
             pa.large_binary(),
             f"{GREY_BYTES} bytes a sample: the active picture, grey, {GREY[0]} lines of {GREY[1]} pixels",
+        ),
+        Column(
+            "picture_shares",
+            pa.large_binary(),
+            "a byte a sample: how much of the frame, of 255, is the active picture, without black borders",
         ),
         Column("window_frames", pa.list_(pa.int32()), "indices of those sampled frames that show a window"),
         Column(
@@ -78,6 +83,7 @@ class PicturesOfVideo:
         self._frames: list[np.ndarray] = []
         self._hashes: list[bytes] = []
         self._greys: list[bytes] = []
+        self._shares: list[bytes] = []
         self._windows = WindowedHashes(own.start)
         self._digests: list[bytes] = []
 
@@ -104,6 +110,7 @@ class PicturesOfVideo:
         self._frames.append(frames[taken])
         self._hashes.append(found.hashes.tobytes())
         self._greys.append(found.greys.tobytes())
+        self._shares.append(found.shares.tobytes())
         self._digests += [hashlib.blake2b(each, digest_size=DIGEST_BYTES).digest() for each in chunk.thumbnails]
 
     def rows(self, frames: int | None) -> list[Row]:
@@ -115,6 +122,7 @@ class PicturesOfVideo:
                 "frames": np.concatenate(self._frames),
                 "hashes": b"".join(self._hashes),
                 "greys": b"".join(self._greys),
+                "picture_shares": b"".join(self._shares),
                 "window_frames": shown.frames,
                 "window_hashes": shown.hashes.tobytes(),
                 "window_greys": shown.greys.tobytes(),
@@ -129,7 +137,7 @@ def joined_hashes(segments: Sequence[pa.Table]) -> pa.Table:
     if any(one[-context:] != other[:context] for one, other in pairwise(digests)):
         raise SegmentsDisagree("thumbnails differ where they overlap")
     values = {name: appended(segments, name) for name in ("pts_ns", "frames", "window_frames")}
-    names = ("hashes", "greys", "window_hashes", "window_greys")
+    names = ("hashes", "greys", "picture_shares", "window_hashes", "window_greys")
     blobs = {name: b"".join(rows[name][0].as_py() for rows in segments) for name in names}
     every = digests[0] + b"".join(each[context:] for each in digests[1:])
     return with_values(segments[0], {**values, **blobs, "frame_digests": every})
@@ -142,12 +150,15 @@ def _samples_fit(shard: Shard) -> Problems:
         pts, frames = np.array(row["pts_ns"], np.int64), np.array(row["frames"], np.int64)
         sizes = [len(row[column]) for column in ("hashes", "greys", "frame_digests")]
         count = sizes[2] // DIGEST_BYTES
+        shares = row["picture_shares"]  # of an earlier version: none
         if not len(pts) == len(frames) == sizes[0] / HASH_BYTES == sizes[1] / GREY_BYTES or sizes[2] % DIGEST_BYTES:
             found.append(f"{name}: {len(pts)} times, {len(frames)} frames, {sizes} bytes of hashes, greys and digests")
         elif len(pts) == 0 or frames[0] != 0 or frames[-1] >= count:
             found.append(f"{name}: samples are not of the {count} frames from the first on")
         elif (np.diff(pts) <= 0).any() or (np.diff(frames) <= 0).any():
             found.append(f"{name}: samples go back in time")
+        elif shares is not None and len(shares) != len(pts):
+            found.append(f"{name}: {len(pts)} times, {len(shares)} shares of the frame")
         shown = np.array(row["window_frames"] or (), np.int64)
         sizes = [len(row[column] or b"") for column in ("window_hashes", "window_greys")]
         if not len(shown) == sizes[0] / HASH_BYTES == sizes[1] / GREY_BYTES:
@@ -165,7 +176,7 @@ CHECKS = (
         "of windows.",
         nothing_wrong(_samples_fit),
         "select video_id, len(pts_ns) as times, len(frames) as samples, octet_length(hashes) as hash_bytes, "
-        "octet_length(greys) as grey_bytes, len(window_frames) as windows, "
+        "octet_length(greys) as grey_bytes, octet_length(picture_shares) as shares, len(window_frames) as windows, "
         "octet_length(frame_digests) as digest_bytes "
         "from picture_hashes where shard = $shard",
     ),

@@ -45,7 +45,7 @@ def track(frames: np.ndarray, speed: float = 1.0, start: float = 0.0) -> Picture
     times = np.rint((start + np.arange(len(frames)) / FPS / speed) * 1e9).astype(np.int64)
     at = np.flatnonzero(on_grid(times, int(times[0])))
     small = np.stack([cv2.resize(frames[each], (48, 27), interpolation=cv2.INTER_AREA) for each in at])
-    return PictureTrack(times[at], *picture_hashes(small))
+    return PictureTrack(times[at], *picture_hashes(small)[:2])
 
 
 def coarse(frames: np.ndarray) -> np.ndarray:

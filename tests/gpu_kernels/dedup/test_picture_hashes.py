@@ -59,6 +59,7 @@ def test_values_of_a_picture_depend_on_it_alone_and_never_change():
     shuffled = picture_hashes(mixed[order])
     assert np.array_equal(shuffled.hashes, together.hashes[order])
     assert np.array_equal(shuffled.greys, together.greys[order])
+    assert np.array_equal(shuffled.shares, together.shares[order])
     for index in range(len(mixed)):
         alone = picture_hashes(mixed[index : index + 1])
         assert np.array_equal(alone.hashes[0], together.hashes[index])
@@ -89,6 +90,8 @@ def test_borders_do_not_count(across: float, down: float):
     found = picture_hashes(thumbnails)
     assert bits(found.hashes[:, 0], plain.hashes[:, 0]).max() <= 45
     assert np.abs(found.greys.astype(int) - plain.greys).mean() <= 10
+    assert (plain.shares == 255).all()
+    assert np.allclose(found.shares / 255, (1 - 2 * across) * (1 - 2 * down), atol=0.04)
 
 
 def test_subtitles_in_a_bar_leave_it_a_bar():

@@ -68,7 +68,7 @@ def track(frames: np.ndarray) -> PictureTrack:
     windows.add(at, samples, np.arange(0, len(frames), 12, dtype=np.int32), overviews(frames), len(frames))
     shown = windows.found(ended=True)
     window = PictureTrack(times[shown.frames], shown.hashes, shown.greys) if len(shown.frames) else None
-    return PictureTrack(times[at], *picture_hashes(samples), window=window)
+    return PictureTrack(times[at], *picture_hashes(samples)[:2], window=window)
 
 
 PLACES = [(100, 41, 500, 266), (37, 20, 325, 182), (0, 0, 432, 243), (150, 0, 576, 250)]

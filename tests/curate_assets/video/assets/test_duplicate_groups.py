@@ -47,14 +47,15 @@ def fill(tables: Tables, **clips: dict[str, Any]) -> None:
     """A shard for each clip, with what is chosen by."""
     for name, own in clips.items():
         key = {"video_id": name, "clip_id": name}
-        size = {"width": own.get("width", 640), "height": 360, "bytes": own.get("bytes", 1000)}
+        size = {"width": own.get("width", 640), "height": own.get("height", 360), "bytes": own.get("bytes", 1000)}
         put(tables, SOURCE_VIDEOS, name, {**key, "uri": name, **size, "duration_ns": SECOND})
         span = {"start_frame": 0, "end_frame": 9, "start_ns": 0, "end_ns": own.get("seconds", 1) * SECOND}
         put(tables, CLIPS, name, {**key, **span})
         put(tables, CLIP_SELECTION, name, {**key, "selected": True})
         put(tables, STORYBOARDS, name, *({**key, "frame": f, "sharpness": own.get("sharp", 1.0)} for f in (0, 5)))
         put(tables, STORYBOARDS, name, {**key, "frame": 5, "sharpness": own.get("sharp", 1.0)})
-        put(tables, PICTURE_HASHES, name, key)
+        samples = {"frames": [0, 3, 6, 9, 12], "picture_shares": bytes([*own.get("shown", [255] * 3), 255, 255])}
+        put(tables, PICTURE_HASHES, name, key | samples)
         put(tables, CLIP_EMBEDDINGS, name, {**key, "model": "m", "model_revision": "1", "vector": [1.0, 0.0]})
         if "noise" in own:
             put(tables, TECHNICAL_QUALITY, name, {**key, "noise": own["noise"], "blockiness": 1.0})
@@ -165,6 +166,17 @@ def test_what_fills_its_frame_is_kept_before_a_recording_of_it_in_a_window(table
         "b": "a",
         "c": "c",
     }  # what is no copy says nothing of it
+
+
+def test_pixels_of_black_bars_do_not_count(tables: Tables) -> None:
+    bars = 255 * 3 // 4
+    fill(tables, a={"height": 480, "shown": [bars, 255, bars]}, b={}, c={"height": 300})
+    copies = pair("a", "b"), pair("a", "c"), pair("b", "c")
+    assert kept(tables, *copies) == {"a": "b", "b": "b", "c": "b"}
+    fill(tables, a={"width": 960, "height": 720, "shown": [bars, bars, 255]})  # more of the picture, too
+    assert kept(tables, *copies) == {"a": "a", "b": "a", "c": "a"}
+    fill(tables, a={"height": 480, "shown": [255, bars, 255]})  # one sample tells nothing of the clip
+    assert kept(tables, *copies) == {"a": "a", "b": "a", "c": "a"}
 
 
 def test_a_pair_counts_only_while_both_are_what_it_was_measured_on(tables: Tables) -> None:

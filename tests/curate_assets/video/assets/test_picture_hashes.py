@@ -44,6 +44,7 @@ def test_rows_are_those_of_the_decoded_frames(tmp_path: Path, media: Any) -> Non
     expected = picture_hashes(np.ascontiguousarray(frames[sampled]))
     assert row["status"] == "ok" and row["frames"] == sampled and row["pts_ns"] == times[sampled].tolist()
     assert row["hashes"] == expected.hashes.tobytes() and row["greys"] == expected.greys.tobytes()
+    assert row["picture_shares"] == expected.shares.tobytes()
     digests = [hashlib.blake2b(frame.tobytes(), digest_size=8).digest() for frame in frames]
     assert row["frame_digests"] == b"".join(digests)
 
@@ -81,7 +82,7 @@ def test_rows_do_not_depend_on_chunks_nor_on_segments() -> None:
     beginnings = [as_table(row) for row in gathered(thumbnails, pts_ns, WHOLE, 37)]
     assert beginnings[-1] == whole
     for beginning in beginnings:
-        for name in ("pts_ns", "frames", "hashes", "greys", *WINDOWS, "frame_digests"):
+        for name in ("pts_ns", "frames", "hashes", "greys", "picture_shares", *WINDOWS, "frame_digests"):
             some, every = beginning[name][0].as_py(), whole[name][0].as_py()
             assert some == every[: len(some)]
     cuts = [0, BLOCK_FRAMES, 2 * BLOCK_FRAMES, 600]
@@ -159,6 +160,7 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
         ({"hashes": bytes(95)}, "1 times, 1 frames, [95, 144, 16] bytes"),
         ({"frames": [2], "window_frames": [2]}, "samples are not of the 2 frames"),
         ({"pts_ns": [5, 5], "frames": [0, 1], "hashes": bytes(192), "greys": bytes(288)}, "go back in time"),
+        ({"picture_shares": bytes(2)}, "1 times, 2 shares of the frame"),
         ({"window_greys": bytes(143)}, "1 frames with a window, [96, 143] bytes"),
         ({"window_frames": [1]}, "not among the samples"),
     ],
@@ -166,7 +168,7 @@ def test_clips_have_their_own_samples_and_digests(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit_are_found(wrong: Row, said: str, tmp_path: Path) -> None:
     root, (check,) = TemporaryRoot(tmp_path), CHECKS
     good = {"pts_ns": [5], "frames": [0], "hashes": bytes(96), "greys": bytes(144), "frame_digests": bytes(16)}
-    good |= {"window_frames": [0], "window_hashes": bytes(96), "window_greys": bytes(144)}
+    good |= {"picture_shares": bytes(1), "window_frames": [0], "window_hashes": bytes(96), "window_greys": bytes(144)}
     root.store(PICTURE_HASHES, "x", [{"video_id": "good", **good}, {"video_id": "bad", **good, **wrong}])
     root.store(SOURCE_VIDEOS, "x", [{"uri": f"/{name}", "video_id": name} for name in ("good", "bad")])
     (problem,) = check.judge(Shard("x", root.tables, validated({}), VIDEO.units)).problems
