@@ -20,12 +20,14 @@ import pyarrow.compute as pc
 from curate_resources.declarations.table import Recipe, Table
 from curate_resources.storage.root import Storage, is_local
 from curate_resources.tables.commits import committed
+from curate_resources.tables.datasets import created, opened
 
 if TYPE_CHECKING:
     import lance
 
 HISTORY = "history"
 """The folder below the root."""
+_PATH = f"{HISTORY}/materializations.lance"
 
 ALL_SHARDS = ""
 """The shard of records of assets that are made for all shards at once."""
@@ -157,7 +159,7 @@ class History:
     @property
     def uri(self) -> str:
         """Where it lies, as Lance takes it."""
-        return self.storage.lance_uri(f"{HISTORY}/materializations.lance")
+        return self.storage.lance_uri(_PATH)
 
     def append(self, *records: Record) -> None:
         """Add records, in one commit."""
@@ -166,7 +168,7 @@ class History:
         rows = pa.Table.from_pylist([_row(record) for record in records], schema=_SCHEMA)
 
         def append() -> "lance.LanceDataset":
-            return lance.write_dataset(rows, self._open() or self._create(), mode="append")
+            return lance.write_dataset(rows, self._open() or created(self.storage, _PATH, _SCHEMA), mode="append")
 
         dataset = committed(append, is_local(self.storage.root))
         if dataset.version % _COMPACT_EVERY == 0:
@@ -224,30 +226,7 @@ class History:
         return before + freed()
 
     def _open(self) -> "lance.LanceDataset | None":
-        import lance
-
-        try:
-            return lance.dataset(self.uri, storage_options=self.storage.lance_options)
-        except (ValueError, FileNotFoundError) as error:
-            if "not found" in str(error).lower():
-                return None
-            raise
-
-    def _create(self) -> "lance.LanceDataset":
-        import lance
-
-        if is_local(self.storage.root):
-            from pathlib import Path
-
-            Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return lance.write_dataset(
-                _SCHEMA.empty_table(), self.uri, mode="create", storage_options=self.storage.lance_options
-            )
-        except OSError as error:
-            if "already exists" not in str(error).lower():
-                raise
-            return lance.dataset(self.uri, storage_options=self.storage.lance_options)  # another writer was first
+        return opened(self.storage, _PATH)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from curate_resources.declarations.table import Table
 from curate_resources.storage.root import Storage, is_local
 from curate_resources.tables.commits import committed
+from curate_resources.tables.datasets import created, opened
 from curate_resources.tables.evolution import as_declared, as_stored, created_schema, evolved
 from gpu_kernels.errors import NotThere
 
@@ -153,7 +154,7 @@ class Tables:
         return committed(lambda: self._merged(table, rows, shard), is_local(self.storage.root))
 
     def _merged(self, table: Table, rows: pa.Table, shard: str | None) -> int:
-        dataset = self._open(table.name) or self._create(table, rows)
+        dataset = self._open(table.name) or created(self.storage, self._path(table.name), created_schema(table, rows))
         evolved(dataset, table, rows)
         if self.read(table, shard).equals(rows):
             return dataset.version
@@ -172,18 +173,7 @@ class Tables:
         return pa.table([columns[name] for name in table.schema.names], names=table.schema.names).cast(table.schema)
 
     def _open(self, name: str, session: "lance.Session | None" = None) -> "lance.LanceDataset | None":
-        import lance
-
-        try:
-            return lance.dataset(
-                self.storage.lance_uri(self._path(name)),
-                storage_options=self.storage.lance_options,
-                session=session,
-            )
-        except (ValueError, FileNotFoundError) as error:
-            if "not found" in str(error).lower():
-                return None
-            raise
+        return opened(self.storage, self._path(name), session)
 
     def evolve(self, table: Table) -> None:
         """Bring a stored table to the columns that the code has now, thoroughly; see `tables.evolution`."""
@@ -197,25 +187,3 @@ class Tables:
         if any(name not in names and name in derived for name in columns):
             return [name for name in table.schema.names if name in names]
         return list(dict.fromkeys(name for name in columns if name in names))
-
-    def _create(self, table: Table, rows: pa.Table) -> "lance.LanceDataset":
-        import lance
-
-        if is_local(self.storage.root):
-            from pathlib import Path
-
-            Path(self.uri(table.name)).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return lance.write_dataset(
-                created_schema(table, rows).empty_table(),
-                self.storage.lance_uri(self._path(table.name)),
-                mode="create",
-                storage_options=self.storage.lance_options,
-            )
-        except OSError as error:
-            if "already exists" not in str(error).lower():
-                raise
-            # Another writer was first.
-            return lance.dataset(
-                self.storage.lance_uri(self._path(table.name)), storage_options=self.storage.lance_options
-            )

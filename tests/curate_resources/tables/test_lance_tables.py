@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import lancedb
@@ -13,6 +15,7 @@ import pytest
 
 from curate_resources.declarations.table import Column, Table
 from curate_resources.storage.root import Storage, is_local
+from curate_resources.tables.datasets import created
 from curate_resources.tables.lance_tables import Tables
 
 THING = Table(
@@ -127,3 +130,34 @@ def test_processes_that_write_the_same_and_other_shards_lose_and_double_nothing(
     assert tables.read(THING, "other")["name"].to_pylist() == [f"D-{rounds - 1}-{i}" for i in range(4)]
     slots = tables.read(THING)["slot"].to_pylist()
     assert len(slots) == len(set(slots))
+
+
+class Overtaken:
+    """Before one of the requests that are made, another writer is let through."""
+
+    def __init__(self, request: int, write: Callable[[], object]) -> None:
+        self.request, self.seen, self._write = request, 0, write
+        self._writing = threading.Event()
+
+    def chosen(self, _method: str) -> None:
+        if self._writing.is_set():
+            return
+        self.seen += 1
+        if self.seen == self.request:
+            self._writing.set()
+            self._write()
+            self._writing.clear()
+
+
+def test_whoever_creates_a_table_takes_nothing_from_who_did_so_meanwhile(s3, monkeypatch):
+    """As runs of a backfill do that begin in a new root at one moment."""
+    bucket, rows = s3.bucket("tables-created-twice"), things("other", ["one", "two"])
+    for request in range(1, 100):
+        tables = Tables(Storage(f"{bucket}/{request}"))
+        overtaken = Overtaken(request, lambda tables=tables: tables.swap(THING, "other", rows))
+        monkeypatch.setattr(s3.proxy, "chosen", overtaken.chosen)
+        created(tables.storage, "tables/things.lance", THING.schema)
+        if overtaken.seen < request:
+            return
+        assert tables.read(THING)["name"].to_pylist() == ["one", "two"], request
+    raise AssertionError("a table is created by fewer requests")
