@@ -1,6 +1,7 @@
 """What several test files share. They cannot import it: a package named `tests` is installed beside ours."""
 
 import importlib.util
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,11 @@ import pytest
 
 hypothesis.settings.register_profile("shared-machine", deadline=None)  # its timings say nothing of the code
 hypothesis.settings.load_profile("shared-machine")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what goes on in the background. In Dagster's hands SIGTERM is then ignored, too, and so it would
+    # be by all processes that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _START_RAY = {
     "test_caption_integrity",
