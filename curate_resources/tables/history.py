@@ -156,11 +156,6 @@ class History:
 
     storage: Storage
 
-    @property
-    def uri(self) -> str:
-        """Where it lies, as Lance takes it."""
-        return self.storage.lance_uri(_PATH)
-
     def append(self, *records: Record) -> None:
         """Add records, in one commit."""
         import lance

@@ -82,8 +82,7 @@ def test_dagster_follows_a_job_and_reports_every_shard_with_its_own_metadata(fin
 
 
 _FOLLOW = """
-import json, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
+import json, sys
 from curate_assets.settings.resolve import validated
 from curate_assets.orchestration.engines import materialized
 from curate_assets.video.graph import VIDEO

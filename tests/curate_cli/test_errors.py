@@ -59,7 +59,7 @@ def root(tmp_path) -> Path:
     return made
 
 
-@pytest.mark.skipif(bool(_DENIED) and shutil.which("setpriv") is None, reason="root needs setpriv to be refused")
+@pytest.mark.skipif(bool(_DENIED) and shutil.which("setpriv") is None, reason="root is refused nothing without setpriv")
 @pytest.mark.parametrize("command", [("report",), ("add", "videos")])
 def test_a_root_that_cannot_be_written_to_is_one_sentence(root, command, monkeypatch):
     videos = root.parent / "videos"

@@ -286,14 +286,12 @@ def test_a_deadline_of_the_operator_is_no_fault_that_passes(kubernetes, operator
 
 _RUN = """
 import faulthandler
-import signal
 import sys
 from curate_resources.engines import interruption
 from curate_resources.launchers.jobs import JobSpec, run_job
 from curate_resources.launchers.kuberay import KubeRayJobs
 from curate_resources.launchers.rayjob import cluster_template
 from dagster._utils.interrupts import setup_interrupt_handlers
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored by what it starts
 setup_interrupt_handlers()  # as in the pod of a run
 faulthandler.enable()  # SIGABRT tells where it hangs
 spec = JobSpec(root=sys.argv[1], stages=(), wanted=(), shards=(), config={})

@@ -130,7 +130,7 @@ print(json.dumps([added.new_files, added.left_out["folders that cannot be read"]
 """
 
 
-@pytest.mark.skipif(bool(DENIED) and shutil.which("setpriv") is None, reason="root needs setpriv to be refused")
+@pytest.mark.skipif(bool(DENIED) and shutil.which("setpriv") is None, reason="root is refused nothing without setpriv")
 def test_a_folder_that_cannot_be_read_is_named_and_the_others_go_on(folder, tmp_path):
     (folder / "closed").mkdir(mode=0)
     command = [*DENIED, sys.executable, "-c", ADD, str(tmp_path / "root"), str(folder)]

@@ -4,8 +4,8 @@ import multiprocessing
 import time
 from datetime import timedelta
 
-import lance
 import pytest
+from lance.dataset import DatasetOptimizer
 
 from curate_resources.declarations.table import Recipe
 from curate_resources.storage.root import Storage
@@ -97,6 +97,6 @@ def test_a_full_disk_is_relieved_and_not_asked_for_more(history, monkeypatch):
 
     for number in range(3):
         history.append(a_record("clips", f"a-{number:06d}", number))
-    monkeypatch.setattr(type(lance.dataset(history.uri).optimize), "compact_files", full)
+    monkeypatch.setattr(DatasetOptimizer, "compact_files", full)
     assert forget_versions(history.storage, 0) > 0
     assert len(history.last("clips", 10)) == 3
